@@ -1,0 +1,42 @@
+# Two commands do everything: `make table4` and `make test`.
+# `.venv` is made on the way; PYTHON picks the interpreter (3.11 or newer).
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+SOURCES := traces measurements estimator tests benchmarks joulecast.py
+
+.PHONY: table4 test lint types unit benchmarks clean
+
+table4: .venv/core
+	$(BIN)/joulecast table4
+
+test: lint types unit
+
+lint: .venv/all
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+types: .venv/all
+	$(BIN)/mypy
+
+unit: .venv/all
+	$(BIN)/pytest
+
+benchmarks: .venv/all
+	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/interpolation.py
+	$(BIN)/python benchmarks/flops.py
+
+.venv/core: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("joulecast needs Python 3.11 or newer; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(PIP) -e .
+	@touch $@
+
+.venv/all: .venv/core
+	$(PIP) -e '.[flops,test]'
+	@touch $@
+
+clean:
+	rm -rf .venv

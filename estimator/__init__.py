@@ -1,0 +1,1 @@
+"""What a trace will cost: `Workload` x `EnergyTable` -> estimates, ideals, comparisons."""

@@ -1,0 +1,175 @@
+"""The paper's estimate: requests rounded up to measured lengths, in the largest batches.
+
+    E_total = sum over cells of N(I*, O*) / B(I*, O*) * E_batch(I*, O*)
+
+Source: Fernandez et al. 2025, section 4.1.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from estimator.flops import load_flops
+from estimator.ideal import Roofline, ideal_energy
+from measurements.interpolation import Coverage
+from measurements.models import load_shape
+from measurements.table import EnergyTable
+from traces.errors import InputError
+from traces.workload import Workload
+
+JOULES_PER_KWH = 3.6e6
+IDEALS = ("dense", "sparse", "roofline")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Energy of a workload on one GPU, model and engine.
+
+    Attributes:
+        trace: What the user called the trace.
+        table: Name of the energy table.
+        method: "binned", or "binned, whole batches".
+        requests: "total", "estimated", "beyond_grid", "failed", "invalid" -> how many.
+        estimated_tokens: "input", "output" -> true lengths of the estimated requests [tokens].
+        beyond_grid_token_share: Tokens of requests beyond the grid over all tokens.
+        energy_j: GPU energy of the estimated requests [J].
+        interval_j: 95 % interval [J]; None where the table does not support one.
+        ideal_j: "dense", "sparse", "roofline" -> energy of that ideal [J].
+        coverage: "measured", "interpolated", "extrapolated" -> share of energy_j.
+    """
+
+    trace: str
+    table: str
+    method: str
+    requests: Mapping[str, int]
+    estimated_tokens: Mapping[str, int]
+    beyond_grid_token_share: float
+    energy_j: float
+    interval_j: tuple[float, float] | None
+    ideal_j: Mapping[str, float]
+    coverage: Mapping[Coverage, float]
+
+    @property
+    def energy_kwh(self) -> float:
+        """GPU energy [kWh]."""
+        return self.energy_j / JOULES_PER_KWH
+
+    @property
+    def joules_per_request(self) -> float:
+        """Energy per estimated request [J]."""
+        return self.energy_j / self.requests["estimated"]
+
+    @property
+    def joules_per_output_token(self) -> float:
+        """Energy per output token asked for, lengths not rounded up [J]."""
+        return self.energy_j / self.estimated_tokens["output"]
+
+    @property
+    def excess_percent(self) -> dict[str, float]:
+        """How far the energy lies above each ideal [%]."""
+        return {name: excess_percent(self.energy_j, ideal) for name, ideal in self.ideal_j.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The estimate as plain JSON values."""
+        return {
+            "trace": self.trace,
+            "table": self.table,
+            "method": self.method,
+            "requests": dict(self.requests),
+            "beyond_grid_token_share": self.beyond_grid_token_share,
+            "energy_j": self.energy_j,
+            "energy_kwh": self.energy_kwh,
+            "interval_j": None if self.interval_j is None else list(self.interval_j),
+            "joules_per_request": self.joules_per_request,
+            "joules_per_output_token": self.joules_per_output_token,
+            "ideal_j": dict(self.ideal_j),
+            "excess_percent": self.excess_percent,
+            "coverage": dict(self.coverage),
+        }
+
+
+def excess_percent(real_j: float, ideal_j: float) -> float:
+    """How far an energy lies above an ideal: 100 (E / E_ideal - 1) [%]."""
+    return 100 * (real_j / ideal_j - 1)
+
+
+def binned_energy(
+    workload: Workload, table: EnergyTable, whole_batches: bool = False
+) -> dict[Coverage, float]:
+    """Sum over cells of N / B * E_batch, by where the cell's E_batch comes from.
+
+    Args:
+        workload: Requests on the table's grid; those beyond it are left out.
+        table: E_batch and B per cell.
+        whole_batches: Round N / B up in every cell, as if no batch were shared between cells.
+
+    Returns:
+        Energies that add up to E_total [J].
+    """
+    energies_j: dict[Coverage, float] = {"measured": 0.0, "interpolated": 0.0, "extrapolated": 0.0}
+    grid = workload.grid
+    for (row, column), sums in workload.cells.items():
+        if workload.is_beyond((row, column)):
+            continue
+        cell = table.cells[grid.input_edges[row], grid.output_edges[column]]
+        batches = sums.requests / cell.batch_size
+        if whole_batches:
+            batches = math.ceil(sums.requests / max(1, math.floor(cell.batch_size)))
+        energies_j[cell.coverage] += batches * cell.batch_energy_j
+    return energies_j
+
+
+def estimate_binned(
+    workload: Workload, table: EnergyTable, trace: str, whole_batches: bool = False
+) -> Estimate:
+    """The paper's estimate of a workload, beside its ideals.
+
+    Args:
+        workload: Requests on the table's grid, or on one that refines it.
+        table: Measured energies.
+        trace: What to call the workload.
+        whole_batches: Round batches up per cell.
+
+    Raises:
+        InputError: No request to estimate, grids that do not fit, or a model without FLOPs.
+    """
+    workload = workload.on_grid(table.grid)
+    inside = workload.inside
+    if inside.requests == 0:
+        raise InputError(
+            f"{trace}: has no request to estimate: {workload.beyond.requests} lie beyond the "
+            f"table's grid, {workload.failed.requests} failed, "
+            f"{sum(workload.invalid.values())} were invalid"
+        )
+    energies_j = binned_energy(workload, table, whole_batches)
+    energy_j = sum(energies_j.values())
+    flops, gpu = load_flops(table.model), table.gpu
+    roofline = Roofline(flops, load_shape(table.model), gpu, table.dtype)
+    total = workload.total
+    invalid = sum(workload.invalid.values())
+    beyond_tokens = workload.beyond.input_tokens + workload.beyond.output_tokens
+    return Estimate(
+        trace=trace,
+        table=table.name,
+        method="binned, whole batches" if whole_batches else "binned",
+        requests={
+            "total": total.requests + workload.failed.requests + invalid,
+            "estimated": inside.requests,
+            "beyond_grid": workload.beyond.requests,
+            "failed": workload.failed.requests,
+            "invalid": invalid,
+        },
+        estimated_tokens={"input": inside.input_tokens, "output": inside.output_tokens},
+        beyond_grid_token_share=beyond_tokens / (total.input_tokens + total.output_tokens),
+        energy_j=energy_j,
+        # One run per cell says nothing of the spread, and rounding lengths up is a bias, not a
+        # spread: an interval around this estimate would promise what it cannot hold.
+        interval_j=None,
+        ideal_j={
+            "dense": ideal_energy(workload, flops, gpu, table.dtype, "dense"),
+            "sparse": ideal_energy(workload, flops, gpu, table.dtype, "sparse"),
+            "roofline": roofline.energy(workload, table),
+        },
+        coverage={kind: part / energy_j for kind, part in energies_j.items()},
+    )

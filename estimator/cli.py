@@ -1,0 +1,299 @@
+"""The `joulecast` command."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from estimator import views
+from estimator.binned import estimate_binned
+from estimator.cli_options import (
+    FORMAT_OPTIONS,
+    TRACE_OPTIONS,
+    JoulecastGroup,
+    Lengths,
+    NamedTrace,
+    TraceInput,
+    check_output,
+)
+from estimator.report import OutputFormat, Report, emit
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+LENGTH = click.IntRange(1, 2**31)
+METHODS = {"binned": estimate_binned}
+
+
+def _options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _emit(report: Report, options: dict[str, Any]) -> None:
+    emit(report, cast("OutputFormat", options["output_format"]), options["output"])
+
+
+_TABLE_OPTION = click.option(
+    "--table",
+    "table_name",
+    required=True,
+    metavar="TABLE",
+    help="A shipped table (see: joulecast table list) or a folder.",
+)
+_METHOD_OPTION = click.option(
+    "--method", type=click.Choice(list(METHODS)), default="binned", help="How to estimate."
+)
+_WHOLE_BATCHES_OPTION = click.option(
+    "--whole-batches", is_flag=True, help="Round the batches of every cell up to whole ones."
+)
+
+
+@click.group(cls=JoulecastGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="joulecast", message="%(prog)s %(version)s")
+def main() -> None:
+    """Forecast the energy that an LLM serving stack will spend on a request trace."""
+
+
+@main.command()
+@click.argument("trace")
+@_TABLE_OPTION
+@_METHOD_OPTION
+@_WHOLE_BATCHES_OPTION
+@click.option("--pue", type=click.FloatRange(min=1), help="Facility energy over GPU energy.")
+@click.option("--carbon", type=click.FloatRange(min=0), help="Carbon intensity [gCO2e/kWh].")
+@click.option("--price", type=click.FloatRange(min=0), help="Price of a kilowatt hour.")
+@_options(TRACE_OPTIONS)
+@_options(FORMAT_OPTIONS)
+def estimate(
+    trace: str,
+    table_name: str,
+    method: str,
+    whole_batches: bool,
+    pue: float | None,
+    carbon: float | None,
+    price: float | None,
+    **options: Any,
+) -> None:
+    """Estimate the energy of TRACE: a file, glob, - (standard input), saved workload or name."""
+    from measurements.table import load_table
+
+    table = load_table(table_name)
+    workload = TraceInput.of(options).load(trace, table.grid)
+    result = METHODS[method](workload, table, trace, whole_batches)
+    extras = views.cost_extras(result, pue, carbon, price)
+    _emit(views.estimate_report(result, table, workload.invalid, extras), options)
+
+
+@main.command()
+@click.argument("trace")
+@click.option(
+    "--table",
+    "table_names",
+    required=True,
+    multiple=True,
+    metavar="TABLE",
+    help="A shipped table or a folder; give it again for each further table.",
+)
+@_METHOD_OPTION
+@_WHOLE_BATCHES_OPTION
+@_options(TRACE_OPTIONS)
+@_options(FORMAT_OPTIONS)
+def compare(
+    trace: str, table_names: tuple[str, ...], method: str, whole_batches: bool, **options: Any
+) -> None:
+    """Hold TRACE's estimate against its ideals, and tables against the first one."""
+    from estimator.compare import compare_tables
+    from measurements.table import load_table
+
+    tables = [load_table(name) for name in table_names]
+    workload = TraceInput.of(options).load(trace, tables[0].grid)
+    compared = compare_tables(METHODS[method], workload, tables, trace, whole_batches)
+    _emit(views.compare_report(compared, tables, trace), options)
+
+
+@main.command()
+@click.option(
+    "--table",
+    "table_names",
+    multiple=True,
+    metavar="TABLE",
+    help="A PyTorch and a vLLM table of one GPU; by default the shipped ones.",
+)
+@click.option(
+    "--trace",
+    "traces",
+    multiple=True,
+    type=NamedTrace(),
+    metavar="NAME=FILE",
+    help="A row's trace: burstgpt, azure-2024-code, azure-2024-conv, or a name of your own.",
+)
+@click.option(
+    "--peak",
+    type=click.Choice(["dense", "sparse"]),
+    default="dense",
+    help="Peak of the ideal: what the chip can do, or the paper's convention.",
+)
+@_options(TRACE_OPTIONS)
+@_options(FORMAT_OPTIONS)
+def table4(
+    table_names: tuple[str, ...], traces: tuple[tuple[str, str], ...], peak: str, **options: Any
+) -> None:
+    """Regenerate the paper's Table 4 beside the published one."""
+    from estimator.table4 import DEFAULT_TABLES, build_table4, embedded_rows, pick_tables
+    from measurements.hardware import Peak
+    from measurements.table import load_table
+
+    tables = pick_tables([load_table(name) for name in table_names or DEFAULT_TABLES])
+    given = TraceInput.of(options)
+    grid = tables["vllm"].grid
+    workloads = {key: TraceInput().load(key, grid) for key in embedded_rows()}
+    for name, source in traces:
+        workloads[name] = given.load(source, grid)
+    result = build_table4(workloads, tables, cast("Peak", peak))
+    _emit(views.table4_report(result, tables), options)
+
+
+@main.group(cls=JoulecastGroup)
+def trace() -> None:
+    """Look at traces and bin them."""
+
+
+@trace.command("summary")
+@click.argument("source", metavar="TRACE")
+@_options(TRACE_OPTIONS)
+@_options(FORMAT_OPTIONS)
+def trace_summary(source: str, **options: Any) -> None:
+    """Length statistics of TRACE, as in the paper's Tables 1 to 3."""
+    summary = TraceInput.of(options).summarise(source)
+    _emit(views.summary_report(source, summary), options)
+
+
+@trace.command("bin")
+@click.argument("source", metavar="TRACE")
+@click.option(
+    "--grid",
+    "grid_name",
+    type=click.Choice(["power-of-two", "paper"]),
+    default="power-of-two",
+    help="The cells; power-of-two serves tables on either grid.",
+)
+@click.option("--licence", help="Licence of the trace, kept in the workload.")
+@click.option("--citation", help="What to cite for the trace, kept in the workload.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File for the workload; standard output if not given.",
+)
+@_options(TRACE_OPTIONS)
+def trace_bin(
+    source: str,
+    grid_name: str,
+    licence: str | None,
+    citation: str | None,
+    output: Path | None,
+    **options: Any,
+) -> None:
+    """Reduce TRACE to a small workload file that estimates take in its place."""
+    from traces.grid import GRIDS
+
+    check_output(output, source)
+    workload = TraceInput.of(options).load(source, GRIDS[grid_name])
+    workload = workload.with_provenance(licence=licence, citation=citation)
+    if output is None:
+        click.echo(workload.to_json(), nl=False)
+        return
+    workload.save(output)
+    beyond, total = workload.beyond.requests, workload.total.requests
+    left_out = sum(workload.invalid.values())
+    click.echo(
+        f"{output}: {total:,} requests in {len(workload.cells)} cells, {beyond:,} of them beyond "
+        f"the grid; {workload.failed.requests:,} failed, {left_out:,} invalid",
+        err=True,
+    )
+
+
+@main.group(cls=JoulecastGroup)
+def table() -> None:
+    """Look at energy tables."""
+
+
+@table.command("list")
+@_options(FORMAT_OPTIONS)
+def table_list(**options: Any) -> None:
+    """The tables that ship."""
+    from measurements.table import load_table, table_names
+
+    _emit(views.table_list_report([load_table(name) for name in table_names()]), options)
+
+
+@table.command("show")
+@click.argument("name", metavar="TABLE")
+@click.option(
+    "--quantity",
+    type=click.Choice(list(views.QUANTITIES)),
+    default="request-energy",
+    help="What to show per cell.",
+)
+@_options(FORMAT_OPTIONS)
+def table_show(name: str, quantity: str, **options: Any) -> None:
+    """Energies and largest batches of TABLE, cell by cell."""
+    from measurements.table import load_table
+
+    _emit(views.table_show_report(load_table(name), quantity), options)
+
+
+@table.command("check")
+@click.argument("name", metavar="TABLE")
+@_options(FORMAT_OPTIONS)
+def table_check(name: str, **options: Any) -> None:
+    """Read TABLE strictly and hold it against what a table should satisfy."""
+    from measurements.checks import check_table
+    from measurements.table import load_table
+
+    loaded = load_table(name)
+    _emit(views.table_check_report(loaded, check_table(loaded)), options)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--input", "input_tokens", type=LENGTH, help="Input length [tokens].")
+@click.option("--output", "output_tokens", type=LENGTH, help="Output length [tokens].")
+@click.option("--recompute", is_flag=True, help="Count with the DeepSpeed profiler again.")
+@_options(FORMAT_OPTIONS[:1])
+@click.option(
+    "--output-file",
+    "output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to this file instead of standard output.",
+)
+def flops(
+    model: str,
+    input_tokens: int | None,
+    output_tokens: int | None,
+    recompute: bool,
+    **options: Any,
+) -> None:
+    """FLOPs of a request of MODEL: a shipped name, or with --recompute your own config.json."""
+    from estimator.flops import load_flops, profile, provenance
+    from traces.grid import POWER_OF_TWO_GRID
+
+    if (input_tokens is None) != (output_tokens is None):
+        raise click.UsageError("give both --input and --output, or neither for the whole grid")
+    lengths: Lengths = None
+    if input_tokens is not None and output_tokens is not None:
+        lengths = (input_tokens, output_tokens)
+    law = profile(model) if recompute else load_flops(model)
+    stored = provenance()
+    made = (
+        "counted now"
+        if recompute
+        else f"counted on {stored['computed_on']} with deepspeed {stored['deepspeed']}, torch "
+        f"{stored['torch']}, transformers {stored['transformers']}"
+    )
+    _emit(views.flops_report(law, lengths, POWER_OF_TWO_GRID, made), options)

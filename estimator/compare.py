@@ -1,0 +1,93 @@
+"""Real against ideal, table against table."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from estimator.binned import Estimate
+from estimator.ideal import implied_flops_per_s
+from measurements.table import EnergyTable
+from traces.errors import InputError
+from traces.workload import Workload
+
+EstimationMethod = Callable[[Workload, EnergyTable, str, bool], Estimate]
+
+
+def saving_percent(energy_j: float, baseline_j: float) -> float:
+    """What an energy saves over a baseline: 100 (1 - E / E_baseline) [%]."""
+    return 100 * (1 - energy_j / baseline_j)
+
+
+def saving_from_excess(excess: float, baseline_excess: float) -> float:
+    """The same from two excesses over one ideal: 100 (1 - (100 + x) / (100 + x_baseline)) [%]."""
+    return saving_percent(100 + excess, 100 + baseline_excess)
+
+
+@dataclass(frozen=True)
+class ComparedTable:
+    """One table's estimate beside the first one's.
+
+    Attributes:
+        estimate: The estimate from this table.
+        saving_percent: What it saves over the first table [%].
+        implied_flops_per_s: Rate that the estimate implies at rated power [FLOP/s].
+        dense_peak_flops_per_s: What the chip can do [FLOP/s].
+    """
+
+    estimate: Estimate
+    saving_percent: float
+    implied_flops_per_s: float
+    dense_peak_flops_per_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as plain JSON values."""
+        return {
+            **self.estimate.to_dict(),
+            "saving_percent": self.saving_percent,
+            "implied_flops_per_s": self.implied_flops_per_s,
+            "dense_peak_flops_per_s": self.dense_peak_flops_per_s,
+        }
+
+
+def compare_tables(
+    method: EstimationMethod,
+    workload: Workload,
+    tables: Sequence[EnergyTable],
+    trace: str,
+    whole_batches: bool = False,
+) -> list[ComparedTable]:
+    """Estimate one workload from several tables.
+
+    Args:
+        method: Such as `estimate_binned`.
+        workload: Requests on the tables' grid, or on one that refines it.
+        tables: One or more; the first is the baseline of the savings.
+        trace: What to call the workload.
+        whole_batches: Round batches up per cell.
+
+    Raises:
+        InputError: Tables on different grids, which would not estimate the same requests.
+    """
+    first = tables[0]
+    for table in tables[1:]:
+        if table.grid != first.grid:
+            raise InputError(
+                f"{table.name} is measured on another grid than {first.name}; their totals would "
+                "not cover the same requests"
+            )
+    estimates = [method(workload, table, trace, whole_batches) for table in tables]
+    baseline_j = estimates[0].energy_j
+    return [
+        ComparedTable(
+            estimate,
+            saving_percent(estimate.energy_j, baseline_j),
+            *implied_rate(estimate, table),
+        )
+        for estimate, table in zip(estimates, tables, strict=True)
+    ]
+
+
+def implied_rate(estimate: Estimate, table: EnergyTable) -> tuple[float, float]:
+    """The rate that an estimate implies at rated power, and the dense peak [FLOP/s]."""
+    peak = table.gpu.peak(table.dtype, "dense")
+    return implied_flops_per_s(estimate.ideal_j["dense"], estimate.energy_j, peak), peak

@@ -1,0 +1,229 @@
+"""FLOPs of one request as a function of its lengths, counted by the DeepSpeed profiler.
+
+A forward pass of q new tokens after n cached ones costs exactly F(q, n) = a q + b q (q + n) + c:
+a for the layers that every token passes, b for the query-key pairs of attention, c for the output
+head, which runs on the last position alone. A request of I input and O output tokens is one pass of
+I tokens and O - 1 passes of one token each, so
+
+    FLOPs(I, O) = a (I + O - 1) + b [I^2 + (O - 1)(I + 1) + (O - 1)(O - 2) / 2] + c O
+"""
+
+import copy
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+from measurements.models import load_config
+from traces.errors import InputError, unknown_name
+from traces.grid import Grid
+from traces.workload import Workload
+
+CONVENTION = (
+    "DeepSpeed profiler on meta tensors: a multiply-add is 2 FLOPs; attention over the full square "
+    "(causal masking not subtracted); output head on the last position; O - 1 decode steps; RMS "
+    "norms, rotary embedding and biases not counted"
+)
+
+_FIT_POINTS = ((1, 0), (2, 0), (1, 1))
+_HELD_OUT_POINTS = ((96, 0), (7, 33))
+
+
+@dataclass(frozen=True)
+class FlopsModel:
+    """The law above for one model.
+
+    Attributes:
+        model: Short name, or path of the config.
+        per_token: a, FLOPs per token fed [FLOP].
+        per_pair: b, FLOPs per query-key pair [FLOP].
+        per_pass: c, FLOPs per forward pass [FLOP].
+    """
+
+    model: str
+    per_token: int
+    per_pair: int
+    per_pass: int
+
+    def forward(self, new_tokens: int, cached_tokens: int) -> int:
+        """F(q, n) of one forward pass [FLOP]."""
+        pairs = new_tokens * (new_tokens + cached_tokens)
+        return self.per_token * new_tokens + self.per_pair * pairs + self.per_pass
+
+    def request(self, input_tokens: int, output_tokens: int) -> int:
+        """FLOPs(I, O) of one request, exact [FLOP].
+
+        Args:
+            input_tokens: I, 0 or more [tokens].
+            output_tokens: O, 1 or more [tokens].
+        """
+        i, o = input_tokens, output_tokens
+        pairs = i * i + (o - 1) * (i + 1) + (o - 1) * (o - 2) // 2
+        return self.per_token * (i + o - 1) + self.per_pair * pairs + self.per_pass * o
+
+    def grid(self, grid: Grid) -> dict[tuple[int, int], int]:
+        """FLOPs of a request of every cell's own lengths [FLOP]."""
+        return {(i, o): self.request(i, o) for i, o in grid.cells()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The coefficients, for JSON [FLOP]."""
+        return {
+            "per_token": self.per_token,
+            "per_pair": self.per_pair,
+            "per_pass": self.per_pass,
+        }
+
+
+def binned_flops(workload: Workload, flops: FlopsModel) -> int:
+    """Sum over cells of N(I*, O*) x FLOPs(I*, O*), requests beyond the grid left out [FLOP]."""
+    grid = workload.grid
+    return sum(
+        sums.requests * flops.request(grid.input_edges[row], grid.output_edges[column])
+        for (row, column), sums in workload.cells.items()
+        if not workload.is_beyond((row, column))
+    )
+
+
+def stored_models() -> list[str]:
+    """Models whose FLOPs are stored."""
+    return sorted(_store()["models"])
+
+
+def load_flops(model: str) -> FlopsModel:
+    """The stored law of a model; needs no torch.
+
+    Raises:
+        InputError: Not stored; the nearest name is suggested.
+    """
+    models = _store()["models"]
+    if model not in models:
+        raise unknown_name("model", model, models)
+    return FlopsModel(model, **models[model])
+
+
+def provenance() -> Mapping[str, str]:
+    """What the stored figures were computed with."""
+    made: dict[str, str] = _store()["provenance"]
+    return made
+
+
+def profile(model: str) -> FlopsModel:
+    """Compute the law of a model with the DeepSpeed profiler.
+
+    Args:
+        model: A shipped name, or a Hugging Face config.json (or its folder); its weights are not
+            needed, and no code from it is run.
+
+    Raises:
+        InputError: The `flops` extra is not installed, or the model does not follow the law.
+    """
+    with meta_forward(model) as forward:
+        count = _deepspeed_counter(forward)
+        (one, two, cached) = (count(*point) for point in _FIT_POINTS)
+        per_pair = cached - one
+        per_token = two - one - 3 * per_pair
+        law = FlopsModel(model, per_token, per_pair, one - per_token - per_pair)
+        for point in _HELD_OUT_POINTS:
+            if (counted := count(*point)) != law.forward(*point):
+                raise InputError(
+                    f"{model}: {point[0]} new tokens after {point[1]} cost {counted} FLOPs, the "
+                    f"law says {law.forward(*point)}; this architecture needs a law of its own"
+                )
+    return law
+
+
+@dataclass(frozen=True)
+class MetaForward:
+    """A model on the meta device: shapes without weights, so that passes cost nothing."""
+
+    model: Any
+    run: Callable[[int, int], None]
+
+
+@contextmanager
+def meta_forward(model: str) -> Iterator[MetaForward]:
+    """A forward pass of q new tokens after n cached ones, to be counted by a profiler.
+
+    Raises:
+        InputError: The `flops` extra is not installed, or transformers does not know the model.
+    """
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    try:
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+    except ImportError as error:
+        raise InputError(
+            f"counting FLOPs needs {error.name}; install it with: pip install 'joulecast[flops]'"
+        ) from error
+    document = load_config(model)
+    try:
+        config = AutoConfig.for_model(
+            **{key: value for key, value in document.items() if key != "torch_dtype"}
+        )
+        # grouped_mm, the default for experts, hides their multiplications from the profiler.
+        experts = {"experts_implementation": "batched_mm"} if "num_experts" in document else {}
+        with torch.device("meta"):
+            network = AutoModelForCausalLM.from_config(
+                copy.deepcopy(config), attn_implementation="sdpa", **experts
+            ).eval()
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{model}: transformers cannot build it ({error})") from error
+    for module in network.modules():
+        # On meta tensors a Linear with a bias is counted twice.
+        if isinstance(module, torch.nn.Linear):
+            module.register_parameter("bias", None)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+    def run(new_tokens: int, cached_tokens: int) -> None:
+        cache = DynamicCache()
+        for layer in range(config.num_hidden_layers if cached_tokens else 0):
+            keys = torch.empty(1, heads, cached_tokens, size, device="meta")
+            cache.update(keys, keys.clone(), layer)
+        token_ids = torch.empty(1, new_tokens, dtype=torch.long, device="meta")
+        with torch.no_grad():
+            network(token_ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+
+    yield MetaForward(network, run)
+
+
+def _deepspeed_counter(forward: MetaForward) -> Callable[[int, int], int]:
+    try:
+        from deepspeed.profiling.flops_profiler import FlopsProfiler
+    except ImportError as error:
+        raise InputError(
+            f"counting FLOPs needs {error.name}; install it with: pip install 'joulecast[flops]'"
+        ) from error
+
+    def count(new_tokens: int, cached_tokens: int) -> int:
+        profiler = FlopsProfiler(forward.model)
+        profiler.start_profile()
+        try:
+            forward.run(new_tokens, cached_tokens)
+            return int(profiler.get_total_flops())
+        finally:
+            # A profile left open doubles every later count in the process.
+            profiler.end_profile()
+
+    return count
+
+
+def store_document(models: list[str]) -> dict[str, Any]:
+    """The content of flops.json, computed anew for the given models."""
+    return {
+        "provenance": {
+            "convention": CONVENTION,
+            **{package: version(package) for package in ("deepspeed", "torch", "transformers")},
+        },
+        "models": {model: profile(model).to_dict() for model in models},
+    }
+
+
+def _store() -> dict[str, Any]:
+    text = (files("estimator") / "flops.json").read_text(encoding="utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document

@@ -1,0 +1,119 @@
+"""The energy if the chip did nothing but arithmetic, at its peak rate and rated power."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from estimator.flops import FlopsModel, binned_flops
+from measurements.hardware import Gpu, Peak
+from measurements.models import DTYPE_BYTES, ModelShape
+from measurements.table import EnergyTable
+from traces.workload import Workload
+
+
+def ideal_energy(
+    workload: Workload, flops: FlopsModel, gpu: Gpu, dtype: str, peak: Peak = "dense"
+) -> float:
+    """Energy if every FLOP ran at the chip's peak rate and rated power.
+
+    E_ideal = TDP / FLOPS_HW * sum over cells of N(I*, O*) * FLOPs(I*, O*)
+    (Fernandez et al. 2025, section 4.1)
+
+    Args:
+        workload: Binned requests; those beyond the grid are left out.
+        flops: FLOPs of one request as a function of its lengths.
+        gpu: Data sheet of the chip.
+        dtype: Number format of the model, such as "bfloat16".
+        peak: "dense" for what the chip can do, "sparse" for the paper's convention.
+
+    Returns:
+        Energy [J].
+
+    Raises:
+        InputError: The data sheet has no peak for that dtype.
+    """
+    return gpu.tdp_w / gpu.peak(dtype, peak) * binned_flops(workload, flops)
+
+
+def implied_flops_per_s(ideal_j: float, real_j: float, peak_flops_per_s: float) -> float:
+    """Rate at which a chip at rated power would compute, to spend what it spent.
+
+    E_ideal / E = FLOPs / s over FLOPS_HW, so a figure x percent above the ideal implies
+    FLOPS_HW / (1 + x / 100). A rate above the dense peak cannot be reached without sparse weights.
+
+    Args:
+        ideal_j: E_ideal [J].
+        real_j: E [J].
+        peak_flops_per_s: FLOPS_HW of that ideal [FLOP/s].
+
+    Returns:
+        Rate [FLOP/s].
+    """
+    return peak_flops_per_s * ideal_j / real_j
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """The time of an engine step can be no less than its arithmetic, nor than its memory traffic.
+
+    Attributes:
+        flops: FLOPs of the model.
+        shape: Sizes of the model.
+        gpu: Data sheet of the chip.
+        dtype: Number format of weights and KV cache.
+    """
+
+    flops: FlopsModel
+    shape: ModelShape
+    gpu: Gpu
+    dtype: str
+
+    def batch_energy(self, input_tokens: int, output_tokens: int, batch_size: float) -> float:
+        """Least energy of one batch: a prefill of all prompts, then O - 1 decode steps.
+
+        Every step takes the larger of FLOPs / peak (dense) and bytes / bandwidth, at TDP. Bytes are
+        the weights once a step, the keys and values that it reads and those that it writes.
+
+        Args:
+            input_tokens: I [tokens].
+            output_tokens: O [tokens].
+            batch_size: B.
+
+        Returns:
+            Energy [J].
+        """
+        kv_bytes = self.shape.kv_bytes_per_token(self.dtype)
+        prefill_s = self._step_seconds(
+            batch_size * self.flops.forward(input_tokens, 0),
+            self._weight_bytes(batch_size * input_tokens) + batch_size * input_tokens * kv_bytes,
+        )
+        cached = input_tokens + np.arange(output_tokens - 1, dtype=float)
+        decode_flops = (
+            self.flops.per_token + self.flops.per_pair * (1 + cached) + self.flops.per_pass
+        )
+        decode_s = self._step_seconds(
+            batch_size * decode_flops,
+            self._weight_bytes(batch_size) + batch_size * (cached + 1) * kv_bytes,
+        )
+        return float(self.gpu.tdp_w * (prefill_s.sum() + decode_s.sum()))
+
+    def energy(self, workload: Workload, table: EnergyTable) -> float:
+        """Least energy of a workload in N / B batches of the table's size per cell [J]."""
+        grid = workload.grid
+        total_j = 0.0
+        for (row, column), sums in workload.cells.items():
+            if workload.is_beyond((row, column)):
+                continue
+            cell = grid.input_edges[row], grid.output_edges[column]
+            batch_size = table.cells[cell].batch_size
+            total_j += sums.requests / batch_size * self.batch_energy(*cell, batch_size)
+        return total_j
+
+    def _weight_bytes(self, tokens: float) -> float:
+        return self.shape.parameters_read(tokens) * DTYPE_BYTES[self.dtype]
+
+    def _step_seconds(self, flops: object, moved_bytes: object) -> np.ndarray:
+        return np.maximum(
+            np.asarray(flops, dtype=float) / self.gpu.peak(self.dtype),
+            np.asarray(moved_bytes, dtype=float) / self.gpu.memory_bytes_per_s,
+        )

@@ -1,0 +1,103 @@
+"""Results as people and programs get them: a table for the terminal, JSON, or CSV."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console, RenderableType
+
+from traces.files import write_text
+
+OutputFormat = Literal["table", "json", "csv"]
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Report:
+    """One result in its three shapes.
+
+    Attributes:
+        document: The JSON document.
+        rows: The CSV rows, all with the same keys; nested values become dotted columns.
+        view: What a terminal shows.
+    """
+
+    document: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    view: RenderableType
+
+
+def emit(report: Report, output_format: OutputFormat, output: Path | None) -> None:
+    """Print a report, or write it to a file whole or not at all.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    if output_format == "table" and output is None:
+        console = Console(highlight=False)
+        console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
+        console.print(report.view)
+        return
+    if output_format == "json":
+        text = json.dumps(report.document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    elif output_format == "csv":
+        text = _csv([flatten(row) for row in report.rows])
+    else:
+        text = _plain(report.view)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        write_text(output, text)
+
+
+def flatten(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def joules(energy_j: float) -> str:
+    """An energy with four digits and the fitting prefix."""
+    for factor, unit in ((1e12, "TJ"), (1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ"), (1.0, "J")):
+        if energy_j >= factor:
+            return f"{energy_j / factor:#.4g} {unit}"
+    return f"{energy_j * 1e3:#.4g} mJ"
+
+
+def kwh(energy_kwh: float) -> str:
+    """Kilowatt hours with four digits."""
+    return f"{energy_kwh:,.4g} kWh" if energy_kwh < 1e4 else f"{energy_kwh:,.0f} kWh"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage; a trace of something is never shown as nothing."""
+    if 0 < share < 0.0005:
+        return "< 0.1 %"
+    return f"{100 * share:.1f} %"
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns: dict[str, None] = {}
+    for row in rows:
+        columns |= dict.fromkeys(row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _plain(view: RenderableType) -> str:
+    text = io.StringIO()
+    Console(file=text, width=WIDTH, highlight=False, no_color=True).print(view)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"

@@ -1,0 +1,434 @@
+"""What each command shows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from estimator.binned import JOULES_PER_KWH, Estimate
+from estimator.compare import ComparedTable, implied_rate
+from estimator.flops import CONVENTION, FlopsModel
+from estimator.report import Report, joules, kwh, percent
+from estimator.table4 import (
+    ENGINES,
+    Excesses,
+    Table4,
+    published_dense_peak_flops_per_s,
+    published_implied_flops_per_s,
+)
+from measurements.checks import Check
+from measurements.interpolation import Coverage
+from measurements.table import EnergyTable
+from traces.grid import Grid
+from traces.summary import LengthStatistics, TraceSummary
+
+MARKS: Mapping[Coverage, str] = {"measured": "", "interpolated": "~", "extrapolated": "?"}
+QUANTITIES = {
+    "request-energy": "energy per request in a full batch [J]",
+    "batch-energy": "energy per batch, E_batch [J]",
+    "batch-size": "largest batch, B [requests]",
+}
+EXTRA_LABELS = {"facility_energy_j": "facility energy", "carbon_g": "carbon", "cost": "cost"}
+IDEAL_LABELS = {
+    "dense": "dense peak",
+    "sparse": "sparse peak (the paper's)",
+    "roofline": "roofline (compute or memory)",
+}
+
+BINNED_NOTE = (
+    "No interval: the binned method rounds lengths up to the grid, a bias that its measurements "
+    "cannot size; held against a meter it came out 38 to 55 % too high (docs/method.md)."
+)
+
+
+def _grid_table(title: str | None = None) -> Table:
+    return Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+
+
+def _facts(rows: Sequence[tuple[str, str]]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def _notes(notes: Sequence[str]) -> RenderableType:
+    return Group(*(Padding(Text(note, style="dim"), (0, 0, 0, 2)) for note in notes))
+
+
+def coverage_text(coverage: Mapping[Coverage, float]) -> str:
+    """Shares of the energy by where the cells come from."""
+    return ", ".join(f"{percent(share)} {kind}" for kind, share in coverage.items())
+
+
+def requests_text(estimate: Estimate) -> str:
+    """How many requests the estimate covers and what it leaves out."""
+    requests = estimate.requests
+    beyond = f"{requests['beyond_grid']:,} beyond the grid"
+    if requests["beyond_grid"]:
+        share = requests["beyond_grid"] / requests["total"]
+        tokens = percent(estimate.beyond_grid_token_share)
+        beyond += f" ({percent(share)} of requests, {tokens} of tokens)"
+    return (
+        f"{requests['estimated']:,} of {requests['total']:,} estimated; left out: {beyond}, "
+        f"{requests['failed']:,} failed, {requests['invalid']:,} invalid"
+    )
+
+
+def table_text(table: EnergyTable) -> str:
+    """A table in a few words, with what is wrong with it."""
+    rows, columns = table.grid.shape
+    made = ", made by hand" if table.metadata["measured_by"] == "hand" else ""
+    return (
+        f"{table.name} ({table.metadata['gpu_product']}, {table.metadata['engine']} "
+        f"{table.metadata['engine_version']}; {len(table.measured)} of {rows * columns} cells "
+        f"measured{made})"
+    )
+
+
+def rate_note(implied: float, peak: float, whose: str = "") -> str:
+    """The rate that a figure implies, with a warning where no chip could reach it."""
+    text = (
+        f"{whose}At rated power this figure implies {implied / 1e12:.1f} TFLOP/s of "
+        f"{peak / 1e12:.1f} dense peak"
+    )
+    return text + (", which is MORE THAN THE CHIP CAN DO." if implied > peak else ".")
+
+
+def estimate_report(
+    estimate: Estimate,
+    table: EnergyTable,
+    invalid: Mapping[str, int],
+    extras: Mapping[str, tuple[float, str]],
+) -> Report:
+    """`joulecast estimate`; `extras` maps a JSON key to its value and how to show it."""
+    facts = [
+        ("trace", estimate.trace),
+        ("table", table_text(table)),
+        ("method", estimate.method),
+        ("requests", requests_text(estimate)),
+        *([("invalid rows", _reasons(invalid))] if invalid else []),
+        ("coverage", coverage_text(estimate.coverage) + " (shares of the energy)"),
+        ("", ""),
+        ("GPU energy", f"{joules(estimate.energy_j)} = {kwh(estimate.energy_kwh)}"),
+        ("per request", joules(estimate.joules_per_request)),
+        ("per output token", joules(estimate.joules_per_output_token)),
+        *((EXTRA_LABELS[key], text) for key, (_, text) in extras.items()),
+    ]
+    ideals = _grid_table()
+    ideals.add_column("ideal")
+    ideals.add_column("energy", justify="right")
+    ideals.add_column("estimate above it", justify="right")
+    for name, ideal_j in estimate.ideal_j.items():
+        excess = estimate.excess_percent[name]
+        ideals.add_row(IDEAL_LABELS[name], joules(ideal_j), f"{excess:,.1f} %")
+    notes = [
+        rate_note(*implied_rate(estimate, table)),
+        BINNED_NOTE,
+    ]
+    document = estimate.to_dict() | {key: value for key, (value, _) in extras.items()}
+    return Report(document, [document], Group(_facts(facts), ideals, _notes(notes)))
+
+
+def _reasons(invalid: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in invalid.items())
+
+
+def compare_report(
+    compared: Sequence[ComparedTable], tables: Sequence[EnergyTable], trace: str
+) -> Report:
+    """`joulecast compare`."""
+    first = compared[0].estimate
+    view = _grid_table()
+    view.add_column("table", overflow="fold")
+    for heading in ("energy", "J/request", "J/output\ntoken"):
+        view.add_column(heading, justify="right")
+    for name in first.ideal_j:
+        view.add_column(f"above\n{name}", justify="right")
+    view.add_column("saving over\nthe first", justify="right")
+    for one in compared:
+        estimate = one.estimate
+        view.add_row(
+            estimate.table,
+            joules(estimate.energy_j),
+            f"{estimate.joules_per_request:,.4g}",
+            f"{estimate.joules_per_output_token:,.4g}",
+            *(f"{value:,.1f} %" for value in estimate.excess_percent.values()),
+            "" if one is compared[0] else f"{one.saving_percent:,.1f} %",
+        )
+    facts = [("trace", trace), ("method", first.method), ("requests", requests_text(first))]
+    facts += [
+        ("coverage", f"{coverage_text(one.estimate.coverage)}: {table_text(table)}")
+        for one, table in zip(compared, tables, strict=True)
+    ]
+    notes = [
+        rate_note(one.implied_flops_per_s, one.dense_peak_flops_per_s, f"{one.estimate.table}: ")
+        for one in compared
+    ]
+    rows = [one.to_dict() for one in compared]
+    document = {"trace": trace, "method": first.method, "tables": rows}
+    return Report(document, rows, Group(_facts(facts), view, _notes(notes)))
+
+
+def table4_report(table4: Table4, tables: Mapping[str, EnergyTable]) -> Report:
+    """`joulecast table4`."""
+    view = _grid_table()
+    view.add_column("dataset", no_wrap=True)
+    view.add_column("source", no_wrap=True)
+    for whose in ("ours", "paper"):
+        for heading in ("PyTorch", "vLLM", "saving"):
+            view.add_column(f"{whose}\n{heading}", justify="right", no_wrap=True)
+    for row in table4.rows:
+        view.add_row(row.dataset, row.source, *_cells(row.measured), *_cells(row.published))
+    title = (
+        f"Table 4: energy above the ideal [%] and what vLLM saves over PyTorch [%]\n"
+        f"ours: {tables['vllm'].metadata['gpu_product']}, {table4.model}, ideal at the "
+        f"{table4.peak} peak; paper: RTX A6000, Llama-3.1-8B, ideal at the sparse peak"
+    )
+    facts = [(engine, table_text(tables[engine])) for engine in ENGINES]
+    for row in table4.rows:
+        for engine, estimate in row.estimates.items():
+            facts.append((f"{row.dataset}, {engine}", coverage_text(estimate.coverage)))
+    return Report(
+        table4.to_dict(),
+        [row.to_dict() for row in table4.rows],
+        Group(Text(title, style="bold"), view, _facts(facts), _notes(_rate_notes(table4))),
+    )
+
+
+def _cells(excesses: Excesses | None) -> list[str]:
+    if excesses is None:
+        return ["-", "-", "-"]
+    return [
+        f"{excesses.pytorch_excess_percent:.2f}",
+        f"{excesses.vllm_excess_percent:.2f}",
+        f"{excesses.saving_percent:.2f}",
+    ]
+
+
+def _rate_notes(table4: Table4) -> list[str]:
+    ours = [rate for row in table4.rows for rate in row.implied_flops_per_s.values()]
+    notes = []
+    if ours:
+        notes.append(rate_note(max(ours), table4.dense_peak_flops_per_s, "Ours, the highest: "))
+    peak = published_dense_peak_flops_per_s()
+    rates = [rate for row in published_implied_flops_per_s().values() for rate in row.values()]
+    above = sum(rate > peak for rate in rates)
+    notes.append(
+        f"The paper's figures imply {min(rates) / 1e12:.1f} to {max(rates) / 1e12:.1f} TFLOP/s on "
+        f"a chip with a dense peak of {peak / 1e12:.1f}; {above} of {len(rates)} are more than it "
+        "can do, since its ideal takes the sparse peak."
+    )
+    if any(row.source != "trace" for row in table4.rows):
+        notes.append('Rows "published only": give their trace, as in --trace burstgpt=FILE.')
+    return notes
+
+
+def summary_report(trace: str, summary: TraceSummary) -> Report:
+    """`joulecast trace summary`."""
+    view = _grid_table()
+    for heading in ("tokens", "mean", "sd", "median", "99th percentile", "longest"):
+        view.add_column(heading, justify="left" if heading == "tokens" else "right")
+    for name, statistics in (("input", summary.input), ("output", summary.output)):
+        if statistics is not None:
+            view.add_row(name, *_statistics_cells(statistics))
+    total = summary.requests + summary.failed + sum(summary.invalid.values())
+    share = summary.beyond_grid / summary.requests if summary.requests else 0.0
+    beyond = (
+        f"{summary.beyond_grid:,} ({percent(share)} of requests, "
+        f"{percent(summary.beyond_grid_token_share)} of tokens)"
+    )
+    facts = [
+        ("trace", trace),
+        ("rows", f"{total:,}: {summary.requests:,} requests, {summary.failed:,} failed (o = 0)"),
+        ("invalid", _reasons(summary.invalid) or "none"),
+        ("beyond the paper's grid", beyond),
+    ]
+    if summary.span_s is not None:
+        facts.append(("time span", f"{summary.span_s:,.1f} s"))
+    document = {"trace": trace, **summary.to_dict()}
+    return Report(document, [document], Group(_facts(facts), view))
+
+
+def _statistics_cells(statistics: LengthStatistics) -> list[str]:
+    def quantile(bounds: tuple[float, float | None]) -> str:
+        low, high = bounds
+        if high is None:
+            return f"over {low - 1:,.0f}"
+        return f"{low:,.4g}" if low == high else f"{low:,.0f} to {high:,.0f}"
+
+    return [
+        f"{statistics.mean:,.2f}",
+        f"{statistics.sd:,.2f}",
+        quantile(statistics.median),
+        quantile(statistics.percentile_99),
+        "not kept" if statistics.maximum is None else f"{statistics.maximum:,}",
+    ]
+
+
+def flops_report(
+    flops: FlopsModel, lengths: tuple[int, int] | None, grid: Grid, made: str
+) -> Report:
+    """`joulecast flops`."""
+    if lengths is not None:
+        count = flops.request(*lengths)
+        document: dict[str, Any] = {
+            "model": flops.model,
+            "input_tokens": lengths[0],
+            "output_tokens": lengths[1],
+            "flops": count,
+            "convention": CONVENTION,
+        }
+        facts = [
+            ("model", flops.model),
+            ("request", f"{lengths[0]:,} input tokens, {lengths[1]:,} output tokens"),
+            ("FLOPs", f"{count:,} = {count:.4e}"),
+        ]
+        notes = [CONVENTION, made]
+        return Report(document, [document], Group(_facts(facts), _notes(notes)))
+    cells = flops.grid(grid)
+    document = {
+        "model": flops.model,
+        "coefficients": flops.to_dict(),
+        "cells": [
+            {"input_tokens": i, "output_tokens": o, "flops": count}
+            for (i, o), count in cells.items()
+        ],
+        "convention": CONVENTION,
+    }
+    texts = {cell: f"{count / 1e12:#.4g}" for cell, count in cells.items()}
+    law = (
+        f"FLOPs(I, O) = {flops.per_token} (I + O - 1) + {flops.per_pair} [I^2 + (O - 1)(I + 1) + "
+        f"(O - 1)(O - 2) / 2] + {flops.per_pass} O"
+    )
+    view = _matrix("FLOPs of one request [10^12]", grid, texts)
+    return Report(
+        document,
+        document["cells"],
+        Group(_facts([("model", flops.model), ("law", law)]), view, _notes([CONVENTION, made])),
+    )
+
+
+def _matrix(title: str, grid: Grid, texts: Mapping[tuple[int, int], str]) -> Table:
+    view = _grid_table(title)
+    view.add_column("input\ntokens", justify="right")
+    for output_edge in grid.output_edges:
+        view.add_column(f"output\n{output_edge}", justify="right", no_wrap=True)
+    for input_edge in grid.input_edges:
+        cells = [texts[input_edge, output_edge] for output_edge in grid.output_edges]
+        view.add_row(str(input_edge), *cells)
+    return view
+
+
+def table_list_report(tables: Sequence[EnergyTable]) -> Report:
+    """`joulecast table list`."""
+    view = _grid_table()
+    for heading in ("table", "GPU", "engine", "cells", "measured"):
+        view.add_column(heading, overflow="fold")
+    rows = []
+    for table in tables:
+        metadata = table.metadata
+        inputs, outputs = table.grid.shape
+        cells = f"{len(table.measured)} of {inputs * outputs}"
+        made = f"{metadata['measured_on']}, by {metadata['measured_by']}"
+        engine = f"{metadata['engine']} {metadata['engine_version']}"
+        view.add_row(table.name, metadata["gpu_product"], engine, cells, made)
+        rows.append(
+            {
+                "table": table.name,
+                "gpu": metadata["gpu"],
+                "model": metadata["model"],
+                "engine": metadata["engine"],
+                "engine_version": metadata["engine_version"],
+                "measured_cells": len(table.measured),
+                "cells": inputs * outputs,
+                "measured_on": metadata["measured_on"],
+                "measured_by": metadata["measured_by"],
+            }
+        )
+    return Report({"tables": rows}, rows, view)
+
+
+def table_show_report(table: EnergyTable, quantity: str) -> Report:
+    """`joulecast table show`."""
+    rows: list[dict[str, Any]] = []
+    texts = {}
+    for (i, o), cell in sorted(table.cells.items()):
+        value = {
+            "request-energy": cell.request_energy_j,
+            "batch-energy": cell.batch_energy_j,
+            "batch-size": cell.batch_size,
+        }[quantity]
+        shown = f"{value:,.0f}" if quantity == "batch-size" else f"{value:#.4g}".rstrip(".")
+        texts[i, o] = shown + MARKS[cell.coverage]
+        rows.append(
+            {
+                "input_tokens": i,
+                "output_tokens": o,
+                "batch_size": cell.batch_size,
+                "batch_energy_j": cell.batch_energy_j,
+                "batch_energy_sd_j": table.batch_energy_sd_j((i, o)),
+                "request_energy_j": cell.request_energy_j,
+                "coverage": cell.coverage,
+            }
+        )
+    metadata = dict(table.metadata)
+    maker = metadata.get("made_by", metadata["measured_by"])
+    facts = [
+        ("table", table_text(table)),
+        ("model", f"{metadata['model']}, {metadata['dtype']}, weights: {metadata['weights']}"),
+        ("settings", ", ".join(f"{k}={v}" for k, v in metadata["engine_settings"].items())),
+        ("measured", f"{metadata['measured_on']}, by {maker}"),
+    ]
+    document = {"table": table.name, "metadata": metadata, "cells": rows}
+    notes = ["~ interpolated, ? extrapolated; unmarked cells are measured"]
+    view = _matrix(QUANTITIES[quantity], table.grid, texts)
+    return Report(document, rows, Group(_facts(facts), view, _notes(notes)))
+
+
+def table_check_report(table: EnergyTable, checks: Sequence[Check]) -> Report:
+    """`joulecast table check`."""
+    view = _grid_table()
+    view.add_column("")
+    for heading in ("expected", "found", "why"):
+        view.add_column(heading, overflow="fold")
+    for check in checks:
+        view.add_row("ok" if check.passed else "NOTE", check.name, check.found, check.reason)
+    rows = [dict(vars(check)) for check in checks]
+    facts = [("table", table_text(table)), ("format", "every line read and believable")]
+    return Report({"table": table.name, "checks": rows}, rows, Group(_facts(facts), view))
+
+
+def cost_extras(
+    estimate: Estimate, pue: float | None, carbon: float | None, price: float | None
+) -> dict[str, tuple[float, str]]:
+    """What the data centre, the grid and the bill make of an estimate.
+
+    Args:
+        estimate: GPU energy.
+        pue: Facility energy over GPU energy, 1 or more.
+        carbon: Carbon intensity [gCO2e/kWh].
+        price: Price of a kilowatt hour, in any currency.
+
+    Returns:
+        JSON key -> value and its text, for those that were asked for.
+    """
+    facility_j = estimate.energy_j * (pue or 1.0)
+    facility_kwh = facility_j / JOULES_PER_KWH
+    extras: dict[str, tuple[float, str]] = {}
+    if pue is not None:
+        text = f"{joules(facility_j)} = {kwh(facility_kwh)} (PUE {pue:g})"
+        extras["facility_energy_j"] = (facility_j, text)
+    if carbon is not None:
+        grams = carbon * facility_kwh
+        extras["carbon_g"] = (grams, f"{grams:,.4g} gCO2e (at {carbon:g} gCO2e/kWh)")
+    if price is not None:
+        cost = price * facility_kwh
+        extras["cost"] = (cost, f"{cost:,.4g} (at {price:g} per kWh)")
+    return extras

@@ -1,0 +1,36 @@
+"""joulecast: forecast the energy that an LLM serving stack will spend on a request trace.
+
+Names handed on from the three packages that do the work: `traces`, `measurements`, `estimator`.
+"""
+
+from estimator.binned import Estimate, estimate_binned
+from estimator.compare import ComparedTable, compare_tables
+from estimator.flops import FlopsModel, load_flops
+from estimator.ideal import ideal_energy
+from measurements.hardware import Gpu, load_gpu
+from measurements.table import EnergyTable, load_table, table_names
+from traces.errors import InputError
+from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
+from traces.load import load_workload
+from traces.workload import Workload
+
+__all__ = [
+    "PAPER_GRID",
+    "POWER_OF_TWO_GRID",
+    "ComparedTable",
+    "EnergyTable",
+    "Estimate",
+    "FlopsModel",
+    "Gpu",
+    "Grid",
+    "InputError",
+    "Workload",
+    "compare_tables",
+    "estimate_binned",
+    "ideal_energy",
+    "load_flops",
+    "load_gpu",
+    "load_table",
+    "load_workload",
+    "table_names",
+]

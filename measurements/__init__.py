@@ -1,0 +1,1 @@
+"""What a GPU spent: lengths and batch sizes in, an `EnergyTable` out."""

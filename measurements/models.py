@@ -1,0 +1,132 @@
+"""Model architectures by name: Hugging Face config files, and what follows from their shapes."""
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from traces.errors import InputError, unknown_name
+
+DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float8": 1, "float32": 4}
+
+_SUFFIX = ".json"
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The sizes that decide how many bytes a decoder-only transformer moves.
+
+    Attributes:
+        name: Short name, as in table paths.
+        layers: Decoder layers.
+        hidden_size: Width of the residual stream.
+        intermediate_size: Width of one feed-forward block (of one expert).
+        attention_heads: Query heads.
+        key_value_heads: Key and value heads.
+        head_size: Width of a head.
+        vocabulary: Rows of the embedding.
+        experts: Feed-forward blocks per layer; 1 if not a mixture.
+        experts_per_token: How many of them one token uses.
+    """
+
+    name: str
+    layers: int
+    hidden_size: int
+    intermediate_size: int
+    attention_heads: int
+    key_value_heads: int
+    head_size: int
+    vocabulary: int
+    experts: int = 1
+    experts_per_token: int = 1
+
+    @property
+    def attention_parameters(self) -> int:
+        """Weights of all attention projections."""
+        query_and_output = 2 * self.hidden_size * self.attention_heads * self.head_size
+        key_and_value = 2 * self.hidden_size * self.key_value_heads * self.head_size
+        return self.layers * (query_and_output + key_and_value)
+
+    @property
+    def expert_parameters(self) -> int:
+        """Weights of one expert in every layer (the whole feed-forward part if there is one)."""
+        return self.layers * 3 * self.hidden_size * self.intermediate_size
+
+    @property
+    def shared_parameters(self) -> int:
+        """Weights that every step reads: attention, router, output head."""
+        router = self.layers * self.hidden_size * self.experts if self.experts > 1 else 0
+        return self.attention_parameters + router + self.vocabulary * self.hidden_size
+
+    def parameters_read(self, tokens: float) -> float:
+        """Weights that a step over so many tokens reads at the least.
+
+        A mixture reads the experts that some token chose; with tokens choosing evenly and
+        independently that is experts * (1 - (1 - k / experts)^tokens) on average.
+        """
+        untouched: float = (1 - self.experts_per_token / self.experts) ** tokens
+        return self.shared_parameters + self.expert_parameters * self.experts * (1 - untouched)
+
+    def kv_bytes_per_token(self, dtype: str) -> int:
+        """Bytes of the KV cache that one token takes."""
+        width = 2 * self.layers * self.key_value_heads * self.head_size
+        return width * DTYPE_BYTES[dtype]
+
+
+def model_names() -> list[str]:
+    """Short names of the models whose configs ship."""
+    return sorted(
+        path.name.removesuffix(_SUFFIX) for path in _folder().iterdir() if path.suffix == _SUFFIX
+    )
+
+
+def load_config(model: str) -> dict[str, Any]:
+    """The config of a model by its short name, or from a config.json or a folder that holds one.
+
+    Raises:
+        InputError: No such name or file; the nearest name is suggested.
+    """
+    path = Path(model)
+    if path.is_dir():
+        path = path / "config.json"
+    if model in model_names():
+        path = _folder() / f"{model}{_SUFFIX}"
+    elif not path.is_file():
+        raise unknown_name("model", model, model_names())
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is not a readable JSON config ({error})") from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise InputError(f"{path}: is not a Hugging Face config: it has no model_type")
+    return config
+
+
+def load_shape(model: str) -> ModelShape:
+    """The sizes of a model, from its config.
+
+    Raises:
+        InputError: No such model, or its config lacks a size.
+    """
+    config = load_config(model)
+    try:
+        heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
+        return ModelShape(
+            name=model,
+            layers=int(config["num_hidden_layers"]),
+            hidden_size=hidden,
+            intermediate_size=int(config["intermediate_size"]),
+            attention_heads=heads,
+            key_value_heads=int(config.get("num_key_value_heads") or heads),
+            head_size=int(config.get("head_dim") or hidden // heads),
+            vocabulary=int(config["vocab_size"]),
+            experts=int(config.get("num_experts") or 1),
+            experts_per_token=int(config.get("num_experts_per_tok") or 1),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{model}: its config lacks or garbles {error}") from error
+
+
+def _folder() -> Path:
+    return Path(str(files("measurements") / "model_configs"))

@@ -1,0 +1,208 @@
+"""The energy table: what one GPU spent on one model with one engine, as measured."""
+
+import json
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from measurements.hardware import Gpu, load_gpu
+from measurements.interpolation import MIN_CELLS, CellEnergy, CellKey, fill
+from measurements.runs import Run, read_runs
+from traces.errors import InputError, unknown_name
+from traces.grid import Grid
+
+_VERSION = 1
+_REQUIRED: Mapping[str, type | tuple[type, ...]] = {
+    "joulecast_table": int,
+    "gpu": str,
+    "gpu_product": str,
+    "model": str,
+    "engine": str,
+    "engine_version": str,
+    "engine_settings": dict,
+    "dtype": str,
+    "weights": str,
+    "power_limit_w": (int, float),
+    "idle_power_w": (int, float, type(None)),
+    "measured_on": str,
+    "measured_by": str,
+    "grid": dict,
+    "measured_cells": int,
+    "complete": bool,
+}
+
+
+@dataclass(frozen=True)
+class EnergyTable:
+    """E_batch(I, O) and B(I, O) of one GPU, model and engine.
+
+    Attributes:
+        name: Path below the shipped tables, or of the folder.
+        metadata: table.json: what was measured, on what, when, how.
+        grid: The cells.
+        runs: Every run, valid or not.
+    """
+
+    name: str
+    metadata: Mapping[str, Any]
+    grid: Grid
+    runs: tuple[Run, ...]
+
+    @property
+    def gpu(self) -> Gpu:
+        """Data sheet of the GPU."""
+        return load_gpu(self.metadata["gpu"])
+
+    @property
+    def model(self) -> str:
+        """Short name of the model."""
+        return str(self.metadata["model"])
+
+    @property
+    def engine(self) -> str:
+        """Name of the serving engine."""
+        return str(self.metadata["engine"])
+
+    @property
+    def dtype(self) -> str:
+        """Number format of the weights."""
+        return str(self.metadata["dtype"])
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every cell of the grid was measured."""
+        return len(self.measured) == math.prod(self.grid.shape)
+
+    @cached_property
+    def capacity_runs(self) -> Mapping[CellKey, list[Run]]:
+        """Valid runs at the largest batch, per cell."""
+        runs: dict[CellKey, list[Run]] = {}
+        for run in self.runs:
+            if run.at_capacity and run.valid:
+                runs.setdefault((run.input_tokens, run.output_tokens), []).append(run)
+        return runs
+
+    @cached_property
+    def measured(self) -> Mapping[CellKey, CellEnergy]:
+        """The measured cells: mean over the valid runs at capacity."""
+        return {
+            cell: CellEnergy(
+                statistics.fmean(run.batch_energy_j for run in runs),
+                runs[0].batch_size,
+                "measured",
+            )
+            for cell, runs in self.capacity_runs.items()
+        }
+
+    @cached_property
+    def cells(self) -> Mapping[CellKey, CellEnergy]:
+        """Every cell of the grid: measured, or filled in from the measured ones."""
+        return {**self.measured, **fill(self.grid, self.measured)}
+
+    def batch_energy_sd_j(self, cell: CellKey) -> float | None:
+        """Standard deviation of E_batch over a cell's runs [J]; None for fewer than two."""
+        runs = self.capacity_runs.get(cell, [])
+        return statistics.stdev(run.batch_energy_j for run in runs) if len(runs) > 1 else None
+
+
+def table_names() -> list[str]:
+    """Names of the tables that ship."""
+    folder = _folder()
+    return sorted(
+        path.parent.relative_to(folder).as_posix() for path in folder.glob("*/*/*/table.json")
+    )
+
+
+def load_table(name: str) -> EnergyTable:
+    """Load and check a table.
+
+    Args:
+        name: A shipped name such as "h100-sxm/llama-3.1-8b/vllm", or a folder with table.json and
+            runs.csv.
+
+    Raises:
+        InputError: No such table, or something in it cannot be true; file and line are named.
+    """
+    if name in table_names():
+        folder = _folder() / name
+    elif Path(name).is_dir():
+        folder = Path(name)
+    else:
+        raise unknown_name("table", name, table_names())
+    metadata, grid = _read_metadata(folder / "table.json")
+    runs = read_runs(folder / "runs.csv")
+    table = EnergyTable(name, metadata, grid, tuple(runs))
+    _check_cells(table, folder / "runs.csv")
+    return table
+
+
+def _folder() -> Path:
+    return Path(str(files("measurements") / "tables"))
+
+
+def _read_metadata(path: Path) -> tuple[dict[str, Any], Grid]:
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); is this a table?") from error
+    except ValueError as error:
+        raise InputError(f"{path}: is not whole JSON ({error})") from error
+    if not isinstance(metadata, dict):
+        raise InputError(f"{path}: is not a JSON object")
+    for key, kind in _REQUIRED.items():
+        if key not in metadata:
+            raise InputError(f'{path}: lacks "{key}"')
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        value = metadata[key]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise InputError(f'{path}: "{key}" is {json.dumps(value)}, which is of the wrong type')
+    if metadata["joulecast_table"] != _VERSION:
+        raise InputError(f"{path}: is of version {metadata['joulecast_table']}, not {_VERSION}")
+    if not 0 < metadata["power_limit_w"] < math.inf:
+        raise InputError(f"{path}: power_limit_w must be above 0")
+    try:
+        gpu, grid = load_gpu(metadata["gpu"]), Grid.from_dict(metadata["grid"])
+        gpu.peak(metadata["dtype"])
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    return metadata, grid
+
+
+def _check_cells(table: EnergyTable, path: Path) -> None:
+    """What runs.csv says about the grid as a whole."""
+    on_grid = set(table.grid.cells())
+    for cell, runs in table.capacity_runs.items():
+        if cell not in on_grid:
+            raise InputError(f"{path}: cell {cell} is at capacity but not on the table's grid")
+        sizes = sorted({run.batch_size for run in runs})
+        if len(sizes) > 1:
+            raise InputError(
+                f"{path}: cell {cell} has the largest batches {sizes}; B(I, O) is one number"
+            )
+    for run in table.runs:
+        if run.valid and run.power_w > 1.1 * table.metadata["power_limit_w"]:
+            raise InputError(
+                f"{path}: a valid run of ({run.input_tokens}, {run.output_tokens}) drew "
+                f"{run.power_w:.0f} W, over 1.1 x the power limit of "
+                f"{table.metadata['power_limit_w']:g} W"
+            )
+    measured, promised = len(table.capacity_runs), table.metadata["measured_cells"]
+    if measured != promised:
+        raise InputError(
+            f"{path}: has {measured} cells at capacity, table.json says {promised}; "
+            "was a cell lost?"
+        )
+    if table.metadata["complete"] != (measured == len(on_grid)):
+        raise InputError(
+            f"{path}: has {measured} of {len(on_grid)} cells, but table.json says complete: "
+            f"{json.dumps(table.metadata['complete'])}"
+        )
+    if measured < MIN_CELLS:
+        raise InputError(
+            f"{path}: has {measured} cells at capacity; an estimate needs {MIN_CELLS} at the least"
+        )

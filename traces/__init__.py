@@ -1,0 +1,1 @@
+"""What was asked: request lengths in, a `Workload` out."""

@@ -1,0 +1,21 @@
+"""The one exception that all three packages raise for something the user gave."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Input that cannot be used. The message is one line: what is wrong, where, and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """An `InputError` for a name that is in no list, with the nearest known one."""
+    names = sorted(known)
+    lowered = {candidate.lower(): candidate for candidate in names}
+    nearest = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    if nearest:
+        return InputError(f'unknown {kind} "{name}"; did you mean "{lowered[nearest[0]]}"?')
+    return InputError(f'unknown {kind} "{name}"; known are: {", ".join(names) or "none"}')

@@ -1,0 +1,207 @@
+"""Length statistics of a trace: the columns of the paper's Tables 1 to 3."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from traces.grid import PAPER_GRID
+from traces.workload import CellSums, Workload
+
+if TYPE_CHECKING:
+    from traces.reader import Trace
+
+
+@dataclass(frozen=True)
+class LengthStatistics:
+    """Statistics of one kind of length over the requests that did not fail.
+
+    Attributes:
+        mean: Mean [tokens].
+        sd: Standard deviation of the sample, n - 1 [tokens].
+        median: [low, high] between which the median lies; equal if it is known exactly [tokens].
+        percentile_99: Likewise for the 99th percentile; high is None beyond the grid [tokens].
+        maximum: Longest [tokens]; None if only sums are known.
+    """
+
+    mean: float
+    sd: float
+    median: tuple[float, float | None]
+    percentile_99: tuple[float, float | None]
+    maximum: int | None
+
+
+@dataclass(frozen=True)
+class TraceSummary:
+    """What a trace looks like.
+
+    Attributes:
+        requests: Requests that did not fail.
+        failed: Requests with no output.
+        invalid: What was wrong with rows left out -> how many.
+        beyond_grid: Requests that the paper's grid leaves out.
+        beyond_grid_token_share: Their share of all tokens, inputs and outputs together.
+        input: Input lengths.
+        output: Output lengths.
+        span_s: Time from the first arrival to the last [s], where the trace has arrival times.
+    """
+
+    requests: int
+    failed: int
+    invalid: Mapping[str, int]
+    beyond_grid: int
+    beyond_grid_token_share: float
+    input: LengthStatistics | None
+    output: LengthStatistics | None
+    span_s: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as plain JSON values."""
+        return {
+            "requests": self.requests,
+            "failed": self.failed,
+            "invalid": dict(self.invalid),
+            "beyond_grid": self.beyond_grid,
+            "beyond_grid_token_share": self.beyond_grid_token_share,
+            "span_s": self.span_s,
+            **{
+                name: statistics
+                and {
+                    "mean": statistics.mean,
+                    "sd": statistics.sd,
+                    "median": list(statistics.median),
+                    "percentile_99": list(statistics.percentile_99),
+                    "maximum": statistics.maximum,
+                }
+                for name, statistics in (
+                    ("input_tokens", self.input),
+                    ("output_tokens", self.output),
+                )
+            },
+        }
+
+
+def summarise_workload(workload: Workload) -> TraceSummary:
+    """What the sums of a workload still tell: means and deviations exactly, quantiles as bounds."""
+    total, grid, requests = workload.total, workload.grid, workload.requests
+    return _summary(
+        workload,
+        _from_sums(
+            (total.requests, total.input_tokens, total.input_tokens_squared),
+            _bins(grid.input_edges, requests.sum(axis=1)),
+        ),
+        _from_sums(
+            (total.requests, total.output_tokens, total.output_tokens_squared),
+            _bins(grid.output_edges, requests.sum(axis=0)),
+        ),
+        None,
+    )
+
+
+def summarise_trace(trace: "Trace", workload: Workload) -> TraceSummary:
+    """Exact statistics of a trace; memory grows with its distinct lengths, not with its rows."""
+    requests = trace.requests.filter(
+        (trace.requests.problem == 0) & (trace.requests.output_tokens > 0)
+    )
+    span_s = None
+    if "arrival_s" in trace.requests.columns:
+        arrivals = trace.requests.agg(
+            first=trace.requests.arrival_s.min(), last=trace.requests.arrival_s.max()
+        )
+        ends = trace.execute(arrivals)[0]
+        if ends["first"] is not None:
+            span_s = ends["last"] - ends["first"]
+    lengths = []
+    for name in ("input_tokens", "output_tokens"):
+        counted = requests.group_by(length=requests[name]).agg(n=requests.count())
+        lengths.append({row["length"]: row["n"] for row in trace.execute(counted)})
+    return _summary(workload, _from_counts(lengths[0]), _from_counts(lengths[1]), span_s)
+
+
+def _summary(
+    workload: Workload,
+    inputs: LengthStatistics | None,
+    outputs: LengthStatistics | None,
+    span_s: float | None,
+) -> TraceSummary:
+    on_paper_grid = workload.on_grid(PAPER_GRID)
+    beyond, total = on_paper_grid.beyond, workload.total
+    return TraceSummary(
+        requests=total.requests,
+        failed=workload.failed.requests,
+        invalid=workload.invalid,
+        beyond_grid=beyond.requests,
+        beyond_grid_token_share=_share(_tokens(beyond), _tokens(total)),
+        input=inputs,
+        output=outputs,
+        span_s=span_s,
+    )
+
+
+def _tokens(sums: CellSums) -> int:
+    return sums.input_tokens + sums.output_tokens
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def _from_counts(counts: Mapping[int, int]) -> LengthStatistics | None:
+    """Statistics of the lengths that occur so many times each."""
+    if not counts:
+        return None
+    lengths = np.array(sorted(counts))
+    ends = np.cumsum([counts[length] for length in lengths.tolist()])
+    n = int(ends[-1])
+    first = sum(length * k for length, k in counts.items())
+    second = sum(length * length * k for length, k in counts.items())
+
+    def quantile(share: float) -> float:
+        """Linear interpolation between order statistics, as numpy's default."""
+        position = share * (n - 1)
+        below, above = math.floor(position), math.ceil(position)
+        low, high = lengths[np.searchsorted(ends, [below, above], side="right")].tolist()
+        return float(low + (high - low) * (position - below))
+
+    median, percentile_99 = quantile(0.5), quantile(0.99)
+    return LengthStatistics(
+        mean=first / n,
+        sd=_sd(n, first, second),
+        median=(median, median),
+        percentile_99=(percentile_99, percentile_99),
+        maximum=int(lengths[-1]),
+    )
+
+
+def _from_sums(
+    sums: tuple[int, int, int], bins: list[tuple[float, float | None, float]]
+) -> LengthStatistics | None:
+    """Statistics from n, the sum and the sum of squares; each quantile is only known to a bin."""
+    n, first, second = sums
+    if n == 0:
+        return None
+
+    def bounds(share: float) -> tuple[float, float | None]:
+        reached = np.cumsum([count for _, _, count in bins])
+        low, high, _ = bins[int(np.searchsorted(reached, share * n))]
+        return low, high
+
+    return LengthStatistics(
+        mean=first / n,
+        sd=_sd(n, first, second),
+        median=bounds(0.5),
+        percentile_99=bounds(0.99),
+        maximum=None,
+    )
+
+
+def _sd(n: int, first: int, second: int) -> float:
+    return math.sqrt((n * second - first * first) / (n * (n - 1))) if n > 1 else 0.0
+
+
+def _bins(edges: tuple[int, ...], counts: Any) -> list[tuple[float, float | None, float]]:
+    """(lowest, highest, requests) of each bin; the overflow bin has no highest."""
+    lows = [0, *(edge + 1 for edge in edges)]
+    return list(zip(lows, [*edges, None], counts.tolist(), strict=True))

@@ -1,0 +1,304 @@
+"""A trace reduced to what the estimates need: six sums per cell of the grid."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from traces.errors import InputError
+from traces.files import write_text
+from traces.grid import Grid
+
+_MARK = "joulecast workload"
+_VERSION = 1
+
+
+class CellSums(NamedTuple):
+    """Sums over the requests of one cell, exact at any size.
+
+    Attributes:
+        requests: n.
+        input_tokens: sum i [tokens].
+        input_tokens_squared: sum i^2 [tokens^2].
+        output_tokens: sum o [tokens].
+        output_tokens_squared: sum o^2 [tokens^2].
+        input_times_output: sum i*o [tokens^2].
+    """
+
+    requests: int
+    input_tokens: int
+    input_tokens_squared: int
+    output_tokens: int
+    output_tokens_squared: int
+    input_times_output: int
+
+    def merged(self, other: "CellSums") -> "CellSums":
+        """The sums over both sets of requests."""
+        return CellSums(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+NO_REQUESTS = CellSums(0, 0, 0, 0, 0, 0)
+
+
+class Failed(NamedTuple):
+    """Requests that produced nothing (o = 0), which no estimate covers.
+
+    Attributes:
+        requests: How many.
+        input_tokens: Their input lengths together [tokens].
+    """
+
+    requests: int
+    input_tokens: int
+
+
+NOTHING_FAILED = Failed(0, 0)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What was asked of a serving stack, as sums that merge by addition.
+
+    Attributes:
+        grid: The cells.
+        cells: (row, column) -> sums, for the cells that have requests. The row after the last input
+            edge and the column after the last output edge hold the requests beyond the grid.
+        failed: Requests without output.
+        invalid: Rows left out because a length was unusable: what was wrong -> how many.
+        sources: Where the requests come from; not part of equality.
+    """
+
+    grid: Grid
+    cells: Mapping[tuple[int, int], CellSums]
+    failed: Failed = NOTHING_FAILED
+    invalid: Mapping[str, int] = field(default_factory=dict)
+    sources: tuple[Mapping[str, str], ...] = field(default=(), compare=False)
+
+    def __add__(self, other: "Workload") -> "Workload":
+        """Both workloads' requests together; the grids must be equal."""
+        if self.grid != other.grid:
+            raise InputError("workloads on different grids do not add; use on_grid() first")
+        sources = list(self.sources) + [s for s in other.sources if s not in self.sources]
+        return Workload(
+            self.grid,
+            _added(self.cells, other.cells),
+            Failed(*(a + b for a, b in zip(self.failed, other.failed, strict=True))),
+            {
+                problem: self.invalid.get(problem, 0) + other.invalid.get(problem, 0)
+                for problem in sorted({*self.invalid, *other.invalid})
+            },
+            tuple(sources),
+        )
+
+    @cached_property
+    def requests(self) -> npt.NDArray[np.float64]:
+        """Requests per cell, shape (inputs + 1, outputs + 1), overflow last."""
+        return self.array("requests")
+
+    def array(self, name: str) -> npt.NDArray[np.float64]:
+        """One of the six sums for every cell, as floats.
+
+        Args:
+            name: A field of `CellSums`.
+
+        Returns:
+            Shape (inputs + 1, outputs + 1): the overflow row and column are the last.
+        """
+        rows, columns = self.grid.shape
+        values = np.zeros((rows + 1, columns + 1))
+        for cell, sums in self.cells.items():
+            values[cell] = float(getattr(sums, name))
+        return values
+
+    def is_beyond(self, cell: tuple[int, int]) -> bool:
+        """Whether a cell lies in the overflow row or column."""
+        rows, columns = self.grid.shape
+        return cell[0] == rows or cell[1] == columns
+
+    @property
+    def inside(self) -> CellSums:
+        """Sums over the requests that the grid holds."""
+        return _total(sums for cell, sums in self.cells.items() if not self.is_beyond(cell))
+
+    @property
+    def beyond(self) -> CellSums:
+        """Sums over the requests beyond the grid's last edges."""
+        return _total(sums for cell, sums in self.cells.items() if self.is_beyond(cell))
+
+    @property
+    def total(self) -> CellSums:
+        """Sums over all requests that did not fail."""
+        return _total(self.cells.values())
+
+    def on_grid(self, grid: Grid) -> "Workload":
+        """The same requests on a coarser grid.
+
+        Raises:
+            InputError: Some edge of `grid` cuts through a cell here.
+        """
+        if grid == self.grid:
+            return self
+        # Of requests beyond the last edge only that is known, so the last edges must agree.
+        if not self.grid.refines(grid) or (
+            grid.input_edges[-1] != self.grid.input_edges[-1]
+            or grid.output_edges[-1] != self.grid.output_edges[-1]
+        ):
+            raise InputError(
+                f"the workload is binned on {_edges(self.grid)}, which does not merge into "
+                f"{_edges(grid)}; bin the trace again with --grid"
+            )
+        row_of, _ = grid.assign(self.grid.input_edges, np.zeros(len(self.grid.input_edges)))
+        _, column_of = grid.assign(np.zeros(len(self.grid.output_edges)), self.grid.output_edges)
+        rows = [*row_of.tolist(), grid.shape[0]]
+        columns = [*column_of.tolist(), grid.shape[1]]
+        cells: dict[tuple[int, int], CellSums] = {}
+        for (row, column), sums in self.cells.items():
+            target = (rows[row], columns[column])
+            cells[target] = cells.get(target, NO_REQUESTS).merged(sums)
+        return Workload(grid, cells, self.failed, self.invalid, self.sources)
+
+    def with_provenance(self, **facts: str | None) -> "Workload":
+        """The same workload with further facts (licence, citation) on every source."""
+        known = {key: value for key, value in facts.items() if value is not None}
+        return replace(self, sources=tuple({**source, **known} for source in self.sources))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The workload as plain JSON values; an edge of null means beyond the grid."""
+        inputs = [*self.grid.input_edges, None]
+        outputs = [*self.grid.output_edges, None]
+        return {
+            "format": _MARK,
+            "version": _VERSION,
+            "grid": self.grid.to_dict(),
+            "failed": self.failed._asdict(),
+            "invalid": dict(sorted(self.invalid.items())),
+            "sources": [dict(source) for source in self.sources],
+            "columns": ["input_edge", "output_edge", *CellSums._fields],
+            "cells": [
+                [inputs[row], outputs[column], *self.cells[row, column]]
+                for row, column in sorted(self.cells)
+            ],
+        }
+
+    def to_json(self) -> str:
+        """A small readable document: one line per key and per cell."""
+        document = self.to_dict()
+        cells = ",\n    ".join(json.dumps(cell) for cell in document.pop("cells"))
+        head = "".join(
+            f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},\n"
+            for key, value in document.items()
+        )
+        return f'{{\n{head}  "cells": [\n    {cells}\n  ]\n}}\n'
+
+    def save(self, path: Path) -> None:
+        """Write the workload to a file, whole or not at all."""
+        write_text(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> "Workload":
+        """Read a saved workload.
+
+        Raises:
+            InputError: Not a workload, or its sums cannot be those of any requests.
+        """
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise InputError(f"{path}: is not whole JSON ({error}); get the file again") from error
+        return cls.from_dict(document, str(path))
+
+    @classmethod
+    def from_dict(cls, document: Any, name: str = "workload") -> "Workload":
+        """The workload that `to_dict` wrote; `name` is used in errors."""
+        try:
+            if document["format"] != _MARK or document["version"] != _VERSION:
+                raise ValueError(f"needs format {_MARK!r}, version {_VERSION}")
+            if document["columns"] != ["input_edge", "output_edge", *CellSums._fields]:
+                raise ValueError("its columns are not those of a workload")
+            grid = Grid.from_dict(document["grid"])
+            failed = Failed(**document["failed"])
+            invalid = dict(document["invalid"])
+            _require_counts([*failed, *invalid.values()], "failed and invalid")
+            if not all(isinstance(source, dict) for source in document["sources"]):
+                raise ValueError("sources are objects")
+            cells = _cells_from_lists(grid, document["cells"])
+        except (KeyError, TypeError, ValueError) as error:
+            fault = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise InputError(f"{name}: is not a valid workload: {fault}") from error
+        return cls(grid, cells, failed, invalid, tuple(document["sources"]))
+
+
+def _added(
+    one: Mapping[tuple[int, int], CellSums], other: Mapping[tuple[int, int], CellSums]
+) -> dict[tuple[int, int], CellSums]:
+    return {
+        cell: one.get(cell, NO_REQUESTS).merged(other.get(cell, NO_REQUESTS))
+        for cell in sorted({*one, *other})
+    }
+
+
+def _total(cells: Any) -> CellSums:
+    total = NO_REQUESTS
+    for sums in cells:
+        total = total.merged(sums)
+    return total
+
+
+def _edges(grid: Grid) -> str:
+    rows, columns = grid.shape
+    return f"a grid of {rows} x {columns} cells"
+
+
+def _cells_from_lists(grid: Grid, rows: Any) -> dict[tuple[int, int], CellSums]:
+    inputs: list[int | None] = [*grid.input_edges, None]
+    outputs: list[int | None] = [*grid.output_edges, None]
+    cells: dict[tuple[int, int], CellSums] = {}
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, list) or len(row) != 2 + len(CellSums._fields):
+            raise ValueError(f"cell {number} does not have {2 + len(CellSums._fields)} values")
+        input_edge, output_edge, *values = row
+        if input_edge not in inputs or output_edge not in outputs:
+            raise ValueError(f"cell {number} ({input_edge}, {output_edge}) is not in its grid")
+        _require_counts(values, f"cell {number}")
+        cell = inputs.index(input_edge), outputs.index(output_edge)
+        if cell in cells:
+            raise ValueError(f"cell {number} ({input_edge}, {output_edge}) is there twice")
+        cells[cell] = sums = CellSums(*values)
+        _check_sums(sums, _bounds(grid.input_edges, cell[0]), _bounds(grid.output_edges, cell[1]))
+    return cells
+
+
+def _bounds(edges: tuple[int, ...], index: int) -> tuple[int, int | None]:
+    """Shortest and longest length in a bin [tokens]."""
+    lowest = 0 if index == 0 else edges[index - 1] + 1
+    return lowest, edges[index] if index < len(edges) else None
+
+
+def _require_counts(values: list[Any], what: str) -> None:
+    if any(type(value) is not int or value < 0 for value in values):
+        raise ValueError(f"{what}: counts are whole numbers, 0 or more")
+
+
+def _check_sums(
+    sums: CellSums, inputs: tuple[int, int | None], outputs: tuple[int, int | None]
+) -> None:
+    """Whether any requests of that cell could have these sums."""
+    n = sums.requests
+    for name, first, second, (low, high) in (
+        ("input", sums.input_tokens, sums.input_tokens_squared, inputs),
+        ("output", sums.output_tokens, sums.output_tokens_squared, outputs),
+    ):
+        if not n * low <= first or (high is not None and first > n * high):
+            raise ValueError(f"{n} requests of a cell cannot have {first} {name} tokens")
+        if n * second < first * first or second < first:
+            raise ValueError(f"the squared {name} lengths of a cell do not fit its lengths")
+    cross = sums.input_times_output
+    if n < 1 or cross**2 > sums.input_tokens_squared * sums.output_tokens_squared:
+        raise ValueError("a cell's sums do not fit one another")
