@@ -11,6 +11,7 @@ from estimator.binned import estimate_binned
 from estimator.cli_options import (
     FORMAT_OPTIONS,
     TRACE_OPTIONS,
+    FiniteRange,
     JoulecastGroup,
     Lengths,
     NamedTrace,
@@ -64,9 +65,9 @@ def main() -> None:
 @_TABLE_OPTION
 @_METHOD_OPTION
 @_WHOLE_BATCHES_OPTION
-@click.option("--pue", type=click.FloatRange(min=1), help="Facility energy over GPU energy.")
-@click.option("--carbon", type=click.FloatRange(min=0), help="Carbon intensity [gCO2e/kWh].")
-@click.option("--price", type=click.FloatRange(min=0), help="Price of a kilowatt hour.")
+@click.option("--pue", type=FiniteRange(min=1), help="Facility energy over GPU energy.")
+@click.option("--carbon", type=FiniteRange(min=0), help="Carbon intensity [gCO2e/kWh].")
+@click.option("--price", type=FiniteRange(min=0), help="Price of a kilowatt hour.")
 @_options(TRACE_OPTIONS)
 @_options(FORMAT_OPTIONS)
 def estimate(

@@ -1,5 +1,6 @@
 """Options that several commands share, and how errors leave the program."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 from traces.errors import InputError
 from traces.grid import PAPER_GRID, Grid
 from traces.load import is_saved_workload, load_workload, require_trace
-from traces.sources import STANDARD_INPUT
+from traces.sources import STANDARD_INPUT, OnInvalid
 from traces.workload import Workload
 
 if TYPE_CHECKING:
@@ -59,6 +60,19 @@ FORMAT_OPTIONS: list[Option] = [
 ]
 
 
+class FiniteRange(click.FloatRange):
+    """A float range that takes neither nan nor inf."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Convert and check."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
 class NamedTrace(click.ParamType[tuple[str, str]]):
     """NAME=FILE."""
 
@@ -82,7 +96,7 @@ class TraceInput:
 
     input_column: str | None = None
     output_column: str | None = None
-    on_invalid: str = "error"
+    on_invalid: OnInvalid = "error"
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "TraceInput":
@@ -102,15 +116,11 @@ class TraceInput:
             return summarise_workload(load_workload(trace))
         require_trace(trace)
         from traces.binning import bin_trace
-        from traces.reader import read_trace
+        from traces.reader import open_trace
 
-        opened = read_trace(
-            trace,
-            self.input_column,
-            self.output_column,
-            "skip" if self.on_invalid == "skip" else "error",
-        )
-        return summarise_trace(opened, bin_trace(opened, PAPER_GRID))
+        columns = self.input_column, self.output_column
+        with open_trace(trace, *columns, self.on_invalid) as opened:
+            return summarise_trace(opened, bin_trace(opened, PAPER_GRID))
 
 
 def check_output(output: Path | None, source: str) -> None:

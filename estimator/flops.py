@@ -170,7 +170,7 @@ def meta_forward(model: str) -> Iterator[MetaForward]:
             network = AutoModelForCausalLM.from_config(
                 copy.deepcopy(config), attn_implementation="sdpa", **experts
             ).eval()
-    except (KeyError, ValueError, TypeError) as error:
+    except Exception as error:  # a config of the user's may trip any model code
         raise InputError(f"{model}: transformers cannot build it ({error})") from error
     for module in network.modules():
         # On meta tensors a Linear with a bias is counted twice.
@@ -185,8 +185,11 @@ def meta_forward(model: str) -> Iterator[MetaForward]:
             keys = torch.empty(1, heads, cached_tokens, size, device="meta")
             cache.update(keys, keys.clone(), layer)
         token_ids = torch.empty(1, new_tokens, dtype=torch.long, device="meta")
-        with torch.no_grad():
-            network(token_ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        try:
+            with torch.no_grad():
+                network(token_ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        except (RuntimeError, TypeError, NotImplementedError) as error:
+            raise InputError(f"{model}: a forward pass on meta tensors fails ({error})") from error
 
     yield MetaForward(network, run)
 

@@ -146,19 +146,20 @@ def compare_report(
     """`joulecast compare`."""
     first = compared[0].estimate
     view = _grid_table()
+    view.collapse_padding = True
     view.add_column("table", overflow="fold")
-    for heading in ("energy", "J/request", "J/output\ntoken"):
+    for heading in ("energy", "J per\nrequest", "J per\noutput\ntoken"):
         view.add_column(heading, justify="right")
     for name in first.ideal_j:
-        view.add_column(f"above\n{name}", justify="right")
-    view.add_column("saving over\nthe first", justify="right")
+        view.add_column(f"above\n{name}\nideal", justify="right")
+    view.add_column("saving\nover the\nfirst", justify="right")
     for one in compared:
         estimate = one.estimate
         view.add_row(
             estimate.table,
             joules(estimate.energy_j),
-            f"{estimate.joules_per_request:,.4g}",
-            f"{estimate.joules_per_output_token:,.4g}",
+            f"{estimate.joules_per_request:#,.4g}",
+            f"{estimate.joules_per_output_token:#,.4g}",
             *(f"{value:,.1f} %" for value in estimate.excess_percent.values()),
             "" if one is compared[0] else f"{one.saving_percent:,.1f} %",
         )
@@ -329,8 +330,9 @@ def _matrix(title: str, grid: Grid, texts: Mapping[tuple[int, int], str]) -> Tab
 def table_list_report(tables: Sequence[EnergyTable]) -> Report:
     """`joulecast table list`."""
     view = _grid_table()
-    for heading in ("table", "GPU", "engine", "cells", "measured"):
-        view.add_column(heading, overflow="fold")
+    view.add_column("table", no_wrap=True)
+    for heading in ("GPU", "engine", "cells", "measured"):
+        view.add_column(heading)
     rows = []
     for table in tables:
         metadata = table.metadata

@@ -7,7 +7,7 @@ from pathlib import Path
 from traces.catalog import embedded_names, is_embedded, load_embedded
 from traces.errors import unknown_name
 from traces.grid import POWER_OF_TWO_GRID, Grid
-from traces.sources import STANDARD_INPUT
+from traces.sources import STANDARD_INPUT, OnInvalid
 from traces.workload import Workload
 
 
@@ -16,7 +16,7 @@ def load_workload(
     grid: Grid = POWER_OF_TWO_GRID,
     input_column: str | None = None,
     output_column: str | None = None,
-    on_invalid: str = "error",
+    on_invalid: OnInvalid = "error",
 ) -> Workload:
     """A workload on the wanted grid, from whatever names it.
 
@@ -37,12 +37,10 @@ def load_workload(
     require_trace(trace)
     # Ibis and DuckDB take longer to import than a shipped workload takes to estimate.
     from traces.binning import bin_trace
-    from traces.reader import read_trace
+    from traces.reader import open_trace
 
-    return bin_trace(
-        read_trace(trace, input_column, output_column, "skip" if on_invalid == "skip" else "error"),
-        grid,
-    )
+    with open_trace(trace, input_column, output_column, on_invalid) as opened:
+        return bin_trace(opened, grid)
 
 
 def require_trace(trace: str) -> None:

@@ -7,9 +7,10 @@ the columns that the question needs are parsed.
 import glob
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 import ibis
@@ -18,9 +19,14 @@ import ibis.expr.types as ir
 from traces.errors import InputError
 from traces.formats import ArrivalUnit, TraceFormat, recognise
 from traces.locate import line_of_record, malformed_line
-from traces.sources import STANDARD_INPUT, TraceFile, describe, find_files, spool_standard_input
-
-OnInvalid = Literal["error", "skip"]
+from traces.sources import (
+    STANDARD_INPUT,
+    OnInvalid,
+    TraceFile,
+    describe,
+    find_files,
+    spool_standard_input,
+)
 
 MAX_TOKENS = 2**31
 """Longest believable length [tokens]; its square still fits 64 bits."""
@@ -59,7 +65,6 @@ class Trace:
     format: TraceFormat
     on_invalid: OnInvalid
     connection: Any = field(repr=False)
-    _folder: Any = field(repr=False)
 
     def execute(self, query: ir.Table) -> list[dict[str, Any]]:
         """Run a query on `requests` and return its rows.
@@ -111,12 +116,13 @@ class Trace:
         return InputError(f"{named[0].name}{where}: cannot be read ({first})")
 
 
-def read_trace(
+@contextmanager
+def open_trace(
     source: str,
     input_column: str | None = None,
     output_column: str | None = None,
     on_invalid: OnInvalid = "error",
-) -> Trace:
+) -> Iterator[Trace]:
     """Open a trace: CSV, JSON lines or Parquet, plain or packed with gzip or zstd.
 
     Args:
@@ -125,33 +131,42 @@ def read_trace(
         output_column: Column of the output length [tokens]; not needed for a known format.
         on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out.
 
-    Returns:
-        The trace; only the head of each file has been looked at.
+    Yields:
+        The trace, to be asked while the context is open; so far, only the head of each file has
+        been looked at.
 
     Raises:
         InputError: No such file, not a trace, or the columns are not there.
     """
-    folder = tempfile.TemporaryDirectory(prefix="joulecast-")
-    piped = source == STANDARD_INPUT
-    found = [spool_standard_input(folder.name)] if piped else find_files(source)
-    files = tuple(describe(path, name) for path, name in found)
+    with tempfile.TemporaryDirectory(prefix="joulecast-") as folder:
+        piped = source == STANDARD_INPUT
+        found = [spool_standard_input(folder)] if piped else find_files(source)
+        files = tuple(describe(path, name) for path, name in found)
+        chosen = _common_format(source, files, input_column, output_column)
+        connection = ibis.duckdb.connect(autoinstall_known_extensions=False, temp_directory=folder)
+        try:
+            strict = on_invalid == "error"
+            tables = [_lengths(_open(connection, file, chosen, strict)) for file in files]
+            requests = ibis.union(*tables) if len(tables) > 1 else tables[0]
+            requests = requests.drop("input", "output", "input_problem", "output_problem")
+            yield Trace(source, requests, files, chosen, on_invalid, connection)
+        finally:
+            connection.disconnect()
+
+
+def _common_format(
+    source: str, files: Sequence[TraceFile], input_column: str | None, output_column: str | None
+) -> TraceFormat:
+    """The format that all files share; arrival times only if every file has them alike."""
     formats = {_choose_format(file, input_column, output_column): file for file in files}
-    if len(formats) > 1:
-        (first, one), (second, other) = list(formats.items())[:2]
-        if (first.input_column, first.output_column) != (second.input_column, second.output_column):
+    (first, one), *others = formats.items()
+    for other, file in others:
+        if (other.input_column, other.output_column) != (first.input_column, first.output_column):
             raise InputError(
-                f"{source}: {one.name} is {first.name} and {other.name} is {second.name}; "
-                "read them apart and merge the workloads"
+                f"{source}: {one.name} is {first.name} and {file.name} is {other.name}; "
+                "bin them apart"
             )
-    chosen = next(iter(formats))
-    if len(formats) > 1:
-        chosen = replace(chosen, arrival_column=None)
-    connection = ibis.duckdb.connect(autoinstall_known_extensions=False, temp_directory=folder.name)
-    tables = [_lengths(_open(connection, file, chosen, on_invalid == "error")) for file in files]
-    requests = (ibis.union(*tables) if len(tables) > 1 else tables[0]).drop(
-        "input", "output", "input_problem", "output_problem"
-    )
-    return Trace(source, requests, files, chosen, on_invalid, connection, folder)
+    return replace(first, arrival_column=None) if others else first
 
 
 def _choose_format(

@@ -21,6 +21,7 @@ from traces.errors import InputError
 
 Kind = Literal["csv", "json lines", "json array", "parquet"]
 Compression = Literal["none", "gzip", "zstd"]
+OnInvalid = Literal["error", "skip"]
 
 STANDARD_INPUT = "-"
 _HEAD_BYTES = 1 << 16

@@ -1,0 +1,54 @@
+"""What several tests share."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import measurements
+from estimator.cli import main
+from traces.grid import Grid
+from traces.workload import CellSums, Workload
+
+RunCli = Callable[..., Result]
+
+
+@pytest.fixture
+def run_cli() -> RunCli:
+    """Run `joulecast` with the given words."""
+
+    def run(*words: object, **options: object) -> Result:
+        return CliRunner().invoke(main, [str(word) for word in words], **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def azure_folder() -> Path:
+    """The folder of the real Azure 2023 traces, which do not ship."""
+    folder = os.environ.get("JOULECAST_TRACES")
+    if folder is None:
+        pytest.skip("JOULECAST_TRACES does not name the folder of the real traces")
+    return Path(folder)
+
+
+@pytest.fixture
+def table_folder(tmp_path: Path) -> Path:
+    """A copy of the shipped vLLM table, to be spoilt."""
+    shipped = Path(measurements.__file__).parent / "tables/h100-sxm/llama-3.1-8b/vllm"
+    return Path(shutil.copytree(shipped, tmp_path / "table"))
+
+
+def workload_of(grid: Grid, requests: list[tuple[int, int]]) -> Workload:
+    """A workload from requests (i, o), by a plain loop."""
+    cells: dict[tuple[int, int], CellSums] = {}
+    for i, o in requests:
+        row = sum(edge < i for edge in grid.input_edges)
+        column = sum(edge < o for edge in grid.output_edges)
+        one = CellSums(1, i, i * i, o, o * o, i * o)
+        sums = cells.get((row, column), CellSums(0, 0, 0, 0, 0, 0))
+        cells[row, column] = CellSums(*(a + b for a, b in zip(sums, one, strict=True)))
+    return Workload(grid, cells)

@@ -1,0 +1,206 @@
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from estimator.binned import estimate_binned, excess_percent
+from estimator.compare import compare_tables, saving_from_excess
+from estimator.flops import load_flops
+from estimator.ideal import Roofline, ideal_energy, implied_flops_per_s
+from measurements.hardware import load_gpu
+from measurements.models import load_shape
+from measurements.table import load_table
+from tests.conftest import RunCli, workload_of
+from traces.catalog import load_embedded
+from traces.errors import InputError
+from traces.grid import PAPER_GRID
+
+VLLM = "h100-sxm/llama-3.1-8b/vllm"
+PYTORCH = "h100-sxm/llama-3.1-8b/pytorch"
+request_lists = st.lists(
+    st.tuples(st.integers(0, 12_000), st.integers(1, 700)), min_size=1, max_size=60
+).filter(lambda requests: any(i <= 8192 and o <= 512 for i, o in requests))
+
+
+def ceiling(edges: tuple[int, ...], length: int) -> int | None:
+    return min((edge for edge in edges if edge >= length), default=None)
+
+
+@settings(deadline=None)
+@given(requests=request_lists)
+@pytest.mark.parametrize("name", [VLLM, PYTORCH])
+def test_binned_total_is_the_formula_over_the_requests(name: str, requests) -> None:
+    table = load_table(name)
+    expected_j = 0.0
+    for i, o in requests:
+        cell = ceiling(PAPER_GRID.input_edges, i), ceiling(PAPER_GRID.output_edges, o)
+        if None not in cell:
+            expected_j += 1 / table.cells[cell].batch_size * table.cells[cell].batch_energy_j
+    estimate = estimate_binned(workload_of(PAPER_GRID, requests), table, "t")
+    assert estimate.energy_j == pytest.approx(expected_j, rel=1e-12)
+    assert sum(estimate.coverage.values()) == pytest.approx(1)
+
+
+def test_binned_total_of_a_real_trace_from_its_formula(azure_folder) -> None:
+    table = load_table(VLLM)
+    expected_j, estimated = 0.0, 0
+    for line in (azure_folder / "azure-2023-conv.csv").read_text().splitlines()[1:]:
+        _, i, o = line.split(",")
+        cell = ceiling(PAPER_GRID.input_edges, int(i)), ceiling(PAPER_GRID.output_edges, int(o))
+        if None not in cell:
+            estimated += 1
+            expected_j += table.cells[cell].batch_energy_j / table.cells[cell].batch_size
+    estimate = estimate_binned(load_embedded("azure-2023-conv"), table, "conv")
+    assert estimate.requests["estimated"] == estimated
+    assert estimate.energy_j == pytest.approx(expected_j, rel=1e-12)
+
+
+@settings(deadline=None)
+@given(requests=request_lists)
+def test_whole_batches_round_up_per_cell(requests) -> None:
+    table = load_table(VLLM)
+    counts: dict[tuple[int, int], int] = {}
+    for i, o in requests:
+        cell = ceiling(PAPER_GRID.input_edges, i), ceiling(PAPER_GRID.output_edges, o)
+        if None not in cell:
+            counts[cell] = counts.get(cell, 0) + 1
+    expected_j = sum(
+        math.ceil(n / math.floor(table.cells[cell].batch_size)) * table.cells[cell].batch_energy_j
+        for cell, n in counts.items()
+    )
+    workload = workload_of(PAPER_GRID, requests)
+    whole = estimate_binned(workload, table, "t", whole_batches=True)
+    assert whole.energy_j == pytest.approx(expected_j, rel=1e-12)
+    assert whole.energy_j >= estimate_binned(workload, table, "t").energy_j * (1 - 1e-12)
+
+
+@settings(deadline=None, max_examples=30)
+@given(requests=request_lists, more=request_lists)
+def test_more_requests_never_cost_less(requests, more) -> None:
+    table = load_table(VLLM)
+    one = estimate_binned(workload_of(PAPER_GRID, requests), table, "t")
+    both = estimate_binned(workload_of(PAPER_GRID, requests + more), table, "t")
+    assert both.energy_j > one.energy_j
+    for name, ideal_j in one.ideal_j.items():
+        assert both.ideal_j[name] > ideal_j
+
+
+def test_ideal_is_tdp_over_peak_times_flops() -> None:
+    workload = workload_of(PAPER_GRID, [(32, 8)] * 1000)
+    flops, gpu = load_flops("llama-3.1-8b"), load_gpu("rtx-a6000")
+    expected_j = 300 / 309.7e12 * 1000 * 553479372800
+    assert ideal_energy(workload, flops, gpu, "bfloat16", "sparse") == pytest.approx(expected_j)
+
+
+def test_the_papers_vllm_figures_imply_more_than_the_dense_peak() -> None:
+    gpu = load_gpu("rtx-a6000")
+    implied = implied_flops_per_s(100, 126.59, gpu.peak("bfloat16", "sparse"))
+    assert implied == pytest.approx(244.6e12, rel=1e-3)
+    assert implied > gpu.peak("bfloat16", "dense")
+
+
+def test_roofline_of_one_decode_step_is_its_memory_traffic() -> None:
+    roofline = Roofline(
+        load_flops("llama-3.1-8b"), load_shape("llama-3.1-8b"), load_gpu("h100-sxm"), "bfloat16"
+    )
+    two, one = roofline.batch_energy(1024, 2, 1), roofline.batch_energy(1024, 1, 1)
+    weights = 2 * (6_979_321_856 + 128_256 * 4096)  # layers and output head, bfloat16
+    cache = 131_072 * 1025
+    assert two - one == pytest.approx(700 * (weights + cache) / 3.35e12)
+    prefill_j = 700 * load_flops("llama-3.1-8b").forward(1024, 0) / 989.4e12
+    assert one == pytest.approx(prefill_j)
+
+
+@settings(deadline=None, max_examples=30)
+@given(requests=request_lists)
+def test_no_estimate_beats_physics(requests) -> None:
+    for name in (VLLM, PYTORCH):
+        estimate = estimate_binned(workload_of(PAPER_GRID, requests), load_table(name), "t")
+        ideal = estimate.ideal_j
+        assert estimate.energy_j > ideal["roofline"] >= ideal["dense"] * (1 - 1e-9)
+        assert ideal["dense"] == pytest.approx(2 * ideal["sparse"], rel=1e-3)
+
+
+def test_nothing_to_estimate_is_said() -> None:
+    with pytest.raises(InputError, match="no request to estimate: 1 lie beyond"):
+        estimate_binned(workload_of(PAPER_GRID, [(9000, 9000)]), load_table(VLLM), "t")
+
+
+def test_compare_saves_over_the_first() -> None:
+    workload = load_embedded("azure-2023-code")
+    first, second = compare_tables(
+        estimate_binned, workload, [load_table(PYTORCH), load_table(VLLM)], "code"
+    )
+    assert first.saving_percent == 0
+    ratio = second.estimate.energy_j / first.estimate.energy_j
+    assert second.saving_percent == pytest.approx(100 * (1 - ratio))
+    expected = saving_from_excess(
+        second.estimate.excess_percent["dense"], first.estimate.excess_percent["dense"]
+    )
+    assert second.saving_percent == pytest.approx(expected)
+
+
+def test_estimate_json_is_the_interface(run_cli: RunCli) -> None:
+    words = ("estimate", "azure-2023-conv", "--table", VLLM, "--format", "json")
+    document = json.loads(run_cli(*words).stdout)
+    assert set(document) >= {
+        "trace", "table", "method", "requests", "energy_j", "energy_kwh", "interval_j",
+        "joules_per_request", "joules_per_output_token", "ideal_j", "excess_percent", "coverage",
+    }  # fmt: skip
+    requests = document["requests"]
+    assert requests["total"] == 19366
+    assert requests["beyond_grid"] == 563
+    assert requests["estimated"] == 19366 - 563
+    assert (
+        set(document["ideal_j"])
+        == set(document["excess_percent"])
+        == {"dense", "sparse", "roofline"}
+    )
+    assert set(document["coverage"]) == {"measured", "interpolated", "extrapolated"}
+    assert document["energy_kwh"] == document["energy_j"] / 3.6e6
+    for name, ideal_j in document["ideal_j"].items():
+        expected = excess_percent(document["energy_j"], ideal_j)
+        assert document["excess_percent"][name] == pytest.approx(expected)
+
+
+def test_costs(run_cli: RunCli) -> None:
+    words = ("estimate", "azure-2023-conv", "--table", VLLM, "--format", "json")
+    costs = ("--pue", "1.5", "--carbon", "400", "--price", "0.25")
+    document = json.loads(run_cli(*words, *costs).stdout)
+    assert document["facility_energy_j"] == pytest.approx(1.5 * document["energy_j"])
+    assert document["carbon_g"] == pytest.approx(400 * 1.5 * document["energy_kwh"])
+    assert document["cost"] == pytest.approx(0.25 * 1.5 * document["energy_kwh"])
+
+
+def test_every_shape_of_output(run_cli: RunCli, tmp_path) -> None:
+    commands = [
+        ("estimate", "azure-2023-code", "--table", VLLM),
+        ("compare", "azure-2023-code", "--table", PYTORCH, "--table", VLLM),
+        ("table4",),
+        ("table4", "--peak", "sparse"),
+        ("trace", "summary", "azure-2023-code"),
+        ("table", "list"),
+        ("table", "show", VLLM),
+        ("table", "show", PYTORCH, "--quantity", "batch-size"),
+        ("table", "check", PYTORCH),
+        ("flops", "llama-3.1-8b"),
+    ]
+    for words in commands:
+        shown = run_cli(*words)
+        assert shown.exit_code == 0, shown.output
+        assert max(map(len, shown.stdout.splitlines())) <= 100
+        option = "--output-file" if words[0] == "flops" else "--output"
+        for output_format in ("json", "csv", "table"):
+            path = tmp_path / f"out.{output_format}"
+            written = run_cli(*words, "--format", output_format, option, path)
+            assert written.exit_code == 0, written.output
+            assert written.stdout == ""
+            text = path.read_text()
+            printed = run_cli(*words, "--format", output_format).stdout
+            assert [line.rstrip() for line in printed.splitlines()] == text.splitlines()
+            if output_format == "json":
+                assert isinstance(json.loads(text), dict)
+            if output_format == "csv":
+                assert len({line.count(",") >= 1 for line in text.splitlines()}) == 1

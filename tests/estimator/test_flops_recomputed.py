@@ -1,0 +1,73 @@
+"""The stored FLOPs against the DeepSpeed profiler and torch's own counter."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from estimator.flops import load_flops, meta_forward, profile
+from measurements.models import load_config, load_shape, model_names
+from tests.conftest import RunCli
+from traces.errors import InputError
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("model", model_names())
+def test_stored_equals_recomputed(model: str) -> None:
+    assert profile(model) == load_flops(model)
+
+
+@pytest.mark.parametrize("model", model_names())
+@pytest.mark.parametrize("point", [(512, 0), (1, 512), (64, 100)])
+def test_torch_counts_the_same_multiplications(model: str, point: tuple[int, int]) -> None:
+    """Torch counts matrix products and attention; DeepSpeed adds element-wise operations."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with meta_forward(model) as forward, FlopCounterMode(display=False) as counter:
+        forward.run(*point)
+    law, shape = load_flops(model), load_shape(model)
+    new_tokens, _ = point
+    activations = shape.layers * shape.intermediate_size * shape.experts_per_token
+    # The profiler counts OLMo's LayerNorms, 4 FLOPs an element, and skips RMS norms.
+    norms = (2 * shape.layers + 1) * shape.hidden_size * 4 if "olmo-" in model else 0
+    routing = shape.layers * shape.experts if shape.experts > 1 else 0
+    extra = new_tokens * (activations + norms + routing)
+    assert law.forward(*point) - counter.get_total_flops() == extra
+
+
+def test_a_profile_leaves_nothing_behind() -> None:
+    first = profile("llama-3.2-1b")
+    assert profile("llama-3.2-1b") == first
+
+
+def test_a_failing_forward_does_not_double_later_counts() -> None:
+    from estimator.flops import MetaForward, _deepspeed_counter
+
+    def broken(new_tokens: int, cached_tokens: int) -> None:
+        raise RuntimeError("no")
+
+    with meta_forward("llama-3.2-1b") as forward:
+        with pytest.raises(RuntimeError):
+            _deepspeed_counter(MetaForward(forward.model, broken))(1, 0)
+        counted = _deepspeed_counter(forward)(5, 7)
+    assert counted == load_flops("llama-3.2-1b").forward(5, 7)
+
+
+def test_own_config(tmp_path: Path, run_cli: RunCli) -> None:
+    config = load_config("llama-3.2-1b") | {"num_hidden_layers": 2, "attention_bias": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    words = ("flops", tmp_path, "--input", 10, "--output", 1, "--format", "json")
+    document = json.loads(run_cli(*words, "--recompute").stdout)
+    full = load_flops("llama-3.2-1b")
+    per_layer = (full.forward(10, 0) - full.per_pass) // 16
+    assert document["flops"] == 2 * per_layer + full.per_pass
+
+
+@pytest.mark.parametrize(
+    "change", [{"model_type": "nonsense"}, {"num_attention_heads": "many"}, {"vocab_size": -5}]
+)
+def test_configs_that_transformers_refuses(change: dict, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(load_config("llama-3.2-1b") | change))
+    with pytest.raises(InputError, match="transformers cannot build it"):
+        profile(str(tmp_path))

@@ -1,0 +1,210 @@
+"""Every kind of bad input: one line, with file and row where there is one, and nothing written."""
+
+import gzip
+import json
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import RunCli
+
+TABLE = "h100-sxm/llama-3.1-8b/vllm"
+HEAD = "input_tokens,output_tokens\n"
+
+
+def csv_with(row: str) -> bytes:
+    return f"{HEAD}1,2\n\n3,4\n{row}\n5,6\n".encode()
+
+
+def json_with(line: str) -> bytes:
+    return f'{{"input_tokens": 1, "output_tokens": 2}}\n{line}\n'.encode()
+
+
+ROWS = {
+    "negative": (csv_with("-3,4"), ':5: input_tokens is "-3"'),
+    "negative output": (csv_with("3,-4"), ':5: output_tokens is "-4"'),
+    "fractional": (csv_with("3,4.5"), ':5: output_tokens is "4.5"'),
+    "huge": (csv_with("2147483649,4"), ':5: input_tokens is "2147483649" (over 2^31)'),
+    "very huge": (csv_with("1" + "0" * 60 + ",4"), ":5: input_tokens is"),
+    "not a number": (csv_with("many,4"), ':5: input_tokens is "many"'),
+    "missing": (csv_with(",4"), ":5: input_tokens is missing"),
+    "too few fields": (csv_with("3"), ":5: the row has 1 fields"),
+    "too many fields": (csv_with("3,4,5"), ":5: the row has 3 fields"),
+    "not utf-8": (csv_with("7,8").replace(b"7,8", b"7,\xff8"), ":5: "),
+    "after quoted line": (b'a,input_tokens,output_tokens\n"x\ny",1,2\n,-1,2\n', ":4: input_tokens"),
+    "json negative": (
+        json_with('{"input_tokens": -1, "output_tokens": 2}'),
+        ':2: input_tokens is "-1"',
+    ),
+    "json text": (
+        json_with('{"input_tokens": "x", "output_tokens": 2}'),
+        ':2: input_tokens is "x"',
+    ),
+    "json true": (
+        json_with('{"input_tokens": true, "output_tokens": 2}'),
+        ':2: input_tokens is "true"',
+    ),
+    "json missing": (json_with('{"input_tokens": 1}'), ":2: output_tokens is missing"),
+    "json broken": (json_with('{"input_tokens": 1, "outp'), ":2: the row is not JSON"),
+    "json list": (json_with("[1, 2]"), ":2: the row is not a JSON object"),
+}
+FILES = {
+    "empty": (b"", "is empty"),
+    "blank": (b"\n \n", "is empty"),
+    "header only": (HEAD.encode(), "has a header but no requests"),
+    "wrong columns": (b"a,b\n1,2\n", 'has no column "input_tokens", it has: a, b'),
+    "no header": (b"12,34\n56,78\n", 'has no column "input_tokens"'),
+    "one column": (b"input_tokens\n1\n", 'has no column "output_tokens"'),
+    "doubled column": (b"input_tokens,output_tokens,input_tokens\n1,2,3\n", "2 columns"),
+    "binary": (bytes(range(256)) * 20, "is binary"),
+    "utf-16": ("input_tokens,output_tokens\n1,2\n".encode("utf-16"), "is binary"),
+    "latin-1 header": (b"input_tokens,output_tokens,gr\xf6\xdfe\n1,2,3\n", "not UTF-8"),
+    "truncated gzip": (gzip.compress(csv_with("1,2") * 9)[:-9], "truncated or corrupt"),
+    "corrupt gzip": (
+        gzip.compress(csv_with("1,2"))[:-6] + b"\0\0\0\0\0\0",
+        "truncated or corrupt",
+    ),
+    "truncated zstd": (
+        pa.compress(csv_with("1,2") * 99, codec="zstd", asbytes=True)[:-5],
+        "truncated or corrupt",
+    ),
+    "bzip2": (b"BZh91AY&SY", "packed with bzip2"),
+    "truncated parquet": (b"PAR1" + b"\0" * 50, "is not a whole Parquet file"),
+    "json not lines": (b'{\n "input_tokens": 1,\n "output_tokens": 2\n}\n', "first line is not"),
+    "json array of numbers": (b"[1, 2, 3]", "is not a JSON array of objects"),
+    "only failed": (f"{HEAD}5,0\n".encode(), "has no request to estimate"),
+    "only beyond": (f"{HEAD}9000,600\n".encode(), "has no request to estimate"),
+}
+CASES = ROWS | FILES
+
+
+def assert_one_line(result, fragment: str) -> None:
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert fragment in result.stderr
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_trace_files(case: str, run_cli: RunCli, tmp_path: Path) -> None:
+    content, fragment = CASES[case]
+    (tmp_path / "trace").write_bytes(content)
+    output = tmp_path / "result.json"
+    result = run_cli("estimate", tmp_path / "trace", "--table", TABLE, "-o", output)
+    assert_one_line(result, f"{tmp_path / 'trace'}{fragment if fragment[0] == ':' else ''}")
+    assert fragment in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["trace"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_from_standard_input(case: str, run_cli: RunCli) -> None:
+    content, fragment = CASES[case]
+    result = run_cli("estimate", "-", "--table", TABLE, input=content)
+    assert_one_line(result, fragment)
+    if case != "only failed" and case != "only beyond" and case != "header only":
+        assert "<standard input>" in result.stderr
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_skipping_counts_what_was_left_out(case: str, run_cli: RunCli, tmp_path: Path) -> None:
+    content, _ = ROWS[case]
+    (tmp_path / "trace").write_bytes(content)
+    words = ("estimate", tmp_path / "trace", "--table", TABLE, "--on-invalid", "skip")
+    result = run_cli(*words, "--format", "json")
+    assert result.exit_code == 0, result.output
+    requests = json.loads(result.stdout)["requests"]
+    assert requests["invalid"] == 1
+    assert requests["total"] == requests["estimated"] + 1
+    assert "1 invalid" in run_cli(*words).stdout
+
+
+def test_the_row_is_named_in_the_right_file(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HEAD + "1,2\n" * 10)
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress((HEAD + "1,2\n" * 10 + "1,x\n").encode()))
+    result = run_cli("estimate", tmp_path / "*", "--table", TABLE)
+    assert_one_line(result, 'b.csv.gz:12: output_tokens is "x"')
+
+
+def test_parquet_rows_and_types(run_cli: RunCli, tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"input_tokens": [1, None, 3], "output_tokens": [1, 2, 3]}), path)
+    assert_one_line(run_cli("estimate", path, "--table", TABLE), "row 2: input_tokens is missing")
+    pq.write_table(pa.table({"input_tokens": [True], "output_tokens": [1]}), path)
+    assert_one_line(run_cli("estimate", path, "--table", TABLE), "holds boolean")
+    pq.write_table(pa.table({"input_tokens": [[1]], "output_tokens": [1]}), path)
+    assert_one_line(run_cli("estimate", path, "--table", TABLE), "holds array")
+
+
+def test_a_bad_row_far_down_in_a_big_file(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "big.csv").write_text(HEAD + "12,34\n" * 300_000 + "12,-1\n" + "12,34\n" * 100_000)
+    result = run_cli("estimate", tmp_path / "big.csv", "--table", TABLE)
+    assert_one_line(result, 'big.csv:300002: output_tokens is "-1"')
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (("estimate", "nowhere.csv", "--table", TABLE), "nowhere.csv: no such file"),
+        (("estimate", "no*.csv", "--table", TABLE), "no*.csv: no file matches"),
+        (("estimate", "/", "--table", TABLE), "is a folder"),
+        (("estimate", "https://host/trace.csv", "--table", TABLE), "download the file"),
+        (("estimate", "azure-2023-cnv", "--table", TABLE), 'did you mean "azure-2023-conv"'),
+        (("trace", "summary", "azure-2023-cod"), 'did you mean "azure-2023-code"'),
+        (("estimate", "azure-2023-conv", "--table", "h100/llama/vllm"), f'did you mean "{TABLE}"'),
+        (("table", "show", "zzz"), "known are: h100-sxm"),
+        (("flops", "llama-3.1-8"), 'did you mean "llama-3.1-8b"'),
+        (("table4", "--table", TABLE), "needs a pytorch table"),
+        (("table4", "--table", TABLE, "--table", TABLE), "both vllm"),
+        (("table4", "--trace", "burstgpt=nowhere.csv"), "nowhere.csv: no such file"),
+        (
+            ("estimate", "azure-2023-conv", "--table", TABLE, "-o", "/nowhere/x"),
+            "cannot be written",
+        ),
+    ],
+)
+def test_names(words: tuple[str, ...], fragment: str, run_cli: RunCli) -> None:
+    assert_one_line(run_cli(*words), fragment)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("estimate",),
+        ("estimate", "azure-2023-conv"),
+        ("estimate", "azure-2023-conv", "--table", TABLE, "--pue", "0.5"),
+        ("estimate", "azure-2023-conv", "--table", TABLE, "--method", "guess"),
+        ("estimate", "azure-2023-conv", "--table", TABLE, "--carbon", "nan"),
+        ("table4", "--trace", "burstgpt"),
+        ("flops", "llama-3.1-8b", "--input", "5"),
+        ("flops", "llama-3.1-8b", "--input", "5", "--output", "0"),
+        ("measure",),
+    ],
+)
+def test_wrong_usage_is_status_2(words: tuple[str, ...], run_cli: RunCli) -> None:
+    result = run_cli(*words)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+
+
+def test_zip_says_so(run_cli: RunCli, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.writestr("t.csv", HEAD + "1,2\n")
+    assert_one_line(run_cli("trace", "summary", tmp_path / "t.zip"), "packed with zip")
+
+
+def test_a_workload_is_never_written_over_its_own_trace(run_cli: RunCli, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(HEAD + "1,2\n")
+    assert_one_line(run_cli("trace", "bin", path, "-o", path), "is the trace itself")
+    assert path.read_text() == HEAD + "1,2\n"
+
+
+def test_a_failed_run_leaves_an_earlier_result_alone(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text(HEAD + "1,x\n")
+    (tmp_path / "w.json").write_text("earlier")
+    assert_one_line(run_cli("trace", "bin", tmp_path / "bad.csv", "-o", tmp_path / "w.json"), ":2:")
+    assert (tmp_path / "w.json").read_text() == "earlier"

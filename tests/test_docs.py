@@ -1,0 +1,68 @@
+"""Every command and every piece of Python in README.md and docs/ runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunCli
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+MADE_BY_MAKE = ("make ", "git ", "cd ", "pip ", "python3 ", "source ")
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    return [
+        (page.name, body)
+        for page in PAGES
+        for found, body in BLOCK.findall(page.read_text())
+        if found == language
+    ]
+
+
+@pytest.fixture
+def in_a_folder_with_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{100 + 7 * k % 900},{1 + 11 * k % 300}\n" for k in range(500))
+    (tmp_path / "requests.csv").write_text("input_tokens,output_tokens\n" + rows)
+    (tmp_path / "log.jsonl").write_text('{"prompt": 100, "completion": 20}\n' * 10)
+    (tmp_path / "BurstGPT_1.csv").write_text(
+        "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+        "5,ChatGPT,472,18,490,Conversation log\n"
+    )
+
+
+@pytest.mark.usefixtures("in_a_folder_with_a_log")
+@pytest.mark.parametrize(("page", "body"), blocks("sh"))
+def test_shell_blocks(page: str, body: str, run_cli: RunCli) -> None:
+    for line in body.replace("\\\n", " ").splitlines():
+        command, _, _ = line.partition("  #")
+        if not command.strip() or command.startswith(MADE_BY_MAKE):
+            continue
+        assert command.startswith("joulecast "), f"{page}: {command}"
+        result = run_cli(*shlex.split(command)[1:])
+        assert result.exit_code == 0, f"{page}: {command}\n{result.output}"
+
+
+@pytest.mark.usefixtures("in_a_folder_with_a_log")
+@pytest.mark.parametrize(("page", "body"), blocks("python"))
+def test_python_blocks(page: str, body: str) -> None:
+    exec(compile(body, page, "exec"), {})
+
+
+@pytest.mark.parametrize(("page", "body"), blocks("console"))
+def test_shown_output_is_the_real_one(page: str, body: str, run_cli: RunCli) -> None:
+    command, _, shown = body.partition("\n")
+    assert command.startswith("$ joulecast "), f"{page}: {command}"
+    printed = run_cli(*shlex.split(command)[2:]).stdout
+    assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
