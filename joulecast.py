@@ -7,6 +7,7 @@ from estimator.binned import Estimate, estimate_binned
 from estimator.compare import ComparedTable, compare_tables
 from estimator.flops import FlopsModel, load_flops
 from estimator.ideal import ideal_energy
+from estimator.version import VERSION as __version__
 from measurements.hardware import Gpu, load_gpu
 from measurements.table import EnergyTable, load_table, table_names
 from traces.errors import InputError
@@ -25,6 +26,7 @@ __all__ = [
     "Grid",
     "InputError",
     "Workload",
+    "__version__",
     "compare_tables",
     "estimate_binned",
     "ideal_energy",

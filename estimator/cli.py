@@ -8,6 +8,7 @@ import click
 
 from estimator import views
 from estimator.binned import estimate_binned
+from estimator.cli_measure import measure
 from estimator.cli_options import (
     FORMAT_OPTIONS,
     TRACE_OPTIONS,
@@ -19,6 +20,7 @@ from estimator.cli_options import (
     check_output,
 )
 from estimator.report import OutputFormat, Report, emit
+from estimator.version import VERSION
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -55,7 +57,7 @@ _WHOLE_BATCHES_OPTION = click.option(
 
 
 @click.group(cls=JoulecastGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="joulecast", message="%(prog)s %(version)s")
+@click.version_option(VERSION, message="%(prog)s %(version)s")
 def main() -> None:
     """Forecast the energy that an LLM serving stack will spend on a request trace."""
 
@@ -298,3 +300,6 @@ def flops(
         f"{stored['torch']}, transformers {stored['transformers']}"
     )
     _emit(views.flops_report(law, lengths, POWER_OF_TWO_GRID, made), options)
+
+
+main.add_command(measure)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from measurements.gates import MAX_RELATIVE_SD, MIN_WINDOW_S, SPREAD_GATE
 from measurements.interpolation import MIN_CELLS, CellKey, fill
 from measurements.table import EnergyTable
 
-MIN_WINDOW_S = 5.0
 WANTED_RUNS = 3
 
 
@@ -35,6 +35,7 @@ def check_table(table: EnergyTable) -> list[Check]:
         _machine_measured(table),
         _windows(table),
         _repeats(table),
+        _spread(table),
         _power(table),
         _invalid_runs(table),
         _left_out_cells(table),
@@ -95,6 +96,24 @@ def _repeats(table: EnergyTable) -> Check:
         few == 0,
         f"{few} of {len(table.capacity_runs)} cells have fewer",
         "the spread between runs is part of the error bar",
+    )
+
+
+def _spread(table: EnergyTable) -> Check:
+    _, bound, why = SPREAD_GATE
+    spreads = {
+        cell: sd / table.measured[cell].batch_energy_j
+        for cell in table.measured
+        if (sd := table.batch_energy_sd_j(cell)) is not None
+    }
+    if not spreads:
+        return Check(bound, False, "no cell has two runs", why)
+    worst = max(spreads, key=lambda cell: spreads[cell])
+    return Check(
+        bound,
+        spreads[worst] <= MAX_RELATIVE_SD,
+        f"{len(spreads)} cells with two runs or more, worst {100 * spreads[worst]:.2f} % {worst}",
+        why,
     )
 
 

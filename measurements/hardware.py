@@ -87,6 +87,18 @@ def load_gpu(name: str) -> Gpu:
     )
 
 
+def find_gpu(product: str) -> Gpu:
+    """The data sheet of the GPU that NVML calls `product`.
+
+    Raises:
+        InputError: No data sheet for it.
+    """
+    for name, sheet in _data_sheets().items():
+        if product in sheet["nvml_names"]:
+            return load_gpu(name)
+    raise InputError(f'no data sheet for "{product}"; add its figures to measurements/gpus.json')
+
+
 @cache
 def _data_sheets() -> dict[str, Any]:
     text = (files("measurements") / "gpus.json").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from measurements.hardware import Gpu, load_gpu
-from measurements.interpolation import MIN_CELLS, CellEnergy, CellKey, fill
+from measurements.interpolation import CellEnergy, CellKey, fill
 from measurements.runs import Run, read_runs
 from traces.errors import InputError, unknown_name
 from traces.grid import Grid
@@ -101,8 +101,15 @@ class EnergyTable:
 
     @cached_property
     def cells(self) -> Mapping[CellKey, CellEnergy]:
-        """Every cell of the grid: measured, or filled in from the measured ones."""
-        return {**self.measured, **fill(self.grid, self.measured)}
+        """Every cell of the grid: measured, or filled in from the measured ones.
+
+        Raises:
+            InputError: Too few cells are measured to fill in the others.
+        """
+        try:
+            return {**self.measured, **fill(self.grid, self.measured)}
+        except ValueError as error:
+            raise InputError(f"{self.name}: has {error}") from error
 
     def batch_energy_sd_j(self, cell: CellKey) -> float | None:
         """Standard deviation of E_batch over a cell's runs [J]; None for fewer than two."""
@@ -192,17 +199,15 @@ def _check_cells(table: EnergyTable, path: Path) -> None:
                 f"{table.metadata['power_limit_w']:g} W"
             )
     measured, promised = len(table.capacity_runs), table.metadata["measured_cells"]
-    if measured != promised:
+    # While a table is being measured, its runs may be ahead of table.json, never behind.
+    measuring = table.metadata.get("status") == "measuring"
+    if measured < promised or (measured > promised and not measuring):
         raise InputError(
             f"{path}: has {measured} cells at capacity, table.json says {promised}; "
             "was a cell lost?"
         )
-    if table.metadata["complete"] != (measured == len(on_grid)):
+    if not measuring and table.metadata["complete"] != (measured == len(on_grid)):
         raise InputError(
             f"{path}: has {measured} of {len(on_grid)} cells, but table.json says complete: "
             f"{json.dumps(table.metadata['complete'])}"
-        )
-    if measured < MIN_CELLS:
-        raise InputError(
-            f"{path}: has {measured} cells at capacity; an estimate needs {MIN_CELLS} at the least"
         )

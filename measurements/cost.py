@@ -1,0 +1,111 @@
+"""What a plan will take: seconds and joules of runs that were not made yet."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from measurements.gates import MIN_WINDOW_S
+from measurements.hardware import Gpu
+from measurements.interpolation import FloatArray, fit_law, request_terms
+from measurements.models import DTYPE_BYTES, ModelShape
+from measurements.runs import MAX_BATCH_SIZE, Run
+
+if TYPE_CHECKING:
+    from measurements.plans import RunSpec
+
+OVERHEAD_SECONDS = 1.0
+"""Between two windows: preparing prompts and waiting for ticks."""
+
+_POWER_SHARE = 0.9
+_EFFICIENCY = 0.6
+_STEP_SECONDS = 0.004
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Time and energy of a batch, as sums of the law's terms.
+
+    Attributes:
+        seconds_law: Coefficients of the terms of `request_terms` for time [s].
+        energy_law: The same for energy [J].
+        source: Where they come from, in words.
+    """
+
+    seconds_law: FloatArray
+    energy_law: FloatArray
+    source: str
+
+    def batch_seconds(self, input_tokens: int, output_tokens: int, batch_size: int) -> float:
+        """Time of one batch [s]."""
+        return self._sum(self.seconds_law, input_tokens, output_tokens, batch_size)
+
+    def batch_energy_j(self, input_tokens: int, output_tokens: int, batch_size: int) -> float:
+        """Energy of one batch [J]."""
+        return self._sum(self.energy_law, input_tokens, output_tokens, batch_size)
+
+    def batches(self, spec: "RunSpec", min_window_s: float = MIN_WINDOW_S) -> int:
+        """Batches that fill a window."""
+        one = self.batch_seconds(spec.input_tokens, spec.output_tokens, spec.batch_size)
+        return math.ceil(min_window_s / one)
+
+    def window_seconds(self, spec: "RunSpec", min_window_s: float = MIN_WINDOW_S) -> float:
+        """Time of a run's window [s]."""
+        one = self.batch_seconds(spec.input_tokens, spec.output_tokens, spec.batch_size)
+        return self.batches(spec, min_window_s) * one
+
+    def plan_seconds(self, plan: Sequence["RunSpec"]) -> float:
+        """Time of all windows and what lies between them [s]."""
+        return sum(self.window_seconds(spec) + OVERHEAD_SECONDS for spec in plan)
+
+    def plan_energy_j(self, plan: Sequence["RunSpec"]) -> float:
+        """Energy of all windows [J]."""
+        return sum(
+            self.batches(spec)
+            * self.batch_energy_j(spec.input_tokens, spec.output_tokens, spec.batch_size)
+            for spec in plan
+        )
+
+    @staticmethod
+    def _sum(law: FloatArray, input_tokens: int, output_tokens: int, batch_size: int) -> float:
+        lengths = np.array([[input_tokens, output_tokens]], dtype=float)
+        terms = request_terms(lengths, np.array([float(batch_size)]))
+        return float((terms @ law)[0] * batch_size)
+
+
+def cost_from_runs(runs: Sequence[Run], name: str) -> CostModel:
+    """Fitted to the valid runs of a table of the same GPU and model."""
+    valid = [run for run in runs if run.valid]
+    lengths = np.array([(run.input_tokens, run.output_tokens) for run in valid], dtype=float)
+    sizes = np.array([float(run.batch_size) for run in valid])
+    seconds = np.array([run.seconds / run.batches / run.batch_size for run in valid])
+    energies = np.array([run.batch_energy_j / run.batch_size for run in valid])
+    return CostModel(
+        fit_law(lengths, sizes, seconds), fit_law(lengths, sizes, energies), f"table {name}"
+    )
+
+
+def rough_cost(shape: ModelShape, gpu: Gpu, dtype: str) -> CostModel:
+    """A rule of thumb: arithmetic and memory traffic at 60 % of their peaks, at 90 % of TDP."""
+    flops_per_s = _EFFICIENCY * gpu.peak(dtype)
+    bytes_per_s = _EFFICIENCY * gpu.memory_bytes_per_s
+    layers = shape.attention_parameters + shape.expert_parameters * shape.experts_per_token
+    step = shape.parameters_read(1) * DTYPE_BYTES[dtype] / bytes_per_s + _STEP_SECONDS
+    token = 2 * layers / flops_per_s
+    context = shape.kv_bytes_per_token(dtype) / bytes_per_s
+    pair = 8 * shape.layers * shape.attention_heads * shape.head_size / flops_per_s
+    seconds = np.array([step, token, context, pair])
+    return CostModel(seconds, seconds * _POWER_SHARE * gpu.tdp_w, "a rough rule")
+
+
+def rough_capacity(
+    shape: ModelShape, gpu: Gpu, dtype: str, input_tokens: int, output_tokens: int
+) -> int:
+    """B(I, O) if 90 % of the memory held weights and KV cache and nothing else."""
+    weights = shape.shared_parameters + shape.expert_parameters * shape.experts
+    weights += shape.vocabulary * shape.hidden_size
+    free = 0.9 * gpu.memory_bytes - weights * DTYPE_BYTES[dtype]
+    held = free / shape.kv_bytes_per_token(dtype) / (input_tokens + output_tokens)
+    return max(1, min(MAX_BATCH_SIZE, int(held)))

@@ -1,0 +1,91 @@
+"""Serving engines behind one small protocol, one file each."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from traces.errors import InputError, unknown_name
+
+ENGINES = {"vllm": "measurements.engines.vllm"}
+"""Name -> module with `load(request) -> Engine`."""
+
+
+Batch = Callable[[], int]
+
+
+class EngineError(InputError):
+    """The engine crashed, ran out of memory, or lost its GPU."""
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """What to load.
+
+    Attributes:
+        model: Short name of a shipped model, or a folder with a config.json.
+        config: The model's config.
+        weights: Folder with weights; None to draw them from N(0, 0.02).
+        eager: Whether to leave CUDA graphs and compilation off.
+        longest: Input and output tokens of the longest request of the plan.
+        gpus: GPUs to use.
+    """
+
+    model: str
+    config: Mapping[str, Any]
+    weights: Path | None
+    eager: bool
+    longest: tuple[int, int]
+    gpus: int = 1
+
+
+class Engine(Protocol):
+    """A model in a serving engine, ready to run batches of equal requests."""
+
+    @property
+    def name(self) -> str:
+        """Name of the engine, as in table paths."""
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+
+    @property
+    def dtype(self) -> str:
+        """Number format of the weights."""
+
+    @property
+    def weights(self) -> str:
+        """Where the weights come from, in words."""
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that the engine runs with, as it resolved them."""
+
+    def capacity(self, input_tokens: int, output_tokens: int) -> int:
+        """B(I, O): the largest batch that it holds, at most 1,024.
+
+        Raises:
+            EngineError: Not even one such request fits.
+        """
+
+    def prepare(self, input_tokens: int, output_tokens: int, batch_size: int) -> Batch:
+        """Make a batch of requests of exactly these lengths ready to run, outside the window.
+
+        Returns:
+            A function that runs the batch and returns the output tokens produced; it may be called
+            again and again, and raises `EngineError` if the engine crashes or runs out of memory.
+        """
+
+
+def load_engine(name: str, request: EngineRequest) -> Engine:
+    """Start an engine with a model.
+
+    Raises:
+        InputError: No such engine; the nearest is suggested.
+        EngineError: It is not installed, or does not start.
+    """
+    if name not in ENGINES:
+        raise unknown_name("engine", name, ENGINES)
+    engine: Engine = importlib.import_module(ENGINES[name]).load(request)
+    return engine

@@ -1,0 +1,149 @@
+"""vLLM: continuous batching with paged KV cache.
+
+Prompts go in as token ids, output lengths are forced, prefix caching is off, and the engine runs in
+this process, so that nothing but the batch at hand uses the GPU.
+"""
+
+import json
+import os
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from measurements.engines import Batch, EngineError, EngineRequest
+from measurements.runs import MAX_BATCH_SIZE
+
+GPU_MEMORY_UTILIZATION = 0.92
+WEIGHTS_SD = 0.02
+_SEED = 20251504
+
+
+class VllmEngine:
+    """A model loaded into vLLM."""
+
+    name = "vllm"
+
+    def __init__(self, request: EngineRequest) -> None:
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        try:
+            import torch
+            import vllm
+        except ImportError as error:
+            raise EngineError(
+                f"this engine needs {error.name}; install it with: pip install 'joulecast[vllm]'"
+            ) from error
+        self._torch, self._vllm = torch, vllm
+        self.version = str(vllm.__version__)
+        self.weights = str(request.weights or f"drawn from N(0, {WEIGHTS_SD}), norms 1")
+        folder = request.weights or _config_folder(request)
+        try:
+            self._llm = vllm.LLM(
+                model=str(folder),
+                load_format="auto" if request.weights else "dummy",
+                skip_tokenizer_init=True,
+                enable_prefix_caching=False,
+                enforce_eager=request.eager,
+                max_num_seqs=MAX_BATCH_SIZE,
+                max_model_len=sum(request.longest),
+                gpu_memory_utilization=GPU_MEMORY_UTILIZATION,
+                tensor_parallel_size=request.gpus,
+                trust_remote_code=False,
+                seed=0,
+            )
+            if request.weights is None:
+                self._llm.apply_model(self._draw_weights)
+        except Exception as error:
+            raise EngineError(f"vLLM does not start: {_one_line(error)}") from error
+        self._config = self._llm.llm_engine.vllm_config
+        self._vocabulary = int(request.config["vocab_size"])
+        self._random = random.Random(_SEED)  # noqa: S311 - token ids, not secrets
+
+    @property
+    def dtype(self) -> str:
+        """Number format of the weights."""
+        return str(self._config.model_config.dtype).removeprefix("torch.")
+
+    def settings(self) -> dict[str, Any]:
+        """Settings as vLLM resolved them."""
+        config = self._config
+        blocks, block_size = self._blocks()
+        return {
+            "torch": str(self._torch.__version__),
+            "gpu_memory_utilization": config.cache_config.gpu_memory_utilization,
+            "kv_cache_tokens": blocks * block_size,
+            "kv_block_tokens": block_size,
+            "max_num_seqs": config.scheduler_config.max_num_seqs,
+            "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
+            "chunked_prefill": bool(config.scheduler_config.enable_chunked_prefill),
+            "max_model_len": config.model_config.max_model_len,
+            "eager": bool(config.model_config.enforce_eager),
+            "prefix_caching": bool(config.cache_config.enable_prefix_caching),
+            "tensor_parallel_size": config.parallel_config.tensor_parallel_size,
+        }
+
+    def capacity(self, input_tokens: int, output_tokens: int) -> int:
+        """Requests whose KV cache fits at once, in whole blocks; the last token needs no cache."""
+        blocks, block_size = self._blocks()
+        each = -(-(input_tokens + output_tokens - 1) // block_size)
+        if each > blocks:
+            raise EngineError(
+                f"a request of {input_tokens} + {output_tokens} tokens does not fit into the KV "
+                f"cache of {blocks * block_size} tokens"
+            )
+        return min(MAX_BATCH_SIZE, blocks // each)
+
+    def prepare(self, input_tokens: int, output_tokens: int, batch_size: int) -> Batch:
+        """A batch of prompts of random token ids, all asked at once."""
+        prompts = [
+            {"prompt_token_ids": self._random.choices(range(self._vocabulary), k=input_tokens)}
+            for _ in range(batch_size)
+        ]
+        sampling = self._vllm.SamplingParams(
+            temperature=0.0,
+            min_tokens=output_tokens,
+            max_tokens=output_tokens,
+            ignore_eos=True,
+            detokenize=False,
+        )
+
+        def run() -> int:
+            try:
+                outputs = self._llm.generate(prompts, sampling, use_tqdm=False)
+            except Exception as error:
+                raise EngineError(f"vLLM crashed: {_one_line(error)}") from error
+            return sum(len(output.outputs[0].token_ids) for output in outputs)
+
+        return run
+
+    def _blocks(self) -> tuple[int, int]:
+        """Usable blocks of the KV cache and tokens in each; one block is vLLM's own null block."""
+        cache = self._config.cache_config
+        return int(cache.num_gpu_blocks) - 1, int(cache.block_size)
+
+    def _draw_weights(self, model: Any) -> None:
+        """Redraw dummy weights: vLLM's own (uniform +-0.001) make models repeat one token."""
+        generator = self._torch.Generator(device="cuda").manual_seed(_SEED)
+        with self._torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name.endswith("bias"):
+                    parameter.zero_()
+                elif "norm" in name:
+                    parameter.fill_(1.0)
+                else:
+                    parameter.normal_(0.0, WEIGHTS_SD, generator=generator)
+
+
+def load(request: EngineRequest) -> VllmEngine:
+    """Start vLLM with a model."""
+    return VllmEngine(request)
+
+
+def _config_folder(request: EngineRequest) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="joulecast-model-"))
+    (folder / "config.json").write_text(json.dumps(dict(request.config)), encoding="utf-8")
+    return folder
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,122 @@
+"""Validity gates: what a run must satisfy to count. Each has a name, a bound and a reason.
+
+A run that fails is kept and marked, never deleted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MIN_WINDOW_S = 5.0
+MAX_TEMPERATURE_DRIFT_C = 15.0
+MAX_POWER_OVER_LIMIT = 1.1
+MAX_RELATIVE_SD = 0.05
+HARMLESS_THROTTLING = frozenset({"power cap", "gpu idle", "application clocks"})
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was seen around one run.
+
+    Attributes:
+        seconds: Length of the window [s].
+        min_window_s: Least length asked for [s].
+        power_w: Mean power [W].
+        idle_power_w: Power with the model loaded and nothing to do [W].
+        power_limit_w: Enforced limit [W].
+        temperature_start_c: Before [deg C].
+        temperature_end_c: After [deg C].
+        throttling: Reasons seen at the end of the work.
+        foreign_processes: Others on the GPU.
+        tokens_asked: Output tokens asked for.
+        tokens_produced: Output tokens that came.
+    """
+
+    seconds: float
+    min_window_s: float
+    power_w: float
+    idle_power_w: float
+    power_limit_w: float
+    temperature_start_c: float
+    temperature_end_c: float
+    throttling: frozenset[str]
+    foreign_processes: tuple[int, ...]
+    tokens_asked: int
+    tokens_produced: int
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate.
+
+    Attributes:
+        name: Short name, as it appears in `reason`.
+        bound: What it asks.
+        why: What goes wrong otherwise.
+        passes: Whether an observation satisfies it.
+        found: What was found, for `reason`.
+    """
+
+    name: str
+    bound: str
+    why: str
+    passes: Callable[[Observation], bool]
+    found: Callable[[Observation], str]
+
+
+GATES = (
+    Gate(
+        "window",
+        f"{MIN_WINDOW_S:g} s or more",
+        "the counter ticks every 0.1 s; its cut tick is up to 2 % of a shorter window",
+        lambda seen: seen.seconds >= seen.min_window_s,
+        lambda seen: f"{seen.seconds:.2f} s",
+    ),
+    Gate(
+        "power",
+        f"above idle, at most {MAX_POWER_OVER_LIMIT:g} x the power limit",
+        "outside, the counter jumped, froze in part, or belongs to another card",
+        lambda seen: seen.idle_power_w < seen.power_w <= MAX_POWER_OVER_LIMIT * seen.power_limit_w,
+        lambda seen: f"{seen.power_w:.0f} W",
+    ),
+    Gate(
+        "temperature drift",
+        f"at most {MAX_TEMPERATURE_DRIFT_C:g} K from start to end",
+        "leakage grows with temperature; a run in a warming card is not repeatable",
+        lambda seen: (
+            abs(seen.temperature_end_c - seen.temperature_start_c) <= MAX_TEMPERATURE_DRIFT_C
+        ),
+        lambda seen: f"{seen.temperature_start_c:.0f} to {seen.temperature_end_c:.0f} deg C",
+    ),
+    Gate(
+        "throttling",
+        "none but the power cap",
+        "a card that is too hot or short of power runs at another efficiency",
+        lambda seen: seen.throttling <= HARMLESS_THROTTLING,
+        lambda seen: ", ".join(sorted(seen.throttling - HARMLESS_THROTTLING)),
+    ),
+    Gate(
+        "foreign processes",
+        "none on the GPU",
+        "the counter counts the whole card",
+        lambda seen: not seen.foreign_processes,
+        lambda seen: f"pid {', '.join(map(str, seen.foreign_processes))}",
+    ),
+    Gate(
+        "tokens produced",
+        "exactly as many as asked for",
+        "an engine that stopped early spent less than the cell costs",
+        lambda seen: seen.tokens_produced == seen.tokens_asked,
+        lambda seen: f"{seen.tokens_produced} of {seen.tokens_asked}",
+    ),
+)
+SPREAD_GATE = (
+    "spread",
+    f"relative sd over the runs of a cell at most {100 * MAX_RELATIVE_SD:g} %",
+    "runs that disagree by more have something between them that the mean hides",
+)
+"""Name, bound and reason of the gate on a cell's runs together; `table check` holds it."""
+
+
+def failed_gates(seen: Observation) -> list[str]:
+    """The gates that an observation fails, each with what was found."""
+    return [f"{gate.name}: {gate.found(seen)}" for gate in GATES if not gate.passes(seen)]

@@ -1,0 +1,166 @@
+"""A GPU as the measurement needs it: an energy counter, and what could spoil a run.
+
+NVML through nvidia-ml-py. The counter (mJ since the driver loaded) ticks every 0.1 s on an H100.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from traces.errors import InputError
+
+
+class MeterError(InputError):
+    """The energy counter cannot be believed, or is not there."""
+
+
+class GpuDevice(Protocol):
+    """What the meter and the validity gates ask of a GPU."""
+
+    @property
+    def uuid(self) -> str:
+        """Identity of the card."""
+
+    @property
+    def product(self) -> str:
+        """The maker's name."""
+
+    def energy_j(self) -> float:
+        """Value of the energy counter [J]; it moves in ticks."""
+
+    def power_limit_w(self) -> float:
+        """Enforced power limit [W]."""
+
+    def temperature_c(self) -> float:
+        """GPU temperature [deg C]."""
+
+    def throttle_reasons(self) -> frozenset[str]:
+        """Why the clock is lower than it could be, now."""
+
+    def foreign_processes(self) -> list[int]:
+        """Processes on the GPU that are neither this one nor its children."""
+
+    def details(self) -> dict[str, Any]:
+        """Driver and clocks, for table.json."""
+
+
+_REASONS = {
+    "gpu idle": 0x1,
+    "application clocks": 0x2,
+    "power cap": 0x4,
+    "hardware slowdown": 0x8,
+    "sync boost": 0x10,
+    "thermal slowdown": 0x20,
+    "hardware thermal slowdown": 0x40,
+    "power brake": 0x80,
+    "display clocks": 0x100,
+}
+"""Bits of nvmlDeviceGetCurrentClocksEventReasons (nvml.h)."""
+
+
+@dataclass(frozen=True)
+class NvmlGpu:
+    """One NVIDIA GPU through NVML."""
+
+    index: int
+    nvml: Any
+    handle: Any
+
+    @property
+    def uuid(self) -> str:
+        """Identity of the card."""
+        return str(self.nvml.nvmlDeviceGetUUID(self.handle))
+
+    @property
+    def product(self) -> str:
+        """The maker's name."""
+        return str(self.nvml.nvmlDeviceGetName(self.handle))
+
+    def energy_j(self) -> float:
+        """Value of the energy counter [J]."""
+        try:
+            return float(self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle)) / 1000
+        except self.nvml.NVMLError as error:
+            raise MeterError(
+                f"GPU {self.index}: its energy counter cannot be read ({error})"
+            ) from error
+
+    def power_limit_w(self) -> float:
+        """Enforced power limit [W]."""
+        return float(self.nvml.nvmlDeviceGetEnforcedPowerLimit(self.handle)) / 1000
+
+    def temperature_c(self) -> float:
+        """GPU temperature [deg C]."""
+        sensor = self.nvml.NVML_TEMPERATURE_GPU
+        return float(self.nvml.nvmlDeviceGetTemperature(self.handle, sensor))
+
+    def throttle_reasons(self) -> frozenset[str]:
+        """Why the clock is lower than it could be, now."""
+        bits = int(self.nvml.nvmlDeviceGetCurrentClocksEventReasons(self.handle))
+        return frozenset(name for name, bit in _REASONS.items() if bits & bit)
+
+    def foreign_processes(self) -> list[int]:
+        """Processes on the GPU that are neither this one nor its children."""
+        running = self.nvml.nvmlDeviceGetComputeRunningProcesses(self.handle)
+        ours = _own_processes()
+        return sorted(process.pid for process in running if process.pid not in ours)
+
+    def details(self) -> dict[str, Any]:
+        """Driver and clocks, for table.json."""
+        clocks = {
+            name: int(self.nvml.nvmlDeviceGetMaxClockInfo(self.handle, kind))
+            for name, kind in (
+                ("max_sm_mhz", self.nvml.NVML_CLOCK_SM),
+                ("max_memory_mhz", self.nvml.NVML_CLOCK_MEM),
+            )
+        }
+        return {"driver": str(self.nvml.nvmlSystemGetDriverVersion()), "clocks": clocks}
+
+
+def open_gpus(indices: Sequence[int] = (0,)) -> list[NvmlGpu]:
+    """The GPUs to measure.
+
+    Raises:
+        MeterError: No NVML, no such GPU, a MIG slice, or a card without an energy counter.
+    """
+    try:
+        import pynvml as nvml
+    except ImportError as error:
+        raise MeterError(
+            "measuring needs nvidia-ml-py; install it with: pip install 'joulecast[measure]'"
+        ) from error
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        raise MeterError(
+            f"no NVIDIA driver answers ({error}); measure on a machine with an NVIDIA GPU, or see "
+            "what a plan would take with --dry-run"
+        ) from error
+    return [_open_gpu(nvml, index) for index in indices]
+
+
+def _open_gpu(nvml: Any, index: int) -> NvmlGpu:
+    try:
+        gpu = NvmlGpu(index, nvml, nvml.nvmlDeviceGetHandleByIndex(index))
+    except nvml.NVMLError as error:
+        raise MeterError(f"GPU {index}: is not there ({error})") from error
+    try:
+        mig_mode, _ = nvml.nvmlDeviceGetMigMode(gpu.handle)
+    except nvml.NVMLError:
+        mig_mode = 0  # cards without MIG do not support the question
+    if mig_mode:
+        raise MeterError(
+            f"GPU {index}: is split by MIG, and its counter counts the whole card; measure on a "
+            "card that is not split"
+        )
+    gpu.energy_j()
+    return gpu
+
+
+def _own_processes() -> set[int]:
+    """This process and all below it; NVML may number them as the host does, inside a container."""
+    import psutil
+
+    this = psutil.Process(os.getpid())
+    return {this.pid, *(child.pid for child in this.children(recursive=True))}

@@ -1,0 +1,160 @@
+"""Which runs a sweep makes, and in which order."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from measurements.cost import CostModel
+from measurements.interpolation import FloatArray, request_terms
+from measurements.runs import Run
+from traces.grid import Grid
+
+PLANS = ("paper", "full", "quick")
+SMALL_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 192, 256)
+QUICK_RUNS = 12
+QUICK_SECONDS = 85.0
+SPREAD_CELLS = 12
+
+Capacity = Callable[[int, int], int]
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run to make.
+
+    Attributes:
+        input_tokens: I [tokens].
+        output_tokens: O [tokens].
+        batch_size: Requests in a batch.
+        at_capacity: Whether that is B(I, O).
+        run: Number of the repeat, from 1.
+        priority: Runs of a lower number come first when time is short.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    batch_size: int
+    at_capacity: bool
+    run: int
+    priority: int = 0
+
+    @property
+    def key(self) -> tuple[int, int, int, int]:
+        """What makes a run the same run on any card."""
+        return self.input_tokens, self.output_tokens, self.batch_size, self.run
+
+
+def key_of(run: Run) -> tuple[int, int, int, int]:
+    """The key of the spec that a measured run came from."""
+    return run.input_tokens, run.output_tokens, run.batch_size, run.run
+
+
+def make_plan(
+    name: str, grid: Grid, capacity: Capacity, cost: CostModel, runs: int
+) -> list[RunSpec]:
+    """The runs of a plan, most informative first.
+
+    Args:
+        name: "paper", every cell of the grid at capacity; "full", these and 20 runs at smaller
+            batches; "quick", 12 runs chosen for the step model.
+        grid: The cells.
+        capacity: B(I, O) on this engine.
+        cost: Predicts how long runs take and what they cost.
+        runs: Repeats of every run.
+    """
+    at_capacity = [RunSpec(i, o, capacity(i, o), True, 1) for i, o in grid.cells()]
+    small = small_batches(grid, capacity)
+    if name == "quick":
+        # One run each: a minute and a half leaves no time for more.
+        return pick_informative(at_capacity + small, cost, QUICK_RUNS, QUICK_SECONDS)
+    once = at_capacity + (small if name == "full" else [])
+    first = {spec.key for spec in pick_informative(once, cost, QUICK_RUNS, QUICK_SECONDS)}
+    spread = set(spread_cells(grid))
+    plan = []
+    for spec in once:
+        cell = spec.input_tokens, spec.output_tokens
+        for run in range(1, runs + 1):
+            if run == 1:
+                priority = 0 if spec.key in first else 1 if spec.at_capacity else 2
+            else:
+                priority = 3 if spec.at_capacity and cell in spread else 4
+            plan.append(replace(spec, run=run, priority=priority))
+    return sorted(plan, key=lambda spec: spec.priority)
+
+
+def small_batches(grid: Grid, capacity: Capacity) -> list[RunSpec]:
+    """Twenty runs below capacity: batch sizes 1 to 256, two each, spread over the lengths."""
+    rows, columns = grid.shape
+    specs: dict[tuple[int, int, int, int], RunSpec] = {}
+    for k, batch_size in enumerate(SMALL_BATCHES * 2):
+        # Steps that share no factor with the number of edges visit all of them.
+        row, column = (3 * k + 1) % rows, (3 * k + 2) % columns
+        while row > 0 and 2 * batch_size > capacity(
+            grid.input_edges[row], grid.output_edges[column]
+        ):
+            row -= 1
+        i, o = grid.input_edges[row], grid.output_edges[column]
+        size = min(batch_size, max(1, capacity(i, o) // 2))
+        spec = RunSpec(i, o, size, False, 1)
+        specs[spec.key] = spec
+    return list(specs.values())
+
+
+def spread_cells(grid: Grid) -> list[tuple[int, int]]:
+    """Twelve cells over the whole grid, corners among them."""
+    rows = np.linspace(0, grid.shape[0] - 1, 4).round().astype(int)
+    columns = np.linspace(0, grid.shape[1] - 1, 3).round().astype(int)
+    return [
+        (grid.input_edges[row], grid.output_edges[column]) for row in rows for column in columns
+    ]
+
+
+def pick_informative(
+    candidates: Sequence[RunSpec], cost: CostModel, count: int, seconds: float
+) -> list[RunSpec]:
+    """Runs that together tell the step model's coefficients apart best: greedy D-optimality.
+
+    Args:
+        candidates: Runs to choose from.
+        cost: Predicts energies, which scale the terms since errors are relative, and times.
+        count: Most runs.
+        seconds: Most time for their windows [s].
+
+    Returns:
+        The runs in the order in which they were picked.
+    """
+    terms = np.array([_relative_terms(spec, cost) for spec in candidates])
+    terms /= np.abs(terms).max(axis=0)
+    times = [cost.window_seconds(spec) for spec in candidates]
+    information = 1e-4 * np.eye(terms.shape[1])
+    picked: list[int] = []
+    left = seconds
+    while len(picked) < count:
+        # det(A + x x') = det(A) (1 + x' A^-1 x); per second, so that cheap runs come first.
+        inverse = np.linalg.inv(information)
+        gains = np.log1p(np.einsum("ij,jk,ik->i", terms, inverse, terms)) / np.array(times)
+        open_ = [k for k in range(len(candidates)) if k not in picked and times[k] <= left]
+        if not open_:
+            break
+        best = max(open_, key=lambda k: gains[k])
+        picked.append(best)
+        left -= times[best]
+        information += np.outer(terms[best], terms[best])
+    return [candidates[k] for k in picked]
+
+
+def in_order(plan: Sequence[RunSpec], seed: int, by_priority: bool) -> list[RunSpec]:
+    """Shuffle a plan, so that drift does not follow the lengths; by priority if time is short."""
+    shuffled = list(plan)
+    random.Random(seed).shuffle(shuffled)  # noqa: S311 - an order, not a secret
+    return sorted(shuffled, key=lambda spec: spec.priority) if by_priority else shuffled
+
+
+def _relative_terms(spec: RunSpec, cost: CostModel) -> FloatArray:
+    lengths = np.array([[spec.input_tokens, spec.output_tokens]], dtype=float)
+    terms = request_terms(lengths, np.array([float(spec.batch_size)]))[0] * spec.batch_size
+    return np.asarray(
+        terms / cost.batch_energy_j(spec.input_tokens, spec.output_tokens, spec.batch_size)
+    )

@@ -1,0 +1,251 @@
+"""The sweep: make the runs of a plan, one metered window each, and keep every one of them."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from measurements.cost import OVERHEAD_SECONDS, CostModel
+from measurements.engines import Batch, Engine
+from measurements.gates import MIN_WINDOW_S, Observation, failed_gates
+from measurements.gpu_devices import GpuDevice
+from measurements.meter import Meter, Reading
+from measurements.plans import RunSpec
+from measurements.runs import Run
+from measurements.sweep_folder import SweepFolder
+
+MAX_WARM_UP_BATCHES = 20
+IDLE_SECONDS = 10.0
+_STEADY = 0.02
+
+
+class Observer(Protocol):
+    """Who wants to know how a sweep goes."""
+
+    def started(self, spec: RunSpec, done: int, total: int, seconds_left: float) -> None:
+        """A run begins."""
+
+    def finished(self, spec: RunSpec, run: Run) -> None:
+        """A run is on disk."""
+
+    def note(self, text: str) -> None:
+        """Anything else worth a line."""
+
+
+class CrossCheck(Protocol):
+    """A second meter around the same windows."""
+
+    def start(self) -> None:
+        """Before a window."""
+
+    def stop(self, spec: RunSpec, reading: Reading) -> None:
+        """After it, with what our meter read."""
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """How windows are made.
+
+    Attributes:
+        min_window_s: Batches repeat until a window is this long [s].
+        idle_seconds: Length of the idle window [s].
+        time_budget_s: Most time for the whole sweep, warm-up included [s]; None for no bound.
+    """
+
+    min_window_s: float = MIN_WINDOW_S
+    idle_seconds: float = IDLE_SECONDS
+    time_budget_s: float | None = None
+
+
+@dataclass
+class Sweep:
+    """Everything that a sweep holds in its hands.
+
+    Attributes:
+        engine: The loaded engine.
+        gpus: The GPUs that it runs on.
+        folder: Where runs go.
+        cost: Predicts how long runs take.
+        observer: Told of progress.
+        settings: How windows are made.
+        cross_check: A second meter, if any.
+        clock: Monotonic time [s].
+        sleep: Waits [s].
+    """
+
+    engine: Engine
+    gpus: Sequence[GpuDevice]
+    folder: SweepFolder
+    cost: CostModel
+    observer: Observer
+    settings: SweepSettings = field(default_factory=SweepSettings)
+    cross_check: CrossCheck | None = None
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    def __post_init__(self) -> None:
+        self._meter = Meter(self.gpus, self.clock, self.sleep)
+        self._began = self.clock()
+        self._pace = 1.0
+
+    def run(self, plan: Sequence[RunSpec]) -> int:
+        """Make the runs of a plan that are not on disk yet, in the given order.
+
+        Returns:
+            How many were left for want of time.
+
+        Raises:
+            EngineError: The engine crashed or ran out of memory; what was measured is on disk.
+            MeterError: A counter cannot be believed any more; likewise.
+        """
+        todo = missing_runs(plan, self.folder.runs)
+        if not todo:
+            return 0
+        idle_power_w = self._prepare_card(todo)
+        for done, spec in enumerate(todo):
+            left = self.cost.plan_seconds(todo[done:]) * self._pace
+            if not self._has_time_for(spec):
+                self.observer.note(
+                    f"time is up: {len(todo) - done} runs are left; go on with --resume"
+                )
+                return len(todo) - done
+            self.observer.started(spec, done, len(todo), left)
+            began = self.clock()
+            run = self._measure(spec, idle_power_w)
+            self.folder.append(run)
+            self.observer.finished(spec, run)
+            predicted = self.cost.window_seconds(spec, self.settings.min_window_s)
+            pace = (self.clock() - began) / (predicted + OVERHEAD_SECONDS)
+            self._pace = 0.8 * self._pace + 0.2 * pace
+        return 0
+
+    def _prepare_card(self, todo: Sequence[RunSpec]) -> float:
+        """Idle power with the model loaded [W], and a warm engine."""
+        card = "+".join(gpu.uuid for gpu in self.gpus)
+        cards: dict[str, Any] = self.folder.metadata.setdefault("cards", {})
+        if card not in cards:
+            self.observer.note("idle power, with the model loaded")
+            idle = self._meter.measure_idle(self.settings.idle_seconds)
+            cards[card] = {
+                "idle_power_w": round(idle.mean_power_w, 2),
+                "idle_window_s": round(idle.seconds, 3),
+                "first_used": _now(),
+                **self.gpus[0].details(),
+            }
+            if self.folder.metadata.get("idle_power_w") is None:
+                self.folder.metadata["idle_power_w"] = round(idle.mean_power_w, 2)
+            self.folder.save(status="measuring")
+        self._warm_up(min(todo, key=lambda spec: abs(self._batch_seconds(spec) - 1.0)))
+        return float(cards[card]["idle_power_w"])
+
+    def _batch_seconds(self, spec: RunSpec) -> float:
+        return self.cost.batch_seconds(spec.input_tokens, spec.output_tokens, spec.batch_size)
+
+    def _warm_up(self, spec: RunSpec) -> None:
+        """Run batches of about a second until two in a row take the same time."""
+        batch = self.engine.prepare(spec.input_tokens, spec.output_tokens, spec.batch_size)
+        before = float("inf")
+        for k in range(MAX_WARM_UP_BATCHES):
+            began = self.clock()
+            batch()
+            took = self.clock() - began
+            if k > 1 and abs(took / before - 1) < _STEADY:
+                break
+            before = took
+        self.observer.note(f"warm after {k + 1} batches")
+
+    def _has_time_for(self, spec: RunSpec) -> bool:
+        if self.settings.time_budget_s is None:
+            return True
+        predicted = self.cost.window_seconds(spec, self.settings.min_window_s) + OVERHEAD_SECONDS
+        return self.clock() - self._began + predicted * self._pace <= self.settings.time_budget_s
+
+    def _measure(self, spec: RunSpec, idle_power_w: float) -> Run:
+        batch = self.engine.prepare(spec.input_tokens, spec.output_tokens, spec.batch_size)
+        started_at = _now()
+        temperature_start_c = max(gpu.temperature_c() for gpu in self.gpus)
+        if self.cross_check is not None:
+            self.cross_check.start()
+        self._meter.start()
+        batches, produced = self._fill_window(batch)
+        self._meter.end()
+        throttling = frozenset[str]().union(*(gpu.throttle_reasons() for gpu in self.gpus))
+        temperature_end_c = max(gpu.temperature_c() for gpu in self.gpus)
+        reading = self._meter.reading()
+        if self.cross_check is not None:
+            self.cross_check.stop(spec, reading)
+        foreign = [pid for gpu in self.gpus for pid in gpu.foreign_processes()]
+        faults = failed_gates(
+            Observation(
+                seconds=reading.seconds,
+                min_window_s=self.settings.min_window_s,
+                power_w=reading.mean_power_w,
+                idle_power_w=idle_power_w,
+                power_limit_w=sum(gpu.power_limit_w() for gpu in self.gpus),
+                temperature_start_c=temperature_start_c,
+                temperature_end_c=temperature_end_c,
+                throttling=throttling,
+                foreign_processes=tuple(foreign),
+                tokens_asked=batches * spec.batch_size * spec.output_tokens,
+                tokens_produced=produced,
+            )
+        )
+        return Run(
+            input_tokens=spec.input_tokens,
+            output_tokens=spec.output_tokens,
+            batch_size=spec.batch_size,
+            at_capacity=spec.at_capacity,
+            batches=batches,
+            energy_j=round(reading.energy_j, 3),
+            seconds=round(reading.seconds, 4),
+            tick_error_j=round(reading.tick_error_j, 2),
+            mean_power_w=round(reading.mean_power_w, 2),
+            temperature_start_c=temperature_start_c,
+            temperature_end_c=temperature_end_c,
+            run=spec.run,
+            gpu="+".join(gpu.uuid for gpu in self.gpus),
+            started_at=started_at,
+            valid=not faults,
+            reason="; ".join(faults) or None,
+        )
+
+    def _fill_window(self, batch: Batch) -> tuple[int, int]:
+        """Repeat a batch until the window is long enough: batches made, tokens produced."""
+        batches = produced = 0
+        began = self.clock()
+        while batches == 0 or self.clock() - began < self.settings.min_window_s:
+            produced += batch()
+            batches += 1
+        return batches, produced
+
+
+def missing_runs(plan: Sequence[RunSpec], runs: Sequence[Run]) -> list[RunSpec]:
+    """The runs of a plan that are not there yet.
+
+    A spec whose every run so far was invalid is tried once more, under the next free number.
+    """
+    done = {(run.input_tokens, run.output_tokens, run.batch_size, run.run) for run in runs}
+    missing = [spec for spec in plan if spec.key not in done]
+    pending = {spec.key[:3] for spec in missing}
+    valid = {(run.input_tokens, run.output_tokens, run.batch_size) for run in runs if run.valid}
+    for spec in plan:
+        what = spec.key[:3]
+        if what not in valid and what not in pending:
+            numbers = [key[3] for key in done if key[:3] == what]
+            missing.append(RunSpec(*what, spec.at_capacity, max(numbers) + 1, spec.priority))
+            pending.add(what)
+    return missing
+
+
+def cells_without_valid_run(plan: Sequence[RunSpec], runs: Sequence[Run]) -> list[tuple[int, int]]:
+    """Cells of the plan, at capacity, that have runs but no valid one."""
+    at_capacity = [run for run in runs if run.at_capacity]
+    tried = {(run.input_tokens, run.output_tokens) for run in at_capacity}
+    valid = {(run.input_tokens, run.output_tokens) for run in at_capacity if run.valid}
+    planned = {(spec.input_tokens, spec.output_tokens) for spec in plan if spec.at_capacity}
+    return sorted((tried & planned) - valid)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,83 @@
+"""NVML as it answers on machines that cannot be measured, played by a stand-in module."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from measurements.gpu_devices import MeterError, open_gpus
+from measurements.hardware import find_gpu
+from traces.errors import InputError
+
+
+class NvmlError(Exception):
+    pass
+
+
+def refuse(text: str):
+    def call(*_: object) -> None:
+        raise NvmlError(text)
+
+    return call
+
+
+def stand_in(**changes: object) -> SimpleNamespace:
+    calls = {
+        "NVMLError": NvmlError,
+        "NVML_TEMPERATURE_GPU": 0,
+        "nvmlInit": lambda: None,
+        "nvmlDeviceGetHandleByIndex": lambda index: index,
+        "nvmlDeviceGetMigMode": refuse("Not Supported"),
+        "nvmlDeviceGetTotalEnergyConsumption": lambda handle: 5_000,
+        "nvmlDeviceGetName": lambda handle: "NVIDIA H100 80GB HBM3",
+        "nvmlDeviceGetUUID": lambda handle: "GPU-1",
+        "nvmlDeviceGetEnforcedPowerLimit": lambda handle: 700_000,
+        "nvmlDeviceGetTemperature": lambda handle, sensor: 41,
+        "nvmlDeviceGetCurrentClocksEventReasons": lambda handle: 0x4 | 0x20,
+        "nvmlDeviceGetComputeRunningProcesses": lambda handle: [SimpleNamespace(pid=1)],
+    }
+    return SimpleNamespace(**(calls | changes))
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch):
+    def use(**changes: object) -> None:
+        monkeypatch.setitem(sys.modules, "pynvml", stand_in(**changes))
+
+    return use
+
+
+def test_a_card_that_can_be_measured(nvml) -> None:
+    nvml()
+    (gpu,) = open_gpus()
+    assert gpu.energy_j() == 5
+    assert gpu.power_limit_w() == 700
+    assert gpu.throttle_reasons() == {"power cap", "thermal slowdown"}
+    assert gpu.foreign_processes() == [1]
+    assert find_gpu(gpu.product).name == "h100-sxm"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nvmlInit": refuse("Driver Not Loaded")}, "no NVIDIA driver answers"),
+        ({"nvmlDeviceGetHandleByIndex": refuse("Invalid Argument")}, "GPU 0: is not there"),
+        ({"nvmlDeviceGetMigMode": lambda handle: (1, 1)}, "split by MIG"),
+        ({"nvmlDeviceGetTotalEnergyConsumption": refuse("Not Supported")}, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_measured_says_why(changes, message: str, nvml) -> None:
+    nvml(**changes)
+    with pytest.raises(MeterError, match=message):
+        open_gpus()
+
+
+def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with pytest.raises(MeterError, match=r"joulecast\[measure\]"):
+        open_gpus()
+
+
+def test_a_card_without_data_sheet() -> None:
+    with pytest.raises(InputError, match="no data sheet"):
+        find_gpu("NVIDIA GeForce GTX 970")

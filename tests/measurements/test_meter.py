@@ -1,0 +1,120 @@
+import math
+import random
+
+import pytest
+
+from measurements.gpu_devices import MeterError
+from measurements.meter import Meter
+from tests.measurements.fakes import FakeGpu, FakeTime, gone
+
+
+def meter_of(*gpus: FakeGpu, fake_time: FakeTime) -> Meter:
+    for gpu in gpus:
+        gpu.clock = fake_time.clock
+    return Meter(gpus, fake_time.clock, fake_time.sleep)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_window_of_any_length_is_metered_within_its_bound(seed: int) -> None:
+    """Work at 650 W, with a decode phase at 500 W before its end, between stretches of idling."""
+    rng = random.Random(seed)
+    fake_time = FakeTime(now=100 + rng.random())
+    seconds = rng.uniform(5, 8)
+    phases = {"start": math.inf, "end": math.inf}
+
+    def power_w(now: float) -> float:
+        if not phases["start"] <= now < phases["end"]:
+            return 120.0
+        return 650.0 if now < phases["start"] + 3 else 500.0
+
+    gpu = FakeGpu(power_w=power_w)
+    meter = meter_of(gpu, fake_time=fake_time)
+    meter.start()
+    phases["start"], phases["end"] = fake_time.now, fake_time.now + seconds
+    fake_time.sleep(seconds)
+    meter.end()
+    reading = meter.reading()
+    true_j = 650 * 3 + 500 * (seconds - 3)
+    assert reading.seconds == pytest.approx(seconds, abs=0.001)
+    assert abs(reading.energy_j - true_j) <= reading.tick_error_j + 1
+    assert reading.energy_j == pytest.approx(true_j, rel=0.006)
+    assert reading.tick_error_j < 0.1 * 650
+    assert reading.mean_power_w == reading.energy_j / reading.seconds
+
+
+def test_constant_power_is_met_to_a_tenth_of_a_percent() -> None:
+    fake_time = FakeTime()
+    reading = meter_of(FakeGpu(), fake_time=fake_time).measure_idle(10.037)
+    assert reading.mean_power_w == pytest.approx(400, rel=1e-3)
+
+
+def test_nothing_is_polled_in_the_window() -> None:
+    fake_time = FakeTime()
+    gpu = FakeGpu()
+    meter = meter_of(gpu, fake_time=fake_time)
+    meter.start()
+    calls = []
+    gpu.fault = lambda now, energy_j: calls.append(now) or energy_j
+    fake_time.sleep(5)
+    assert calls == []
+    end = fake_time.now
+    meter.end()
+    meter.reading()
+    assert min(calls) >= end
+
+
+def test_several_gpus_are_summed_and_kept_apart() -> None:
+    fake_time = FakeTime()
+    one = FakeGpu(uuid="a", power_w=lambda _: 300.0)
+    other = FakeGpu(uuid="b", power_w=lambda _: 500.0, tick_seconds=0.07)
+    reading = meter_of(one, other, fake_time=fake_time).measure_idle(6)
+    assert set(reading.energy_by_gpu_j) == {"a", "b"}
+    assert reading.energy_j == sum(reading.energy_by_gpu_j.values())
+    assert reading.mean_power_w == pytest.approx(800, rel=0.02)
+    assert abs(reading.energy_j - 800 * reading.seconds) <= reading.tick_error_j
+
+
+def frozen(now: float, energy_j: float) -> float:
+    return 1000.0
+
+
+def reset(now: float, energy_j: float) -> float:
+    return energy_j if now < 103 else energy_j - 3000
+
+
+def zeroed(now: float, energy_j: float) -> float:
+    return energy_j if now < 103 else 0.0
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (frozen, "frozen"),
+        (reset, "went back"),
+        (zeroed, "went back|frozen"),
+        (gone(103), "GPU is lost"),
+        (gone(0), "cannot be read"),
+    ],
+)
+def test_counters_that_lie_are_refused(fault, message: str) -> None:
+    fake_time = FakeTime()
+    with pytest.raises(MeterError, match=message):
+        meter_of(FakeGpu(fault=fault), fake_time=fake_time).measure_idle(6)
+
+
+def test_a_counter_that_freezes_during_the_window_is_refused() -> None:
+    fake_time = FakeTime()
+    held: list[float] = []
+
+    def freezes(now: float, energy_j: float) -> float:
+        if now < 103:
+            held[:] = [energy_j]
+        return held[0]
+
+    with pytest.raises(MeterError, match="frozen"):
+        meter_of(FakeGpu(fault=freezes), fake_time=fake_time).measure_idle(6)
+
+
+def test_end_without_start() -> None:
+    with pytest.raises(MeterError, match="without having been started"):
+        Meter([FakeGpu()]).end()

@@ -1,0 +1,315 @@
+import csv
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from measurements.engines import EngineError
+from measurements.gates import GATES
+from measurements.gpu_devices import MeterError
+from measurements.plans import (
+    QUICK_RUNS,
+    RunSpec,
+    in_order,
+    make_plan,
+    small_batches,
+    spread_cells,
+)
+from measurements.runs import read_runs
+from measurements.sweep import Sweep, SweepSettings, cells_without_valid_run, missing_runs
+from measurements.sweep_folder import SweepFolder
+from measurements.table import load_table
+from tests.measurements.fakes import (
+    COST,
+    FakeEngine,
+    FakeGpu,
+    FakeTime,
+    gone,
+    make_sweep,
+    metadata_of,
+)
+from traces.errors import InputError
+from traces.grid import PAPER_GRID
+
+
+def capacity(i: int, o: int) -> int:
+    return FakeEngine().capacity(i, o)
+
+
+def plan_of(name: str, runs: int = 1) -> list[RunSpec]:
+    return make_plan(name, PAPER_GRID, capacity, COST, runs)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Callable[..., tuple[Sweep, FakeGpu]]]:
+    """Make a sweep in fake time on a GPU that draws 600 W while a batch runs, 100 W else.
+
+    Changes named as fields of `FakeEngine`, `FakeGpu` or `SweepSettings` go there.
+    """
+    folders = []
+
+    def make(resume: bool = False, **changes: object) -> tuple[Sweep, FakeGpu]:
+        fake_time = FakeTime()
+        busy = {"until": -1.0}
+
+        def work(seconds: float) -> None:
+            busy["until"] = fake_time.now + seconds
+            fake_time.sleep(seconds)
+
+        def taken(kind: type) -> dict[str, object]:
+            names = {field.name for field in fields(kind)} & set(changes)
+            return {name: changes.pop(name) for name in names}
+
+        engine = FakeEngine(sleep=work, **taken(FakeEngine))
+        settings = taken(SweepSettings)
+        gpu = FakeGpu(
+            clock=fake_time.clock,
+            **{"power_w": lambda now: 600.0 if now < busy["until"] else 100.0, **changes},
+        )
+        sweep = make_sweep(tmp_path / "t", engine, [gpu], fake_time, resume, **settings)
+        folders.append(sweep.folder)
+        return sweep, gpu
+
+    yield make
+    for folder in folders:
+        folder.close()
+
+
+def test_paper_plan_is_every_cell_at_capacity() -> None:
+    plan = plan_of("paper", runs=3)
+    assert len(plan) == 56 * 3
+    assert {(spec.input_tokens, spec.output_tokens) for spec in plan} == set(PAPER_GRID.cells())
+    assert all(spec.batch_size == capacity(*spec.key[:2]) and spec.at_capacity for spec in plan)
+    assert len({spec.key for spec in plan}) == len(plan)
+
+
+def test_full_plan_adds_smaller_batches_over_everything() -> None:
+    small = small_batches(PAPER_GRID, capacity)
+    assert len(plan_of("full")) == 56 + len(small)
+    assert 18 <= len(small) <= 22
+    assert len({spec.batch_size for spec in small}) >= 9
+    assert min(spec.batch_size for spec in small) == 1
+    assert len({spec.input_tokens for spec in small}) >= 6
+    assert len({spec.output_tokens for spec in small}) == 7
+    assert all(spec.batch_size <= capacity(*spec.key[:2]) // 2 for spec in small)
+
+
+def test_quick_plan_fits_into_a_minute_and_a_half() -> None:
+    plan = plan_of("quick")
+    assert len(plan) <= QUICK_RUNS
+    assert sum(COST.window_seconds(spec) for spec in plan) <= 90
+    assert len({spec.batch_size for spec in plan}) >= 3
+
+
+def test_first_come_the_informative_runs_then_all_cells_then_repeats() -> None:
+    plan = in_order(plan_of("full", runs=3), seed=1, by_priority=True)
+    assert [spec.priority for spec in plan] == sorted(spec.priority for spec in plan)
+    spread = set(spread_cells(PAPER_GRID))
+    assert len(spread) == 12
+    once = [spec for spec in plan if spec.run == 1]
+    assert plan[: len(once)] == once
+    repeats = plan[len(once) : len(once) + 24]
+    assert {(spec.input_tokens, spec.output_tokens) for spec in repeats} == spread
+
+
+def test_orders_are_shuffled_and_repeatable() -> None:
+    plan = plan_of("full")
+    assert in_order(plan, 7, by_priority=False) == in_order(plan, 7, by_priority=False)
+    assert in_order(plan, 7, by_priority=False) != in_order(plan, 8, by_priority=False)
+    assert set(in_order(plan, 7, by_priority=False)) == set(plan)
+
+
+def test_a_sweep_makes_a_table_that_loads(stage, tmp_path: Path) -> None:
+    sweep, _ = stage(seconds_per_batch=1.7)
+    plan = plan_of("paper")
+    assert sweep.run(plan) == 0
+    sweep.folder.save("done")
+    table = load_table(str(tmp_path / "t"))
+    assert table.is_complete
+    assert all(run.valid for run in table.runs)
+    for run in table.runs:
+        assert run.batches == 3  # 3 x 1.7 s fill five seconds
+        assert run.seconds == pytest.approx(5.1, abs=0.01)
+        assert run.power_w == pytest.approx(600, rel=0.01)
+        assert run.tick_error_j < 60
+    assert table.metadata["cards"]["GPU-fake"]["idle_power_w"] == pytest.approx(100, rel=0.01)
+
+
+def test_a_long_batch_is_run_once(stage, tmp_path: Path) -> None:
+    sweep, _ = stage(seconds_per_batch=9.0)
+    sweep.run(plan_of("paper")[:1])
+    assert sweep.folder.runs[0].batches == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "gate"),
+    [
+        ({"power_w": lambda now: 790.0}, "power"),
+        ({"power_w": lambda now: 100.0}, "power"),
+        ({"temperatures": [40.0, 80.0]}, "temperature drift"),
+        ({"throttling": frozenset({"thermal slowdown"})}, "throttling"),
+        ({"foreign": (4711,)}, "foreign processes"),
+        ({"produced_share": 0.9}, "tokens produced"),
+    ],
+)
+def test_a_run_that_fails_a_gate_is_kept_and_marked(
+    stage, changes, gate: str, tmp_path: Path
+) -> None:
+    sweep, _ = stage(**changes)
+    plan = plan_of("paper")[:1]
+    sweep.run(plan)
+    (run,) = read_runs(tmp_path / "t/runs.csv")
+    assert not run.valid
+    assert run.reason.startswith(f"{gate}: ")
+    assert cells_without_valid_run(plan, [run]) == [(32, 8)]
+    assert gate in {known.name for known in GATES}
+
+
+def test_a_window_that_came_out_short_fails_its_gate(stage, tmp_path: Path) -> None:
+    sweep, _ = stage()
+    sweep._fill_window = lambda batch: (1, batch())
+    sweep.run(plan_of("paper")[:1])
+    assert sweep.folder.runs[0].reason.startswith("window: ")
+
+
+def test_the_power_cap_is_no_fault(stage, tmp_path: Path) -> None:
+    sweep, _ = stage(throttling=frozenset({"power cap"}))
+    sweep.run(plan_of("paper")[:1])
+    assert sweep.folder.runs[0].valid
+
+
+def test_a_jumping_counter_does_not_count(stage, tmp_path: Path) -> None:
+    sweep, gpu = stage()
+    gpu.fault = lambda now, energy_j: energy_j + (5000 if now > 125 else 0)
+    plan = plan_of("paper")[:3]
+    sweep.run(plan)
+    assert [run.valid for run in sweep.folder.runs].count(False) == 1
+
+
+def test_what_failed_is_tried_again_under_the_next_number(stage, tmp_path: Path) -> None:
+    sweep, _ = stage(produced_share=0.5)
+    plan = plan_of("paper")[:2]
+    sweep.run(plan)
+    sweep.folder.close()
+    again, _ = stage(resume=True)
+    assert [spec.run for spec in missing_runs(plan, again.folder.runs)] == [2, 2]
+    again.run(plan)
+    assert cells_without_valid_run(plan, again.folder.runs) == []
+    assert missing_runs(plan, again.folder.runs) == []
+
+
+@pytest.mark.parametrize("error", [EngineError("out of memory"), EngineError("GPU lost")])
+def test_an_engine_that_dies_leaves_a_folder_to_go_on_with(stage, error, tmp_path: Path) -> None:
+    plan = plan_of("paper")[:6]
+    doomed = plan[3].key[:3]
+    sweep, _ = stage(fails_at=lambda *cell: error if cell == doomed else None)
+    with pytest.raises(EngineError, match=str(error)):
+        sweep.run(plan)
+    assert len(read_runs(tmp_path / "t/runs.csv")) == 3
+    sweep.folder.close()
+    again, _ = stage(resume=True)
+    assert again.run(plan) == 0
+    assert [run.input_tokens for run in again.folder.runs] == [spec.input_tokens for spec in plan]
+
+
+def test_a_gpu_that_disappears(stage, tmp_path: Path) -> None:
+    sweep, gpu = stage()
+    gpu.fault = gone(after=140)
+    with pytest.raises(MeterError, match="GPU is lost"):
+        sweep.run(plan_of("paper"))
+    assert 1 <= len(read_runs(tmp_path / "t/runs.csv")) <= 6
+
+
+def test_time_budget_measures_what_fits(stage, tmp_path: Path) -> None:
+    sweep, _ = stage(time_budget_s=120)
+    plan = in_order(plan_of("full"), 0, by_priority=True)
+    left = sweep.run(plan)
+    assert 0 < left < len(plan)
+    assert sweep.clock() - 100 <= 125
+    assert [run.input_tokens for run in sweep.folder.runs] == [
+        spec.input_tokens for spec in plan[: len(plan) - left]
+    ]
+    assert any("time is up" in text for text in sweep.observer.texts)
+    sweep.folder.close()
+
+
+def test_another_card_of_the_same_kind_may_go_on(stage, tmp_path: Path) -> None:
+    plan = plan_of("paper")[:4]
+    sweep, _ = stage()
+    sweep.run(plan[:2])
+    sweep.folder.close()
+    again, _ = stage(resume=True, uuid="GPU-other")
+    again.run(plan)
+    assert [run.gpu for run in again.folder.runs] == ["GPU-fake"] * 2 + ["GPU-other"] * 2
+    assert set(again.folder.metadata["cards"]) == {"GPU-fake", "GPU-other"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("gpu_product", "NVIDIA H200"),
+        ("engine", "pytorch"),
+        ("engine_version", "2"),
+        ("power_limit_w", 500.0),
+        ("dtype", "float16"),
+        ("weights", "given"),
+        ("model", "olmo-1b"),
+        ("engine_settings", {"kv_cache_tokens": 400_000}),
+        ("engine_settings", {"kv_cache_tokens": 450_000, "eager": True}),
+    ],
+)
+def test_nothing_else_is_mixed_into_one_table(key: str, value, tmp_path: Path) -> None:
+    metadata = metadata_of(FakeEngine(), [FakeGpu()])
+    SweepFolder.create(tmp_path / "t", metadata).close()
+    before = (tmp_path / "t/table.json").read_text()
+    with pytest.raises(InputError, match="cannot mix"):
+        SweepFolder.resume(tmp_path / "t", metadata | {key: value})
+    assert (tmp_path / "t/table.json").read_text() == before
+
+
+def test_a_little_more_free_memory_is_no_difference(tmp_path: Path) -> None:
+    metadata = metadata_of(FakeEngine(), [FakeGpu()])
+    SweepFolder.create(tmp_path / "t", metadata).close()
+    close = metadata | {"engine_settings": {"kv_cache_tokens": 449_000}}
+    SweepFolder.resume(tmp_path / "t", close).close()
+
+
+def test_a_folder_is_neither_overwritten_nor_shared(tmp_path: Path) -> None:
+    metadata = metadata_of(FakeEngine(), [FakeGpu()])
+    folder = SweepFolder.create(tmp_path / "t", metadata)
+    with pytest.raises(InputError, match="another process"):
+        SweepFolder.resume(tmp_path / "t", metadata)
+    folder.close()
+    with pytest.raises(InputError, match="pass --resume"):
+        SweepFolder.create(tmp_path / "t", metadata)
+    with pytest.raises(InputError, match="no table to go on with"):
+        SweepFolder.resume(tmp_path / "elsewhere", metadata)
+
+
+@pytest.mark.parametrize("torn", ["32,8,10", "32,8,1024,true,1,1,1,,,,,9,,,true", "\x00"])
+def test_a_torn_last_line_is_taken_away(stage, torn: str, tmp_path: Path) -> None:
+    sweep, _ = stage()
+    plan = plan_of("paper")[:2]
+    sweep.run(plan[:1])
+    sweep.folder.close()
+    with (tmp_path / "t/runs.csv").open("a") as file:
+        file.write(torn)
+    again, _ = stage(resume=True)
+    again.run(plan)
+    assert [run.run for run in read_runs(tmp_path / "t/runs.csv")] == [1, 1]
+
+
+def test_values_on_disk_are_exact(stage, tmp_path: Path) -> None:
+    sweep, _ = stage()
+    sweep.run(plan_of("paper")[:2])
+    assert read_runs(tmp_path / "t/runs.csv") == sweep.folder.runs
+    with (tmp_path / "t/runs.csv").open() as file:
+        assert all("," not in (row["reason"] or "") for row in csv.DictReader(file))
+
+
+def test_missing_runs_of_repeats() -> None:
+    plan = plan_of("paper", runs=2)[:4]
+    assert missing_runs(plan, []) == plan
+    assert math.prod(replace(plan[0], run=2).key) > 0
