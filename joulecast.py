@@ -7,13 +7,15 @@ from estimator.binned import Estimate, estimate_binned
 from estimator.compare import ComparedTable, compare_tables
 from estimator.flops import FlopsModel, load_flops
 from estimator.ideal import ideal_energy
-from estimator.version import VERSION as __version__
+from estimator.version import VERSION
 from measurements.hardware import Gpu, load_gpu
 from measurements.table import EnergyTable, load_table, table_names
 from traces.errors import InputError
 from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
 from traces.load import load_workload
 from traces.workload import Workload
+
+__version__ = VERSION
 
 __all__ = [
     "PAPER_GRID",

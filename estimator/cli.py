@@ -15,9 +15,9 @@ from estimator.cli_options import (
     FiniteRange,
     JoulecastGroup,
     Lengths,
-    NamedTrace,
     TraceInput,
     check_output,
+    split_named_traces,
 )
 from estimator.report import OutputFormat, Report, emit
 from estimator.version import VERSION
@@ -131,7 +131,7 @@ def compare(
     "--trace",
     "traces",
     multiple=True,
-    type=NamedTrace(),
+    callback=split_named_traces,
     metavar="NAME=FILE",
     help="A row's trace: burstgpt, azure-2024-code, azure-2024-conv, or a name of your own.",
 )

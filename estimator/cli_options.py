@@ -73,21 +73,19 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-class NamedTrace(click.ParamType[tuple[str, str]]):
-    """NAME=FILE."""
-
-    name = "name=file"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        """Split at the first equals sign."""
-        if isinstance(value, tuple):
-            return value
-        name, equals, source = str(value).partition("=")
-        if not (name and equals and source):
-            self.fail(f'"{value}" is not NAME=FILE, such as burstgpt=BurstGPT_1.csv', param, ctx)
-        return name, source
+def split_named_traces(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    """NAME=FILE arguments, split at the first equals sign."""
+    named = []
+    for value in values:
+        name, _, source = value.partition("=")
+        if not (name and source):
+            raise click.BadParameter(
+                f'"{value}" is not NAME=FILE, such as burstgpt=BurstGPT_1.csv', ctx, param
+            )
+        named.append((name, source))
+    return tuple(named)
 
 
 @dataclass(frozen=True)
