@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := traces measurements estimator tests benchmarks joulecast.py
 
-.PHONY: table4 test lint types unit benchmarks clean
+.PHONY: table4 test lint types unit benchmarks flops clean
 
 table4: .venv/core
 	$(BIN)/joulecast table4
@@ -27,6 +27,10 @@ benchmarks: .venv/all
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/interpolation.py
 	$(BIN)/python benchmarks/flops.py
+
+# The stored FLOPs of the shipped models, counted again.
+flops: .venv/all
+	$(BIN)/python -m estimator.flops
 
 .venv/core: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("joulecast needs Python 3.11 or newer; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

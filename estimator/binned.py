@@ -31,6 +31,7 @@ class Estimate:
         table: Name of the energy table.
         method: "binned", or "binned, whole batches".
         requests: "total", "estimated", "beyond_grid", "failed", "invalid" -> how many.
+        invalid: What was wrong with the invalid rows -> how many.
         estimated_tokens: "input", "output" -> true lengths of the estimated requests [tokens].
         beyond_grid_token_share: Tokens of requests beyond the grid over all tokens.
         energy_j: GPU energy of the estimated requests [J].
@@ -43,6 +44,7 @@ class Estimate:
     table: str
     method: str
     requests: Mapping[str, int]
+    invalid: Mapping[str, int]
     estimated_tokens: Mapping[str, int]
     beyond_grid_token_share: float
     energy_j: float
@@ -77,6 +79,7 @@ class Estimate:
             "table": self.table,
             "method": self.method,
             "requests": dict(self.requests),
+            "invalid_rows": dict(self.invalid),
             "beyond_grid_token_share": self.beyond_grid_token_share,
             "energy_j": self.energy_j,
             "energy_kwh": self.energy_kwh,
@@ -102,7 +105,8 @@ def binned_energy(
     Args:
         workload: Requests on the table's grid; those beyond it are left out.
         table: E_batch and B per cell.
-        whole_batches: Round N / B up in every cell, as if no batch were shared between cells.
+        whole_batches: Round N / B up in every cell, as if no batch were shared between cells; the B
+            of an interpolated cell, which is fractional, is rounded down first.
 
     Returns:
         Energies that add up to E_total [J].
@@ -160,6 +164,7 @@ def estimate_binned(
             "failed": workload.failed.requests,
             "invalid": invalid,
         },
+        invalid=dict(workload.invalid),
         estimated_tokens={"input": inside.input_tokens, "output": inside.output_tokens},
         beyond_grid_token_share=beyond_tokens / (total.input_tokens + total.output_tokens),
         energy_j=energy_j,

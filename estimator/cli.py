@@ -1,12 +1,15 @@
 """The `joulecast` command."""
 
+import signal
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
 
-from estimator import views
+from estimator import table_views, views
 from estimator.binned import estimate_binned
 from estimator.cli_measure import measure
 from estimator.cli_options import (
@@ -17,9 +20,10 @@ from estimator.cli_options import (
     Lengths,
     TraceInput,
     check_output,
+    output_option,
     split_named_traces,
 )
-from estimator.report import OutputFormat, Report, emit
+from estimator.report import OutputFormat, Report, emit, print_text
 from estimator.version import VERSION
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -60,6 +64,9 @@ _WHOLE_BATCHES_OPTION = click.option(
 @click.version_option(VERSION, message="%(prog)s %(version)s")
 def main() -> None:
     """Forecast the energy that an LLM serving stack will spend on a request trace."""
+    if threading.current_thread() is threading.main_thread():
+        # Ended from outside, temporary files go and a sweep closes its folder, as with Ctrl-C.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 @main.command()
@@ -86,10 +93,11 @@ def estimate(
     from measurements.table import load_table
 
     table = load_table(table_name)
+    check_output(options["output"], trace)
     workload = TraceInput.of(options).load(trace, table.grid)
     result = METHODS[method](workload, table, trace, whole_batches)
     extras = views.cost_extras(result, pue, carbon, price)
-    _emit(views.estimate_report(result, table, workload.invalid, extras), options)
+    _emit(views.estimate_report(result, table, extras), options)
 
 
 @main.command()
@@ -114,6 +122,7 @@ def compare(
     from measurements.table import load_table
 
     tables = [load_table(name) for name in table_names]
+    check_output(options["output"], trace)
     workload = TraceInput.of(options).load(trace, tables[0].grid)
     compared = compare_tables(METHODS[method], workload, tables, trace, whole_batches)
     _emit(views.compare_report(compared, tables, trace), options)
@@ -150,11 +159,13 @@ def table4(
     from estimator.table4 import DEFAULT_TABLES, build_table4, embedded_rows, pick_tables
     from measurements.hardware import Peak
     from measurements.table import load_table
+    from traces.catalog import load_embedded
 
     tables = pick_tables([load_table(name) for name in table_names or DEFAULT_TABLES])
     given = TraceInput.of(options)
+    check_output(options["output"], *(source for _, source in traces))
     grid = tables["vllm"].grid
-    workloads = {key: TraceInput().load(key, grid) for key in embedded_rows()}
+    workloads = {key: load_embedded(key).on_grid(grid) for key in embedded_rows()}
     for name, source in traces:
         workloads[name] = given.load(source, grid)
     result = build_table4(workloads, tables, cast("Peak", peak))
@@ -172,6 +183,7 @@ def trace() -> None:
 @_options(FORMAT_OPTIONS)
 def trace_summary(source: str, **options: Any) -> None:
     """Length statistics of TRACE, as in the paper's Tables 1 to 3."""
+    check_output(options["output"], source)
     summary = TraceInput.of(options).summarise(source)
     _emit(views.summary_report(source, summary), options)
 
@@ -182,21 +194,15 @@ def trace_summary(source: str, **options: Any) -> None:
     "--grid",
     "grid_name",
     type=click.Choice(["power-of-two", "paper"]),
-    default="power-of-two",
-    help="The cells; power-of-two serves tables on either grid.",
+    help="The cells; by default power-of-two, which serves tables on either grid.",
 )
 @click.option("--licence", help="Licence of the trace, kept in the workload.")
 @click.option("--citation", help="What to cite for the trace, kept in the workload.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File for the workload; standard output if not given.",
-)
+@output_option("-o", "--output")
 @_options(TRACE_OPTIONS)
 def trace_bin(
     source: str,
-    grid_name: str,
+    grid_name: str | None,
     licence: str | None,
     citation: str | None,
     output: Path | None,
@@ -206,17 +212,17 @@ def trace_bin(
     from traces.grid import GRIDS
 
     check_output(output, source)
-    workload = TraceInput.of(options).load(source, GRIDS[grid_name])
+    grid = None if grid_name is None else GRIDS[grid_name]
+    workload = TraceInput.of(options).load(source, grid)
     workload = workload.with_provenance(licence=licence, citation=citation)
     if output is None:
-        click.echo(workload.to_json(), nl=False)
+        print_text(workload.to_json())
         return
     workload.save(output)
     beyond, total = workload.beyond.requests, workload.total.requests
-    left_out = sum(workload.invalid.values())
     click.echo(
         f"{output}: {total:,} requests in {len(workload.cells)} cells, {beyond:,} of them beyond "
-        f"the grid; {workload.failed.requests:,} failed, {left_out:,} invalid",
+        f"the grid; {workload.failed.requests:,} failed, {views.invalid_text(workload.invalid)}",
         err=True,
     )
 
@@ -232,14 +238,14 @@ def table_list(**options: Any) -> None:
     """The tables that ship."""
     from measurements.table import load_table, table_names
 
-    _emit(views.table_list_report([load_table(name) for name in table_names()]), options)
+    _emit(table_views.table_list_report([load_table(name) for name in table_names()]), options)
 
 
 @table.command("show")
 @click.argument("name", metavar="TABLE")
 @click.option(
     "--quantity",
-    type=click.Choice(list(views.QUANTITIES)),
+    type=click.Choice(list(table_views.QUANTITIES)),
     default="request-energy",
     help="What to show per cell.",
 )
@@ -248,7 +254,7 @@ def table_show(name: str, quantity: str, **options: Any) -> None:
     """Energies and largest batches of TABLE, cell by cell."""
     from measurements.table import load_table
 
-    _emit(views.table_show_report(load_table(name), quantity), options)
+    _emit(table_views.table_show_report(load_table(name), quantity), options)
 
 
 @table.command("check")
@@ -260,7 +266,7 @@ def table_check(name: str, **options: Any) -> None:
     from measurements.table import load_table
 
     loaded = load_table(name)
-    _emit(views.table_check_report(loaded, check_table(loaded)), options)
+    _emit(table_views.table_check_report(loaded, check_table(loaded)), options)
 
 
 @main.command()
@@ -269,12 +275,7 @@ def table_check(name: str, **options: Any) -> None:
 @click.option("--output", "output_tokens", type=LENGTH, help="Output length [tokens].")
 @click.option("--recompute", is_flag=True, help="Count with the DeepSpeed profiler again.")
 @_options(FORMAT_OPTIONS[:1])
-@click.option(
-    "--output-file",
-    "output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write to this file instead of standard output.",
-)
+@output_option("--output-file")
 def flops(
     model: str,
     input_tokens: int | None,

@@ -1,21 +1,21 @@
 """Options that several commands share, and how errors leave the program."""
 
+import glob
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from traces.errors import InputError
-from traces.grid import PAPER_GRID, Grid
-from traces.load import is_saved_workload, load_workload, require_trace
-from traces.sources import STANDARD_INPUT, OnInvalid
+from traces.files import exists
+from traces.grid import Grid
+from traces.load import load_workload, summarise
+from traces.sources import OnInvalid
+from traces.summary import TraceSummary
 from traces.workload import Workload
-
-if TYPE_CHECKING:
-    from traces.summary import TraceSummary
 
 Lengths = tuple[int, int] | None
 Option = Callable[[Any], Any]
@@ -30,6 +30,27 @@ class JoulecastGroup(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             raise click.ClickException(str(error)) from error
+        except RecursionError as error:
+            raise click.ClickException("the input is nested too deeply to be read") from error
+
+
+def _dash_is_none(
+    ctx: click.Context,  # noqa: ARG001 - click passes all three
+    param: click.Parameter,  # noqa: ARG001
+    value: Path | None,
+) -> Path | None:
+    return None if value == Path("-") else value
+
+
+def output_option(*names: str) -> Option:
+    """Where to write a result; "-" and nothing mean standard output."""
+    return click.option(
+        *names,
+        "output",
+        type=click.Path(dir_okay=False, path_type=Path),
+        callback=_dash_is_none,
+        help="Write to this file instead of standard output.",
+    )
 
 
 TRACE_OPTIONS: list[Option] = [
@@ -51,12 +72,7 @@ FORMAT_OPTIONS: list[Option] = [
         default="table",
         help="How to print the result.",
     ),
-    click.option(
-        "-o",
-        "--output",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Write to this file instead of standard output.",
-    ),
+    output_option("-o", "--output"),
 ]
 
 
@@ -77,13 +93,15 @@ def split_named_traces(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
     """NAME=FILE arguments, split at the first equals sign."""
-    named = []
+    named: list[tuple[str, str]] = []
     for value in values:
         name, _, source = value.partition("=")
         if not (name and source):
             raise click.BadParameter(
                 f'"{value}" is not NAME=FILE, such as burstgpt=BurstGPT_1.csv', ctx, param
             )
+        if name in dict(named):
+            raise click.BadParameter(f'"{name}" is given twice', ctx, param)
         named.append((name, source))
     return tuple(named)
 
@@ -101,29 +119,23 @@ class TraceInput:
         """From the values of `TRACE_OPTIONS`."""
         return cls(options["input_column"], options["output_column"], options["on_invalid"])
 
-    def load(self, trace: str, grid: Grid) -> Workload:
-        """TRACE as a workload on a grid."""
-        return load_workload(trace, grid, self.input_column, self.output_column, self.on_invalid)
+    def load(self, trace: str, grid: Grid | None) -> Workload:
+        """TRACE as a workload on a grid; None for its own."""
+        return load_workload(trace, grid, *self._columns(), self.on_invalid)
 
-    def summarise(self, trace: str) -> "TraceSummary":
-        """TRACE's statistics: exact from a file of requests, bounded from a workload."""
-        from traces.catalog import is_embedded
-        from traces.summary import summarise_trace, summarise_workload
+    def summarise(self, trace: str) -> TraceSummary:
+        """TRACE's statistics."""
+        return summarise(trace, *self._columns(), self.on_invalid)
 
-        if is_saved_workload(trace) or (is_embedded(trace) and not Path(trace).exists()):
-            return summarise_workload(load_workload(trace))
-        require_trace(trace)
-        from traces.binning import bin_trace
-        from traces.reader import open_trace
-
-        columns = self.input_column, self.output_column
-        with open_trace(trace, *columns, self.on_invalid) as opened:
-            return summarise_trace(opened, bin_trace(opened, PAPER_GRID))
+    def _columns(self) -> tuple[str | None, str | None]:
+        return self.input_column, self.output_column
 
 
-def check_output(output: Path | None, source: str) -> None:
-    """Refuse to write a result over the trace that it is made from."""
-    if output is None or source == STANDARD_INPUT:
+def check_output(output: Path | None, *sources: str) -> None:
+    """Refuse to write a result over a trace that it is made from."""
+    if output is None or not exists(output):
         return
-    if output.exists() and Path(source).exists() and output.samefile(source):
-        raise InputError(f"{output}: is the trace itself; give another file")
+    for source in sources:
+        names = [source] if exists(source) else glob.glob(source, recursive=True)
+        if any(exists(name) and output.samefile(name) for name in names):
+            raise InputError(f"{output}: is a trace that was given; write to another file")

@@ -14,12 +14,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from measurements.models import load_config
+from measurements.models import load_config, load_shape, model_names
 from traces.errors import InputError, unknown_name
+from traces.files import write_text
 from traces.grid import Grid
 from traces.workload import Workload
 
@@ -154,12 +157,14 @@ def meta_forward(model: str) -> Iterator[MetaForward]:
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     try:
         import torch
-        from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+        from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, logging
     except ImportError as error:
         raise InputError(
             f"counting FLOPs needs {error.name}; install it with: pip install 'joulecast[flops]'"
         ) from error
     document = load_config(model)
+    load_shape(model)
+    logging.set_verbosity_error()
     try:
         config = AutoConfig.for_model(
             **{key: value for key, value in document.items() if key != "torch_dtype"}
@@ -215,18 +220,25 @@ def _deepspeed_counter(forward: MetaForward) -> Callable[[int, int], int]:
     return count
 
 
-def store_document(models: list[str]) -> dict[str, Any]:
-    """The content of flops.json, computed anew for the given models."""
-    return {
-        "provenance": {
-            "convention": CONVENTION,
-            **{package: version(package) for package in ("deepspeed", "torch", "transformers")},
-        },
+def recompute_store(models: list[str]) -> None:
+    """Write flops.json anew for the given models (`make flops`)."""
+    packages = {package: version(package) for package in ("deepspeed", "torch", "transformers")}
+    today = datetime.now(UTC).date().isoformat()
+    document = {
+        "provenance": {"convention": CONVENTION, **packages, "computed_on": today},
         "models": {model: profile(model).to_dict() for model in models},
     }
+    write_text(_store_path(), json.dumps(document, indent=2) + "\n")
+
+
+def _store_path() -> Path:
+    return Path(str(files("estimator") / "flops.json"))
 
 
 def _store() -> dict[str, Any]:
-    text = (files("estimator") / "flops.json").read_text(encoding="utf-8")
-    document: dict[str, Any] = json.loads(text)
+    document: dict[str, Any] = json.loads(_store_path().read_text(encoding="utf-8"))
     return document
+
+
+if __name__ == "__main__":
+    recompute_store(model_names())

@@ -3,18 +3,22 @@
 import csv
 import io
 import json
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from rich.console import Console, RenderableType
 
+from traces.errors import InputError
 from traces.files import write_text
 
 OutputFormat = Literal["table", "json", "csv"]
 WIDTH = 100
+NARROWEST = 80
 
 
 @dataclass(frozen=True)
@@ -38,21 +42,49 @@ def emit(report: Report, output_format: OutputFormat, output: Path | None) -> No
     Raises:
         InputError: The file cannot be written.
     """
-    if output_format == "table" and output is None:
-        console = Console(highlight=False)
-        console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
-        console.print(report.view)
-        return
     if output_format == "json":
         text = json.dumps(report.document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     elif output_format == "csv":
         text = _csv([flatten(row) for row in report.rows])
+    elif output is None and sys.stdout is not None and sys.stdout.isatty():
+        width = max(NARROWEST, min(WIDTH, Console().width))
+        with _standard_output() as stdout:
+            Console(file=stdout, width=width, highlight=False).print(report.view)
+        return
     else:
         text = _plain(report.view)
     if output is None:
-        sys.stdout.write(text)
+        print_text(text)
     else:
         write_text(output, text)
+
+
+def print_text(text: str) -> None:
+    """Print to standard output, and see that it arrives.
+
+    Raises:
+        InputError: It is closed, or what it leads to is full.
+    """
+    with _standard_output() as stdout:
+        stdout.write(text)
+
+
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    stdout = sys.stdout
+    if stdout is None:
+        raise InputError("standard output is closed; write to a file with --output")
+    if isinstance(stdout, io.TextIOWrapper):
+        stdout.reconfigure(errors="backslashreplace")  # a terminal may lack some letters
+    try:
+        yield stdout
+        stdout.flush()
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough
+    except OSError as error:
+        # What is still in the buffer would fail again, with a traceback, as Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+        raise InputError(f"standard output cannot be written ({error.strerror})") from error
 
 
 def flatten(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -76,6 +76,8 @@ class Table4Row:
             "source": self.source,
             **ours,
             "published": self.published and self.published.to_dict(),
+            "requests": dict(self.estimates["vllm"].requests) if self.estimates else None,
+            "invalid_rows": dict(self.estimates["vllm"].invalid) if self.estimates else None,
             "coverage": {engine: dict(e.coverage) for engine, e in self.estimates.items()},
             "implied_flops_per_s": dict(self.implied_flops_per_s),
         }
@@ -105,6 +107,7 @@ class Table4:
         """The table as plain JSON values."""
         return {
             "rows": [row.to_dict() for row in self.rows],
+            "method": "binned",
             "gpu": self.gpu,
             "model": self.model,
             "peak": self.peak,

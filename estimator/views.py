@@ -3,10 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
+from rich.console import Group
 from rich.text import Text
 
 from estimator.binned import JOULES_PER_KWH, Estimate
@@ -17,21 +14,23 @@ from estimator.table4 import (
     ENGINES,
     Excesses,
     Table4,
+    Table4Row,
     published_dense_peak_flops_per_s,
     published_implied_flops_per_s,
 )
-from measurements.checks import Check
+from estimator.view_parts import (
+    add_row,
+    facts_table,
+    grid_matrix,
+    grid_table,
+    notes_text,
+    table_text,
+)
 from measurements.interpolation import Coverage
 from measurements.table import EnergyTable
 from traces.grid import Grid
 from traces.summary import LengthStatistics, TraceSummary
 
-MARKS: Mapping[Coverage, str] = {"measured": "", "interpolated": "~", "extrapolated": "?"}
-QUANTITIES = {
-    "request-energy": "energy per request in a full batch [J]",
-    "batch-energy": "energy per batch, E_batch [J]",
-    "batch-size": "largest batch, B [requests]",
-}
 EXTRA_LABELS = {"facility_energy_j": "facility energy", "carbon_g": "carbon", "cost": "cost"}
 IDEAL_LABELS = {
     "dense": "dense peak",
@@ -39,27 +38,11 @@ IDEAL_LABELS = {
     "roofline": "roofline (compute or memory)",
 }
 
+BINNED = "binned: lengths rounded up to the grid, requests in the largest batches"
 BINNED_NOTE = (
     "No interval: the binned method rounds lengths up to the grid, a bias that its measurements "
     "cannot size; held against a meter it came out 38 to 55 % too high (docs/method.md)."
 )
-
-
-def _grid_table(title: str | None = None) -> Table:
-    return Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-
-
-def _facts(rows: Sequence[tuple[str, str]]) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    for name, value in rows:
-        table.add_row(name, value)
-    return table
-
-
-def _notes(notes: Sequence[str]) -> RenderableType:
-    return Group(*(Padding(Text(note, style="dim"), (0, 0, 0, 2)) for note in notes))
 
 
 def coverage_text(coverage: Mapping[Coverage, float]) -> str:
@@ -77,19 +60,16 @@ def requests_text(estimate: Estimate) -> str:
         beyond += f" ({percent(share)} of requests, {tokens} of tokens)"
     return (
         f"{requests['estimated']:,} of {requests['total']:,} estimated; left out: {beyond}, "
-        f"{requests['failed']:,} failed, {requests['invalid']:,} invalid"
+        f"{requests['failed']:,} failed, {invalid_text(estimate.invalid)}"
     )
 
 
-def table_text(table: EnergyTable) -> str:
-    """A table in a few words, with what is wrong with it."""
-    rows, columns = table.grid.shape
-    made = ", made by hand" if table.metadata["measured_by"] == "hand" else ""
-    return (
-        f"{table.name} ({table.metadata['gpu_product']}, {table.metadata['engine']} "
-        f"{table.metadata['engine_version']}; {len(table.measured)} of {rows * columns} cells "
-        f"measured{made})"
-    )
+def invalid_text(invalid: Mapping[str, int]) -> str:
+    """How many rows were invalid, and why."""
+    total = f"{sum(invalid.values()):,} invalid"
+    if not invalid:
+        return total
+    return f"{total} ({', '.join(f'{count:,} {reason}' for reason, count in invalid.items())})"
 
 
 def rate_note(implied: float, peak: float, whose: str = "") -> str:
@@ -104,7 +84,6 @@ def rate_note(implied: float, peak: float, whose: str = "") -> str:
 def estimate_report(
     estimate: Estimate,
     table: EnergyTable,
-    invalid: Mapping[str, int],
     extras: Mapping[str, tuple[float, str]],
 ) -> Report:
     """`joulecast estimate`; `extras` maps a JSON key to its value and how to show it."""
@@ -113,7 +92,6 @@ def estimate_report(
         ("table", table_text(table)),
         ("method", estimate.method),
         ("requests", requests_text(estimate)),
-        *([("invalid rows", _reasons(invalid))] if invalid else []),
         ("coverage", coverage_text(estimate.coverage) + " (shares of the energy)"),
         ("", ""),
         ("GPU energy", f"{joules(estimate.energy_j)} = {kwh(estimate.energy_kwh)}"),
@@ -121,23 +99,19 @@ def estimate_report(
         ("per output token", joules(estimate.joules_per_output_token)),
         *((EXTRA_LABELS[key], text) for key, (_, text) in extras.items()),
     ]
-    ideals = _grid_table()
+    ideals = grid_table()
     ideals.add_column("ideal")
     ideals.add_column("energy", justify="right")
     ideals.add_column("estimate above it", justify="right")
     for name, ideal_j in estimate.ideal_j.items():
         excess = estimate.excess_percent[name]
-        ideals.add_row(IDEAL_LABELS[name], joules(ideal_j), f"{excess:,.1f} %")
+        add_row(ideals, IDEAL_LABELS[name], joules(ideal_j), f"{excess:,.1f} %")
     notes = [
         rate_note(*implied_rate(estimate, table)),
         BINNED_NOTE,
     ]
     document = estimate.to_dict() | {key: value for key, (value, _) in extras.items()}
-    return Report(document, [document], Group(_facts(facts), ideals, _notes(notes)))
-
-
-def _reasons(invalid: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in invalid.items())
+    return Report(document, [document], Group(facts_table(facts), ideals, notes_text(notes)))
 
 
 def compare_report(
@@ -145,7 +119,7 @@ def compare_report(
 ) -> Report:
     """`joulecast compare`."""
     first = compared[0].estimate
-    view = _grid_table()
+    view = grid_table()
     view.collapse_padding = True
     view.add_column("table", overflow="fold")
     for heading in ("energy", "J per\nrequest", "J per\noutput\ntoken"):
@@ -155,7 +129,8 @@ def compare_report(
     view.add_column("saving\nover the\nfirst", justify="right")
     for one in compared:
         estimate = one.estimate
-        view.add_row(
+        add_row(
+            view,
             estimate.table,
             joules(estimate.energy_j),
             f"{estimate.joules_per_request:#,.4g}",
@@ -174,33 +149,42 @@ def compare_report(
     ]
     rows = [one.to_dict() for one in compared]
     document = {"trace": trace, "method": first.method, "tables": rows}
-    return Report(document, rows, Group(_facts(facts), view, _notes(notes)))
+    return Report(document, rows, Group(facts_table(facts), view, notes_text(notes)))
 
 
 def table4_report(table4: Table4, tables: Mapping[str, EnergyTable]) -> Report:
     """`joulecast table4`."""
-    view = _grid_table()
-    view.add_column("dataset", no_wrap=True)
-    view.add_column("source", no_wrap=True)
+    view = grid_table()
+    view.add_column("dataset", overflow="fold")
+    view.add_column("source", overflow="fold")
     for whose in ("ours", "paper"):
         for heading in ("PyTorch", "vLLM", "saving"):
             view.add_column(f"{whose}\n{heading}", justify="right", no_wrap=True)
     for row in table4.rows:
-        view.add_row(row.dataset, row.source, *_cells(row.measured), *_cells(row.published))
+        add_row(view, row.dataset, row.source, *_cells(row.measured), *_cells(row.published))
     title = (
         f"Table 4: energy above the ideal [%] and what vLLM saves over PyTorch [%]\n"
         f"ours: {tables['vllm'].metadata['gpu_product']}, {table4.model}, ideal at the "
         f"{table4.peak} peak; paper: RTX A6000, Llama-3.1-8B, ideal at the sparse peak"
     )
-    facts = [(engine, table_text(tables[engine])) for engine in ENGINES]
+    facts = [("method", BINNED)] + [(engine, table_text(tables[engine])) for engine in ENGINES]
     for row in table4.rows:
+        if row.estimates:
+            facts.append((row.dataset, requests_text(row.estimates["vllm"])))
         for engine, estimate in row.estimates.items():
-            facts.append((f"{row.dataset}, {engine}", coverage_text(estimate.coverage)))
+            facts.append((f"  {engine}", coverage_text(estimate.coverage)))
     return Report(
         table4.to_dict(),
-        [row.to_dict() for row in table4.rows],
-        Group(Text(title, style="bold"), view, _facts(facts), _notes(_rate_notes(table4))),
+        [_csv_row(row) for row in table4.rows],
+        Group(Text(title, style="bold"), view, facts_table(facts), notes_text(_rate_notes(table4))),
     )
+
+
+def _csv_row(row: Table4Row) -> dict[str, Any]:
+    """A row with the same columns whether or not it has figures."""
+    nothing = dict.fromkeys(("pytorch_excess_percent", "vllm_excess_percent", "saving_percent"))
+    document = row.to_dict()
+    return document | {"published": document["published"] or nothing}
 
 
 def _cells(excesses: Excesses | None) -> list[str]:
@@ -233,12 +217,12 @@ def _rate_notes(table4: Table4) -> list[str]:
 
 def summary_report(trace: str, summary: TraceSummary) -> Report:
     """`joulecast trace summary`."""
-    view = _grid_table()
+    view = grid_table()
     for heading in ("tokens", "mean", "sd", "median", "99th percentile", "longest"):
         view.add_column(heading, justify="left" if heading == "tokens" else "right")
     for name, statistics in (("input", summary.input), ("output", summary.output)):
         if statistics is not None:
-            view.add_row(name, *_statistics_cells(statistics))
+            add_row(view, name, *_statistics_cells(statistics))
     total = summary.requests + summary.failed + sum(summary.invalid.values())
     share = summary.beyond_grid / summary.requests if summary.requests else 0.0
     beyond = (
@@ -248,13 +232,13 @@ def summary_report(trace: str, summary: TraceSummary) -> Report:
     facts = [
         ("trace", trace),
         ("rows", f"{total:,}: {summary.requests:,} requests, {summary.failed:,} failed (o = 0)"),
-        ("invalid", _reasons(summary.invalid) or "none"),
-        ("beyond the paper's grid", beyond),
+        ("left out", invalid_text(summary.invalid)),
+        ("beyond the grid", beyond),
     ]
     if summary.span_s is not None:
         facts.append(("time span", f"{summary.span_s:,.1f} s"))
     document = {"trace": trace, **summary.to_dict()}
-    return Report(document, [document], Group(_facts(facts), view))
+    return Report(document, [document], Group(facts_table(facts), view))
 
 
 def _statistics_cells(statistics: LengthStatistics) -> list[str]:
@@ -292,7 +276,7 @@ def flops_report(
             ("FLOPs", f"{count:,} = {count:.4e}"),
         ]
         notes = [CONVENTION, made]
-        return Report(document, [document], Group(_facts(facts), _notes(notes)))
+        return Report(document, [document], Group(facts_table(facts), notes_text(notes)))
     cells = flops.grid(grid)
     document = {
         "model": flops.model,
@@ -308,103 +292,16 @@ def flops_report(
         f"FLOPs(I, O) = {flops.per_token} (I + O - 1) + {flops.per_pair} [I^2 + (O - 1)(I + 1) + "
         f"(O - 1)(O - 2) / 2] + {flops.per_pass} O"
     )
-    view = _matrix("FLOPs of one request [10^12]", grid, texts)
+    view = grid_matrix("FLOPs of one request [10^12]", grid, texts)
     return Report(
         document,
         document["cells"],
-        Group(_facts([("model", flops.model), ("law", law)]), view, _notes([CONVENTION, made])),
+        Group(
+            facts_table([("model", flops.model), ("law", law)]),
+            view,
+            notes_text([CONVENTION, made]),
+        ),
     )
-
-
-def _matrix(title: str, grid: Grid, texts: Mapping[tuple[int, int], str]) -> Table:
-    view = _grid_table(title)
-    view.add_column("input\ntokens", justify="right")
-    for output_edge in grid.output_edges:
-        view.add_column(f"output\n{output_edge}", justify="right", no_wrap=True)
-    for input_edge in grid.input_edges:
-        cells = [texts[input_edge, output_edge] for output_edge in grid.output_edges]
-        view.add_row(str(input_edge), *cells)
-    return view
-
-
-def table_list_report(tables: Sequence[EnergyTable]) -> Report:
-    """`joulecast table list`."""
-    view = _grid_table()
-    view.add_column("table", no_wrap=True)
-    for heading in ("GPU", "engine", "cells", "measured"):
-        view.add_column(heading)
-    rows = []
-    for table in tables:
-        metadata = table.metadata
-        inputs, outputs = table.grid.shape
-        cells = f"{len(table.measured)} of {inputs * outputs}"
-        made = f"{metadata['measured_on']}, by {metadata['measured_by']}"
-        engine = f"{metadata['engine']} {metadata['engine_version']}"
-        view.add_row(table.name, metadata["gpu_product"], engine, cells, made)
-        rows.append(
-            {
-                "table": table.name,
-                "gpu": metadata["gpu"],
-                "model": metadata["model"],
-                "engine": metadata["engine"],
-                "engine_version": metadata["engine_version"],
-                "measured_cells": len(table.measured),
-                "cells": inputs * outputs,
-                "measured_on": metadata["measured_on"],
-                "measured_by": metadata["measured_by"],
-            }
-        )
-    return Report({"tables": rows}, rows, view)
-
-
-def table_show_report(table: EnergyTable, quantity: str) -> Report:
-    """`joulecast table show`."""
-    rows: list[dict[str, Any]] = []
-    texts = {}
-    for (i, o), cell in sorted(table.cells.items()):
-        value = {
-            "request-energy": cell.request_energy_j,
-            "batch-energy": cell.batch_energy_j,
-            "batch-size": cell.batch_size,
-        }[quantity]
-        shown = f"{value:,.0f}" if quantity == "batch-size" else f"{value:#.4g}".rstrip(".")
-        texts[i, o] = shown + MARKS[cell.coverage]
-        rows.append(
-            {
-                "input_tokens": i,
-                "output_tokens": o,
-                "batch_size": cell.batch_size,
-                "batch_energy_j": cell.batch_energy_j,
-                "batch_energy_sd_j": table.batch_energy_sd_j((i, o)),
-                "request_energy_j": cell.request_energy_j,
-                "coverage": cell.coverage,
-            }
-        )
-    metadata = dict(table.metadata)
-    maker = metadata.get("made_by", metadata["measured_by"])
-    facts = [
-        ("table", table_text(table)),
-        ("model", f"{metadata['model']}, {metadata['dtype']}, weights: {metadata['weights']}"),
-        ("settings", ", ".join(f"{k}={v}" for k, v in metadata["engine_settings"].items())),
-        ("measured", f"{metadata['measured_on']}, by {maker}"),
-    ]
-    document = {"table": table.name, "metadata": metadata, "cells": rows}
-    notes = ["~ interpolated, ? extrapolated; unmarked cells are measured"]
-    view = _matrix(QUANTITIES[quantity], table.grid, texts)
-    return Report(document, rows, Group(_facts(facts), view, _notes(notes)))
-
-
-def table_check_report(table: EnergyTable, checks: Sequence[Check]) -> Report:
-    """`joulecast table check`."""
-    view = _grid_table()
-    view.add_column("")
-    for heading in ("expected", "found", "why"):
-        view.add_column(heading, overflow="fold")
-    for check in checks:
-        view.add_row("ok" if check.passed else "NOTE", check.name, check.found, check.reason)
-    rows = [dict(vars(check)) for check in checks]
-    facts = [("table", table_text(table)), ("format", "every line read and believable")]
-    return Report({"table": table.name, "checks": rows}, rows, Group(_facts(facts), view))
 
 
 def cost_extras(

@@ -1,16 +1,24 @@
 """Model architectures by name: Hugging Face config files, and what follows from their shapes."""
 
-import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from traces.errors import InputError, unknown_name
+from traces.files import exists, parse_json
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float8": 1, "float32": 4}
 
 _SUFFIX = ".json"
+_TOO_LARGE = 2**31
+_SIZES = (
+    "num_hidden_layers",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "vocab_size",
+)
 
 
 @dataclass(frozen=True)
@@ -87,15 +95,14 @@ def load_config(model: str) -> dict[str, Any]:
     Raises:
         InputError: No such name or file; the nearest name is suggested.
     """
-    path = Path(model)
-    if path.is_dir():
-        path = path / "config.json"
     if model in model_names():
         path = _folder() / f"{model}{_SUFFIX}"
-    elif not path.is_file():
+    elif exists(model):
+        path = Path(model) / "config.json" if Path(model).is_dir() else Path(model)
+    else:
         raise unknown_name("model", model, model_names())
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: is not a readable JSON config ({error})") from error
     if not isinstance(config, dict) or "model_type" not in config:
@@ -111,21 +118,28 @@ def load_shape(model: str) -> ModelShape:
     """
     config = load_config(model)
     try:
-        heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
+        sizes = {key: _size(config[key]) for key in _SIZES}
+        heads, hidden = sizes["num_attention_heads"], sizes["hidden_size"]
         return ModelShape(
             name=model,
-            layers=int(config["num_hidden_layers"]),
+            layers=sizes["num_hidden_layers"],
             hidden_size=hidden,
-            intermediate_size=int(config["intermediate_size"]),
+            intermediate_size=sizes["intermediate_size"],
             attention_heads=heads,
-            key_value_heads=int(config.get("num_key_value_heads") or heads),
-            head_size=int(config.get("head_dim") or hidden // heads),
-            vocabulary=int(config["vocab_size"]),
-            experts=int(config.get("num_experts") or 1),
-            experts_per_token=int(config.get("num_experts_per_tok") or 1),
+            key_value_heads=_size(config.get("num_key_value_heads") or heads),
+            head_size=_size(config.get("head_dim") or hidden // heads),
+            vocabulary=sizes["vocab_size"],
+            experts=_size(config.get("num_experts") or 1),
+            experts_per_token=_size(config.get("num_experts_per_tok") or 1),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{model}: its config lacks or garbles {error}") from error
+
+
+def _size(value: object) -> int:
+    if not isinstance(value, int) or not 1 <= value < _TOO_LARGE:
+        raise ValueError(f"{value!r}, which is no size")
+    return value
 
 
 def _folder() -> Path:

@@ -64,11 +64,14 @@ class Run:
         return self.energy_j / self.seconds
 
 
+_BELIEVABLE = 1e-3, 1e12
+_MOST_DIGITS = 9
+
 COLUMNS = tuple(field.name for field in fields(Run))
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS or int(text) < 1:
         raise ValueError("is no whole number of 1 or more")
     return int(text)
 
@@ -92,6 +95,8 @@ def _number(text: str) -> float:
 def _positive(text: str) -> float:
     if (number := _number(text)) <= 0:
         raise ValueError("is not above 0; a meter that read nothing is no measurement")
+    if not _BELIEVABLE[0] <= number <= _BELIEVABLE[1]:
+        raise ValueError("is beyond belief")
     return number
 
 

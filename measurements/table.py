@@ -10,13 +10,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from measurements.gates import MAX_POWER_OVER_LIMIT
 from measurements.hardware import Gpu, load_gpu
 from measurements.interpolation import CellEnergy, CellKey, fill
+from measurements.models import load_shape
 from measurements.runs import Run, read_runs
 from traces.errors import InputError, unknown_name
+from traces.files import parse_json
 from traces.grid import Grid
 
 _VERSION = 1
+_MOST_POWER_W = 1e6
 _REQUIRED: Mapping[str, type | tuple[type, ...]] = {
     "joulecast_table": int,
     "gpu": str,
@@ -154,7 +158,7 @@ def _folder() -> Path:
 
 def _read_metadata(path: Path) -> tuple[dict[str, Any], Grid]:
     try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
+        metadata = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); is this a table?") from error
     except ValueError as error:
@@ -170,9 +174,14 @@ def _read_metadata(path: Path) -> tuple[dict[str, Any], Grid]:
             raise InputError(f'{path}: "{key}" is {json.dumps(value)}, which is of the wrong type')
     if metadata["joulecast_table"] != _VERSION:
         raise InputError(f"{path}: is of version {metadata['joulecast_table']}, not {_VERSION}")
-    if not 0 < metadata["power_limit_w"] < math.inf:
-        raise InputError(f"{path}: power_limit_w must be above 0")
+    limit_w, idle_w = metadata["power_limit_w"], metadata["idle_power_w"]
+    if not 0 < limit_w < _MOST_POWER_W or not (idle_w is None or 0 < idle_w < limit_w):
+        raise InputError(
+            f"{path}: power_limit_w and idle_power_w are {limit_w} and {idle_w}; both are "
+            "above 0, the limit above the idle power"
+        )
     try:
+        load_shape(metadata["model"])
         gpu, grid = load_gpu(metadata["gpu"]), Grid.from_dict(metadata["grid"])
         gpu.peak(metadata["dtype"])
     except ValueError as error:
@@ -192,11 +201,13 @@ def _check_cells(table: EnergyTable, path: Path) -> None:
                 f"{path}: cell {cell} has the largest batches {sizes}; B(I, O) is one number"
             )
     for run in table.runs:
-        if run.valid and run.power_w > 1.1 * table.metadata["power_limit_w"]:
+        cell = run.input_tokens, run.output_tokens
+        if run.valid:
+            _check_power(table, run, f"{path}: a valid run of {cell}")
+        if cell in table.measured and run.batch_size > table.measured[cell].batch_size:
             raise InputError(
-                f"{path}: a valid run of ({run.input_tokens}, {run.output_tokens}) drew "
-                f"{run.power_w:.0f} W, over 1.1 x the power limit of "
-                f"{table.metadata['power_limit_w']:g} W"
+                f"{path}: cell {cell} was run with batches of {run.batch_size}, more than its "
+                f"largest batch of {table.measured[cell].batch_size:g}"
             )
     measured, promised = len(table.capacity_runs), table.metadata["measured_cells"]
     # While a table is being measured, its runs may be ahead of table.json, never behind.
@@ -210,4 +221,17 @@ def _check_cells(table: EnergyTable, path: Path) -> None:
         raise InputError(
             f"{path}: has {measured} of {len(on_grid)} cells, but table.json says complete: "
             f"{json.dumps(table.metadata['complete'])}"
+        )
+
+
+def _check_power(table: EnergyTable, run: Run, what: str) -> None:
+    limit_w, idle_w = table.metadata["power_limit_w"], table.metadata["idle_power_w"]
+    if run.power_w > MAX_POWER_OVER_LIMIT * limit_w:
+        raise InputError(
+            f"{what} drew {run.power_w:.0f} W, over {MAX_POWER_OVER_LIMIT:g} x the power limit of "
+            f"{limit_w:g} W"
+        )
+    if idle_w is not None and run.power_w <= idle_w:
+        raise InputError(
+            f"{what} drew {run.power_w:.0f} W, no more than the idle power of {idle_w:g} W"
         )

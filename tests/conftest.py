@@ -38,7 +38,7 @@ def azure_folder() -> Path:
 @pytest.fixture
 def table_folder(tmp_path: Path) -> Path:
     """A copy of the shipped vLLM table, to be spoilt."""
-    shipped = Path(measurements.__file__).parent / "tables/h100-sxm/llama-3.1-8b/vllm"
+    shipped = Path(measurements.__file__).parent / "tables/h100-sxm/llama-3.1-8b/vllm-by-hand"
     return Path(shutil.copytree(shipped, tmp_path / "table"))
 
 

@@ -61,6 +61,16 @@ FILES = {
     "doubled column": (b"input_tokens,output_tokens,input_tokens\n1,2,3\n", "2 columns"),
     "binary": (bytes(range(256)) * 20, "is binary"),
     "utf-16": ("input_tokens,output_tokens\n1,2\n".encode("utf-16"), "is binary"),
+    "mixed line ends": (b"input_tokens,output_tokens\r\n1,2\r\n3,4\n", ":3: the row ends with"),
+    "old Mac line ends": (b"a,b\r1,2\r", 'has no column "input_tokens", it has: a, b'),
+    "json lines with a byte order mark": (
+        b'\xef\xbb\xbf{"input_tokens": 1, "output_tokens": 2}\n',
+        "byte order mark",
+    ),
+    "bottomless array": (b"[" * 100_000, "is not a JSON array"),
+    "bottomless objects": (b'{"a":' * 100_000, "are no JSON objects"),
+    "odd format key": (b'{"format": "\\q"}\n{"format": 1}\n', 'has no column "input_tokens"'),
+    "long first field": (b"x" * 300_000 + b",b\n1,2\n", 'has no column "input_tokens"'),
     "latin-1 header": (b"input_tokens,output_tokens,gr\xf6\xdfe\n1,2,3\n", "not UTF-8"),
     "truncated gzip": (gzip.compress(csv_with("1,2") * 9)[:-9], "truncated or corrupt"),
     "corrupt gzip": (
@@ -73,7 +83,7 @@ FILES = {
     ),
     "bzip2": (b"BZh91AY&SY", "packed with bzip2"),
     "truncated parquet": (b"PAR1" + b"\0" * 50, "is not a whole Parquet file"),
-    "json not lines": (b'{\n "input_tokens": 1,\n "output_tokens": 2\n}\n', "first line is not"),
+    "json not lines": (b'{\n "input_tokens": 1,\n "output_tokens": 2\n}\n', "are no JSON objects"),
     "json array of numbers": (b"[1, 2, 3]", "is not a JSON array of objects"),
     "only failed": (f"{HEAD}5,0\n".encode(), "has no request to estimate"),
     "only beyond": (f"{HEAD}9000,600\n".encode(), "has no request to estimate"),
@@ -105,7 +115,7 @@ def test_the_same_from_standard_input(case: str, run_cli: RunCli) -> None:
     content, fragment = CASES[case]
     result = run_cli("estimate", "-", "--table", TABLE, input=content)
     assert_one_line(result, fragment)
-    if case != "only failed" and case != "only beyond" and case != "header only":
+    if case not in ("only failed", "only beyond", "header only"):
         assert "<standard input>" in result.stderr
 
 
@@ -179,6 +189,7 @@ def test_names(words: tuple[str, ...], fragment: str, run_cli: RunCli) -> None:
         ("estimate", "azure-2023-conv", "--table", TABLE, "--method", "guess"),
         ("estimate", "azure-2023-conv", "--table", TABLE, "--carbon", "nan"),
         ("table4", "--trace", "burstgpt"),
+        ("table4", "--trace", "a=b", "--trace", "a=c"),
         ("flops", "llama-3.1-8b", "--input", "5"),
         ("flops", "llama-3.1-8b", "--input", "5", "--output", "0"),
         ("measure",),
@@ -199,7 +210,7 @@ def test_zip_says_so(run_cli: RunCli, tmp_path: Path) -> None:
 def test_a_workload_is_never_written_over_its_own_trace(run_cli: RunCli, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(HEAD + "1,2\n")
-    assert_one_line(run_cli("trace", "bin", path, "-o", path), "is the trace itself")
+    assert_one_line(run_cli("trace", "bin", path, "-o", path), "is a trace that was given")
     assert path.read_text() == HEAD + "1,2\n"
 
 
@@ -208,3 +219,134 @@ def test_a_failed_run_leaves_an_earlier_result_alone(run_cli: RunCli, tmp_path: 
     (tmp_path / "w.json").write_text("earlier")
     assert_one_line(run_cli("trace", "bin", tmp_path / "bad.csv", "-o", tmp_path / "w.json"), ":2:")
     assert (tmp_path / "w.json").read_text() == "earlier"
+
+
+def test_no_result_is_written_over_a_trace(run_cli: RunCli, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(HEAD + "1,2\n")
+    (tmp_path / "link.csv").symlink_to(path)
+    for words in (
+        ("estimate", path, "--table", TABLE),
+        ("compare", tmp_path / "*.csv", "--table", TABLE),
+        ("trace", "summary", path),
+        ("trace", "bin", tmp_path / "*.csv"),
+        ("table4", "--trace", f"mine={path}"),
+    ):
+        for output in (path, tmp_path / "link.csv"):
+            assert_one_line(run_cli(*words, "-o", output), "is a trace that was given")
+            assert path.read_text() == HEAD + "1,2\n"
+
+
+def test_a_link_stays_one_and_a_dash_is_standard_output(run_cli: RunCli, tmp_path: Path) -> None:
+    target = tmp_path / "real.json"
+    target.write_text("{}")
+    (tmp_path / "link.json").symlink_to(target)
+    words = ("estimate", "azure-2023-code", "--table", TABLE, "--format", "json", "-o")
+    assert run_cli(*words, tmp_path / "link.json").exit_code == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads(target.read_text())["requests"]["total"] == 8819
+    assert json.loads(run_cli(*words, "-").stdout)["requests"]["total"] == 8819
+
+
+@pytest.mark.parametrize("name", ["d[/z].csv", "r[bold]x.csv", ":smile:.csv", "東é.csv"])
+def test_names_are_shown_as_they_are(name: str, run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(HEAD + "1,2\n")
+    for words in (
+        ("estimate", tmp_path / name, "--table", TABLE),
+        ("trace", "summary", tmp_path / name),
+        ("table4", "--trace", f"{name}={tmp_path / name}"),
+    ):
+        result = run_cli(*words)
+        assert result.exit_code == 0, result.output
+        assert name in result.stdout.replace("\n", "").replace(" ", "")
+
+
+def test_a_stray_quote_never_swallows_rows_unsaid(run_cli: RunCli, tmp_path: Path) -> None:
+    path = tmp_path / "q.csv"
+    for rows in ('10,20\n"30,40\n50,60\n70,80\n', '10,20\n"30,40\n50,60\n7"0,80\n9,9\n'):
+        path.write_text(HEAD + rows)
+        for skip in ((), ("--on-invalid", "skip")):
+            result = run_cli("estimate", path, "--table", TABLE, *skip)
+            assert_one_line(result, "q.csv:3: the row")
+            assert "quote" in result.stderr
+
+
+def test_blank_lines_above_the_header(run_cli: RunCli, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("\n  \n" + HEAD + "1,2\n3,x\n")
+    assert_one_line(run_cli("estimate", path, "--table", TABLE), 't.csv:5: output_tokens is "x"')
+    words = ("--on-invalid", "skip", "--format", "json")
+    document = json.loads(run_cli("estimate", path, "--table", TABLE, *words).stdout)
+    assert document["requests"]["total"] == 2
+    assert document["invalid_rows"] == {"not a number": 1}
+
+
+def test_keys_may_be_missing_from_the_first_line(run_cli: RunCli, tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"input_tokens": 1}\n5\n{"input_tokens": 3, "output_tokens": 4}\n')
+    words = ("--on-invalid", "skip", "--format", "json")
+    result = run_cli("estimate", path, "--table", TABLE, *words)
+    assert json.loads(result.stdout)["requests"]["invalid"] == 2
+
+
+def test_columns_that_differ_in_case_alone(run_cli: RunCli, tmp_path: Path) -> None:
+    columns = {"Input_Tokens": [9000], "input_tokens": [1], "output_tokens": [2]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    result = run_cli("estimate", tmp_path / "t.parquet", "--table", TABLE, "--format", "json")
+    assert json.loads(result.stdout)["requests"]["estimated"] == 1
+
+
+def test_one_column_for_both_lengths(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    words = ("--input-column", "a", "--output-column", "a")
+    result = run_cli("estimate", tmp_path / "t.csv", "--table", TABLE, *words)
+    assert_one_line(result, "both the input and the output column")
+
+
+def test_times_that_are_no_times(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("input_tokens,output_tokens,arrival_s\n1,2,nan\n1,2,inf\n")
+    result = run_cli("trace", "summary", tmp_path / "t.csv", "--format", "json")
+    assert json.loads(result.stdout)["span_s"] is None
+
+
+def test_a_shipped_name_wins_over_a_file_of_that_name(
+    run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run_cli("table4", "--format", "json").stdout
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "azure-2023-code").write_text(HEAD + "1,2\n")
+    (tmp_path / "azure-2023-conv").mkdir()
+    assert run_cli("table4", "--format", "json").stdout == before
+    result = run_cli("estimate", "./azure-2023-code", "--table", TABLE, "--format", "json")
+    assert json.loads(result.stdout)["requests"]["total"] == 1
+
+
+def test_table4_says_what_it_left_out(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(HEAD + "1,2\n9000,1\n1,900\n5,0\n5,x\n")
+    words = ("table4", "--trace", f"burstgpt={tmp_path / 't.csv'}", "--on-invalid", "skip")
+    text = " ".join(run_cli(*words).stdout.split())
+    assert "1 of 5 estimated; left out: 2 beyond the grid" in text
+    assert "1 failed, 1 invalid (1 not a number)" in text
+    assert "563 beyond the grid" in text
+    row = json.loads(run_cli(*words, "--format", "json").stdout)["rows"][2]
+    assert row["requests"]["beyond_grid"] == 2
+    assert row["invalid_rows"] == {"not a number": 1}
+
+
+def test_a_paper_grid_workload_goes_everywhere(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(HEAD + "1,2\n8000,500\n9000,5\n")
+    saved = tmp_path / "w.json"
+    assert (
+        run_cli("trace", "bin", tmp_path / "t.csv", "--grid", "paper", "-o", saved).exit_code == 0
+    )
+    assert "3 requests" in run_cli("trace", "summary", saved).stdout
+    assert run_cli("trace", "bin", saved).stdout == saved.read_text()
+    assert run_cli("estimate", saved, "--table", TABLE).exit_code == 0
+
+
+def test_a_workload_with_its_keys_in_another_order(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(HEAD + "1,2\n")
+    document = json.loads(run_cli("trace", "bin", tmp_path / "t.csv").stdout)
+    (tmp_path / "w.json").write_text(json.dumps(document, sort_keys=True, indent=1))
+    assert run_cli("estimate", tmp_path / "w.json", "--table", TABLE).exit_code == 0

@@ -1,11 +1,37 @@
-"""Writing files so that nobody ever finds half of one."""
+"""Files: whole or not at all when written, believed only when read through."""
 
 import contextlib
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from traces.errors import InputError
+
+
+def exists(path: str | Path) -> bool:
+    """Whether there is a file or folder; a name that no file can have is none."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def parse_json(text: str) -> Any:
+    """JSON without NaN, infinities and bottomless nesting.
+
+    Raises:
+        ValueError: It is not that.
+    """
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -14,37 +40,28 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         InputError: The folder is missing, read-only or full.
     """
-    if path.exists() and not path.is_file():
-        _write_through(path, text)
-        return
+    content = text.encode("utf-8", errors="backslashreplace")
     temporary = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        path = path.resolve()  # a link stays one
+        if exists(path) and not path.is_file():
+            path.write_bytes(content)  # devices and pipes cannot be renamed onto
+            return
+        if exists(path) and not os.access(path, os.W_OK):
+            raise PermissionError(13, "is read-only")
+        handle, name = tempfile.mkstemp(prefix=".joulecast-", dir=path.parent)
         temporary = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        mode = path.stat().st_mode & 0o777 if exists(path) else 0o666 & ~_umask()
         temporary.chmod(mode)
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-        raise _cannot_write(path, error) from error
-
-
-def _write_through(path: Path, text: str) -> None:
-    """Devices and pipes (/dev/stdout) cannot be renamed onto."""
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-
-
-def _cannot_write(path: Path, error: OSError) -> InputError:
-    reason = error.strerror or str(error)
-    return InputError(f"{path}: cannot be written ({reason}); give another file")
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{path}: cannot be written ({reason}); give another file") from error
 
 
 def _umask() -> int:

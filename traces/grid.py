@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+_LONGEST = 2**31
+_MOST_EDGES = 64
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -29,6 +32,8 @@ class Grid:
         for name, edges in (("input", self.input_edges), ("output", self.output_edges)):
             if not edges or any(type(edge) is not int or edge < 1 for edge in edges):
                 raise ValueError(f"{name} edges must be whole numbers of tokens, 1 or more")
+            if edges[-1] > _LONGEST or len(edges) > _MOST_EDGES:
+                raise ValueError(f"{name} edges: at most {_MOST_EDGES}, none over 2^31 tokens")
             if any(low >= high for low, high in pairwise(edges)):
                 raise ValueError(f"{name} edges must ascend")
 

@@ -1,63 +1,96 @@
 """TRACE as people give it: a shipped name, a saved workload, or a file of requests."""
 
-import json
 import re
 from pathlib import Path
 
 from traces.catalog import embedded_names, is_embedded, load_embedded
-from traces.errors import unknown_name
-from traces.grid import POWER_OF_TWO_GRID, Grid
+from traces.errors import InputError, unknown_name
+from traces.files import exists
+from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
 from traces.sources import STANDARD_INPUT, OnInvalid
+from traces.summary import TraceSummary, summarise_trace, summarise_workload
 from traces.workload import Workload
 
 
 def load_workload(
-    trace: str,
-    grid: Grid = POWER_OF_TWO_GRID,
+    trace: str | Path,
+    grid: Grid | None = None,
     input_column: str | None = None,
     output_column: str | None = None,
     on_invalid: OnInvalid = "error",
 ) -> Workload:
-    """A workload on the wanted grid, from whatever names it.
+    """A workload, from whatever names it.
 
     Args:
         trace: A shipped name, a saved workload, a trace file, a glob, or "-" for standard input.
-        grid: The cells wanted.
+            A shipped name wins over a file of that name; write ./NAME for the file.
+        grid: The cells wanted; by default a workload keeps its own, and a trace goes on
+            `POWER_OF_TWO_GRID`.
         input_column: Column of the input length, where the format is not a known one.
         output_column: Column of the output length, likewise.
-        on_invalid: "error" or "skip".
+        on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out.
 
     Raises:
         InputError: It is none of these, or cannot be read.
     """
-    if is_embedded(trace) and not Path(trace).exists():
-        return load_embedded(trace).on_grid(grid)
-    if is_saved_workload(trace):
-        return Workload.load(Path(trace)).on_grid(grid)
-    require_trace(trace)
+    trace = str(trace)
+    workload = _ready_workload(trace, input_column, output_column)
+    if workload is not None:
+        return workload if grid is None else workload.on_grid(grid)
     # Ibis and DuckDB take longer to import than a shipped workload takes to estimate.
     from traces.binning import bin_trace
     from traces.reader import open_trace
 
     with open_trace(trace, input_column, output_column, on_invalid) as opened:
-        return bin_trace(opened, grid)
+        return bin_trace(opened, grid or POWER_OF_TWO_GRID)
 
 
-def require_trace(trace: str) -> None:
-    """Raise the helpful error for something that looks like a misspelt name, not like a file."""
-    if trace != STANDARD_INPUT and not Path(trace).exists() and re.fullmatch(r"[\w-]+", trace):
+def summarise(
+    trace: str | Path,
+    input_column: str | None = None,
+    output_column: str | None = None,
+    on_invalid: OnInvalid = "error",
+) -> TraceSummary:
+    """Length statistics: exact from a file of requests, quantiles to a bin from a workload.
+
+    Args and errors are those of `load_workload`.
+    """
+    trace = str(trace)
+    workload = _ready_workload(trace, input_column, output_column)
+    if workload is not None:
+        return summarise_workload(workload)
+    from traces.binning import bin_trace
+    from traces.reader import open_trace
+
+    with open_trace(trace, input_column, output_column, on_invalid) as opened:
+        return summarise_trace(opened, bin_trace(opened, PAPER_GRID))
+
+
+def _ready_workload(
+    trace: str, input_column: str | None, output_column: str | None
+) -> Workload | None:
+    """The workload that a name or a file already is; None for a file of requests."""
+    workload = None
+    if is_embedded(trace):
+        workload = load_embedded(trace)
+    elif _is_saved_workload(trace):
+        workload = Workload.load(Path(trace))
+    elif trace != STANDARD_INPUT and not exists(trace) and re.fullmatch(r"[\w-]+", trace):
         raise unknown_name("trace or file", trace, embedded_names())
+    if workload is not None and (input_column, output_column) != (None, None):
+        raise InputError(f"{trace}: is a workload and has no columns to name")
+    return workload
 
 
-def is_saved_workload(trace: str) -> bool:
-    """Whether a file begins as `Workload.save` begins it."""
+def _is_saved_workload(trace: str) -> bool:
+    """Whether a file says that it is one, wherever in its head it says so."""
     path = Path(trace)
-    if not path.is_file():
-        return False
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
-            head = file.read(4096).decode("utf-8", errors="replace")
-    except OSError:
+            head = file.read(1 << 16).decode("utf-8-sig", errors="replace")
+    except (OSError, ValueError):
         return False
-    start = re.match(r'\s*\{\s*"format"\s*:\s*("[^"]*")', head)
-    return start is not None and json.loads(start[1]) == "joulecast workload"
+    mark = re.search(r'"format"\s*:\s*"joulecast workload"', head)
+    return head.lstrip().startswith("{") and mark is not None

@@ -1,14 +1,15 @@
 """Finding the line to name in an error message. Runs only when something is already wrong."""
 
 import csv
-import json
+import itertools
 from collections.abc import Iterator
 
+from traces.files import parse_json
 from traces.sources import TraceFile, open_lines
 
 
 def line_of_record(file: TraceFile, record: int) -> int | None:
-    """Physical line on which the given record (1 is the first after a header) ends.
+    """Physical line on which the given record (1 is the first after a header) begins.
 
     Blank lines are no records; a quoted field may span lines. None for files without lines.
     """
@@ -22,7 +23,7 @@ def line_of_record(file: TraceFile, record: int) -> int | None:
 
 
 def malformed_line(file: TraceFile) -> tuple[int, str] | None:
-    """The first line that is no record at all, and why; None if every line is one."""
+    """The first line that begins no record at all, and why; None if every line is in one."""
     if file.kind == "json lines":
         return next(
             (
@@ -33,12 +34,35 @@ def malformed_line(file: TraceFile) -> tuple[int, str] | None:
             None,
         )
     if file.kind == "csv":
-        expected = len(file.columns)
-        for line, fields in _csv_records(file):
+        return _csv_fault(file)
+    return None
+
+
+def _csv_fault(file: TraceFile) -> tuple[int, str] | None:
+    expected, begins = len(file.columns), file.blank_lines + 1
+    try:
+        for line, fields in _csv_records(file, strict=True):
+            begins = line + sum(field.count("\n") for field in fields) + 1
             if fields and len(fields) != expected:
-                return line, f"has {len(fields)} fields, the header has {expected}"
+                reason = f"has {len(fields)} fields, the header has {expected}"
+                if any("\n" in field for field in fields):
+                    reason += "; a quote that it opens runs over several lines"
+                return line, reason
             if any("\ufffd" in field for field in fields):
                 return line, "is not UTF-8 text"
+    except csv.Error:
+        return begins, "has a stray quote; close it, or double quotes within quotes"
+    return _line_end_fault(file)
+
+
+def _line_end_fault(file: TraceFile) -> tuple[int, str] | None:
+    """The first line that ends otherwise than the header does."""
+    header_end = None
+    for n, line in enumerate(_lines(file), start=1):
+        end = line[len(line.rstrip("\r\n")) :]
+        header_end = header_end or end
+        if end not in ("", header_end):
+            return n, "ends with another line end than the header; give all lines the same"
     return None
 
 
@@ -46,19 +70,20 @@ def _lines(file: TraceFile) -> Iterator[str]:
     return open_lines(file.path, file.compression)
 
 
-def _csv_records(file: TraceFile) -> Iterator[tuple[int, list[str]]]:
+def _csv_records(file: TraceFile, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Records with the line on which each begins, the header first."""
     csv.field_size_limit(1 << 30)
-    reader = csv.reader(_lines(file), delimiter=file.delimiter)
-    try:
-        for fields in reader:
-            yield reader.line_num, fields
-    except csv.Error:
-        return
+    lines = itertools.islice(_lines(file), file.blank_lines, None)
+    reader = csv.reader(lines, delimiter=file.delimiter, strict=strict)
+    begins = 1
+    for fields in reader:
+        yield file.blank_lines + begins, fields
+        begins = reader.line_num + 1
 
 
 def _json_fault(line: str) -> str | None:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError:
         return "is not JSON"
     return None if isinstance(record, dict) else "is not a JSON object"

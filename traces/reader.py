@@ -5,7 +5,6 @@ the columns that the question needs are parsed.
 """
 
 import glob
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import ibis
 import ibis.expr.types as ir
 
 from traces.errors import InputError
-from traces.formats import ArrivalUnit, TraceFormat, recognise
+from traces.formats import FORMATS, ArrivalUnit, TraceFormat, recognise
 from traces.locate import line_of_record, malformed_line
 from traces.sources import (
     STANDARD_INPUT,
@@ -78,18 +77,26 @@ class Trace:
             raise self._translate(error) from error
 
     def malformed_rows(self) -> int:
-        """Rows that DuckDB could not split into fields and left out (`on_invalid="skip"`)."""
+        """Rows that DuckDB could not split into fields and left out (`on_invalid="skip"`).
+
+        Raises:
+            InputError: Such a row spans lines: a stray quote swallowed whole rows, uncounted.
+        """
         if self.on_invalid == "error":
             return 0
         # Every query on `requests` scans anew, and each scan notes its rejects.
-        count = (
-            "SELECT count(DISTINCT (file_path, line)) "
+        rejects = (
+            "SELECT DISTINCT file_path, line, "
+            "contains(csv_line, chr(10)) OR error_type = 'UNQUOTED VALUE' AS spans "
             "FROM reject_errors JOIN reject_scans USING (scan_id, file_id)"
         )
         try:
-            return int(self.connection.raw_sql(count).fetchone()[0])
+            rows = self.connection.raw_sql(rejects).fetchall()
         except duckdb.CatalogException:  # no CSV file was read
             return 0
+        if any(spans for _, _, spans in rows):
+            raise self._translate(duckdb.Error("a stray quote swallows rows"), mendable=True)
+        return len({(path, line) for path, line, _ in rows})
 
     def first_problem(self) -> InputError:
         """The error that names the first invalid row. Call it only when there is one."""
@@ -101,19 +108,22 @@ class Trace:
                 return _describe_problem(file, self.format, found[0])
         return InputError(f"{self.name}: has invalid lengths")
 
-    def _translate(self, error: duckdb.Error) -> InputError:
+    def _translate(self, error: duckdb.Error, mendable: bool = False) -> InputError:
         message = str(error)
+        remedy = "mend it" if mendable else "mend it or pass --on-invalid skip"
         named = [file for file in self.files if str(file.path) in message] or self.files
         for file in named:
             if fault := malformed_line(file):
                 line, reason = fault
-                return InputError(
-                    f"{file.name}:{line}: the row {reason}; mend it or pass --on-invalid skip"
-                )
-        first = message.splitlines()[0] if message else type(error).__name__
-        line_match = re.search(r"CSV Error on Line: (\d+)\s+(.*)", message)
-        where = f":{line_match[1]}" if line_match else ""
-        return InputError(f"{named[0].name}{where}: cannot be read ({first})")
+                return InputError(f"{file.name}:{line}: the row {reason}; {remedy}")
+        return InputError(f"{named[0].name}: cannot be read ({_gist(message)})")
+
+
+def _gist(message: str) -> str:
+    """What DuckDB says, without the advice and the settings that it lists."""
+    lines = message.split("Possible", maxsplit=1)[0].splitlines()
+    kept = [line.strip() for line in lines if line.strip() and "Original Line" not in line]
+    return _shorten("; ".join(kept), 200)
 
 
 @contextmanager
@@ -138,6 +148,8 @@ def open_trace(
     Raises:
         InputError: No such file, not a trace, or the columns are not there.
     """
+    if on_invalid not in ("error", "skip"):
+        raise ValueError(f'on_invalid is "error" or "skip", not {on_invalid!r}')
     with tempfile.TemporaryDirectory(prefix="joulecast-") as folder:
         piped = source == STANDARD_INPUT
         found = [spool_standard_input(folder)] if piped else find_files(source)
@@ -172,14 +184,17 @@ def _common_format(
 def _choose_format(
     file: TraceFile, input_column: str | None, output_column: str | None
 ) -> TraceFormat:
-    known = recognise(file.columns)
-    if input_column is None and output_column is None and known is not None:
-        chosen = known
-    else:
+    chosen = known = recognise(file.columns) or FORMATS[0]
+    if input_column is not None or output_column is not None:
         chosen = TraceFormat(
             "named columns",
-            input_column or (known.input_column if known else "input_tokens"),
-            output_column or (known.output_column if known else "output_tokens"),
+            known.input_column if input_column is None else input_column,
+            known.output_column if output_column is None else output_column,
+        )
+    if chosen.input_column == chosen.output_column:
+        raise InputError(
+            f'"{chosen.input_column}" is named as both the input and the output column; '
+            "name two columns"
         )
     for column in (chosen.input_column, chosen.output_column):
         count = file.columns.count(column)
@@ -218,11 +233,14 @@ def _open(connection: Any, file: TraceFile, chosen: TraceFormat, strict: bool) -
                 quote='"',
                 escape='"',
                 compression=file.compression,
+                skip=file.blank_lines,
                 **({} if strict else {"store_rejects": True, "rejects_limit": 0}),
             )
             wanted = {key: f"c{file.columns.index(name)}" for key, name in wanted.items()}
         elif file.kind == "parquet":
             table = connection.read_parquet(path)
+            # DuckDB renames columns that differ in case alone; their order stays.
+            wanted = {key: table.columns[file.columns.index(x)] for key, x in wanted.items()}
         else:
             table = connection.read_json(
                 path,

@@ -7,17 +7,19 @@ import csv
 import glob
 import gzip
 import io
+import itertools
 import json
 import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, cast
 
 from traces.errors import InputError
+from traces.files import exists, parse_json
 
 Kind = Literal["csv", "json lines", "json array", "parquet"]
 Compression = Literal["none", "gzip", "zstd"]
@@ -25,9 +27,15 @@ OnInvalid = Literal["error", "skip"]
 
 STANDARD_INPUT = "-"
 _HEAD_BYTES = 1 << 16
-_LINE_BYTES = 1 << 24
+_LINE_CHARACTERS = 1 << 24
+_BOM = b"\xef\xbb\xbf"
 _DELIMITERS = ",;\t|"
-_FOREIGN = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"7z\xbc\xaf": "7z"}
+_FOREIGN = {
+    b"PK\x03\x04": "zip",
+    b"BZh91AY&SY": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"7z\xbc\xaf": "7z",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class TraceFile:
         compression: What it is packed with.
         columns: Column names in file order.
         delimiter: Between the fields of a CSV file.
+        blank_lines: Above the header of a CSV file.
     """
 
     path: Path
@@ -49,6 +58,7 @@ class TraceFile:
     compression: Compression
     columns: tuple[str, ...]
     delimiter: str = ","
+    blank_lines: int = 0
 
 
 def find_files(source: str) -> list[tuple[Path, str]]:
@@ -57,11 +67,13 @@ def find_files(source: str) -> list[tuple[Path, str]]:
     Raises:
         InputError: Nothing there, or a folder.
     """
+    if not source.strip():
+        raise InputError("the name of the trace is empty; give a file, a glob, - or a known name")
     if "://" in source:
         raise InputError(
             f"{source}: addresses are not read directly; download the file and give its path"
         )
-    if Path(source).exists():
+    if exists(source):
         paths = [source]
     elif glob.has_magic(source):
         paths = sorted(path for path in glob.glob(source, recursive=True) if Path(path).is_file())
@@ -71,22 +83,28 @@ def find_files(source: str) -> list[tuple[Path, str]]:
         raise InputError(f"{source}: no such file; give a trace file, a glob, - or a known name")
     for path in paths:
         if Path(path).is_dir():
-            raise InputError(
-                f"{path}: is a folder; give a pattern such as {path.rstrip('/')}/*.csv"
-            )
+            pattern = f"{path.rstrip('/')}/*.csv"
+            raise InputError(f"{path}: is a folder; give a pattern such as {pattern}")
+        if not path.isprintable():
+            shown = path.encode("utf-8", "backslashreplace").decode()
+            raise InputError(f"{shown!r}: cannot be read under this name; rename the file")
     return [(Path(path), path) for path in paths]
 
 
-def spool(stream: IO[bytes], folder: str) -> tuple[Path, str]:
-    """Lay a stream down as a file, since reading it takes two looks."""
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        shutil.copyfileobj(stream, file, 1 << 20)
-    return Path(file.name), "<standard input>"
-
-
 def spool_standard_input(folder: str) -> tuple[Path, str]:
-    """Standard input as a file in `folder`."""
-    return spool(sys.stdin.buffer, folder)
+    """Standard input as a file in `folder`, since reading it takes two looks.
+
+    Raises:
+        InputError: It is closed, or the disk is full.
+    """
+    if sys.stdin is None:
+        raise InputError("standard input is closed; pipe a trace into it, or give a file")
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+    except OSError as error:
+        raise InputError(f"standard input cannot be kept in {folder} ({error.strerror})") from error
+    return Path(file.name), "<standard input>"
 
 
 def describe(path: Path, name: str) -> TraceFile:
@@ -96,10 +114,10 @@ def describe(path: Path, name: str) -> TraceFile:
         InputError: Unreadable, empty, truncated, binary, or without named columns.
     """
     try:
-        if path.is_file():
-            head = _read_head(path)
-        else:
+        if not path.is_file():
             raise InputError(f"{name}: is not a regular file; use - to read standard input")
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror})") from error
     if not head:
@@ -107,7 +125,7 @@ def describe(path: Path, name: str) -> TraceFile:
     for magic, packer in _FOREIGN.items():
         if head.startswith(magic):
             raise InputError(f"{name}: is packed with {packer}; unpack it, or use gzip or zstd")
-    if head.startswith(b"PAR1"):
+    if head.startswith(b"PAR1") and b"\0" in head:
         return TraceFile(path, name, "parquet", "none", _parquet_columns(path, name))
     compression: Compression = "none"
     if head.startswith(b"\x1f\x8b"):
@@ -148,20 +166,20 @@ def open_bytes(path: Path, compression: Compression) -> IO[bytes]:
     return path.open("rb")
 
 
-def open_lines(path: Path, compression: Compression) -> Iterator[str]:
-    """Physical lines of a text file with their ends, undecodable bytes replaced."""
+def open_lines(path: Path, compression: Compression, longest: int = -1) -> Iterator[str]:
+    """Physical lines of a text file with their ends, undecodable bytes replaced.
+
+    Lines over `longest` characters come in pieces of that many; -1 for no bound.
+    """
     with open_bytes(path, compression) as stream:
-        yield from io.TextIOWrapper(
+        text = io.TextIOWrapper(
             io.BufferedReader(cast("io.RawIOBase", stream)),
             encoding="utf-8-sig",
             errors="replace",
             newline="",
         )
-
-
-def _read_head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(16)
+        while line := text.readline(longest):
+            yield line
 
 
 def _parquet_columns(path: Path, name: str) -> tuple[str, ...]:
@@ -179,49 +197,48 @@ def _parquet_columns(path: Path, name: str) -> tuple[str, ...]:
 def _describe_text(path: Path, name: str, compression: Compression) -> TraceFile:
     with open_bytes(path, compression) as stream:
         head = stream.read(_HEAD_BYTES)
-    if not head.removeprefix(b"\xef\xbb\xbf").strip():
+    text = head.removeprefix(_BOM)
+    if not text.strip():
         raise InputError(f"{name}: is empty")
     if b"\0" in head:
         raise InputError(
             f"{name}: is binary; a trace is UTF-8 CSV or JSON lines (plain, gzip, zstd), or Parquet"
         )
-    first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    first = text.lstrip()[:1]
+    if first == b"{" and text is not head:
+        raise InputError(f"{name}: begins with a byte order mark, which JSON lines may not have")
     if first == b"{":
         keys = _json_keys(path, name, compression)
         return TraceFile(path, name, "json lines", compression, keys)
     if first == b"[":
-        return TraceFile(
-            path, name, "json array", compression, _array_keys(path, name, compression)
-        )
-    columns, delimiter = _csv_header(path, name, compression)
-    return TraceFile(path, name, "csv", compression, columns, delimiter)
+        keys = _array_keys(path, name, compression)
+        return TraceFile(path, name, "json array", compression, keys)
+    return _describe_csv(path, name, compression)
 
 
-def _first_line(path: Path, name: str, compression: Compression) -> str:
-    with open_bytes(path, compression) as stream:
-        buffered = io.BufferedReader(cast("io.RawIOBase", stream))
-        while line := buffered.readline(_LINE_BYTES):
-            if line.removeprefix(b"\xef\xbb\xbf").strip():
-                break
-    if len(line) == _LINE_BYTES:
-        raise InputError(f"{name}: its first line is longer than 16 MiB; is this a trace?")
-    try:
-        return line.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{name}: is not UTF-8 text; a trace is CSV or JSON lines (plain, gzip, zstd), or "
-            "Parquet"
-        ) from error
+def _first_lines(path: Path, name: str, compression: Compression) -> Iterator[str]:
+    """The lines of a file, for as long as they are looked at; none may be very long."""
+    for n, line in enumerate(open_lines(path, compression, _LINE_CHARACTERS), start=1):
+        if len(line) == _LINE_CHARACTERS:
+            raise InputError(f"{name}:{n}: is longer than 16 MiB; is this a trace?")
+        yield line
 
 
 def _json_keys(path: Path, name: str, compression: Compression) -> tuple[str, ...]:
-    try:
-        record = json.loads(_first_line(path, name, compression))
-    except ValueError as error:
-        raise InputError(
-            f"{name}: its first line is not one JSON object; write one request per line"
-        ) from error
-    return tuple(record)
+    """Keys of the first hundred objects together; the first line alone may lack some."""
+    keys: dict[str, None] = {}
+    objects = 0
+    for line in itertools.islice(_first_lines(path, name, compression), 100):
+        try:
+            record = parse_json(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            objects += 1
+            keys |= dict.fromkeys(record)
+    if not objects:
+        raise InputError(f"{name}: its first lines are no JSON objects; write one request per line")
+    return tuple(keys)
 
 
 def _array_keys(path: Path, name: str, compression: Compression) -> tuple[str, ...]:
@@ -229,25 +246,41 @@ def _array_keys(path: Path, name: str, compression: Compression) -> tuple[str, .
     decoder = json.JSONDecoder()
     text = ""
     with open_bytes(path, compression) as stream:
-        while len(text) < _LINE_BYTES and (block := stream.read(_HEAD_BYTES)):
+        while len(text) < _LINE_CHARACTERS and (block := stream.read(_HEAD_BYTES)):
             text += block.decode("utf-8", errors="replace")
             body = text.lstrip("\ufeff \t\r\n")[1:].lstrip()
             try:
                 record, _ = decoder.raw_decode(body)
             except ValueError:
                 continue
+            except RecursionError:
+                break
             if isinstance(record, dict):
                 return tuple(record)
             break
     raise InputError(f"{name}: is not a JSON array of objects; write one request per line")
 
 
-def _csv_header(path: Path, name: str, compression: Compression) -> tuple[tuple[str, ...], str]:
-    line = _first_line(path, name, compression).rstrip("\r\n")
+def _describe_csv(path: Path, name: str, compression: Compression) -> TraceFile:
+    """The header of a CSV file, after blank lines that some programs leave above it."""
+    blank = 0
+    for line in _first_lines(path, name, compression):
+        if line.strip():
+            break
+        blank += 1
+    if "\ufffd" in line:
+        raise InputError(
+            f"{name}:{blank + 1}: is not UTF-8 text; a trace is CSV or JSON lines (plain, gzip, "
+            "zstd), or Parquet"
+        )
+    line = line.rstrip("\r\n")
+    if "\r" in line or line.count('"') % 2:
+        raise InputError(f"{name}:{blank + 1}: the header is not one line; mend its line ends")
     delimiter = max(_DELIMITERS, key=lambda candidate: len(_split(line, candidate)))
-    fields: Sequence[str] = _split(line, delimiter)
-    return tuple(field.strip() for field in fields), delimiter
+    columns = tuple(field.strip() for field in _split(line, delimiter))
+    return TraceFile(path, name, "csv", compression, columns, delimiter, blank)
 
 
 def _split(line: str, delimiter: str) -> list[str]:
+    csv.field_size_limit(_LINE_CHARACTERS)
     return next(csv.reader([line], delimiter=delimiter), [])

@@ -41,7 +41,7 @@ class TraceSummary:
         requests: Requests that did not fail.
         failed: Requests with no output.
         invalid: What was wrong with rows left out -> how many.
-        beyond_grid: Requests that the paper's grid leaves out.
+        beyond_grid: Requests that the paper's grid leaves out (the workload's own, if coarser).
         beyond_grid_token_share: Their share of all tokens, inputs and outputs together.
         input: Input lengths.
         output: Output lengths.
@@ -111,7 +111,7 @@ def summarise_trace(trace: "Trace", workload: Workload) -> TraceSummary:
             first=trace.requests.arrival_s.min(), last=trace.requests.arrival_s.max()
         )
         ends = trace.execute(arrivals)[0]
-        if ends["first"] is not None:
+        if ends["first"] is not None and math.isfinite(ends["last"] - ends["first"]):
             span_s = ends["last"] - ends["first"]
     lengths = []
     for name in ("input_tokens", "output_tokens"):
@@ -126,8 +126,9 @@ def _summary(
     outputs: LengthStatistics | None,
     span_s: float | None,
 ) -> TraceSummary:
-    on_paper_grid = workload.on_grid(PAPER_GRID)
-    beyond, total = on_paper_grid.beyond, workload.total
+    if workload.grid.refines(PAPER_GRID):
+        workload = workload.on_grid(PAPER_GRID)
+    beyond, total = workload.beyond, workload.total
     return TraceSummary(
         requests=total.requests,
         failed=workload.failed.requests,
@@ -183,10 +184,15 @@ def _from_sums(
     if n == 0:
         return None
 
+    reached = np.cumsum([count for _, _, count in bins])
+
     def bounds(share: float) -> tuple[float, float | None]:
-        reached = np.cumsum([count for _, _, count in bins])
-        low, high, _ = bins[int(np.searchsorted(reached, share * n))]
-        return low, high
+        """Ends of the bins of the two order statistics that the quantile lies between."""
+        position = share * (n - 1)
+        below, above = np.searchsorted(
+            reached, [math.floor(position), math.ceil(position)], side="right"
+        ).tolist()
+        return bins[below][0], bins[above][1]
 
     return LengthStatistics(
         mean=first / n,

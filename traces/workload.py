@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from traces.errors import InputError
-from traces.files import write_text
+from traces.files import parse_json, write_text
 from traces.grid import Grid
 
 _MARK = "joulecast workload"
 _VERSION = 1
+_TOO_MANY = 2**126
+_LONGEST = 2**31
 
 
 class CellSums(NamedTuple):
@@ -150,7 +152,7 @@ class Workload:
         ):
             raise InputError(
                 f"the workload is binned on {_edges(self.grid)}, which does not merge into "
-                f"{_edges(grid)}; bin the trace again with --grid"
+                f"{_edges(grid)}; give the trace itself instead of the workload"
             )
         row_of, _ = grid.assign(self.grid.input_edges, np.zeros(len(self.grid.input_edges)))
         _, column_of = grid.assign(np.zeros(len(self.grid.output_edges)), self.grid.output_edges)
@@ -207,7 +209,7 @@ class Workload:
             InputError: Not a workload, or its sums cannot be those of any requests.
         """
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = parse_json(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from error
         except ValueError as error:
@@ -226,6 +228,8 @@ class Workload:
             failed = Failed(**document["failed"])
             invalid = dict(document["invalid"])
             _require_counts([*failed, *invalid.values()], "failed and invalid")
+            if failed.input_tokens > failed.requests * _LONGEST:
+                raise ValueError("failed requests cannot have that many tokens")
             if not all(isinstance(source, dict) for source in document["sources"]):
                 raise ValueError("sources are objects")
             cells = _cells_from_lists(grid, document["cells"])
@@ -282,8 +286,8 @@ def _bounds(edges: tuple[int, ...], index: int) -> tuple[int, int | None]:
 
 
 def _require_counts(values: list[Any], what: str) -> None:
-    if any(type(value) is not int or value < 0 for value in values):
-        raise ValueError(f"{what}: counts are whole numbers, 0 or more")
+    if any(type(value) is not int or not 0 <= value < _TOO_MANY for value in values):
+        raise ValueError(f"{what}: counts are whole numbers from 0 to 2^126")
 
 
 def _check_sums(
@@ -297,7 +301,7 @@ def _check_sums(
     ):
         if not n * low <= first or (high is not None and first > n * high):
             raise ValueError(f"{n} requests of a cell cannot have {first} {name} tokens")
-        if n * second < first * first or second < first:
+        if n * second < first * first or not first <= second <= first * (high or _LONGEST):
             raise ValueError(f"the squared {name} lengths of a cell do not fit its lengths")
     cross = sums.input_times_output
     if n < 1 or cross**2 > sums.input_tokens_squared * sums.output_tokens_squared:

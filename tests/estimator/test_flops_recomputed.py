@@ -69,5 +69,5 @@ def test_own_config(tmp_path: Path, run_cli: RunCli) -> None:
 )
 def test_configs_that_transformers_refuses(change: dict, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(load_config("llama-3.2-1b") | change))
-    with pytest.raises(InputError, match="transformers cannot build it"):
+    with pytest.raises(InputError, match=r"transformers cannot build it|which is no size"):
         profile(str(tmp_path))

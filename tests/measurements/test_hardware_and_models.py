@@ -75,7 +75,7 @@ def test_kv_cache_of_llama() -> None:
     assert load_shape("llama-3.1-8b").kv_bytes_per_token("bfloat16") == 2 * 32 * 8 * 128 * 2
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"model_type": "llama"}', "\xff"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"model_type": "llama"}', "\xff", "[" * 100_000])
 def test_configs_that_are_none(text: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(text)

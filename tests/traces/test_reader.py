@@ -190,3 +190,17 @@ def test_real_azure_traces(azure_folder: Path) -> None:
         assert round(total.output_tokens / rows, 2) == mean_output
         assert workload.on_grid(PAPER_GRID).beyond.requests == beyond
         assert workload == load_workload(name), "the shipped workload is this trace's"
+
+
+def test_shipped_workloads_have_the_published_statistics() -> None:
+    for name, rows, mean_input, mean_output, beyond in (
+        ("azure-2023-code", 8819, 2047.85, 27.88, 27),
+        ("azure-2023-conv", 19366, 1154.70, 211.13, 563),
+    ):
+        workload = load_workload(name)
+        total = workload.total
+        assert total.requests == rows
+        assert round(total.input_tokens / rows, 2) == mean_input
+        assert round(total.output_tokens / rows, 2) == mean_output
+        assert workload.on_grid(PAPER_GRID).beyond.requests == beyond
+        assert workload.sources[0]["licence"] == "CC-BY-4.0"

@@ -99,18 +99,29 @@ def test_every_row_is_counted_right(rows, write) -> None:
                 load_workload(str(path), PAPER_GRID)
 
 
-@QUICK
-@given(st.binary(max_size=400))
+fragments = st.sampled_from(
+    [
+        b"input_tokens,output_tokens", b"\n", b"\r", b"\r\n", b'"', b'""', b",", b";", b"1,2\n",
+        b"-1", b"3.5", b"\xef\xbb\xbf", b"\xff", b"\0", b"{", b"[", b"]", b"PAR1", b"\x1f\x8b",
+        b'{"input_tokens": 1, "output_tokens": 2}', b'"format": "joulecast workload"', b" ", b"#",
+        b"'", b"\\",
+    ]
+)  # fmt: skip
+
+
+@settings(QUICK, max_examples=300)
+@given(st.lists(fragments, max_size=12).map(b"".join) | st.binary(max_size=60))
 def test_any_bytes_give_a_workload_or_one_line(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace"
         path.write_bytes(content)
-        try:
-            message = ""
-            load_workload(str(path), PAPER_GRID)
-        except InputError as error:
-            message = str(error)
-        assert "\n" not in message
+        for on_invalid in ("error", "skip"):
+            try:
+                message = ""
+                load_workload(path, PAPER_GRID, on_invalid=on_invalid)
+            except InputError as error:
+                message = str(error)
+            assert "\n" not in message
 
 
 @settings(QUICK, max_examples=25)

@@ -74,9 +74,9 @@ def test_ten_million_requests_are_as_small_as_ten() -> None:
 
 
 def test_a_grid_that_cuts_cells_is_refused() -> None:
-    with pytest.raises(InputError, match="bin the trace again"):
+    with pytest.raises(InputError, match="give the trace itself"):
         workload_of(PAPER_GRID, [(1, 1)]).on_grid(POWER_OF_TWO_GRID)
-    with pytest.raises(InputError, match="bin the trace again"):
+    with pytest.raises(InputError, match="give the trace itself"):
         workload_of(PAPER_GRID, [(1, 1)]).on_grid(Grid((32, 128), (8, 512)))
     with pytest.raises(InputError, match="do not add"):
         workload_of(PAPER_GRID, []) + workload_of(POWER_OF_TWO_GRID, [])
@@ -111,6 +111,9 @@ def spoil(path: str, value: object):
         spoil("cells.0", [32, 8, 1]),
         spoil("cells", [[32, 8, 1, 1, 1, 1, 1, 1]] * 2),
         spoil("sources", [1]),
+        spoil("cells.0.3", 0),
+        spoil("cells.0.2", 10**400),
+        spoil("failed", {"requests": 0, "input_tokens": 5}),
         lambda document: document.pop("cells"),
     ],
 )
