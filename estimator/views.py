@@ -155,7 +155,7 @@ def compare_report(
 def table4_report(table4: Table4, tables: Mapping[str, EnergyTable]) -> Report:
     """`joulecast table4`."""
     view = grid_table()
-    view.add_column("dataset", overflow="fold")
+    view.add_column("dataset", overflow="fold", min_width=12)
     view.add_column("source", overflow="fold")
     for whose in ("ours", "paper"):
         for heading in ("PyTorch", "vLLM", "saving"):
@@ -184,7 +184,13 @@ def _csv_row(row: Table4Row) -> dict[str, Any]:
     """A row with the same columns whether or not it has figures."""
     nothing = dict.fromkeys(("pytorch_excess_percent", "vllm_excess_percent", "saving_percent"))
     document = row.to_dict()
-    return document | {"published": document["published"] or nothing}
+    counts = dict.fromkeys(("total", "estimated", "beyond_grid", "failed", "invalid"))
+    reasons = document.pop("invalid_rows") or {}
+    return document | {
+        "published": document["published"] or nothing,
+        "requests": document["requests"] or counts,
+        "invalid_rows": "; ".join(f"{count} {reason}" for reason, count in reasons.items()),
+    }
 
 
 def _cells(excesses: Excesses | None) -> list[str]:

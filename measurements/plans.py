@@ -14,7 +14,7 @@ from traces.grid import Grid
 PLANS = ("paper", "full", "quick")
 SMALL_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 192, 256)
 QUICK_RUNS = 12
-QUICK_SECONDS = 85.0
+QUICK_SECONDS = 78.0
 SPREAD_CELLS = 12
 
 Capacity = Callable[[int, int], int]

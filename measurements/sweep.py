@@ -18,6 +18,7 @@ from measurements.sweep_folder import SweepFolder
 MAX_WARM_UP_BATCHES = 20
 IDLE_SECONDS = 10.0
 _STEADY = 0.02
+_STEADY_C = 1.0
 
 
 class Observer(Protocol):
@@ -143,16 +144,17 @@ class Sweep:
         return self.cost.batch_seconds(spec.input_tokens, spec.output_tokens, spec.batch_size)
 
     def _warm_up(self, spec: RunSpec) -> None:
-        """Run batches of about a second until two in a row take the same time."""
+        """Run batches of about a second until neither their time nor the temperature moves."""
         batch = self.engine.prepare(spec.input_tokens, spec.output_tokens, spec.batch_size)
-        before = float("inf")
+        before, before_c = float("inf"), float("-inf")
         for k in range(MAX_WARM_UP_BATCHES):
             began = self.clock()
             batch()
             took = self.clock() - began
-            if k > 1 and abs(took / before - 1) < _STEADY:
+            temperature_c = max(gpu.temperature_c() for gpu in self.gpus)
+            if k > 1 and abs(took / before - 1) < _STEADY and temperature_c - before_c < _STEADY_C:
                 break
-            before = took
+            before, before_c = took, temperature_c
         self.observer.note(f"warm after {k + 1} batches")
 
     def _has_time_for(self, spec: RunSpec) -> bool:

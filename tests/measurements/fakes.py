@@ -1,5 +1,6 @@
 """A GPU counter that lives in time, engines without a GPU, and a sweep made of them."""
 
+import bisect
 import math
 import time
 from collections.abc import Callable
@@ -90,6 +91,26 @@ class FakeGpu:
 
     def details(self) -> dict[str, Any]:
         return {"driver": "fake", "clocks": {}}
+
+
+@dataclass
+class Busy:
+    """Power that follows real work: 400 W while a batch runs, 100 W else."""
+
+    intervals: list[list[float]] = field(default_factory=list)
+
+    def power_w(self, now: float) -> float:
+        last = bisect.bisect(self.intervals, [now, math.inf]) - 1
+        return 400.0 if last >= 0 and now < self.intervals[last][1] else 100.0
+
+    def watch(self, run: Callable[[], int]) -> Callable[[], int]:
+        def run_and_note() -> int:
+            self.intervals.append([time.monotonic(), math.inf])
+            produced = run()
+            self.intervals[-1][1] = time.monotonic()
+            return produced
+
+        return run_and_note
 
 
 @dataclass

@@ -148,7 +148,7 @@ def test_a_long_batch_is_run_once(stage, tmp_path: Path) -> None:
     [
         ({"power_w": lambda now: 790.0}, "power"),
         ({"power_w": lambda now: 100.0}, "power"),
-        ({"temperatures": [40.0, 80.0]}, "temperature drift"),
+        ({"temperatures": [40.0, 80.0] * 50}, "temperature drift"),
         ({"throttling": frozenset({"thermal slowdown"})}, "throttling"),
         ({"foreign": (4711,)}, "foreign processes"),
         ({"produced_share": 0.9}, "tokens produced"),
