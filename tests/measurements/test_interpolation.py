@@ -74,3 +74,18 @@ def test_energy_and_capacity_of_the_shipped_tables_are_plausible_everywhere() ->
             longer = cells.get((i, 2 * o))
             if longer is not None:
                 assert longer.request_energy_j > cell.request_energy_j
+
+
+def test_cells_filled_in_from_the_hand_sweep_were_measured_later() -> None:
+    """The figures that docs/interpolation.md states."""
+    by_hand = load_table("h100-sxm/llama-3.1-8b/vllm-by-hand")
+    measured = load_table("h100-sxm/llama-3.1-8b/vllm").measured
+    errors = {
+        cell: by_hand.cells[cell].request_energy_j / truth.request_energy_j - 1
+        for cell, truth in measured.items()
+        if cell not in by_hand.measured
+    }
+    assert len(errors) == 24
+    assert np.median(np.abs(list(errors.values()))) == pytest.approx(0.015, abs=0.001)
+    assert min(errors, key=lambda cell: errors[cell]) == (256, 256)
+    assert min(errors.values()) == pytest.approx(-0.067, abs=0.001)

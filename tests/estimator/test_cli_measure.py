@@ -1,0 +1,129 @@
+"""`joulecast measure`, on a GPU and an engine that live in fake time."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from estimator import cli_measure
+from measurements.table import load_table
+from tests.conftest import RunCli
+from tests.measurements.fakes import FakeEngine, FakeGpu, FakeTime
+
+WORDS = ("measure", "--engine", "vllm", "--model", "llama-3.1-8b")
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """What the command finds; tests may change it before they call."""
+    fake_time = FakeTime()
+    busy = {"until": -1.0}
+
+    def work(seconds: float) -> None:
+        busy["until"] = fake_time.now + seconds
+        fake_time.sleep(seconds)
+
+    gpu = FakeGpu(
+        clock=fake_time.clock, power_w=lambda now: 600.0 if now < busy["until"] else 100.0
+    )
+    found = {"gpu": gpu, "engine": FakeEngine(sleep=work, name="vllm")}
+    real = cli_measure.Sweep
+
+    def in_fake_time(*parts: object) -> object:
+        return real(*parts, clock=fake_time.clock, sleep=fake_time.sleep)
+
+    monkeypatch.setattr(cli_measure, "open_gpus", lambda indices: [found["gpu"]])
+    monkeypatch.setattr(cli_measure, "load_engine", lambda name, request: found["engine"])
+    monkeypatch.setattr(cli_measure, "Sweep", in_fake_time)
+    return found
+
+
+def test_a_dry_run_needs_no_gpu(run_cli: RunCli) -> None:
+    for plan, runs in (("paper", 56), ("full", 76), ("quick", None)):
+        result = run_cli(*WORDS, "--dry-run", "--plan", plan, "--runs", 1)
+        assert result.exit_code == 0, result.output
+        *cells, last = result.stdout.splitlines()
+        assert re.fullmatch(r"\d+ runs, about [\d.]+ minutes and [\d.]+ kWh \(from .*", last)
+        assert len(cells) == int(last.split()[0])
+        assert runs is None or abs(len(cells) - runs) <= 2
+    other = (
+        "measure",
+        "--engine",
+        "vllm",
+        "--model",
+        "qwen1.5-32b",
+        "--gpu-type",
+        "a100-pcie-80gb",
+    )
+    assert "a rough rule" in run_cli(*other, "--dry-run").stdout
+    assert run_cli(*other[:-1], "a1000", "--dry-run").exit_code == 1
+
+
+def test_a_whole_table(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    result = run_cli(*WORDS, "--plan", "paper", "--runs", 1, "-o", folder)
+    assert result.exit_code == 0, result.output
+    assert "56 runs, 56 of them valid; 0 of the plan are left" in result.stdout
+    assert result.stderr.count("J per batch") == 56
+    table = load_table(str(folder))
+    assert table.is_complete
+    assert table.metadata["status"] == "done"
+    estimate = run_cli("estimate", "azure-2023-conv", "--table", folder)
+    assert "100.0 % measured" in estimate.stdout
+
+
+def test_stopped_and_resumed(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    first = run_cli(*WORDS, "--runs", 1, "-o", folder, "--time-budget", 3)
+    assert first.exit_code == 0, first.output
+    assert "time is up" in first.stderr
+    again = run_cli(*WORDS, "--runs", 1, "-o", folder)
+    assert again.exit_code == 1
+    assert "pass --resume" in again.stderr
+    assert run_cli(*WORDS, "--runs", 1, "-o", folder, "--resume").exit_code == 0
+    assert load_table(str(folder)).is_complete
+    machine["engine"].version = "2"
+    other = run_cli(*WORDS, "--runs", 1, "-o", folder, "--resume")
+    assert other.exit_code == 1
+    assert "cannot mix" in other.stderr
+
+
+def test_cells_without_a_valid_run_are_named(
+    run_cli: RunCli, machine: dict, tmp_path: Path
+) -> None:
+    machine["gpu"].foreign = (4711,)
+    result = run_cli(*WORDS, "--plan", "paper", "--runs", 1, "-o", tmp_path / "t")
+    assert result.exit_code == 1
+    assert "56 cells have no valid run" in result.stderr
+    assert "foreign processes: pid 4711" in result.stderr
+
+
+def test_an_engine_that_dies(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:
+    from measurements.engines import EngineError
+
+    machine["engine"].fails_at = lambda *cell: (
+        EngineError("out of memory") if cell[0] == 8192 else None
+    )
+    result = run_cli(*WORDS, "--plan", "paper", "--runs", 1, "-o", tmp_path / "t")
+    assert result.exit_code == 1
+    assert "out of memory; what was measured is in" in result.stderr.splitlines()[-1]
+    machine["engine"].fails_at = lambda *_: None
+    words = (*WORDS, "--plan", "paper", "--runs", 1, "-o", tmp_path / "t", "--resume")
+    assert run_cli(*words).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "fragment"),
+    [
+        ((*WORDS,), 2, "-o FOLDER"),
+        (("measure", "--engine", "tgi", "--model", "llama-3.1-8b"), 2, "tgi"),
+        (("measure", "--engine", "vllm", "--model", "llama-3.1-7b", "-o", "x"), 1, "did you mean"),
+        ((*WORDS, "-o", "nowhere", "--resume"), 1, "has no table to go on with"),
+        ((*WORDS, "-o", "somewhere"), 1, "NVIDIA"),
+    ],
+)
+def test_what_cannot_be_measured(words, status: int, fragment: str, run_cli: RunCli) -> None:
+    result = run_cli(*words)
+    assert result.exit_code == status
+    assert fragment in result.stderr
+    assert not Path("somewhere").exists()

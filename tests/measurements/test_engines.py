@@ -1,0 +1,155 @@
+"""The vLLM engine against a stand-in that keeps what it was asked."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+
+from measurements.cross_check import CodeCarbonCheck
+from measurements.engines import EngineError, EngineRequest, load_engine
+from measurements.gpu_devices import MeterError
+from measurements.meter import Reading
+from measurements.models import load_config
+from measurements.plans import RunSpec
+from traces.errors import InputError
+
+torch = pytest.importorskip("torch")
+REQUEST = EngineRequest("llama-3.1-8b", load_config("llama-3.1-8b"), None, False, (8192, 512))
+
+
+class StandIn:
+    """Looks like vllm.LLM with 28,243 blocks of 16 tokens."""
+
+    asked: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, **options: Any) -> None:
+        StandIn.asked = {"options": options}
+        self.llm_engine = SimpleNamespace(
+            vllm_config=SimpleNamespace(
+                cache_config=SimpleNamespace(
+                    num_gpu_blocks=28_243,
+                    block_size=16,
+                    gpu_memory_utilization=0.92,
+                    enable_prefix_caching=False,
+                ),
+                scheduler_config=SimpleNamespace(
+                    max_num_seqs=1024, max_num_batched_tokens=16_384, enable_chunked_prefill=True
+                ),
+                model_config=SimpleNamespace(
+                    dtype="torch.bfloat16", max_model_len=8704, enforce_eager=False
+                ),
+                parallel_config=SimpleNamespace(tensor_parallel_size=1),
+            )
+        )
+
+    def apply_model(self, change: Any) -> None:
+        StandIn.asked["redrawn"] = change
+
+    def generate(self, prompts: list[Any], sampling: Any, use_tqdm: bool) -> list[Any]:
+        StandIn.asked |= {"prompts": prompts, "sampling": sampling}
+        tokens = [0] * sampling.max_tokens
+        return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=tokens)]) for _ in prompts]
+
+
+@pytest.fixture
+def vllm(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    module = SimpleNamespace(
+        LLM=StandIn,
+        SamplingParams=SimpleNamespace,
+        __version__="0.22.0",
+    )
+    monkeypatch.setitem(sys.modules, "vllm", module)
+    return module
+
+
+def test_what_vllm_is_asked_for(vllm: SimpleNamespace) -> None:
+    engine = load_engine("vllm", REQUEST)
+    options = StandIn.asked["options"]
+    assert options["skip_tokenizer_init"]
+    assert options["enable_prefix_caching"] is False
+    assert options["load_format"] == "dummy"
+    assert options["trust_remote_code"] is False
+    assert options["max_model_len"] == 8704
+    assert "redrawn" in StandIn.asked
+    assert (Path(options["model"]) / "config.json").is_file()
+    assert engine.dtype == "bfloat16"
+    assert engine.settings()["kv_cache_tokens"] == 451_872
+    run = engine.prepare(100, 8, 5)
+    assert run() == 40
+    assert [len(prompt["prompt_token_ids"]) for prompt in StandIn.asked["prompts"]] == [100] * 5
+    sampling = StandIn.asked["sampling"]
+    assert (sampling.min_tokens, sampling.max_tokens, sampling.ignore_eos) == (8, 8, True)
+
+
+@pytest.mark.parametrize(
+    ("cell", "largest"),
+    [((32, 8), 1024), ((512, 8), 855), ((512, 512), 441), ((8192, 512), 51), ((1024, 8), 434)],
+)
+def test_largest_batches_are_whole_blocks(cell, largest: int, vllm: SimpleNamespace) -> None:
+    assert load_engine("vllm", REQUEST).capacity(*cell) == largest
+
+
+def test_a_request_that_never_fits(vllm: SimpleNamespace) -> None:
+    with pytest.raises(EngineError, match="does not fit"):
+        load_engine("vllm", REQUEST).capacity(10**6, 1)
+
+
+def test_weights_are_drawn(vllm: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_engine("vllm", REQUEST)
+    monkeypatch.setattr(torch, "Generator", lambda device: _CpuGenerator())
+    model = torch.nn.ModuleDict(
+        {"up": torch.nn.Linear(64, 64), "input_layernorm": torch.nn.LayerNorm(64, bias=False)}
+    )
+    StandIn.asked["redrawn"](model)
+    assert float(model["up"].weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+    assert float(model["up"].bias.detach().abs().max()) == 0
+    assert bool((model["input_layernorm"].weight == 1).all())
+
+
+class _CpuGenerator:
+    def manual_seed(self, seed: int) -> Any:
+        return torch.default_generator.manual_seed(seed)
+
+
+def crash(*_: object, **__: object) -> None:
+    raise RuntimeError("CUDA out of memory.\nTried to allocate 20 GiB")
+
+
+def test_crashes_are_one_line(vllm: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load_engine("vllm", REQUEST)
+    monkeypatch.setattr(StandIn, "generate", crash)
+    with pytest.raises(EngineError, match=r"^vLLM crashed: CUDA out of memory. Tried to"):
+        engine.prepare(1, 1, 1)()
+    monkeypatch.setattr(StandIn, "__init__", crash)
+    with pytest.raises(EngineError, match="vLLM does not start"):
+        load_engine("vllm", REQUEST)
+
+
+def test_without_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(EngineError, match=r"joulecast\[vllm\]"):
+        load_engine("vllm", REQUEST)
+    with pytest.raises(InputError, match='did you mean "vllm"'):
+        load_engine("vlm", REQUEST)
+
+
+@pytest.mark.parametrize("kwh", [0.001, 0.0])
+def test_codecarbon_beside_our_meter(
+    kwh: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = SimpleNamespace(
+        start_task=lambda name: None, stop_task=lambda: SimpleNamespace(gpu_energy=kwh)
+    )
+    module = SimpleNamespace(OfflineEmissionsTracker=lambda **_: tracker)
+    monkeypatch.setitem(sys.modules, "codecarbon", module)
+    check = CodeCarbonCheck(tmp_path)
+    check.start()
+    spec, reading = RunSpec(32, 8, 4, True, 1), Reading(3500.0, 5.0, 1.0, {})
+    if kwh == 0:
+        with pytest.raises(MeterError, match="read no GPU energy"):
+            check.stop(spec, reading)
+        return
+    check.stop(spec, reading)
+    assert (tmp_path / "cross_check.csv").read_text().splitlines()[1] == "32,8,4,1,3500.0,3600.0"
