@@ -1,5 +1,6 @@
 """`joulecast measure`: fill a table on the GPU at hand."""
 
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from estimator.version import VERSION
 from measurements.cost import CostModel, cost_from_runs, rough_capacity, rough_cost
 from measurements.cross_check import CodeCarbonCheck
 from measurements.engines import ENGINES, Engine, EngineRequest, load_engine
-from measurements.gpu_devices import NvmlGpu, open_gpus
+from measurements.gpu_devices import NvmlGpu, choose_gpus, open_gpus
 from measurements.hardware import Gpu, find_gpu, load_gpu
 from measurements.models import load_config, load_shape
 from measurements.plans import PLANS, RunSpec, in_order, make_plan
@@ -46,7 +47,13 @@ DTYPE = "bfloat16"
 @click.option(
     "--time-budget", type=click.FloatRange(min=0), metavar="MINUTES", help="Measure what fits."
 )
-@click.option("--gpu", "gpu_indices", type=int, multiple=True, help="Index of the GPU; 0 if none.")
+@click.option(
+    "--gpu",
+    "gpu_indices",
+    type=int,
+    multiple=True,
+    help="Index of the GPU, as nvidia-smi numbers it.",
+)
 @click.option("--eager", is_flag=True, help="Leave CUDA graphs and compilation off.")
 @click.option(
     "--cross-check", type=click.Choice(["codecarbon"]), help="A second meter beside ours."
@@ -84,7 +91,7 @@ def measure(
         read_metadata(output)
     else:
         require_new(output)
-    gpus = open_gpus(gpu_indices or (0,))
+    gpus = open_gpus(choose_gpus(gpu_indices, os.environ))
     sheet = find_gpu(gpus[0].product)
     observer = Observer(sys.stderr.isatty())
     observer.note(f"{gpus[0].product}: starting {engine} with {model}")

@@ -4,7 +4,7 @@ NVML through nvidia-ml-py. The counter (mJ since the driver loaded) ticks every 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -116,6 +116,33 @@ class NvmlGpu:
             )
         }
         return {"driver": str(self.nvml.nvmlSystemGetDriverVersion()), "clocks": clocks}
+
+
+def choose_gpus(given: Sequence[int], environment: MutableMapping[str, str]) -> tuple[int, ...]:
+    """Indices of the GPUs to measure, and the environment set so that engines use these.
+
+    Args:
+        given: NVML indices that the user named; if none, the first that CUDA_VISIBLE_DEVICES
+            leaves, else GPU 0.
+        environment: Such as os.environ; must be set before torch looks for GPUs.
+
+    Raises:
+        MeterError: CUDA_VISIBLE_DEVICES names its GPUs otherwise than by number.
+    """
+    indices = tuple(given)
+    visible = environment.get("CUDA_VISIBLE_DEVICES", "")
+    if not indices and visible:
+        first = visible.split(",")[0].strip()
+        if not first.isdigit():
+            raise MeterError(
+                f"CUDA_VISIBLE_DEVICES is {visible}; name the GPU to measure by number with --gpu"
+            )
+        indices = (int(first),)
+    indices = indices or (0,)
+    # NVML numbers GPUs by their place on the bus; CUDA would put the fastest first.
+    environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, indices))
+    return indices
 
 
 def open_gpus(indices: Sequence[int] = (0,)) -> list[NvmlGpu]:

@@ -32,6 +32,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
     def in_fake_time(*parts: object) -> object:
         return real(*parts, clock=fake_time.clock, sleep=fake_time.sleep)
 
+    monkeypatch.setattr(cli_measure, "choose_gpus", lambda given, environment: (0,))
     monkeypatch.setattr(cli_measure, "open_gpus", lambda indices: [found["gpu"]])
     monkeypatch.setattr(cli_measure, "load_engine", lambda name, request: found["engine"])
     monkeypatch.setattr(cli_measure, "Sweep", in_fake_time)
@@ -122,7 +123,10 @@ def test_an_engine_that_dies(run_cli: RunCli, machine: dict, tmp_path: Path) -> 
         ((*WORDS, "-o", "somewhere"), 1, "NVIDIA"),
     ],
 )
-def test_what_cannot_be_measured(words, status: int, fragment: str, run_cli: RunCli) -> None:
+def test_what_cannot_be_measured(
+    words, status: int, fragment: str, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_measure, "choose_gpus", lambda given, environment: (0,))
     result = run_cli(*words)
     assert result.exit_code == status
     assert fragment in result.stderr

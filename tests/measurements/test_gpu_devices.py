@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from measurements.gpu_devices import MeterError, open_gpus
+from measurements.gpu_devices import MeterError, choose_gpus, open_gpus
 from measurements.hardware import find_gpu
 from traces.errors import InputError
 
@@ -81,3 +81,19 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_card_without_data_sheet() -> None:
     with pytest.raises(InputError, match="no data sheet"):
         find_gpu("NVIDIA GeForce GTX 970")
+
+
+@pytest.mark.parametrize(
+    ("given", "visible", "chosen"),
+    [((), None, (0,)), ((2, 3), None, (2, 3)), ((), "3,1", (3,)), ((1,), "3", (1,))],
+)
+def test_the_engine_uses_the_gpus_that_are_metered(given, visible, chosen) -> None:
+    environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    assert choose_gpus(given, environment) == chosen
+    assert environment["CUDA_VISIBLE_DEVICES"] == ",".join(map(str, chosen))
+    assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+def test_gpus_visible_by_name_must_be_given_by_number() -> None:
+    with pytest.raises(MeterError, match="--gpu"):
+        choose_gpus((), {"CUDA_VISIBLE_DEVICES": "GPU-8932f937-d72c"})
