@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from estimator.cli_options import FiniteRange
 from estimator.version import VERSION
 from measurements.cost import CostModel, cost_from_runs, rough_capacity, rough_cost
 from measurements.cross_check import CodeCarbonCheck
@@ -17,7 +19,7 @@ from measurements.engines import ENGINES, Engine, EngineRequest, load_engine
 from measurements.gpu_devices import NvmlGpu, choose_gpus, open_gpus
 from measurements.hardware import Gpu, find_gpu, load_gpu
 from measurements.models import load_config, load_shape
-from measurements.plans import PLANS, RunSpec, in_order, make_plan
+from measurements.plans import PLANS, Capacity, RunSpec, in_order, make_plan
 from measurements.runs import Run
 from measurements.sweep import Sweep, SweepSettings, cells_without_valid_run, missing_runs
 from measurements.sweep_folder import SweepFolder, read_metadata, require_new
@@ -45,7 +47,7 @@ DTYPE = "bfloat16"
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder.")
 @click.option("--resume", is_flag=True, help="Go on with the folder's missing runs.")
 @click.option(
-    "--time-budget", type=click.FloatRange(min=0), metavar="MINUTES", help="Measure what fits."
+    "--time-budget", type=FiniteRange(min=0), metavar="MINUTES", help="Measure what fits."
 )
 @click.option(
     "--gpu",
@@ -83,7 +85,11 @@ def measure(
     grid = PAPER_GRID
     if dry_run:
         sheet = load_gpu(gpu_type or "h100-sxm")
-        _print_dry_run(_dry_plan(sheet, model, engine, grid, plan_name, runs))
+        cost, capacity = _dry_cost(sheet, model, engine)
+        there = load_table(str(output)).runs if resume and output is not None else ()
+        plan = make_plan(plan_name, grid, _capacity(there, capacity), cost, runs)
+        plan = in_order(plan, seed, by_priority=time_budget is not None)
+        _print_dry_run(_fitting(missing_runs(plan, there), cost, time_budget), cost)
         return
     if output is None:
         raise click.UsageError("give the folder to measure into: -o FOLDER")
@@ -101,7 +107,7 @@ def measure(
     metadata = _metadata(gpus, sheet, loaded, model, grid)
     folder = (SweepFolder.resume if resume else SweepFolder.create)(output, metadata)
     cost = _cost(sheet, model, loaded.dtype)
-    plan = make_plan(plan_name, grid, _capacity(loaded, folder.runs), cost, runs)
+    plan = make_plan(plan_name, grid, _capacity(folder.runs, loaded.capacity), cost, runs)
     sweep = Sweep(
         loaded,
         gpus,
@@ -206,12 +212,12 @@ def _metadata(
     }
 
 
-def _capacity(engine: Engine, runs: list[Run]) -> Any:
-    """B(I, O): as measured where it was, so that all cards of a table agree; else the engine's."""
+def _capacity(runs: Sequence[Run], otherwise: Capacity) -> Capacity:
+    """B(I, O): as measured where it was, so that all cards of a table agree; else as computed."""
     known = {
         (run.input_tokens, run.output_tokens): run.batch_size for run in runs if run.at_capacity
     }
-    return lambda i, o: known.get((i, o)) or engine.capacity(i, o)
+    return lambda i, o: known.get((i, o)) or otherwise(i, o)
 
 
 def _cost(sheet: Gpu, model: str, dtype: str) -> CostModel:
@@ -222,26 +228,26 @@ def _cost(sheet: Gpu, model: str, dtype: str) -> CostModel:
     return rough_cost(load_shape(model), sheet, dtype)
 
 
-def _dry_plan(
-    sheet: Gpu, model: str, engine: str, grid: Grid, plan_name: str, runs: int
-) -> tuple[list[RunSpec], CostModel]:
+def _dry_cost(sheet: Gpu, model: str, engine: str) -> tuple[CostModel, Capacity]:
+    """What runs take and how large batches get: from a shipped table, else by rough rules."""
     name = f"{sheet.name}/{model}/{engine}"
-    shape = load_shape(model)
     if name in table_names():
         table = load_table(name)
-        cost = cost_from_runs(table.runs, name)
         cells = table.cells
-        plan = make_plan(plan_name, grid, lambda i, o: int(cells[i, o].batch_size), cost, runs)
-    else:
-        cost = rough_cost(shape, sheet, DTYPE)
-        plan = make_plan(
-            plan_name, grid, lambda i, o: rough_capacity(shape, sheet, DTYPE, i, o), cost, runs
-        )
-    return plan, cost
+        return cost_from_runs(table.runs, name), lambda i, o: int(cells[i, o].batch_size)
+    shape = load_shape(model)
+    return rough_cost(shape, sheet, DTYPE), lambda i, o: rough_capacity(shape, sheet, DTYPE, i, o)
 
 
-def _print_dry_run(planned: tuple[list[RunSpec], CostModel]) -> None:
-    plan, cost = planned
+def _fitting(plan: list[RunSpec], cost: CostModel, minutes: float | None) -> list[RunSpec]:
+    """The runs, from the first on, that fit into a time budget."""
+    if minutes is None:
+        return plan
+    fitting = (k for k in range(len(plan), 0, -1) if cost.plan_seconds(plan[:k]) <= 60 * minutes)
+    return plan[: next(fitting, 0)]
+
+
+def _print_dry_run(plan: list[RunSpec], cost: CostModel) -> None:
     for spec in plan:
         click.echo(
             f"I={spec.input_tokens:<5d} O={spec.output_tokens:<4d} B={spec.batch_size:<5d}"

@@ -66,10 +66,16 @@ def compare_tables(
         whole_batches: Round batches up per cell.
 
     Raises:
-        InputError: Tables on different grids, which would not estimate the same requests.
+        InputError: Tables of different models, or on different grids, which would not estimate
+            the same requests.
     """
     first = tables[0]
     for table in tables[1:]:
+        if table.model != first.model:
+            raise InputError(
+                f"{first.name} is of {first.model}, {table.name} of {table.model}; a saving is "
+                "between ways to run one model"
+            )
         if table.grid != first.grid:
             raise InputError(
                 f"{table.name} is measured on another grid than {first.name}; their totals would "

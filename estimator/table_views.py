@@ -31,7 +31,7 @@ def table_list_report(tables: Sequence[EnergyTable]) -> Report:
     view = grid_table()
     view.add_column("table", no_wrap=True)
     for heading in ("GPU", "engine", "cells", "measured"):
-        view.add_column(heading)
+        view.add_column(heading, overflow="fold")
     rows = []
     for table in tables:
         metadata = table.metadata

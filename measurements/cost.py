@@ -12,6 +12,7 @@ from measurements.hardware import Gpu
 from measurements.interpolation import FloatArray, fit_law, request_terms
 from measurements.models import DTYPE_BYTES, ModelShape
 from measurements.runs import MAX_BATCH_SIZE, Run
+from traces.errors import InputError
 
 if TYPE_CHECKING:
     from measurements.plans import RunSpec
@@ -108,4 +109,9 @@ def rough_capacity(
     weights += shape.vocabulary * shape.hidden_size
     free = 0.9 * gpu.memory_bytes - weights * DTYPE_BYTES[dtype]
     held = free / shape.kv_bytes_per_token(dtype) / (input_tokens + output_tokens)
-    return max(1, min(MAX_BATCH_SIZE, int(held)))
+    if held < 1:
+        raise InputError(
+            f"{shape.name} with a request of {input_tokens} + {output_tokens} tokens does not fit "
+            f"into the {gpu.memory_bytes / 1e9:.0f} GB of one {gpu.product}"
+        )
+    return min(MAX_BATCH_SIZE, int(held))

@@ -99,10 +99,13 @@ class Meter:
     def reading(self) -> Reading:
         """What the window cost, once it ended; takes until the next tick.
 
+        Call it right after `end`: a tick that passes unseen in between would take the work of
+        the cut tick before it along.
+
         Raises:
             MeterError: As `start`.
         """
-        after = self._next_ticks()
+        after = self._next_ticks(self._shown)
         begin, self._begin = self._begin, []
         start_seconds = max(tick.seconds for tick in begin)
         if self._end_seconds <= start_seconds:
@@ -157,9 +160,9 @@ class Meter:
         error_j = max(missing_j, cut_tick_j - missing_j) + power_w * first.late_seconds
         return low_j - first.energy_j + missing_j, error_j
 
-    def _next_ticks(self) -> list[_Tick]:
-        """The next tick of every counter."""
-        shown = [gpu.energy_j() for gpu in self._gpus]
+    def _next_ticks(self, since: Sequence[float] | None = None) -> list[_Tick]:
+        """The next tick of every counter, after it showed `since` [J]; after now if not given."""
+        shown = [gpu.energy_j() for gpu in self._gpus] if since is None else since
         ticks: dict[int, _Tick] = {}
         began = looked = self._clock()
         while True:

@@ -96,9 +96,9 @@ def small_batches(grid: Grid, capacity: Capacity) -> list[RunSpec]:
         ):
             row -= 1
         i, o = grid.input_edges[row], grid.output_edges[column]
-        size = min(batch_size, max(1, capacity(i, o) // 2))
-        spec = RunSpec(i, o, size, False, 1)
-        specs[spec.key] = spec
+        if size := min(batch_size, capacity(i, o) // 2):
+            spec = RunSpec(i, o, size, False, 1)
+            specs[spec.key] = spec
     return list(specs.values())
 
 

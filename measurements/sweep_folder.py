@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from measurements.runs import COLUMNS, Run, read_runs
 from traces.errors import InputError
-from traces.files import write_text
+from traces.files import parse_json, write_text
 
 _IDENTITY = (
     "gpu", "gpu_product", "gpu_count", "power_limit_w", "model", "engine", "engine_version",
@@ -119,15 +119,21 @@ def require_new(path: Path) -> None:
 def read_metadata(path: Path) -> dict[str, Any]:
     """table.json of a folder to go on with."""
     try:
-        known = json.loads((path / "table.json").read_text(encoding="utf-8"))
+        known = parse_json((path / "table.json").read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
             f"{path}: has no table to go on with ({error.strerror}); leave out --resume"
         ) from error
     except ValueError as error:
         raise InputError(f"{path}/table.json: is not whole JSON ({error})") from error
-    if not isinstance(known, dict):
-        raise InputError(f"{path}/table.json: is not a JSON object")
+    if not isinstance(known, dict) or not isinstance(known.get("engine_settings"), dict):
+        raise InputError(f"{path}/table.json: is not the head of a table")
+    cards = known.get("cards", {})
+    if not isinstance(cards, dict) or not all(
+        isinstance(card, dict) and isinstance(card.get("idle_power_w"), (int, float))
+        for card in cards.values()
+    ):
+        raise InputError(f'{path}/table.json: "cards" is not what joulecast measure wrote')
     return known
 
 

@@ -49,6 +49,10 @@ ROWS = {
     ),
     "json missing": (json_with('{"input_tokens": 1}'), ":2: output_tokens is missing"),
     "json broken": (json_with('{"input_tokens": 1, "outp'), ":2: the row is not JSON"),
+    "json key twice": (
+        json_with('{"input_tokens": 1, "input_tokens": 2, "output_tokens": 2}'),
+        ':2: the row has the key "input_tokens" twice',
+    ),
     "json list": (json_with("[1, 2]"), ":2: the row is not a JSON object"),
 }
 FILES = {
@@ -119,7 +123,8 @@ def test_the_same_from_standard_input(case: str, run_cli: RunCli) -> None:
         assert "<standard input>" in result.stderr
 
 
-@pytest.mark.parametrize("case", ROWS)
+# DuckDB lets a doubled key pass when it skips errors, and takes the first.
+@pytest.mark.parametrize("case", sorted(set(ROWS) - {"json key twice"}))
 def test_skipping_counts_what_was_left_out(case: str, run_cli: RunCli, tmp_path: Path) -> None:
     content, _ = ROWS[case]
     (tmp_path / "trace").write_bytes(content)
@@ -145,6 +150,10 @@ def test_parquet_rows_and_types(run_cli: RunCli, tmp_path: Path) -> None:
     assert_one_line(run_cli("estimate", path, "--table", TABLE), "row 2: input_tokens is missing")
     pq.write_table(pa.table({"input_tokens": [True], "output_tokens": [1]}), path)
     assert_one_line(run_cli("estimate", path, "--table", TABLE), "holds boolean")
+    for kind in (pa.duration("us"), pa.timestamp("us"), pa.null()):
+        columns = {"input_tokens": pa.array([None], kind), "output_tokens": [1]}
+        pq.write_table(pa.table(columns), path)
+        assert_one_line(run_cli("estimate", path, "--table", TABLE), f"holds {kind}")
     pq.write_table(pa.table({"input_tokens": [[1]], "output_tokens": [1]}), path)
     assert_one_line(run_cli("estimate", path, "--table", TABLE), "holds array")
 
@@ -264,8 +273,12 @@ def test_names_are_shown_as_they_are(name: str, run_cli: RunCli, tmp_path: Path)
 
 def test_a_stray_quote_never_swallows_rows_unsaid(run_cli: RunCli, tmp_path: Path) -> None:
     path = tmp_path / "q.csv"
-    for rows in ('10,20\n"30,40\n50,60\n70,80\n', '10,20\n"30,40\n50,60\n7"0,80\n9,9\n'):
-        path.write_text(HEAD + rows)
+    for rows in (
+        '10,20\n"30,40\n50,60\n70,80\n',
+        '10,20\n"30,40\n50,60\n7"0,80\n9,9\n',
+        '10,20\r"30,40\r50,60\r70",80,90\r9,9\r',
+    ):
+        path.write_text((HEAD.replace("\n", "\r") if "\r" in rows else HEAD) + rows)
         for skip in ((), ("--on-invalid", "skip")):
             result = run_cli("estimate", path, "--table", TABLE, *skip)
             assert_one_line(result, "q.csv:3: the row")
@@ -350,3 +363,19 @@ def test_a_workload_with_its_keys_in_another_order(run_cli: RunCli, tmp_path: Pa
     document = json.loads(run_cli("trace", "bin", tmp_path / "t.csv").stdout)
     (tmp_path / "w.json").write_text(json.dumps(document, sort_keys=True, indent=1))
     assert run_cli("estimate", tmp_path / "w.json", "--table", TABLE).exit_code == 0
+
+
+def test_a_quote_closed_far_below_is_named(run_cli: RunCli, tmp_path: Path) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text("note," + HEAD + 'a,1,2\n"b,3,4\n' + "c,5,6\n" * 500_000 + 'e",1,2\nf,1,2\n')
+    for skip in ((), ("--on-invalid", "skip")):
+        assert_one_line(run_cli("trace", "summary", path, *skip), "q.csv:3: ")
+
+
+def test_tables_of_different_models_do_not_compare(
+    run_cli: RunCli, tmp_path: Path, table_folder: Path
+) -> None:
+    path = table_folder / "table.json"
+    path.write_text(path.read_text().replace("llama-3.1-8b", "olmo-7b"))
+    words = ("compare", "azure-2023-code", "--table", TABLE, "--table", table_folder)
+    assert_one_line(run_cli(*words), "a saving is between ways to run one model")

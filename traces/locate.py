@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 from collections.abc import Iterator
 
 from traces.files import parse_json
@@ -42,10 +43,10 @@ def _csv_fault(file: TraceFile) -> tuple[int, str] | None:
     expected, begins = len(file.columns), file.blank_lines + 1
     try:
         for line, fields in _csv_records(file, strict=True):
-            begins = line + sum(field.count("\n") for field in fields) + 1
+            begins = line + sum(len(field.splitlines()) - 1 for field in fields if field) + 1
             if fields and len(fields) != expected:
                 reason = f"has {len(fields)} fields, the header has {expected}"
-                if any("\n" in field for field in fields):
+                if any("\n" in field or "\r" in field for field in fields):
                     reason += "; a quote that it opens runs over several lines"
                 return line, reason
             if any("\ufffd" in field for field in fields):
@@ -86,4 +87,14 @@ def _json_fault(line: str) -> str | None:
         record = parse_json(line)
     except ValueError:
         return "is not JSON"
-    return None if isinstance(record, dict) else "is not a JSON object"
+    if not isinstance(record, dict):
+        return "is not a JSON object"
+    keys: list[str] = []
+    json.loads(line, object_pairs_hook=lambda pairs: keys.append(_doubled(pairs)))
+    return f'has the key "{keys[-1]}" twice' if keys[-1] else None
+
+
+def _doubled(pairs: list[tuple[str, object]]) -> str:
+    """A key that occurs twice in a JSON object, or nothing."""
+    names = [name for name, _ in pairs]
+    return next((name for name in names if names.count(name) > 1), "")

@@ -5,8 +5,9 @@ the columns that the question needs are parsed.
 """
 
 import glob
+import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -87,15 +88,19 @@ class Trace:
         # Every query on `requests` scans anew, and each scan notes its rejects.
         rejects = (
             "SELECT DISTINCT file_path, line, "
-            "contains(csv_line, chr(10)) OR error_type = 'UNQUOTED VALUE' AS spans "
+            "contains(csv_line, chr(10)) OR contains(csv_line, chr(13)) "
+            "OR error_type = 'UNQUOTED VALUE' AS spans "
             "FROM reject_errors JOIN reject_scans USING (scan_id, file_id)"
         )
         try:
             rows = self.connection.raw_sql(rejects).fetchall()
         except duckdb.CatalogException:  # no CSV file was read
             return 0
-        if any(spans for _, _, spans in rows):
-            raise self._translate(duckdb.Error("a stray quote swallows rows"), mendable=True)
+        for path, line, spans in sorted(rows):
+            if spans:
+                raise self._translate(
+                    duckdb.Error(f"CSV Error on Line: {line}\n{path}: a stray quote swallows rows")
+                )
         return len({(path, line) for path, line, _ in rows})
 
     def first_problem(self) -> InputError:
@@ -108,22 +113,31 @@ class Trace:
                 return _describe_problem(file, self.format, found[0])
         return InputError(f"{self.name}: has invalid lengths")
 
-    def _translate(self, error: duckdb.Error, mendable: bool = False) -> InputError:
+    def _translate(self, error: duckdb.Error) -> InputError:
         message = str(error)
-        remedy = "mend it" if mendable else "mend it or pass --on-invalid skip"
+        remedy = "; mend it or pass --on-invalid skip" if self.on_invalid == "error" else ""
         named = [file for file in self.files if str(file.path) in message] or self.files
         for file in named:
             if fault := malformed_line(file):
                 line, reason = fault
-                return InputError(f"{file.name}:{line}: the row {reason}; {remedy}")
-        return InputError(f"{named[0].name}: cannot be read ({_gist(message)})")
+                return InputError(f"{file.name}:{line}: the row {reason}{remedy}")
+        found = re.search(r"CSV Error on Line: (\d+)", message)
+        where = f":{found[1]}" if found else ""
+        return InputError(f"{named[0].name}{where}: cannot be read ({_gist(message)})")
+
+
+_REASONS = re.compile(
+    r"Expected Number of Columns.*|Maximum line size.*exceeded|Value with unterminated quote.*"
+    r"|Invalid unicode.*|a stray quote.*"
+)
 
 
 def _gist(message: str) -> str:
-    """What DuckDB says, without the advice and the settings that it lists."""
-    lines = message.split("Possible", maxsplit=1)[0].splitlines()
-    kept = [line.strip() for line in lines if line.strip() and "Original Line" not in line]
-    return _shorten("; ".join(kept), 200)
+    """What DuckDB says is wrong, without the data, advice and settings that it lists."""
+    if found := _REASONS.search(message):
+        return found[0].strip()
+    first = message.strip().splitlines()[0] if message.strip() else "no reason given"
+    return _shorten(first.split(" Try ")[0].split("; Try")[0], 200)
 
 
 @contextmanager
@@ -238,6 +252,7 @@ def _open(connection: Any, file: TraceFile, chosen: TraceFormat, strict: bool) -
             )
             wanted = {key: f"c{file.columns.index(name)}" for key, name in wanted.items()}
         elif file.kind == "parquet":
+            _require_plain_types(file, wanted.values())
             table = connection.read_parquet(path)
             # DuckDB renames columns that differ in case alone; their order stays.
             wanted = {key: table.columns[file.columns.index(x)] for key, x in wanted.items()}
@@ -264,6 +279,20 @@ def _open(connection: Any, file: TraceFile, chosen: TraceFormat, strict: bool) -
     return selected.mutate(
         input=selected.input.cast("string"), output=selected.output.cast("string")
     )
+
+
+def _require_plain_types(file: TraceFile, columns: Iterable[str]) -> None:
+    """DuckDB would take durations for counts, and does not name the type of a column of nulls."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(file.path)
+    for column in list(columns)[:2]:
+        kind = schema.field(file.columns.index(column)).type
+        if pa.types.is_temporal(kind) or pa.types.is_null(kind):
+            raise InputError(
+                f'{file.name}: column "{column}" holds {kind}; lengths are whole numbers'
+            )
 
 
 def _seconds(value: Any, unit: ArrivalUnit) -> Any:

@@ -225,7 +225,9 @@ class Workload:
             if document["columns"] != ["input_edge", "output_edge", *CellSums._fields]:
                 raise ValueError("its columns are not those of a workload")
             grid = Grid.from_dict(document["grid"])
-            failed = Failed(**document["failed"])
+            if not all(isinstance(document[key], dict) for key in ("failed", "invalid")):
+                raise ValueError("failed and invalid are objects")
+            failed = Failed(*(document["failed"][key] for key in Failed._fields))
             invalid = dict(document["invalid"])
             _require_counts([*failed, *invalid.values()], "failed and invalid")
             if failed.input_tokens > failed.requests * _LONGEST:

@@ -1,5 +1,6 @@
 """`joulecast measure`, on a GPU and an engine that live in fake time."""
 
+import json
 import re
 from pathlib import Path
 
@@ -58,6 +59,37 @@ def test_a_dry_run_needs_no_gpu(run_cli: RunCli) -> None:
     )
     assert "a rough rule" in run_cli(*other, "--dry-run").stdout
     assert run_cli(*other[:-1], "a1000", "--dry-run").exit_code == 1
+    small = run_cli(*other[:-1], "rtx-a6000", "--dry-run")
+    assert small.exit_code == 1
+    assert "does not fit" in small.stderr
+
+
+def test_a_dry_run_heeds_the_budget_and_what_is_there(
+    run_cli: RunCli, machine: dict, tmp_path: Path
+) -> None:
+    cut = run_cli(*WORDS, "--dry-run", "--time-budget", 5).stdout.splitlines()
+    assert 10 < len(cut) < 50
+    assert float(re.search(r"about ([\d.]+) minutes", cut[-1])[1]) <= 5
+    assert run_cli(*WORDS, "--dry-run", "--time-budget", "nan").exit_code == 2
+    folder = tmp_path / "t"
+    run_cli(*WORDS, "--plan", "paper", "--runs", 1, "-o", folder)
+    words = (*WORDS, "--plan", "paper", "--runs", 2, "-o", folder, "--resume", "--dry-run")
+    left = run_cli(*words).stdout.splitlines()
+    assert left[-1].startswith("56 runs")
+    assert all("run 2" in line for line in left[:-1])
+
+
+@pytest.mark.parametrize("cards", [5, {"GPU-1": 5}, {"GPU-1": {}}])
+def test_a_spoilt_folder_is_not_resumed(
+    cards: object, run_cli: RunCli, machine: dict, tmp_path: Path
+) -> None:
+    folder = tmp_path / "t"
+    run_cli(*WORDS, "--plan", "paper", "--runs", 1, "-o", folder)
+    path = folder / "table.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"cards": cards}))
+    result = run_cli(*WORDS, "--runs", 1, "-o", folder, "--resume")
+    assert result.exit_code == 1
+    assert '"cards" is not what' in result.stderr
 
 
 def test_a_whole_table(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:

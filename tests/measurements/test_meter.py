@@ -48,6 +48,24 @@ def test_constant_power_is_met_to_a_tenth_of_a_percent() -> None:
     assert reading.mean_power_w == pytest.approx(400, rel=1e-3)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_slow_calls_lose_no_tick(seed: int) -> None:
+    """A call takes 4 ms, as NVML does in a virtual machine; ticks pass between any two of them."""
+    rng = random.Random(seed)
+    fake_time = FakeTime(now=100 + rng.random(), call_seconds=0.004)
+    phases = {"start": math.inf, "end": math.inf}
+    gpu = FakeGpu(power_w=lambda now: 600.0 if phases["start"] <= now < phases["end"] else 100.0)
+    meter = meter_of(gpu, fake_time=fake_time)
+    meter.start()
+    seconds = rng.uniform(5, 5.2)
+    phases["start"], phases["end"] = fake_time.now, fake_time.now + seconds
+    fake_time.sleep(seconds)
+    meter.end()
+    reading = meter.reading()
+    assert reading.energy_j == pytest.approx(600 * seconds, rel=0.005)
+    assert abs(reading.energy_j - 600 * seconds) <= reading.tick_error_j + 600 * 0.004
+
+
 def test_nothing_is_polled_in_the_window() -> None:
     fake_time = FakeTime()
     gpu = FakeGpu()

@@ -313,3 +313,8 @@ def test_missing_runs_of_repeats() -> None:
     plan = plan_of("paper", runs=2)[:4]
     assert missing_runs(plan, []) == plan
     assert math.prod(replace(plan[0], run=2).key) > 0
+
+
+def test_no_run_is_planned_twice_where_one_request_fills_the_card() -> None:
+    plan = make_plan("full", PAPER_GRID, lambda i, o: 1 if i > 512 else 300, COST, 2)
+    assert len({spec.key for spec in plan}) == len(plan)

@@ -111,6 +111,7 @@ def spoil(path: str, value: object):
         spoil("cells.0", [32, 8, 1]),
         spoil("cells", [[32, 8, 1, 1, 1, 1, 1, 1]] * 2),
         spoil("sources", [1]),
+        spoil("failed", None),
         spoil("cells.0.3", 0),
         spoil("cells.0.2", 10**400),
         spoil("failed", {"requests": 0, "input_tokens": 5}),
