@@ -85,7 +85,8 @@ def measure(
     grid = PAPER_GRID
     if dry_run:
         sheet = load_gpu(gpu_type or "h100-sxm")
-        cost, capacity = _dry_cost(sheet, model, engine)
+        cost = _cost(sheet, model, engine, DTYPE)
+        capacity = _dry_capacity(sheet, model, engine)
         there = load_table(str(output)).runs if resume and output is not None else ()
         plan = make_plan(plan_name, grid, _capacity(there, capacity), cost, runs)
         plan = in_order(plan, seed, by_priority=time_budget is not None)
@@ -106,7 +107,7 @@ def measure(
     loaded = load_engine(engine, request)
     metadata = _metadata(gpus, sheet, loaded, model, grid)
     folder = (SweepFolder.resume if resume else SweepFolder.create)(output, metadata)
-    cost = _cost(sheet, model, loaded.dtype)
+    cost = _cost(sheet, model, engine, loaded.dtype)
     plan = make_plan(plan_name, grid, _capacity(folder.runs, loaded.capacity), cost, runs)
     sweep = Sweep(
         loaded,
@@ -220,23 +221,24 @@ def _capacity(runs: Sequence[Run], otherwise: Capacity) -> Capacity:
     return lambda i, o: known.get((i, o)) or otherwise(i, o)
 
 
-def _cost(sheet: Gpu, model: str, dtype: str) -> CostModel:
-    """From a shipped table of the same GPU and model, else by a rough rule."""
-    for name in table_names():
-        if name.startswith(f"{sheet.name}/{model}/"):
+def _cost(sheet: Gpu, model: str, engine: str, dtype: str) -> CostModel:
+    """From a shipped table of this GPU and model, of this engine if there is one, or roughly."""
+    same = f"{sheet.name}/{model}/"
+    names = [same + engine, *(name for name in table_names() if name.startswith(same))]
+    for name in names:
+        if name in table_names():
             return cost_from_runs(load_table(name).runs, name)
     return rough_cost(load_shape(model), sheet, dtype)
 
 
-def _dry_cost(sheet: Gpu, model: str, engine: str) -> tuple[CostModel, Capacity]:
-    """What runs take and how large batches get: from a shipped table, else by rough rules."""
+def _dry_capacity(sheet: Gpu, model: str, engine: str) -> Capacity:
+    """How large batches get: from a shipped table, else by a rough rule."""
     name = f"{sheet.name}/{model}/{engine}"
     if name in table_names():
-        table = load_table(name)
-        cells = table.cells
-        return cost_from_runs(table.runs, name), lambda i, o: int(cells[i, o].batch_size)
+        cells = load_table(name).cells
+        return lambda i, o: int(cells[i, o].batch_size)
     shape = load_shape(model)
-    return rough_cost(shape, sheet, DTYPE), lambda i, o: rough_capacity(shape, sheet, DTYPE, i, o)
+    return lambda i, o: rough_capacity(shape, sheet, DTYPE, i, o)
 
 
 def _fitting(plan: list[RunSpec], cost: CostModel, minutes: float | None) -> list[RunSpec]:
