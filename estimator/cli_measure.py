@@ -142,10 +142,11 @@ class Observer:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
+                TextColumn("{task.fields[watts]}"),
                 TextColumn("{task.fields[left]}"),
                 console=Console(stderr=True),
             )
-            self._task = self._progress.add_task("measuring", total=None, left="")
+            self._task = self._progress.add_task("measuring", total=None, watts="", left="")
         self._done = self._total = 0
         self._left = ""
 
@@ -170,6 +171,10 @@ class Observer:
 
     def finished(self, spec: RunSpec, run: Run) -> None:
         """A run is on disk."""
+        if self._progress:
+            self._progress.update(
+                self._task, completed=self._done + 1, watts=f"{run.power_w:.0f} W"
+            )
         mark = "" if run.valid else f"  INVALID: {run.reason}"
         line = (
             f"{self._done + 1}/{self._total}  I={spec.input_tokens} O={spec.output_tokens} "

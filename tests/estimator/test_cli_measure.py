@@ -1,5 +1,6 @@
 """`joulecast measure`, on a GPU and an engine that live in fake time."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -163,3 +164,20 @@ def test_what_cannot_be_measured(
     assert result.exit_code == status
     assert fragment in result.stderr
     assert not Path("somewhere").exists()
+
+
+def test_a_terminal_gets_a_bar(
+    run_cli: RunCli, machine: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = io.StringIO()
+    real = cli_measure.Console
+    monkeypatch.setattr(
+        cli_measure, "Console", lambda **_: real(file=text, force_terminal=True, width=100)
+    )
+    on_terminal = cli_measure.Observer
+    monkeypatch.setattr(cli_measure, "Observer", lambda _: on_terminal(True))
+    result = run_cli(*WORDS, "--plan", "paper", "--runs", 1, "-o", tmp_path / "t")
+    assert result.exit_code == 0, result.output
+    assert "56/56" in text.getvalue()
+    assert "600 W" in text.getvalue()
+    assert "min left" in text.getvalue()
