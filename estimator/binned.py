@@ -13,12 +13,12 @@ from typing import Any
 from estimator.flops import load_flops
 from estimator.ideal import Roofline, ideal_energy
 from measurements.interpolation import Coverage
+from measurements.meter import JOULES_PER_KWH
 from measurements.models import load_shape
 from measurements.table import EnergyTable
 from traces.errors import InputError
 from traces.workload import Workload
 
-JOULES_PER_KWH = 3.6e6
 IDEALS = ("dense", "sparse", "roofline")
 
 

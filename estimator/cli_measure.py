@@ -1,5 +1,6 @@
 """`joulecast measure`: fill a table on the GPU at hand."""
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from measurements.cross_check import CodeCarbonCheck
 from measurements.engines import ENGINES, Engine, EngineRequest, load_engine
 from measurements.gpu_devices import NvmlGpu, choose_gpus, open_gpus
 from measurements.hardware import Gpu, find_gpu, load_gpu
+from measurements.meter import JOULES_PER_KWH
 from measurements.models import load_config, load_shape
 from measurements.plans import PLANS, Capacity, RunSpec, in_order, make_plan
 from measurements.runs import Run
@@ -27,7 +29,6 @@ from measurements.table import load_table, table_names
 from traces.errors import InputError
 from traces.grid import PAPER_GRID, Grid
 
-JOULES_PER_KWH = 3.6e6
 DTYPE = "bfloat16"
 
 
@@ -52,7 +53,7 @@ DTYPE = "bfloat16"
 @click.option(
     "--gpu",
     "gpu_indices",
-    type=int,
+    type=click.IntRange(0),
     multiple=True,
     help="Index of the GPU, as nvidia-smi numbers it.",
 )
@@ -164,9 +165,12 @@ class Observer:
         self._done, self._total = done, total
         self._left = f"{seconds_left / 60:.0f} min left"
         if self._progress:
-            cell = f"I={spec.input_tokens} O={spec.output_tokens} B={spec.batch_size}"
             self._progress.update(
-                self._task, completed=done, total=total, description=cell, left=self._left
+                self._task,
+                completed=done,
+                total=total,
+                description=_batch_text(spec),
+                left=self._left,
             )
 
     def finished(self, spec: RunSpec, run: Run) -> None:
@@ -177,8 +181,8 @@ class Observer:
             )
         mark = "" if run.valid else f"  INVALID: {run.reason}"
         line = (
-            f"{self._done + 1}/{self._total}  I={spec.input_tokens} O={spec.output_tokens} "
-            f"B={spec.batch_size} run {spec.run}: {run.batch_energy_j:.1f} J per batch, "
+            f"{self._done + 1}/{self._total}  {_batch_text(spec)} run {spec.run}: "
+            f"{run.batch_energy_j:.1f} J per batch, "
             f"{run.power_w:.0f} W, {run.seconds:.1f} s, {run.temperature_end_c:.0f} deg C, "
             f"{self._left}{mark}"
         )
@@ -190,6 +194,10 @@ class Observer:
             self._progress.console.print(text, highlight=False)
         else:
             click.echo(text, err=True)
+
+
+def _batch_text(run: RunSpec | Run) -> str:
+    return f"I={run.input_tokens} O={run.output_tokens} B={run.batch_size}"
 
 
 def _metadata(
@@ -220,9 +228,7 @@ def _metadata(
 
 def _capacity(runs: Sequence[Run], otherwise: Capacity) -> Capacity:
     """B(I, O): as measured where it was, so that all cards of a table agree; else as computed."""
-    known = {
-        (run.input_tokens, run.output_tokens): run.batch_size for run in runs if run.at_capacity
-    }
+    known = {run.cell: run.batch_size for run in runs if run.at_capacity}
     return lambda i, o: known.get((i, o)) or otherwise(i, o)
 
 
@@ -250,8 +256,8 @@ def _fitting(plan: list[RunSpec], cost: CostModel, minutes: float | None) -> lis
     """The runs, from the first on, that fit into a time budget."""
     if minutes is None:
         return plan
-    fitting = (k for k in range(len(plan), 0, -1) if cost.plan_seconds(plan[:k]) <= 60 * minutes)
-    return plan[: next(fitting, 0)]
+    ends_s = itertools.accumulate(cost.run_seconds(spec) for spec in plan)
+    return plan[: sum(end_s <= 60 * minutes for end_s in ends_s)]
 
 
 def _print_dry_run(plan: list[RunSpec], cost: CostModel) -> None:
@@ -261,7 +267,7 @@ def _print_dry_run(plan: list[RunSpec], cost: CostModel) -> None:
             f"run {spec.run}  {cost.window_seconds(spec):6.1f} s"
             + ("  largest batch" if spec.at_capacity else "")
         )
-    seconds, energy_j = cost.plan_seconds(plan), cost.plan_energy_j(plan)
+    seconds, energy_j = sum(map(cost.run_seconds, plan)), cost.plan_energy_j(plan)
     click.echo(
         f"{len(plan)} runs, about {seconds / 60:.1f} minutes and "
         f"{energy_j / JOULES_PER_KWH:.2f} kWh (from {cost.source}); engine start and warm-up come "
@@ -273,8 +279,7 @@ def _summarise(output: Path, plan: list[RunSpec], runs: list[Run], left: int) ->
     for run in runs:
         if not run.valid:
             click.echo(
-                f"invalid: I={run.input_tokens} O={run.output_tokens} B={run.batch_size} run "
-                f"{run.run}: {run.reason}",
+                f"invalid: {_batch_text(run)} run {run.run}: {run.reason}",
                 err=True,
             )
     valid = sum(run.valid for run in runs)

@@ -30,8 +30,6 @@ class JoulecastGroup(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             raise click.ClickException(str(error)) from error
-        except RecursionError as error:
-            raise click.ClickException("the input is nested too deeply to be read") from error
 
 
 def _dash_is_none(

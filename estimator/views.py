@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from estimator.binned import JOULES_PER_KWH, Estimate
+from estimator.binned import Estimate
 from estimator.compare import ComparedTable, implied_rate
 from estimator.flops import CONVENTION, FlopsModel
 from estimator.report import Report, joules, kwh, percent
@@ -27,6 +27,7 @@ from estimator.view_parts import (
     table_text,
 )
 from measurements.interpolation import Coverage
+from measurements.meter import JOULES_PER_KWH
 from measurements.table import EnergyTable
 from traces.grid import Grid
 from traces.summary import LengthStatistics, TraceSummary

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from measurements.gates import MAX_RELATIVE_SD, MIN_WINDOW_S, SPREAD_GATE
+from measurements.gates import MAX_POWER_OVER_LIMIT, MAX_RELATIVE_SD, MIN_WINDOW_S, SPREAD_GATE
 from measurements.interpolation import MIN_CELLS, CellKey, fill
 from measurements.table import EnergyTable
 
@@ -121,8 +121,8 @@ def _power(table: EnergyTable) -> Check:
     powers = [run.power_w for run in table.runs if run.valid]
     idle, limit = table.metadata["idle_power_w"], table.metadata["power_limit_w"]
     return Check(
-        "mean power between idle and 1.1 x the limit",
-        idle is not None and idle < min(powers) and max(powers) <= 1.1 * limit,
+        f"mean power between idle and {MAX_POWER_OVER_LIMIT:g} x the limit",
+        idle is not None and idle < min(powers) and max(powers) <= MAX_POWER_OVER_LIMIT * limit,
         f"{min(powers):.0f} to {max(powers):.0f} W; idle "
         + ("not recorded" if idle is None else f"{idle:g} W")
         + f", limit {limit:g} W",

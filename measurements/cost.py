@@ -39,47 +39,41 @@ class CostModel:
     energy_law: FloatArray
     source: str
 
-    def batch_seconds(self, input_tokens: int, output_tokens: int, batch_size: int) -> float:
+    def batch_seconds(self, spec: "RunSpec") -> float:
         """Time of one batch [s]."""
-        return self._sum(self.seconds_law, input_tokens, output_tokens, batch_size)
+        return float(batch_terms(spec) @ self.seconds_law)
 
-    def batch_energy_j(self, input_tokens: int, output_tokens: int, batch_size: int) -> float:
+    def batch_energy_j(self, spec: "RunSpec") -> float:
         """Energy of one batch [J]."""
-        return self._sum(self.energy_law, input_tokens, output_tokens, batch_size)
+        return float(batch_terms(spec) @ self.energy_law)
 
     def batches(self, spec: "RunSpec", min_window_s: float = MIN_WINDOW_S) -> int:
         """Batches that fill a window."""
-        one = self.batch_seconds(spec.input_tokens, spec.output_tokens, spec.batch_size)
-        return math.ceil(min_window_s / one)
+        return math.ceil(min_window_s / self.batch_seconds(spec))
 
     def window_seconds(self, spec: "RunSpec", min_window_s: float = MIN_WINDOW_S) -> float:
         """Time of a run's window [s]."""
-        one = self.batch_seconds(spec.input_tokens, spec.output_tokens, spec.batch_size)
-        return self.batches(spec, min_window_s) * one
+        return self.batches(spec, min_window_s) * self.batch_seconds(spec)
 
-    def plan_seconds(self, plan: Sequence["RunSpec"]) -> float:
-        """Time of all windows and what lies between them [s]."""
-        return sum(self.window_seconds(spec) + OVERHEAD_SECONDS for spec in plan)
+    def run_seconds(self, spec: "RunSpec", min_window_s: float = MIN_WINDOW_S) -> float:
+        """Time from one run to the next [s]."""
+        return self.window_seconds(spec, min_window_s) + OVERHEAD_SECONDS
 
     def plan_energy_j(self, plan: Sequence["RunSpec"]) -> float:
         """Energy of all windows [J]."""
-        return sum(
-            self.batches(spec)
-            * self.batch_energy_j(spec.input_tokens, spec.output_tokens, spec.batch_size)
-            for spec in plan
-        )
+        return sum(self.batches(spec) * self.batch_energy_j(spec) for spec in plan)
 
-    @staticmethod
-    def _sum(law: FloatArray, input_tokens: int, output_tokens: int, batch_size: int) -> float:
-        lengths = np.array([[input_tokens, output_tokens]], dtype=float)
-        terms = request_terms(lengths, np.array([float(batch_size)]))
-        return float((terms @ law)[0] * batch_size)
+
+def batch_terms(spec: "RunSpec") -> FloatArray:
+    """The law's four terms for one batch, shape (4,)."""
+    lengths, sizes = np.array([spec.cell], dtype=float), np.array([float(spec.batch_size)])
+    return np.asarray(request_terms(lengths, sizes)[0] * spec.batch_size)
 
 
 def cost_from_runs(runs: Sequence[Run], name: str) -> CostModel:
     """Fitted to the valid runs of a table of the same GPU and model."""
     valid = [run for run in runs if run.valid]
-    lengths = np.array([(run.input_tokens, run.output_tokens) for run in valid], dtype=float)
+    lengths = np.array([run.cell for run in valid], dtype=float)
     sizes = np.array([float(run.batch_size) for run in valid])
     seconds = np.array([run.seconds / run.batches / run.batch_size for run in valid])
     energies = np.array([run.batch_energy_j / run.batch_size for run in valid])

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from measurements.gpu_devices import MeterError
-from measurements.meter import Reading
+from measurements.meter import JOULES_PER_KWH, Reading
 from measurements.plans import RunSpec
 
-_JOULES_PER_KWH = 3.6e6
 _COLUMNS = ("input_tokens", "output_tokens", "batch_size", "run", "energy_j", "codecarbon_energy_j")
 
 
@@ -46,7 +45,7 @@ class CodeCarbonCheck:
     def stop(self, spec: RunSpec, reading: Reading) -> None:
         """After a window; a reading of 0 J is an error, not a figure."""
         data = self._tracker.stop_task()
-        energy_j = float(data.gpu_energy) * _JOULES_PER_KWH
+        energy_j = float(data.gpu_energy) * JOULES_PER_KWH
         if energy_j <= 0:
             raise MeterError("CodeCarbon read no GPU energy; leave out --cross-check")
         lengths = (spec.input_tokens, spec.output_tokens, spec.batch_size, spec.run)

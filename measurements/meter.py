@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from measurements.gpu_devices import GpuDevice, MeterError
 
+JOULES_PER_KWH = 3.6e6
+
 FREEZE_SECONDS = 2.0
 """A counter that does not move for so long is frozen; those of an H100 tick every 0.1 s."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from traces.errors import InputError, unknown_name
-from traces.files import exists, parse_json
+from traces.files import exists, read_json
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float8": 1, "float32": 4}
 
@@ -101,10 +101,7 @@ def load_config(model: str) -> dict[str, Any]:
         path = Path(model) / "config.json" if Path(model).is_dir() else Path(model)
     else:
         raise unknown_name("model", model, model_names())
-    try:
-        config = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is not a readable JSON config ({error})") from error
+    config = read_json(path, "give a Hugging Face config.json")
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"{path}: is not a Hugging Face config: it has no model_type")
     return config

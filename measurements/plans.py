@@ -6,16 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from measurements.cost import CostModel
-from measurements.interpolation import FloatArray, request_terms
-from measurements.runs import Run
+from measurements.cost import CostModel, batch_terms
 from traces.grid import Grid
 
 PLANS = ("paper", "full", "quick")
 SMALL_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 192, 256)
 QUICK_RUNS = 12
 QUICK_SECONDS = 78.0
-SPREAD_CELLS = 12
 
 Capacity = Callable[[int, int], int]
 
@@ -41,14 +38,14 @@ class RunSpec:
     priority: int = 0
 
     @property
+    def cell(self) -> tuple[int, int]:
+        """(I, O) [tokens]."""
+        return self.input_tokens, self.output_tokens
+
+    @property
     def key(self) -> tuple[int, int, int, int]:
-        """What makes a run the same run on any card."""
-        return self.input_tokens, self.output_tokens, self.batch_size, self.run
-
-
-def key_of(run: Run) -> tuple[int, int, int, int]:
-    """The key of the spec that a measured run came from."""
-    return run.input_tokens, run.output_tokens, run.batch_size, run.run
+        """That of the `Run` that comes of it."""
+        return *self.cell, self.batch_size, self.run
 
 
 def make_plan(
@@ -74,12 +71,11 @@ def make_plan(
     spread = set(spread_cells(grid))
     plan = []
     for spec in once:
-        cell = spec.input_tokens, spec.output_tokens
         for run in range(1, runs + 1):
             if run == 1:
                 priority = 0 if spec.key in first else 1 if spec.at_capacity else 2
             else:
-                priority = 3 if spec.at_capacity and cell in spread else 4
+                priority = 3 if spec.at_capacity and spec.cell in spread else 4
             plan.append(replace(spec, run=run, priority=priority))
     return sorted(plan, key=lambda spec: spec.priority)
 
@@ -125,7 +121,7 @@ def pick_informative(
     Returns:
         The runs in the order in which they were picked.
     """
-    terms = np.array([_relative_terms(spec, cost) for spec in candidates])
+    terms = np.array([batch_terms(spec) / cost.batch_energy_j(spec) for spec in candidates])
     terms /= np.abs(terms).max(axis=0)
     times = [cost.window_seconds(spec) for spec in candidates]
     information = 1e-4 * np.eye(terms.shape[1])
@@ -150,11 +146,3 @@ def in_order(plan: Sequence[RunSpec], seed: int, by_priority: bool) -> list[RunS
     shuffled = list(plan)
     random.Random(seed).shuffle(shuffled)  # noqa: S311 - an order, not a secret
     return sorted(shuffled, key=lambda spec: spec.priority) if by_priority else shuffled
-
-
-def _relative_terms(spec: RunSpec, cost: CostModel) -> FloatArray:
-    lengths = np.array([[spec.input_tokens, spec.output_tokens]], dtype=float)
-    terms = request_terms(lengths, np.array([float(spec.batch_size)]))[0] * spec.batch_size
-    return np.asarray(
-        terms / cost.batch_energy_j(spec.input_tokens, spec.output_tokens, spec.batch_size)
-    )

@@ -54,6 +54,16 @@ class Run:
     reason: str | None
 
     @property
+    def cell(self) -> tuple[int, int]:
+        """(I, O) [tokens]."""
+        return self.input_tokens, self.output_tokens
+
+    @property
+    def key(self) -> tuple[int, int, int, int]:
+        """What makes a run the same run on any card."""
+        return *self.cell, self.batch_size, self.run
+
+    @property
     def batch_energy_j(self) -> float:
         """Energy of one batch [J]."""
         return self.energy_j / self.batches
@@ -156,7 +166,7 @@ def read_runs(path: Path) -> list[Run]:
             for row in reader:
                 where = f"{path}:{reader.line_num}"
                 run = _parse(row, where)
-                key = (run.input_tokens, run.output_tokens, run.batch_size, run.run, run.gpu)
+                key = (*run.key, run.gpu)
                 if key in seen:
                     raise InputError(
                         f"{where}: repeats run {run.run} of ({run.input_tokens}, "

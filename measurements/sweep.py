@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from measurements.cost import OVERHEAD_SECONDS, CostModel
+from measurements.cost import CostModel
 from measurements.engines import Batch, Engine
 from measurements.gates import MIN_WINDOW_S, Observation, failed_gates
 from measurements.gpu_devices import GpuDevice
@@ -104,20 +104,20 @@ class Sweep:
         if not todo:
             return 0
         idle_power_w = self._prepare_card(todo)
+        predicted_s = [self.cost.run_seconds(spec, self.settings.min_window_s) for spec in todo]
         for done, spec in enumerate(todo):
-            left = self.cost.plan_seconds(todo[done:]) * self._pace
-            if not self._has_time_for(spec):
+            if not self._has_time_for(predicted_s[done]):
                 self.observer.note(
                     f"time is up: {len(todo) - done} runs are left; go on with --resume"
                 )
                 return len(todo) - done
-            self.observer.started(spec, done, len(todo), left)
+            left_s = sum(predicted_s[done:]) * self._pace
+            self.observer.started(spec, done, len(todo), left_s)
             began = self.clock()
             run = self._measure(spec, idle_power_w)
             self.folder.append(run)
             self.observer.finished(spec, run)
-            predicted = self.cost.window_seconds(spec, self.settings.min_window_s)
-            pace = (self.clock() - began) / (predicted + OVERHEAD_SECONDS)
+            pace = (self.clock() - began) / predicted_s[done]
             self._pace = 0.8 * self._pace + 0.2 * pace
         return 0
 
@@ -137,11 +137,8 @@ class Sweep:
             if self.folder.metadata.get("idle_power_w") is None:
                 self.folder.metadata["idle_power_w"] = round(idle.mean_power_w, 2)
             self.folder.save(status="measuring")
-        self._warm_up(min(todo, key=lambda spec: abs(self._batch_seconds(spec) - 1.0)))
+        self._warm_up(min(todo, key=lambda spec: abs(self.cost.batch_seconds(spec) - 1.0)))
         return float(cards[card]["idle_power_w"])
-
-    def _batch_seconds(self, spec: RunSpec) -> float:
-        return self.cost.batch_seconds(spec.input_tokens, spec.output_tokens, spec.batch_size)
 
     def _warm_up(self, spec: RunSpec) -> None:
         """Run batches of about a second until neither their time nor the temperature moves."""
@@ -157,11 +154,11 @@ class Sweep:
             before, before_c = took, temperature_c
         self.observer.note(f"warm after {k + 1} batches")
 
-    def _has_time_for(self, spec: RunSpec) -> bool:
+    def _has_time_for(self, predicted_s: float) -> bool:
         if self.settings.time_budget_s is None:
             return True
-        predicted = self.cost.window_seconds(spec, self.settings.min_window_s) + OVERHEAD_SECONDS
-        return self.clock() - self._began + predicted * self._pace <= self.settings.time_budget_s
+        spent_s = self.clock() - self._began
+        return spent_s + predicted_s * self._pace <= self.settings.time_budget_s
 
     def _measure(self, spec: RunSpec, idle_power_w: float) -> Run:
         batch = self.engine.prepare(spec.input_tokens, spec.output_tokens, spec.batch_size)
@@ -228,10 +225,10 @@ def missing_runs(plan: Sequence[RunSpec], runs: Sequence[Run]) -> list[RunSpec]:
 
     A spec whose every run so far was invalid is tried once more, under the next free number.
     """
-    done = {(run.input_tokens, run.output_tokens, run.batch_size, run.run) for run in runs}
+    done = {run.key for run in runs}
     missing = [spec for spec in plan if spec.key not in done]
     pending = {spec.key[:3] for spec in missing}
-    valid = {(run.input_tokens, run.output_tokens, run.batch_size) for run in runs if run.valid}
+    valid = {run.key[:3] for run in runs if run.valid}
     for spec in plan:
         what = spec.key[:3]
         if what not in valid and what not in pending:
@@ -243,10 +240,9 @@ def missing_runs(plan: Sequence[RunSpec], runs: Sequence[Run]) -> list[RunSpec]:
 
 def cells_without_valid_run(plan: Sequence[RunSpec], runs: Sequence[Run]) -> list[tuple[int, int]]:
     """Cells of the plan, at capacity, that have runs but no valid one."""
-    at_capacity = [run for run in runs if run.at_capacity]
-    tried = {(run.input_tokens, run.output_tokens) for run in at_capacity}
-    valid = {(run.input_tokens, run.output_tokens) for run in at_capacity if run.valid}
-    planned = {(spec.input_tokens, spec.output_tokens) for spec in plan if spec.at_capacity}
+    tried = {run.cell for run in runs if run.at_capacity}
+    valid = {run.cell for run in runs if run.at_capacity and run.valid}
+    planned = {spec.cell for spec in plan if spec.at_capacity}
     return sorted((tried & planned) - valid)
 
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from measurements.runs import COLUMNS, Run, read_runs
 from traces.errors import InputError
-from traces.files import parse_json, write_text
+from traces.files import exists, read_json, write_text
 
 _IDENTITY = (
     "gpu", "gpu_product", "gpu_count", "power_limit_w", "model", "engine", "engine_version",
@@ -87,11 +87,7 @@ class SweepFolder:
 
     def save(self, status: str) -> None:
         """Bring table.json up to date with the runs."""
-        cells = {
-            (run.input_tokens, run.output_tokens)
-            for run in self.runs
-            if run.at_capacity and run.valid
-        }
+        cells = {run.cell for run in self.runs if run.at_capacity and run.valid}
         grid = self.metadata["grid"]
         self.metadata["status"] = status
         self.metadata["measured_cells"] = len(cells)
@@ -118,14 +114,9 @@ def require_new(path: Path) -> None:
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """table.json of a folder to go on with."""
-    try:
-        known = parse_json((path / "table.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"{path}: has no table to go on with ({error.strerror}); leave out --resume"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{path}/table.json: is not whole JSON ({error})") from error
+    if not exists(path / "table.json"):
+        raise InputError(f"{path}: has no table to go on with; leave out --resume")
+    known = read_json(path / "table.json", "measure into a new folder")
     if not isinstance(known, dict) or not isinstance(known.get("engine_settings"), dict):
         raise InputError(f"{path}/table.json: is not the head of a table")
     cards = known.get("cards", {})

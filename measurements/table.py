@@ -16,7 +16,7 @@ from measurements.interpolation import CellEnergy, CellKey, fill
 from measurements.models import load_shape
 from measurements.runs import Run, read_runs
 from traces.errors import InputError, unknown_name
-from traces.files import parse_json
+from traces.files import read_json
 from traces.grid import Grid
 
 _VERSION = 1
@@ -88,7 +88,7 @@ class EnergyTable:
         runs: dict[CellKey, list[Run]] = {}
         for run in self.runs:
             if run.at_capacity and run.valid:
-                runs.setdefault((run.input_tokens, run.output_tokens), []).append(run)
+                runs.setdefault(run.cell, []).append(run)
         return runs
 
     @cached_property
@@ -157,12 +157,7 @@ def _folder() -> Path:
 
 
 def _read_metadata(path: Path) -> tuple[dict[str, Any], Grid]:
-    try:
-        metadata = parse_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); is this a table?") from error
-    except ValueError as error:
-        raise InputError(f"{path}: is not whole JSON ({error})") from error
+    metadata = read_json(path, "is this a table?")
     if not isinstance(metadata, dict):
         raise InputError(f"{path}: is not a JSON object")
     for key, kind in _REQUIRED.items():
@@ -201,13 +196,13 @@ def _check_cells(table: EnergyTable, path: Path) -> None:
                 f"{path}: cell {cell} has the largest batches {sizes}; B(I, O) is one number"
             )
     for run in table.runs:
-        cell = run.input_tokens, run.output_tokens
         if run.valid:
-            _check_power(table, run, f"{path}: a valid run of {cell}")
-        if cell in table.measured and run.batch_size > table.measured[cell].batch_size:
+            _check_power(table, run, f"{path}: a valid run of {run.cell}")
+        largest = table.measured.get(run.cell)
+        if largest is not None and run.batch_size > largest.batch_size:
             raise InputError(
-                f"{path}: cell {cell} was run with batches of {run.batch_size}, more than its "
-                f"largest batch of {table.measured[cell].batch_size:g}"
+                f"{path}: cell {run.cell} was run with batches of {run.batch_size}, more than its "
+                f"largest batch of {largest.batch_size:g}"
             )
     measured, promised = len(table.capacity_runs), table.metadata["measured_cells"]
     # While a table is being measured, its runs may be ahead of table.json, never behind.

@@ -34,6 +34,20 @@ def parse_json(text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def read_json(path: Path, advice: str) -> Any:
+    """A JSON file.
+
+    Raises:
+        InputError: It cannot be read or is not whole; the message ends with the advice.
+    """
+    try:
+        return parse_json(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {advice}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: is not whole JSON ({error}); {advice}") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a whole file or nothing: into a neighbour first, then renamed into place.
 

@@ -7,7 +7,7 @@ the columns that the question needs are parsed.
 import glob
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -75,7 +75,7 @@ class Trace:
         try:
             return list(self.connection.to_pyarrow(query).to_pylist())
         except duckdb.Error as error:
-            raise self._translate(error) from error
+            raise self._translate(str(error)) from error
 
     def malformed_rows(self) -> int:
         """Rows that DuckDB could not split into fields and left out (`on_invalid="skip"`).
@@ -99,7 +99,7 @@ class Trace:
         for path, line, spans in sorted(rows):
             if spans:
                 raise self._translate(
-                    duckdb.Error(f"CSV Error on Line: {line}\n{path}: a stray quote swallows rows")
+                    f"CSV Error on Line: {line}\n{path}: a stray quote swallows rows"
                 )
         return len({(path, line) for path, line, _ in rows})
 
@@ -113,8 +113,8 @@ class Trace:
                 return _describe_problem(file, self.format, found[0])
         return InputError(f"{self.name}: has invalid lengths")
 
-    def _translate(self, error: duckdb.Error) -> InputError:
-        message = str(error)
+    def _translate(self, message: str) -> InputError:
+        """The error for what DuckDB said, with our own line where we can find one."""
         remedy = "; mend it or pass --on-invalid skip" if self.on_invalid == "error" else ""
         named = [file for file in self.files if str(file.path) in message] or self.files
         for file in named:
@@ -252,7 +252,7 @@ def _open(connection: Any, file: TraceFile, chosen: TraceFormat, strict: bool) -
             )
             wanted = {key: f"c{file.columns.index(name)}" for key, name in wanted.items()}
         elif file.kind == "parquet":
-            _require_plain_types(file, wanted.values())
+            _require_plain_types(file, (chosen.input_column, chosen.output_column))
             table = connection.read_parquet(path)
             # DuckDB renames columns that differ in case alone; their order stays.
             wanted = {key: table.columns[file.columns.index(x)] for key, x in wanted.items()}
@@ -270,9 +270,7 @@ def _open(connection: Any, file: TraceFile, chosen: TraceFormat, strict: bool) -
     for key, column in (("input", chosen.input_column), ("output", chosen.output_column)):
         kind = selected[key].type()
         if not (kind.is_numeric() or kind.is_string()) or kind.is_boolean():
-            raise InputError(
-                f'{file.name}: column "{column}" holds {kind}; lengths are whole numbers'
-            )
+            raise _wrong_type(file, column, kind)
     if chosen.arrival_column is not None:
         arrival_s = _seconds(selected.arrival, chosen.arrival_unit)
         selected = selected.mutate(arrival_s=arrival_s).drop("arrival")
@@ -281,18 +279,20 @@ def _open(connection: Any, file: TraceFile, chosen: TraceFormat, strict: bool) -
     )
 
 
-def _require_plain_types(file: TraceFile, columns: Iterable[str]) -> None:
+def _require_plain_types(file: TraceFile, columns: tuple[str, str]) -> None:
     """DuckDB would take durations for counts, and does not name the type of a column of nulls."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = pq.read_schema(file.path)
-    for column in list(columns)[:2]:
+    for column in columns:
         kind = schema.field(file.columns.index(column)).type
         if pa.types.is_temporal(kind) or pa.types.is_null(kind):
-            raise InputError(
-                f'{file.name}: column "{column}" holds {kind}; lengths are whole numbers'
-            )
+            raise _wrong_type(file, column, kind)
+
+
+def _wrong_type(file: TraceFile, column: str, kind: object) -> InputError:
+    return InputError(f'{file.name}: column "{column}" holds {kind}; lengths are whole numbers')
 
 
 def _seconds(value: Any, unit: ArrivalUnit) -> Any:

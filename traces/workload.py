@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from traces.errors import InputError
-from traces.files import parse_json, write_text
+from traces.files import read_json, write_text
 from traces.grid import Grid
 
 _MARK = "joulecast workload"
@@ -208,13 +208,7 @@ class Workload:
         Raises:
             InputError: Not a workload, or its sums cannot be those of any requests.
         """
-        try:
-            document = parse_json(path.read_text(encoding="utf-8-sig"))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:
-            raise InputError(f"{path}: is not whole JSON ({error}); get the file again") from error
-        return cls.from_dict(document, str(path))
+        return cls.from_dict(read_json(path, "get the file again"), str(path))
 
     @classmethod
     def from_dict(cls, document: Any, name: str = "workload") -> "Workload":

@@ -4,9 +4,11 @@ Prompts go in as token ids, output lengths are forced, prefix caching is off, an
 this process, so that nothing but the batch at hand uses the GPU.
 """
 
+import atexit
 import json
 import os
 import random
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -141,6 +143,7 @@ def load(request: EngineRequest) -> VllmEngine:
 
 def _config_folder(request: EngineRequest) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="joulecast-model-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "config.json").write_text(json.dumps(dict(request.config)), encoding="utf-8")
     return folder
 
