@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from measurements.cost import CostModel
@@ -104,22 +105,37 @@ class Sweep:
         if not todo:
             return 0
         idle_power_w = self._prepare_card(todo)
-        predicted_s = [self.cost.run_seconds(spec, self.settings.min_window_s) for spec in todo]
-        for done, spec in enumerate(todo):
-            if not self._has_time_for(predicted_s[done]):
+        done = 0
+        while done < len(todo):
+            spec, left_s = todo[done], sum(map(self._predicted_s, todo[done:]))
+            if not self._has_time_for(self._predicted_s(spec)):
                 self.observer.note(
                     f"time is up: {len(todo) - done} runs are left; go on with --resume"
                 )
-                return len(todo) - done
-            left_s = sum(predicted_s[done:]) * self._pace
-            self.observer.started(spec, done, len(todo), left_s)
+                break
+            self.observer.started(spec, done, len(todo), left_s * self._pace)
             began = self.clock()
             run = self._measure(spec, idle_power_w)
             self.folder.append(run)
             self.observer.finished(spec, run)
-            pace = (self.clock() - began) / predicted_s[done]
+            pace = (self.clock() - began) / self._predicted_s(spec)
             self._pace = 0.8 * self._pace + 0.2 * pace
-        return 0
+            done += 1
+            todo[done:done] = self._second_try(spec, plan)
+        return len(todo) - done
+
+    def _predicted_s(self, spec: RunSpec) -> float:
+        return self.cost.run_seconds(spec, self.settings.min_window_s)
+
+    def _second_try(self, spec: RunSpec, plan: Sequence[RunSpec]) -> list[RunSpec]:
+        """Another run of a batch whose first and only one failed a gate, else nothing.
+
+        What made it fail, such as a card still warming up, has often passed by then.
+        """
+        made = [run for run in self.folder.runs if run.key[:3] == spec.key[:3]]
+        if len(made) > 1 or made[0].valid:
+            return []
+        return [_next_run(spec, [*made, *plan])]
 
     def _prepare_card(self, todo: Sequence[RunSpec]) -> float:
         """Idle power with the model loaded [W], and a warm engine."""
@@ -133,6 +149,7 @@ class Sweep:
                 "idle_window_s": round(idle.seconds, 3),
                 "first_used": _now(),
                 **self.gpus[0].details(),
+                "host_cpu": _host_cpu(),
             }
             if self.folder.metadata.get("idle_power_w") is None:
                 self.folder.metadata["idle_power_w"] = round(idle.mean_power_w, 2)
@@ -230,12 +247,16 @@ def missing_runs(plan: Sequence[RunSpec], runs: Sequence[Run]) -> list[RunSpec]:
     pending = {spec.key[:3] for spec in missing}
     valid = {run.key[:3] for run in runs if run.valid}
     for spec in plan:
-        what = spec.key[:3]
-        if what not in valid and what not in pending:
-            numbers = [key[3] for key in done if key[:3] == what]
-            missing.append(RunSpec(*what, spec.at_capacity, max(numbers) + 1, spec.priority))
-            pending.add(what)
+        if spec.key[:3] not in valid | pending:
+            missing.append(_next_run(spec, [*runs, *plan]))
+            pending.add(spec.key[:3])
     return missing
+
+
+def _next_run(spec: RunSpec, others: Sequence[Run | RunSpec]) -> RunSpec:
+    """The same batch under the next number that none of the others has."""
+    numbers = [other.run for other in others if other.key[:3] == spec.key[:3]]
+    return replace(spec, run=max(numbers) + 1)
 
 
 def cells_without_valid_run(plan: Sequence[RunSpec], runs: Sequence[Run]) -> list[tuple[int, int]]:
@@ -244,6 +265,16 @@ def cells_without_valid_run(plan: Sequence[RunSpec], runs: Sequence[Run]) -> lis
     valid = {run.cell for run in runs if run.at_capacity and run.valid}
     planned = {spec.cell for spec in plan if spec.at_capacity}
     return sorted((tried & planned) - valid)
+
+
+def _host_cpu() -> str | None:
+    """The host's processor, which sets the pace where the GPU waits for it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
+    return f"{names[0]}, {len(names)} threads" if names else None
 
 
 def _now() -> str:

@@ -160,7 +160,8 @@ def test_a_run_that_fails_a_gate_is_kept_and_marked(
     sweep, _ = stage(**changes)
     plan = plan_of("paper")[:1]
     sweep.run(plan)
-    (run,) = read_runs(tmp_path / "t/runs.csv")
+    run, second = read_runs(tmp_path / "t/runs.csv")
+    assert (run.run, second.run) == (1, 2)  # it is tried once more, at once
     assert not run.valid
     assert run.reason.startswith(f"{gate}: ")
     assert cells_without_valid_run(plan, [run]) == [(32, 8)]
@@ -185,7 +186,26 @@ def test_a_jumping_counter_does_not_count(stage, tmp_path: Path) -> None:
     gpu.fault = lambda now, energy_j: energy_j + (5000 if now > 125 else 0)
     plan = plan_of("paper")[:3]
     sweep.run(plan)
-    assert [run.valid for run in sweep.folder.runs].count(False) == 1
+    runs = sweep.folder.runs
+    assert [run.valid for run in runs].count(False) == 1
+    failed = next(run for run in runs if not run.valid)
+    second = runs[runs.index(failed) + 1]
+    assert (second.cell, second.run, second.valid) == (failed.cell, 2, True)
+    assert len(runs) == 4
+
+
+def test_a_second_try_takes_a_number_that_no_planned_run_has(stage, tmp_path: Path) -> None:
+    sweep, _ = stage(temperatures=[40.0, 40.0, 40.0, 40.0, 70.0, 70.0])
+    plan = plan_of("paper", runs=3)
+    plan = [spec for spec in plan if spec.cell == (32, 8)]
+    assert sweep.run(plan) == 0
+    assert [(run.run, run.valid) for run in sweep.folder.runs] == [
+        (1, False),
+        (4, True),
+        (2, True),
+        (3, True),
+    ]
+    assert missing_runs(plan, sweep.folder.runs) == []
 
 
 def test_what_failed_is_tried_again_under_the_next_number(stage, tmp_path: Path) -> None:
@@ -194,7 +214,7 @@ def test_what_failed_is_tried_again_under_the_next_number(stage, tmp_path: Path)
     sweep.run(plan)
     sweep.folder.close()
     again, _ = stage(resume=True)
-    assert [spec.run for spec in missing_runs(plan, again.folder.runs)] == [2, 2]
+    assert [spec.run for spec in missing_runs(plan, again.folder.runs)] == [3, 3]
     again.run(plan)
     assert cells_without_valid_run(plan, again.folder.runs) == []
     assert missing_runs(plan, again.folder.runs) == []
