@@ -148,8 +148,8 @@ def estimate_binned(
         )
     energies_j = binned_energy(workload, table, whole_batches)
     energy_j = sum(energies_j.values())
-    flops, gpu = load_flops(table.model), table.gpu
-    roofline = Roofline(flops, load_shape(table.model), gpu, table.dtype)
+    flops, gpu = load_flops(table.config), table.gpu
+    roofline = Roofline(flops, load_shape(table.config), gpu, table.dtype)
     total = workload.total
     invalid = sum(workload.invalid.values())
     beyond_tokens = workload.beyond.input_tokens + workload.beyond.output_tokens

@@ -1,7 +1,9 @@
 """`joulecast measure`: fill a table on the GPU at hand."""
 
-import itertools
+import contextlib
+import json
 import os
+import statistics
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,23 +15,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from estimator.cli_options import FiniteRange
+from estimator.measure_plan import Wanted, cost_model, longest_request, model_name
 from estimator.version import VERSION
-from measurements.cost import CostModel, cost_from_runs, rough_capacity, rough_cost
+from measurements.cost import CostModel
 from measurements.cross_check import CodeCarbonCheck
 from measurements.engines import ENGINES, Engine, EngineRequest, load_engine
+from measurements.gates import MAX_RELATIVE_SD
 from measurements.gpu_devices import NvmlGpu, choose_gpus, open_gpus
-from measurements.hardware import Gpu, find_gpu, load_gpu
+from measurements.hardware import Gpu, find_gpu
 from measurements.meter import JOULES_PER_KWH
-from measurements.models import load_config, load_shape
-from measurements.plans import PLANS, Capacity, RunSpec, in_order, make_plan
+from measurements.models import load_config, model_names
+from measurements.plans import PLANS, RunSpec
 from measurements.runs import Run
 from measurements.sweep import Sweep, SweepSettings, cells_without_valid_run, missing_runs
-from measurements.sweep_folder import SweepFolder, read_metadata, require_new
-from measurements.table import load_table, table_names
+from measurements.sweep_folder import SweepFolder, require_new
+from measurements.table import MODEL_CONFIG
 from traces.errors import InputError
+from traces.files import write_text
 from traces.grid import PAPER_GRID, Grid
-
-DTYPE = "bfloat16"
 
 
 @click.command()
@@ -82,55 +85,58 @@ def measure(
     gpu_type: str | None,
 ) -> None:
     """Measure E_batch(I, O) and B(I, O) on the GPU at hand, into a folder that --table takes."""
-    config = load_config(model)
-    grid = PAPER_GRID
-    if dry_run:
-        sheet = load_gpu(gpu_type or "h100-sxm")
-        cost = _cost(sheet, model, engine, DTYPE)
-        capacity = _dry_capacity(sheet, model, engine)
-        there = load_table(str(output)).runs if resume and output is not None else ()
-        plan = make_plan(plan_name, grid, _capacity(there, capacity), cost, runs)
-        plan = in_order(plan, seed, by_priority=time_budget is not None)
-        _print_dry_run(_fitting(missing_runs(plan, there), cost, time_budget), cost)
-        return
-    if output is None:
+    if gpu_type is not None and not dry_run:
+        raise click.UsageError("--gpu-type is for --dry-run; a sweep asks the GPU what it is")
+    if output is None and (resume or not dry_run):
         raise click.UsageError("give the folder to measure into: -o FOLDER")
-    if resume:
-        read_metadata(output)
-    else:
+    config = load_config(model)
+    wanted = Wanted(model, engine, plan_name, runs, seed, time_budget, longest_request(config))
+    if resume and output is not None:
+        wanted = wanted.after(output)
+    if dry_run or output is None:
+        _print_dry_run(*wanted.rough_plan(gpu_type))
+        return
+    if not resume:
         require_new(output)
+    check = CodeCarbonCheck() if cross_check else None
     gpus = open_gpus(choose_gpus(gpu_indices, os.environ))
     sheet = find_gpu(gpus[0].product)
     observer = Observer(sys.stderr.isatty())
     observer.note(f"{gpus[0].product}: starting {engine} with {model}")
-    longest = grid.input_edges[-1], grid.output_edges[-1]
-    request = EngineRequest(model, config, weights, eager, longest, len(gpus))
+    request = EngineRequest(model, config, weights, eager, wanted.longest, len(gpus))
     loaded = load_engine(engine, request)
-    metadata = _metadata(gpus, sheet, loaded, model, grid)
-    folder = (SweepFolder.resume if resume else SweepFolder.create)(output, metadata)
-    cost = _cost(sheet, model, engine, loaded.dtype)
-    plan = make_plan(plan_name, grid, _capacity(folder.runs, loaded.capacity), cost, runs)
-    sweep = Sweep(
-        loaded,
-        gpus,
-        folder,
-        cost,
-        observer,
-        SweepSettings(time_budget_s=None if time_budget is None else 60 * time_budget),
-        CodeCarbonCheck(output) if cross_check else None,
-    )
+    cost = cost_model(sheet, model, engine, loaded.dtype)
+    plan = wanted.plan(loaded.capacity, cost)
+    metadata = _metadata(gpus, sheet, loaded, model_name(model), PAPER_GRID)
+    folder = _open_folder(output, resume, metadata, config)
+    if check is not None:
+        check.open(output)
+    settings = SweepSettings(time_budget_s=None if time_budget is None else 60 * time_budget)
+    sweep = Sweep(loaded, gpus, folder, cost, observer, settings, check)
     try:
         with observer:
-            left = sweep.run(in_order(plan, seed, by_priority=time_budget is not None))
+            left = sweep.run(plan)
     except KeyboardInterrupt:
         raise InputError(f"stopped; go on with: joulecast measure --resume -o {output}") from None
     except InputError as error:
         raise InputError(f"{error}; what was measured is in {output}, --resume goes on") from error
     finally:
-        done = not missing_runs(plan, folder.runs)
-        folder.save(status="done" if done else "measuring")
         folder.close()
+        if check is not None:
+            check.close()
+        # A full disk has been reported by then, and tables that say "measuring" can be read.
+        with contextlib.suppress(InputError):
+            folder.save(status="measuring" if missing_runs(plan, folder.runs) else "done")
     _summarise(output, plan, folder.runs, left)
+
+
+def _open_folder(
+    output: Path, resume: bool, metadata: dict[str, Any], config: dict[str, Any]
+) -> SweepFolder:
+    folder = (SweepFolder.resume if resume else SweepFolder.create)(output, metadata)
+    if metadata["model"] not in model_names():
+        write_text(output / MODEL_CONFIG, json.dumps(config, indent=2) + "\n")
+    return folder
 
 
 class Observer:
@@ -226,41 +232,26 @@ def _metadata(
     }
 
 
-def _capacity(runs: Sequence[Run], otherwise: Capacity) -> Capacity:
-    """B(I, O): as measured where it was, so that all cards of a table agree; else as computed."""
-    known = {run.cell: run.batch_size for run in runs if run.at_capacity}
-    return lambda i, o: known.get((i, o)) or otherwise(i, o)
+def _wide_spreads(runs: Sequence[Run]) -> list[str]:
+    """The batches whose valid runs fail the gate on their spread."""
+    energies: dict[tuple[int, int, int], list[float]] = {}
+    for run in runs:
+        if run.valid:
+            energies.setdefault(run.batch, []).append(run.batch_energy_j)
+    relative_sd = {
+        batch: statistics.stdev(values) / statistics.fmean(values)
+        for batch, values in energies.items()
+        if len(values) > 1
+    }
+    return [
+        f"spread: I={i} O={o} B={b}: {len(energies[i, o, b])} runs with a relative sd of "
+        f"{100 * sd:.1f} %, over {100 * MAX_RELATIVE_SD:g} %; they count, with that spread"
+        for (i, o, b), sd in relative_sd.items()
+        if sd > MAX_RELATIVE_SD
+    ]
 
 
-def _cost(sheet: Gpu, model: str, engine: str, dtype: str) -> CostModel:
-    """From a shipped table of this GPU and model, of this engine if there is one, or roughly."""
-    same = f"{sheet.name}/{model}/"
-    names = [same + engine, *(name for name in table_names() if name.startswith(same))]
-    for name in names:
-        if name in table_names():
-            return cost_from_runs(load_table(name).runs, name)
-    return rough_cost(load_shape(model), sheet, dtype)
-
-
-def _dry_capacity(sheet: Gpu, model: str, engine: str) -> Capacity:
-    """How large batches get: from a shipped table, else by a rough rule."""
-    name = f"{sheet.name}/{model}/{engine}"
-    if name in table_names():
-        cells = load_table(name).cells
-        return lambda i, o: int(cells[i, o].batch_size)
-    shape = load_shape(model)
-    return lambda i, o: rough_capacity(shape, sheet, DTYPE, i, o)
-
-
-def _fitting(plan: list[RunSpec], cost: CostModel, minutes: float | None) -> list[RunSpec]:
-    """The runs, from the first on, that fit into a time budget."""
-    if minutes is None:
-        return plan
-    ends_s = itertools.accumulate(cost.run_seconds(spec) for spec in plan)
-    return plan[: sum(end_s <= 60 * minutes for end_s in ends_s)]
-
-
-def _print_dry_run(plan: list[RunSpec], cost: CostModel) -> None:
+def _print_dry_run(plan: Sequence[RunSpec], cost: CostModel) -> None:
     for spec in plan:
         click.echo(
             f"I={spec.input_tokens:<5d} O={spec.output_tokens:<4d} B={spec.batch_size:<5d}"
@@ -282,6 +273,8 @@ def _summarise(output: Path, plan: list[RunSpec], runs: list[Run], left: int) ->
                 f"invalid: {_batch_text(run)} run {run.run}: {run.reason}",
                 err=True,
             )
+    for text in _wide_spreads(runs):
+        click.echo(text, err=True)
     valid = sum(run.valid for run in runs)
     click.echo(f"{output}: {len(runs)} runs, {valid} of them valid; {left} of the plan are left")
     if lost := cells_without_valid_run(plan, runs):

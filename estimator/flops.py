@@ -97,13 +97,15 @@ def stored_models() -> list[str]:
 
 
 def load_flops(model: str) -> FlopsModel:
-    """The stored law of a model; needs no torch.
+    """The stored law of a shipped model, which needs no torch; that of a config.json is profiled.
 
     Raises:
-        InputError: Not stored; the nearest name is suggested.
+        InputError: Neither stored nor a file; the nearest name is suggested.
     """
     models = _store()["models"]
     if model not in models:
+        if Path(model).is_file():
+            return profile(model)
         raise unknown_name("model", model, models)
     return FlopsModel(model, **models[model])
 

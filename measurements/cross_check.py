@@ -1,14 +1,16 @@
 """CodeCarbon, the paper's meter, around the same windows as ours."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
 from measurements.gpu_devices import MeterError
-from measurements.meter import JOULES_PER_KWH, Reading
-from measurements.plans import RunSpec
+from measurements.meter import JOULES_PER_KWH
+from measurements.runs import Run
+from measurements.sweep_folder import CsvLog
 
-_COLUMNS = ("input_tokens", "output_tokens", "batch_size", "run", "energy_j", "codecarbon_energy_j")
+_COLUMNS = (
+    "input_tokens", "output_tokens", "batch_size", "run", "energy_j", "codecarbon_energy_j",
+)  # fmt: skip
 
 
 class CodeCarbonCheck:
@@ -16,9 +18,12 @@ class CodeCarbonCheck:
 
     CodeCarbon polls in a thread of its own while the work runs, which ours does not; so its windows
     are not free of cost, and tables are better measured without it.
+
+    Raises:
+        MeterError: CodeCarbon is not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         try:
             from codecarbon import OfflineEmissionsTracker
         except ImportError as error:
@@ -32,25 +37,31 @@ class CodeCarbonCheck:
             allow_multiple_runs=True,
             log_level="error",
         )
-        self._path = folder / "cross_check.csv"
+        self._log: CsvLog | None = None
         self._tasks = 0
-        if not self._path.exists():
-            self._append(_COLUMNS)
+
+    def open(self, folder: Path) -> None:
+        """Keep the readings in this folder."""
+        self._log = CsvLog(folder / "cross_check.csv", _COLUMNS)
+
+    def close(self) -> None:
+        """Let other processes have the file."""
+        if self._log is not None:
+            self._log.close()
 
     def start(self) -> None:
         """Before a window."""
         self._tasks += 1
         self._tracker.start_task(f"window {self._tasks}")
 
-    def stop(self, spec: RunSpec, reading: Reading) -> None:
-        """After a window; a reading of 0 J is an error, not a figure."""
-        data = self._tracker.stop_task()
-        energy_j = float(data.gpu_energy) * JOULES_PER_KWH
-        if energy_j <= 0:
-            raise MeterError("CodeCarbon read no GPU energy; leave out --cross-check")
-        lengths = (spec.input_tokens, spec.output_tokens, spec.batch_size, spec.run)
-        self._append([*lengths, round(reading.energy_j, 3), round(energy_j, 3)])
+    def stop(self) -> float | None:
+        """After a window: what CodeCarbon read [J]; None if it read no GPU energy at all."""
+        energy_j = float(self._tracker.stop_task().gpu_energy) * JOULES_PER_KWH
+        return energy_j if energy_j > 0 else None
 
-    def _append(self, values: Any) -> None:
-        with self._path.open("a", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow(values)
+    def record(self, run: Run, energy_j: float | None) -> None:
+        """Keep that beside a run that is on disk; empty where there was no reading."""
+        if self._log is None:
+            raise RuntimeError("open() comes before record()")
+        other = None if energy_j is None else round(energy_j, 3)
+        self._log.append([*run.key, run.energy_j, other])

@@ -4,7 +4,7 @@ NVML through nvidia-ml-py. The counter (mJ since the driver loaded) ticks every 
 """
 
 import os
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -79,43 +79,48 @@ class NvmlGpu:
 
     def energy_j(self) -> float:
         """Value of the energy counter [J]."""
+        ask = self.nvml.nvmlDeviceGetTotalEnergyConsumption
+        return float(self._ask("energy counter", ask)) / 1000
+
+    def _ask(self, what: str, ask: Callable[..., Any], *args: Any) -> Any:
+        """One question to NVML; its refusal as our error."""
         try:
-            return float(self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle)) / 1000
+            return ask(self.handle, *args)
         except self.nvml.NVMLError as error:
-            raise MeterError(
-                f"GPU {self.index}: its energy counter cannot be read ({error})"
-            ) from error
+            raise MeterError(f"GPU {self.index}: its {what} cannot be read ({error})") from error
 
     def power_limit_w(self) -> float:
         """Enforced power limit [W]."""
-        return float(self.nvml.nvmlDeviceGetEnforcedPowerLimit(self.handle)) / 1000
+        return float(self._ask("power limit", self.nvml.nvmlDeviceGetEnforcedPowerLimit)) / 1000
 
     def temperature_c(self) -> float:
         """GPU temperature [deg C]."""
         sensor = self.nvml.NVML_TEMPERATURE_GPU
-        return float(self.nvml.nvmlDeviceGetTemperature(self.handle, sensor))
+        return float(self._ask("temperature", self.nvml.nvmlDeviceGetTemperature, sensor))
 
     def throttle_reasons(self) -> frozenset[str]:
         """Why the clock is lower than it could be, now."""
-        bits = int(self.nvml.nvmlDeviceGetCurrentClocksEventReasons(self.handle))
+        ask = self.nvml.nvmlDeviceGetCurrentClocksEventReasons
+        bits = int(self._ask("throttle reasons", ask))
         return frozenset(name for name, bit in _REASONS.items() if bits & bit)
 
     def foreign_processes(self) -> list[int]:
         """Processes on the GPU that are neither this one nor its children."""
-        running = self.nvml.nvmlDeviceGetComputeRunningProcesses(self.handle)
+        running = self._ask("processes", self.nvml.nvmlDeviceGetComputeRunningProcesses)
         ours = _own_processes()
         return sorted(process.pid for process in running if process.pid not in ours)
 
     def details(self) -> dict[str, Any]:
         """Driver and clocks, for table.json."""
         clocks = {
-            name: int(self.nvml.nvmlDeviceGetMaxClockInfo(self.handle, kind))
+            name: int(self._ask("clocks", self.nvml.nvmlDeviceGetMaxClockInfo, kind))
             for name, kind in (
                 ("max_sm_mhz", self.nvml.NVML_CLOCK_SM),
                 ("max_memory_mhz", self.nvml.NVML_CLOCK_MEM),
             )
         }
-        return {"driver": str(self.nvml.nvmlSystemGetDriverVersion()), "clocks": clocks}
+        driver = self._ask("driver", lambda _: self.nvml.nvmlSystemGetDriverVersion())
+        return {"driver": str(driver), "clocks": clocks}
 
 
 def choose_gpus(given: Sequence[int], environment: MutableMapping[str, str]) -> tuple[int, ...]:
@@ -127,9 +132,12 @@ def choose_gpus(given: Sequence[int], environment: MutableMapping[str, str]) -> 
         environment: Such as os.environ; must be set before torch looks for GPUs.
 
     Raises:
-        MeterError: CUDA_VISIBLE_DEVICES names its GPUs otherwise than by number.
+        MeterError: CUDA_VISIBLE_DEVICES names its GPUs otherwise than by number, or a GPU is named
+            twice.
     """
     indices = tuple(given)
+    if len(set(indices)) < len(indices):
+        raise MeterError(f"--gpu names a GPU twice: {', '.join(map(str, indices))}")
     visible = environment.get("CUDA_VISIBLE_DEVICES", "")
     if not indices and visible:
         first = visible.split(",")[0].strip()
@@ -164,7 +172,11 @@ def open_gpus(indices: Sequence[int] = (0,)) -> list[NvmlGpu]:
             f"no NVIDIA driver answers ({error}); measure on a machine with an NVIDIA GPU, or see "
             "what a plan would take with --dry-run"
         ) from error
-    return [_open_gpu(nvml, index) for index in indices]
+    gpus = [_open_gpu(nvml, index) for index in indices]
+    products = sorted({gpu.product for gpu in gpus})
+    if len(products) > 1:
+        raise MeterError(f"the GPUs differ ({', '.join(products)}); measure each kind by itself")
+    return gpus
 
 
 def _open_gpu(nvml: Any, index: int) -> NvmlGpu:

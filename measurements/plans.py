@@ -26,7 +26,7 @@ class RunSpec:
         output_tokens: O [tokens].
         batch_size: Requests in a batch.
         at_capacity: Whether that is B(I, O).
-        run: Number of the repeat, from 1.
+        run: Which of the wanted valid runs of this batch, from 1.
         priority: Runs of a lower number come first when time is short.
     """
 
@@ -43,9 +43,14 @@ class RunSpec:
         return self.input_tokens, self.output_tokens
 
     @property
+    def batch(self) -> tuple[int, int, int]:
+        """(I, O, batch size)."""
+        return *self.cell, self.batch_size
+
+    @property
     def key(self) -> tuple[int, int, int, int]:
-        """That of the `Run` that comes of it."""
-        return *self.cell, self.batch_size, self.run
+        """What makes it the same run of a plan."""
+        return *self.batch, self.run
 
 
 def make_plan(
@@ -57,25 +62,30 @@ def make_plan(
         name: "paper", every cell of the grid at capacity; "full", these and 20 runs at smaller
             batches; "quick", 12 runs chosen for the step model.
         grid: The cells.
-        capacity: B(I, O) on this engine.
+        capacity: B(I, O) on this engine; 0 leaves a cell out.
         cost: Predicts how long runs take and what they cost.
         runs: Repeats of every run.
     """
-    at_capacity = [RunSpec(i, o, capacity(i, o), True, 1) for i, o in grid.cells()]
+    at_capacity = [RunSpec(i, o, b, True, 1) for i, o in grid.cells() if (b := capacity(i, o))]
     small = small_batches(grid, capacity)
     if name == "quick":
         # One run each: a minute and a half leaves no time for more.
-        return pick_informative(at_capacity + small, cost, QUICK_RUNS, QUICK_SECONDS)
+        picked = pick_informative(at_capacity + small, cost, QUICK_RUNS, QUICK_SECONDS)
+        return [replace(spec, priority=k) for k, spec in enumerate(picked)]
     once = at_capacity + (small if name == "full" else [])
-    first = {spec.key for spec in pick_informative(once, cost, QUICK_RUNS, QUICK_SECONDS)}
+    picked = pick_informative(once, cost, QUICK_RUNS, QUICK_SECONDS)
+    first = {spec.batch: k for k, spec in enumerate(picked)}
+    others, smaller, spread_repeats, repeats = range(QUICK_RUNS, QUICK_RUNS + 4)
     spread = set(spread_cells(grid))
     plan = []
     for spec in once:
         for run in range(1, runs + 1):
             if run == 1:
-                priority = 0 if spec.key in first else 1 if spec.at_capacity else 2
+                otherwise = others if spec.at_capacity else smaller
+                priority = first.get(spec.batch, otherwise)
             else:
-                priority = 3 if spec.at_capacity and spec.cell in spread else 4
+                is_spread = spec.at_capacity and spec.cell in spread
+                priority = spread_repeats if is_spread else repeats
             plan.append(replace(spec, run=run, priority=priority))
     return sorted(plan, key=lambda spec: spec.priority)
 
@@ -83,7 +93,7 @@ def make_plan(
 def small_batches(grid: Grid, capacity: Capacity) -> list[RunSpec]:
     """Twenty runs below capacity: batch sizes 1 to 256, two each, spread over the lengths."""
     rows, columns = grid.shape
-    specs: dict[tuple[int, int, int, int], RunSpec] = {}
+    specs: dict[tuple[int, int, int], RunSpec] = {}
     for k, batch_size in enumerate(SMALL_BATCHES * 2):
         # Steps that share no factor with the number of edges visit all of them.
         row, column = (3 * k + 1) % rows, (3 * k + 2) % columns
@@ -94,7 +104,7 @@ def small_batches(grid: Grid, capacity: Capacity) -> list[RunSpec]:
         i, o = grid.input_edges[row], grid.output_edges[column]
         if size := min(batch_size, capacity(i, o) // 2):
             spec = RunSpec(i, o, size, False, 1)
-            specs[spec.key] = spec
+            specs[spec.batch] = spec
     return list(specs.values())
 
 

@@ -59,9 +59,14 @@ class Run:
         return self.input_tokens, self.output_tokens
 
     @property
+    def batch(self) -> tuple[int, int, int]:
+        """(I, O, batch size)."""
+        return *self.cell, self.batch_size
+
+    @property
     def key(self) -> tuple[int, int, int, int]:
         """What makes a run the same run on any card."""
-        return *self.cell, self.batch_size, self.run
+        return *self.batch, self.run
 
     @property
     def batch_energy_j(self) -> float:
@@ -149,8 +154,12 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
 }
 
 
-def read_runs(path: Path) -> list[Run]:
+def read_runs(path: Path, torn: bool = False) -> list[Run]:
     """Read runs.csv, believing nothing.
+
+    Args:
+        path: The file.
+        torn: Leave out a last line that has no end, since it was cut off while it was written.
 
     Raises:
         InputError: A column, a value or the fit between values is wrong; file and line are named.
@@ -159,7 +168,8 @@ def read_runs(path: Path) -> list[Run]:
     seen: dict[tuple[object, ...], int] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
+            lines = (line for line in file if line.endswith("\n") or not torn)
+            reader = csv.reader(lines)
             header = next(reader, [])
             if tuple(header) != COLUMNS:
                 raise InputError(f"{path}:1: its columns must be {','.join(COLUMNS)}")

@@ -1,22 +1,25 @@
 """The sweep: make the runs of a plan, one metered window each, and keep every one of them."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from measurements.cost import CostModel
-from measurements.engines import Batch, Engine
+from measurements.engines import Batch, Engine, EngineError
 from measurements.gates import MIN_WINDOW_S, Observation, failed_gates
-from measurements.gpu_devices import GpuDevice
-from measurements.meter import Meter, Reading
+from measurements.gpu_devices import GpuDevice, MeterError
+from measurements.meter import Meter
 from measurements.plans import RunSpec
 from measurements.runs import Run
 from measurements.sweep_folder import SweepFolder
+from traces.errors import InputError
 
 MAX_WARM_UP_BATCHES = 20
+MAX_FAILED_IN_A_ROW = 8
 IDLE_SECONDS = 10.0
 _STEADY = 0.02
 _STEADY_C = 1.0
@@ -41,8 +44,11 @@ class CrossCheck(Protocol):
     def start(self) -> None:
         """Before a window."""
 
-    def stop(self, spec: RunSpec, reading: Reading) -> None:
-        """After it, with what our meter read."""
+    def stop(self) -> float | None:
+        """After it: what it read [J], None if nothing."""
+
+    def record(self, run: Run, energy_j: float | None) -> None:
+        """Keep that beside a run that is on disk."""
 
 
 @dataclass(frozen=True)
@@ -99,43 +105,44 @@ class Sweep:
 
         Raises:
             EngineError: The engine crashed or ran out of memory; what was measured is on disk.
-            MeterError: A counter cannot be believed any more; likewise.
+            MeterError: A counter cannot be believed any more, or run after run fails a gate;
+                likewise.
         """
         todo = missing_runs(plan, self.folder.runs)
         if not todo:
             return 0
         idle_power_w = self._prepare_card(todo)
-        done = 0
-        while done < len(todo):
-            spec, left_s = todo[done], sum(map(self._predicted_s, todo[done:]))
+        done = left = failed_in_a_row = 0
+        tried_again: set[tuple[int, int, int]] = set()
+        while todo:
+            spec, left_s = todo[0], sum(map(self._predicted_s, todo))
+            del todo[0]
             if not self._has_time_for(self._predicted_s(spec)):
-                self.observer.note(
-                    f"time is up: {len(todo) - done} runs are left; go on with --resume"
-                )
-                break
-            self.observer.started(spec, done, len(todo), left_s * self._pace)
+                left += 1  # a shorter one may still fit
+                continue
+            total = done + 1 + len(todo) + left
+            self.observer.started(spec, done, total, left_s * self._pace)
             began = self.clock()
             run = self._measure(spec, idle_power_w)
-            self.folder.append(run)
             self.observer.finished(spec, run)
             pace = (self.clock() - began) / self._predicted_s(spec)
             self._pace = 0.8 * self._pace + 0.2 * pace
             done += 1
-            todo[done:done] = self._second_try(spec, plan)
-        return len(todo) - done
+            failed_in_a_row = 0 if run.valid else failed_in_a_row + 1
+            if failed_in_a_row == MAX_FAILED_IN_A_ROW:
+                raise MeterError(
+                    f"{failed_in_a_row} runs in a row failed a gate, the last one: {run.reason}"
+                )
+            # What made a run fail, such as a card gone cold, has often passed by then.
+            if not run.valid and spec.batch not in tried_again:
+                tried_again.add(spec.batch)
+                todo.insert(0, spec)
+        if left:
+            self.observer.note(f"time is up: {left} runs are left; go on with --resume")
+        return left
 
     def _predicted_s(self, spec: RunSpec) -> float:
         return self.cost.run_seconds(spec, self.settings.min_window_s)
-
-    def _second_try(self, spec: RunSpec, plan: Sequence[RunSpec]) -> list[RunSpec]:
-        """Another run of a batch whose first and only one failed a gate, else nothing.
-
-        What made it fail, such as a card still warming up, has often passed by then.
-        """
-        made = [run for run in self.folder.runs if run.key[:3] == spec.key[:3]]
-        if len(made) > 1 or made[0].valid:
-            return []
-        return [_next_run(spec, [*made, *plan])]
 
     def _prepare_card(self, todo: Sequence[RunSpec]) -> float:
         """Idle power with the model loaded [W], and a warm engine."""
@@ -159,7 +166,7 @@ class Sweep:
 
     def _warm_up(self, spec: RunSpec) -> None:
         """Run batches of about a second until neither their time nor the temperature moves."""
-        batch = self.engine.prepare(spec.input_tokens, spec.output_tokens, spec.batch_size)
+        batch = self._prepare(spec)
         before, before_c = float("inf"), float("-inf")
         for k in range(MAX_WARM_UP_BATCHES):
             began = self.clock()
@@ -178,7 +185,7 @@ class Sweep:
         return spent_s + predicted_s * self._pace <= self.settings.time_budget_s
 
     def _measure(self, spec: RunSpec, idle_power_w: float) -> Run:
-        batch = self.engine.prepare(spec.input_tokens, spec.output_tokens, spec.batch_size)
+        batch = self._prepare(spec)
         started_at = _now()
         temperature_start_c = max(gpu.temperature_c() for gpu in self.gpus)
         if self.cross_check is not None:
@@ -190,8 +197,7 @@ class Sweep:
         self._meter.end()
         reading = self._meter.reading()
         temperature_end_c = max(gpu.temperature_c() for gpu in self.gpus)
-        if self.cross_check is not None:
-            self.cross_check.stop(spec, reading)
+        other_energy_j = None if self.cross_check is None else self.cross_check.stop()
         foreign = [pid for gpu in self.gpus for pid in gpu.foreign_processes()]
         faults = failed_gates(
             Observation(
@@ -208,7 +214,7 @@ class Sweep:
                 tokens_produced=produced,
             )
         )
-        return Run(
+        run = Run(
             input_tokens=spec.input_tokens,
             output_tokens=spec.output_tokens,
             batch_size=spec.batch_size,
@@ -220,12 +226,35 @@ class Sweep:
             mean_power_w=round(reading.mean_power_w, 2),
             temperature_start_c=temperature_start_c,
             temperature_end_c=temperature_end_c,
-            run=spec.run,
+            run=1
+            + max((run.run for run in self.folder.runs if run.batch == spec.batch), default=0),
             gpu="+".join(gpu.uuid for gpu in self.gpus),
             started_at=started_at,
             valid=not faults,
             reason="; ".join(faults) or None,
         )
+        self.folder.append(run, reading.energy_by_gpu_j)
+        if self.cross_check is not None:
+            self.cross_check.record(run, other_energy_j)
+        return run
+
+    def _prepare(self, spec: RunSpec) -> Batch:
+        try:
+            batch = self.engine.prepare(spec.input_tokens, spec.output_tokens, spec.batch_size)
+        except InputError:
+            raise
+        except Exception as error:
+            raise _crash(self.engine, error) from error
+
+        def run() -> int:
+            try:
+                return batch()
+            except InputError:
+                raise
+            except Exception as error:
+                raise _crash(self.engine, error) from error
+
+        return run
 
     def _fill_window(self, batch: Batch) -> tuple[int, int]:
         """Repeat a batch until the window is long enough: batches made, tokens produced."""
@@ -238,25 +267,12 @@ class Sweep:
 
 
 def missing_runs(plan: Sequence[RunSpec], runs: Sequence[Run]) -> list[RunSpec]:
-    """The runs of a plan that are not there yet.
+    """The runs of a plan that are lacking: what each batch has too few valid ones of.
 
-    A spec whose every run so far was invalid is tried once more, under the next free number.
+    A batch without any keeps its first run, which comes as early as it was meant to.
     """
-    done = {run.key for run in runs}
-    missing = [spec for spec in plan if spec.key not in done]
-    pending = {spec.key[:3] for spec in missing}
-    valid = {run.key[:3] for run in runs if run.valid}
-    for spec in plan:
-        if spec.key[:3] not in valid | pending:
-            missing.append(_next_run(spec, [*runs, *plan]))
-            pending.add(spec.key[:3])
-    return missing
-
-
-def _next_run(spec: RunSpec, others: Sequence[Run | RunSpec]) -> RunSpec:
-    """The same batch under the next number that none of the others has."""
-    numbers = [other.run for other in others if other.key[:3] == spec.key[:3]]
-    return replace(spec, run=max(numbers) + 1)
+    valid = Counter(run.batch for run in runs if run.valid)
+    return [spec for spec in plan if spec.run > valid[spec.batch]]
 
 
 def cells_without_valid_run(plan: Sequence[RunSpec], runs: Sequence[Run]) -> list[tuple[int, int]]:
@@ -265,6 +281,11 @@ def cells_without_valid_run(plan: Sequence[RunSpec], runs: Sequence[Run]) -> lis
     valid = {run.cell for run in runs if run.at_capacity and run.valid}
     planned = {spec.cell for spec in plan if spec.at_capacity}
     return sorted((tried & planned) - valid)
+
+
+def _crash(engine: Engine, error: Exception) -> EngineError:
+    said = " ".join(str(error).split())[:300] or type(error).__name__
+    return EngineError(f"{engine.name} crashed: {said}")
 
 
 def _host_cpu() -> str | None:

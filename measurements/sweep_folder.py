@@ -1,23 +1,30 @@
 """The folder that a sweep fills: every run is on disk the moment it is measured."""
 
+import contextlib
 import csv
-import fcntl
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from measurements.runs import COLUMNS, Run, read_runs
+from measurements.table import check_metadata
 from traces.errors import InputError
 from traces.files import exists, read_json, write_text
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
 _IDENTITY = (
     "gpu", "gpu_product", "gpu_count", "power_limit_w", "model", "engine", "engine_version",
-    "dtype", "weights", "grid",
+    "dtype", "weights", "grid", "measured_by", "meter",
 )  # fmt: skip
+_BY_GPU_COLUMNS = ("input_tokens", "output_tokens", "batch_size", "run", "gpu", "energy_j")
 _FROM_FREE_MEMORY = "kv_cache_tokens"
 _TOLERANCE = 0.01
 
@@ -35,7 +42,8 @@ class SweepFolder:
     path: Path
     metadata: dict[str, Any]
     runs: list[Run]
-    _file: IO[str]
+    _log: "CsvLog"
+    _log_by_gpu: "CsvLog | None" = None
 
     @classmethod
     def create(cls, path: Path, metadata: Mapping[str, Any]) -> "SweepFolder":
@@ -45,14 +53,11 @@ class SweepFolder:
             InputError: There is one already, or the folder cannot be written.
         """
         require_new(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            file = (path / "runs.csv").open("x", encoding="utf-8", newline="")
-            _lock(file, path)
-            _append(file, COLUMNS)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from error
-        folder = cls(path, dict(metadata), [], file)
+        log = CsvLog(path / "runs.csv", COLUMNS)
+        if log.has_rows:
+            log.close()
+            require_new(path)
+        folder = cls(path, dict(metadata), [], log)
         folder.save(status="measuring")
         return folder
 
@@ -64,26 +69,30 @@ class SweepFolder:
             InputError: No table there, one that was measured under other conditions, or another
                 process is at it.
         """
-        known = read_metadata(path)
+        known, _ = read_unfinished(path)
         _require_same(path, known, metadata)
-        try:
-            file = (path / "runs.csv").open("r+", encoding="utf-8", newline="")
-        except OSError as error:
-            raise InputError(f"{path}/runs.csv: cannot be opened ({error.strerror})") from error
-        _lock(file, path)
-        _drop_torn_line(path / "runs.csv")
-        file.seek(0, os.SEEK_END)
-        if file.tell() == 0:
-            _append(file, COLUMNS)
+        log = CsvLog(path / "runs.csv", COLUMNS)
+        _, runs = read_unfinished(path)
         cards = {**known.get("cards", {}), **metadata.get("cards", {})}
-        folder = cls(path, {**known, "cards": cards}, _runs_of(path / "runs.csv"), file)
+        folder = cls(path, {**known, "cards": cards}, runs, log)
         folder.save(status="measuring")
         return folder
 
-    def append(self, run: Run) -> None:
-        """Put a run on disk; it is there when this returns."""
-        _append(self._file, [_text(value) for value in astuple(run)])
+    def append(self, run: Run, energy_by_gpu_j: Mapping[str, float] | None = None) -> None:
+        """Put a run on disk; it is there when this returns.
+
+        Args:
+            run: What was measured.
+            energy_by_gpu_j: Card -> its share of the energy [J]; where there are several, it goes
+                into by_gpu.csv.
+        """
+        self._log.append(astuple(run))
         self.runs.append(run)
+        if energy_by_gpu_j is not None and len(energy_by_gpu_j) > 1:
+            if self._log_by_gpu is None:
+                self._log_by_gpu = CsvLog(self.path / "by_gpu.csv", _BY_GPU_COLUMNS)
+            for gpu, energy_j in energy_by_gpu_j.items():
+                self._log_by_gpu.append([*run.key, gpu, round(energy_j, 3)])
 
     def save(self, status: str) -> None:
         """Bring table.json up to date with the runs."""
@@ -100,16 +109,97 @@ class SweepFolder:
 
     def close(self) -> None:
         """Let other processes have the folder."""
-        self._file.close()
+        self._log.close()
+        if self._log_by_gpu is not None:
+            self._log_by_gpu.close()
+
+
+class CsvLog:
+    """A CSV file that grows by whole lines, one process at a time.
+
+    Args:
+        path: The file; it and its folder are made if they are not there. A line that was cut off
+            while it was written is taken away.
+        columns: Its header.
+
+    Raises:
+        InputError: It cannot be written, has another header, or another process has it.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            self._file = path.open("r+", encoding="utf-8", newline="")
+            _lock(self._file, path.parent)
+            _drop_torn_line(path)
+        except OSError as error:
+            raise self._refusal(error) from error
+        header = path.read_bytes().split(b"\n", 1)[0].decode("utf-8", "replace").strip()
+        self.has_rows = path.read_bytes().count(b"\n") > 1
+        if header and header != ",".join(columns):
+            self._file.close()
+            raise InputError(f"{path}:1: its columns must be {','.join(columns)}")
+        self._file.seek(0, os.SEEK_END)
+        if not header:
+            self.append(columns)
+
+    def append(self, values: Sequence[object]) -> None:
+        """Write one line in one piece and have it on the disk."""
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow([_text(value) for value in values])
+        try:
+            self._file.write(line.getvalue())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def close(self) -> None:
+        """Let other processes have the file."""
+        # What a full disk did not take is reported by append, and close tries it again.
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def _refusal(self, error: OSError) -> InputError:
+        return InputError(f"{self._path}: cannot be written ({error.strerror})")
 
 
 def require_new(path: Path) -> None:
-    """Refuse a folder that already holds a table."""
-    for name in ("table.json", "runs.csv"):
-        if (path / name).exists():
-            raise InputError(
-                f"{path}: already holds {name}; pass --resume to go on with it, or another folder"
-            )
+    """Refuse a folder that already holds a table, or cannot."""
+    try:
+        for name in ("table.json", "runs.csv"):
+            # A sweep that was stopped before its first run leaves a header alone.
+            if (path / name).exists() and not (name == "runs.csv" and _is_bare(path / name)):
+                raise InputError(
+                    f"{path}: already holds {name}; pass --resume to go on with it, or give "
+                    "another folder"
+                )
+        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise InputError(f"{path}: cannot be written ({there} is no folder to write into)")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def read_unfinished(path: Path) -> tuple[dict[str, Any], list[Run]]:
+    """What a folder to go on with holds, read as strictly as a table, but for its number of runs.
+
+    Raises:
+        InputError: There is no table, or something in it cannot be true.
+    """
+    known = read_metadata(path)
+    check_metadata(known, path / "table.json")
+    runs = path / "runs.csv"
+    return known, [] if not runs.exists() or _is_bare(runs) else read_runs(runs, torn=True)
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether a runs.csv has its header at most."""
+    content, header = path.read_bytes(), (",".join(COLUMNS) + "\n").encode()
+    one_line = content.count(b"\n") <= 1
+    return one_line and (header.startswith(content) or content.startswith(header))
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -140,7 +230,7 @@ def _require_same(path: Path, known: Mapping[str, Any], now: Mapping[str, Any]) 
     for key in sorted({*before, *after}):
         one, other = before.get(key), after.get(key)
         # How much memory is free differs a little from card to card.
-        if key == _FROM_FREE_MEMORY and one and other and abs(one / other - 1) <= _TOLERANCE:
+        if key == _FROM_FREE_MEMORY and _nearly(one, other):
             continue
         if one != other:
             raise InputError(
@@ -149,11 +239,10 @@ def _require_same(path: Path, known: Mapping[str, Any], now: Mapping[str, Any]) 
             )
 
 
-def _runs_of(path: Path) -> list[Run]:
-    with path.open(encoding="utf-8") as file:
-        if sum(1 for _ in file) <= 1:
-            return []
-    return read_runs(path)
+def _nearly(one: object, other: object) -> bool:
+    if not isinstance(one, int) or not isinstance(other, int) or 0 in (one, other):
+        return False
+    return abs(one / other - 1) <= _TOLERANCE
 
 
 def _drop_torn_line(path: Path) -> None:
@@ -164,23 +253,16 @@ def _drop_torn_line(path: Path) -> None:
 
 
 def _lock(file: IO[str], path: Path) -> None:
+    if fcntl is None:
+        return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         file.close()
         raise InputError(f"{path}: another process is measuring into it") from error
 
 
-def _append(file: IO[str], values: Any) -> None:
-    """Write one line in one piece and have it on the disk."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    file.write(line.getvalue())
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -13,11 +13,14 @@ from typing import Any
 from measurements.gates import MAX_POWER_OVER_LIMIT
 from measurements.hardware import Gpu, load_gpu
 from measurements.interpolation import CellEnergy, CellKey, fill
-from measurements.models import load_shape
+from measurements.models import load_shape, model_names
 from measurements.runs import Run, read_runs
 from traces.errors import InputError, unknown_name
 from traces.files import read_json
 from traces.grid import Grid
+
+MODEL_CONFIG = "config.json"
+"""In a table's folder: the config of a model that does not ship."""
 
 _VERSION = 1
 _MOST_POWER_W = 1e6
@@ -50,12 +53,14 @@ class EnergyTable:
         metadata: table.json: what was measured, on what, when, how.
         grid: The cells.
         runs: Every run, valid or not.
+        config: What `load_config` and `load_flops` take for the model.
     """
 
     name: str
     metadata: Mapping[str, Any]
     grid: Grid
     runs: tuple[Run, ...]
+    config: str
 
     @property
     def gpu(self) -> Gpu:
@@ -147,7 +152,8 @@ def load_table(name: str) -> EnergyTable:
         raise unknown_name("table", name, table_names())
     metadata, grid = _read_metadata(folder / "table.json")
     runs = read_runs(folder / "runs.csv")
-    table = EnergyTable(name, metadata, grid, tuple(runs))
+    config = _config(metadata["model"], folder)
+    table = EnergyTable(name, metadata, grid, tuple(runs), config)
     _check_cells(table, folder / "runs.csv")
     return table
 
@@ -158,6 +164,18 @@ def _folder() -> Path:
 
 def _read_metadata(path: Path) -> tuple[dict[str, Any], Grid]:
     metadata = read_json(path, "is this a table?")
+    return metadata, check_metadata(metadata, path)
+
+
+def check_metadata(metadata: Any, path: Path) -> Grid:
+    """Hold the content of a table.json against what it must say.
+
+    Returns:
+        The table's grid.
+
+    Raises:
+        InputError: Something lacks or cannot be true; `path` and the key are named.
+    """
     if not isinstance(metadata, dict):
         raise InputError(f"{path}: is not a JSON object")
     for key, kind in _REQUIRED.items():
@@ -176,12 +194,18 @@ def _read_metadata(path: Path) -> tuple[dict[str, Any], Grid]:
             "above 0, the limit above the idle power"
         )
     try:
-        load_shape(metadata["model"])
+        load_shape(_config(metadata["model"], path.parent))
         gpu, grid = load_gpu(metadata["gpu"]), Grid.from_dict(metadata["grid"])
         gpu.peak(metadata["dtype"])
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
-    return metadata, grid
+    return grid
+
+
+def _config(model: str, folder: Path) -> str:
+    """What `load_config` takes for a table's model: a table of another brings its config along."""
+    own = folder / MODEL_CONFIG
+    return str(own) if model not in model_names() and own.is_file() else model
 
 
 def _check_cells(table: EnergyTable, path: Path) -> None:

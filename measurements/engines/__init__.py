@@ -28,7 +28,7 @@ class EngineRequest:
         config: The model's config.
         weights: Folder with weights; None to draw them from N(0, 0.02).
         eager: Whether to leave CUDA graphs and compilation off.
-        longest: Input and output tokens of the longest request of the plan.
+        longest: Input and output of the longest request of the plan together [tokens].
         gpus: GPUs to use.
     """
 
@@ -36,7 +36,7 @@ class EngineRequest:
     config: Mapping[str, Any]
     weights: Path | None
     eager: bool
-    longest: tuple[int, int]
+    longest: int
     gpus: int = 1
 
 

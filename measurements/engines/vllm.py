@@ -37,7 +37,8 @@ class VllmEngine:
             ) from error
         self._torch, self._vllm = torch, vllm
         self.version = str(vllm.__version__)
-        self.weights = str(request.weights or f"drawn from N(0, {WEIGHTS_SD}), norms 1")
+        drawn = f"drawn from N(0, {WEIGHTS_SD}), norms 1"
+        self.weights = f"given: {request.weights.resolve().name}" if request.weights else drawn
         folder = request.weights or _config_folder(request)
         try:
             self._llm = vllm.LLM(
@@ -47,7 +48,7 @@ class VllmEngine:
                 enable_prefix_caching=False,
                 enforce_eager=request.eager,
                 max_num_seqs=MAX_BATCH_SIZE,
-                max_model_len=sum(request.longest),
+                max_model_len=request.longest,
                 gpu_memory_utilization=GPU_MEMORY_UTILIZATION,
                 tensor_parallel_size=request.gpus,
                 trust_remote_code=False,

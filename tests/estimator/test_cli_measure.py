@@ -1,6 +1,7 @@
 """`joulecast measure`, on a GPU and an engine that live in fake time."""
 
 import io
+import itertools
 import json
 import re
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from estimator import cli_measure
+from measurements.models import load_config
 from measurements.table import load_table
 from tests.conftest import RunCli
 from tests.measurements.fakes import FakeEngine, FakeGpu, FakeTime
@@ -125,11 +127,48 @@ def test_stopped_and_resumed(run_cli: RunCli, machine: dict, tmp_path: Path) -> 
 def test_cells_without_a_valid_run_are_named(
     run_cli: RunCli, machine: dict, tmp_path: Path
 ) -> None:
-    machine["gpu"].foreign = (4711,)
+    calls = iter(range(10_000))
+    machine["gpu"].foreign_processes = lambda: [4711] if next(calls) in (3, 4) else []
     result = run_cli(*WORDS, "--plan", "paper", "--runs", 1, "-o", tmp_path / "t")
     assert result.exit_code == 1
-    assert "56 cells have no valid run" in result.stderr
+    assert "1 cells have no valid run" in result.stderr
     assert "foreign processes: pid 4711" in result.stderr
+    again = run_cli(*WORDS, "--plan", "paper", "--runs", 1, "-o", tmp_path / "t", "--resume")
+    assert again.exit_code == 0
+    assert load_table(str(tmp_path / "t")).is_complete
+
+
+def test_repeats_that_disagree_are_named(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:
+    walk = itertools.cycle([300.0, 600.0, 450.0])
+    draws = {"now": 300.0}
+    machine["gpu"].power_w = lambda _: draws["now"]
+    prepare = machine["engine"].prepare
+
+    def prepare_anew(*cell: int) -> object:
+        draws["now"] = next(walk)
+        return prepare(*cell)
+
+    machine["engine"].prepare = prepare_anew
+    words = (*WORDS, "--plan", "paper", "--runs", 2, "--seed", 1, "-o", tmp_path / "t")
+    assert "spread: I=" in run_cli(*words).stderr
+
+
+def test_a_table_of_a_model_of_ones_own(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:
+    """It brings its config along, so that others can use it; long cells are left out."""
+    (tmp_path / "mine").mkdir()
+    config = {**load_config("llama-3.1-8b"), "max_position_embeddings": 4096}
+    (tmp_path / "mine/config.json").write_text(json.dumps(config))
+    words = ("measure", "--engine", "vllm", "--model", tmp_path / "mine", "--plan", "paper")
+    dry = run_cli(*words, "--runs", 1, "--dry-run")
+    assert dry.exit_code == 0, dry.output
+    assert "(4096, 8)" in dry.stderr
+    result = run_cli(*words, "--runs", 1, "-o", tmp_path / "t")
+    assert result.exit_code == 0, result.output
+    (tmp_path / "mine/config.json").unlink()
+    (tmp_path / "t").rename(tmp_path / "moved")
+    table = load_table(str(tmp_path / "moved"))
+    assert table.model == "mine"
+    assert len(table.measured) == 42
 
 
 def test_an_engine_that_dies(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:

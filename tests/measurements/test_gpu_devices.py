@@ -72,6 +72,32 @@ def test_what_cannot_be_measured_says_why(changes, message: str, nvml) -> None:
         open_gpus()
 
 
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [
+        ("nvmlDeviceGetTemperature", lambda gpu: gpu.temperature_c()),
+        ("nvmlDeviceGetCurrentClocksEventReasons", lambda gpu: gpu.throttle_reasons()),
+        ("nvmlDeviceGetComputeRunningProcesses", lambda gpu: gpu.foreign_processes()),
+        ("nvmlDeviceGetEnforcedPowerLimit", lambda gpu: gpu.power_limit_w()),
+        ("nvmlDeviceGetTotalEnergyConsumption", lambda gpu: gpu.energy_j()),
+    ],
+)
+def test_a_card_that_is_lost(question: str, asked, nvml) -> None:
+    nvml()
+    (gpu,) = open_gpus()
+    setattr(gpu.nvml, question, refuse("GPU is lost"))
+    with pytest.raises(MeterError, match=r"GPU 0: its .* cannot be read \(GPU is lost\)"):
+        asked(gpu)
+
+
+def test_gpus_of_two_kinds_and_one_gpu_twice(nvml) -> None:
+    nvml(nvmlDeviceGetName=lambda handle: f"NVIDIA {handle}")
+    with pytest.raises(MeterError, match="measure each kind by itself"):
+        open_gpus((0, 1))
+    with pytest.raises(MeterError, match="twice"):
+        choose_gpus((0, 0), {})
+
+
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     with pytest.raises(MeterError, match=r"joulecast\[measure\]"):

@@ -1,11 +1,14 @@
 import csv
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from measurements.cross_check import CodeCarbonCheck
 from measurements.engines import EngineError
 from measurements.gates import GATES
 from measurements.gpu_devices import MeterError
@@ -17,7 +20,7 @@ from measurements.plans import (
     small_batches,
     spread_cells,
 )
-from measurements.runs import read_runs
+from measurements.runs import COLUMNS, read_runs
 from measurements.sweep import Sweep, SweepSettings, cells_without_valid_run, missing_runs
 from measurements.sweep_folder import SweepFolder
 from measurements.table import load_table
@@ -194,18 +197,22 @@ def test_a_jumping_counter_does_not_count(stage, tmp_path: Path) -> None:
     assert len(runs) == 4
 
 
-def test_a_second_try_takes_a_number_that_no_planned_run_has(stage, tmp_path: Path) -> None:
+def test_a_run_that_failed_is_made_again_at_once_and_counts_for_nothing(
+    stage, tmp_path: Path
+) -> None:
     sweep, _ = stage(temperatures=[40.0, 40.0, 40.0, 40.0, 70.0, 70.0])
     plan = plan_of("paper", runs=3)
     plan = [spec for spec in plan if spec.cell == (32, 8)]
     assert sweep.run(plan) == 0
     assert [(run.run, run.valid) for run in sweep.folder.runs] == [
         (1, False),
-        (4, True),
         (2, True),
         (3, True),
+        (4, True),
     ]
     assert missing_runs(plan, sweep.folder.runs) == []
+    more = [spec for spec in plan_of("paper", runs=4) if spec.cell == (32, 8)]
+    assert [spec.run for spec in missing_runs(more, sweep.folder.runs)] == [4]
 
 
 def test_what_failed_is_tried_again_under_the_next_number(stage, tmp_path: Path) -> None:
@@ -214,8 +221,9 @@ def test_what_failed_is_tried_again_under_the_next_number(stage, tmp_path: Path)
     sweep.run(plan)
     sweep.folder.close()
     again, _ = stage(resume=True)
-    assert [spec.run for spec in missing_runs(plan, again.folder.runs)] == [3, 3]
+    assert missing_runs(plan, again.folder.runs) == plan
     again.run(plan)
+    assert sorted(run.run for run in again.folder.runs) == [1, 1, 2, 2, 3, 3]
     assert cells_without_valid_run(plan, again.folder.runs) == []
     assert missing_runs(plan, again.folder.runs) == []
 
@@ -248,11 +256,128 @@ def test_time_budget_measures_what_fits(stage, tmp_path: Path) -> None:
     left = sweep.run(plan)
     assert 0 < left < len(plan)
     assert sweep.clock() - 100 <= 125
-    assert [run.input_tokens for run in sweep.folder.runs] == [
-        spec.input_tokens for spec in plan[: len(plan) - left]
-    ]
+    made = [run.batch for run in sweep.folder.runs]
+    assert len(made) == len(plan) - left
+    assert made == [spec.batch for spec in plan if spec.batch in made]  # in order, the rest skipped
     assert any("time is up" in text for text in sweep.observer.texts)
     sweep.folder.close()
+
+
+def test_without_any_valid_run_a_cell_comes_first_again(stage, tmp_path: Path) -> None:
+    plan = in_order(plan_of("full", runs=3), 0, by_priority=True)
+    sweep, _ = stage()
+    sweep.run(plan[:20])
+    runs = [replace(run, valid=run.batch != plan[0].batch) for run in sweep.folder.runs]
+    assert missing_runs(plan, runs)[0] == plan[0]
+
+
+def test_fault_upon_fault_ends_a_sweep(stage, tmp_path: Path) -> None:
+    sweep, _ = stage(foreign=(4711,))
+    with pytest.raises(MeterError, match=r"8 runs in a row failed a gate.*pid 4711"):
+        sweep.run(plan_of("paper"))
+    assert len(sweep.folder.runs) == 8
+
+
+def test_an_engine_that_fails_in_its_own_way(stage, tmp_path: Path) -> None:
+    sweep, _ = stage(fails_at=lambda *_: ZeroDivisionError("in a kernel"))
+    with pytest.raises(EngineError, match="fake crashed: in a kernel"):
+        sweep.run(plan_of("paper"))
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(stage, tmp_path: Path, monkeypatch) -> None:
+    plan = plan_of("paper")[:3]
+    sweep, _ = stage()
+    sweep.run(plan[:1])
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(InputError, match=r"runs.csv: cannot be written \(No space"):
+            sweep.run(plan)
+    sweep.folder.close()
+    again, _ = stage(resume=True)
+    assert again.run(plan) == 0
+    assert sorted({run.batch for run in read_runs(tmp_path / "t/runs.csv")}) == sorted(
+        spec.batch for spec in plan
+    )
+
+
+def test_several_gpus_are_kept_apart(tmp_path: Path) -> None:
+    fake_time = FakeTime()
+    gpus = [
+        FakeGpu(clock=fake_time.clock, power_w=lambda _: 300.0, uuid="GPU-a"),
+        FakeGpu(clock=fake_time.clock, power_w=lambda _: 500.0, uuid="GPU-b"),
+    ]
+    engine = FakeEngine(sleep=fake_time.sleep)
+    sweep = make_sweep(tmp_path / "t", engine, gpus, fake_time)
+    sweep._prepare_card = lambda todo: 100.0
+    sweep.run(plan_of("paper")[:2])
+    sweep.folder.close()
+    with (tmp_path / "t/by_gpu.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["gpu"] for row in rows] == ["GPU-a", "GPU-b"] * 2
+    for k, run in enumerate(read_runs(tmp_path / "t/runs.csv")):
+        shares = [float(row["energy_j"]) for row in rows[2 * k : 2 * k + 2]]
+        assert sum(shares) == pytest.approx(run.energy_j, abs=0.01)
+        assert shares[0] / shares[1] == pytest.approx(0.6, rel=0.02)
+
+
+@pytest.mark.parametrize("content", ["", "input_tok", None])
+def test_stopped_before_table_json_was_there(content, stage, tmp_path: Path) -> None:
+    """runs.csv comes first; a kill in between must not close the folder for good."""
+    (tmp_path / "t").mkdir()
+    header = ",".join(COLUMNS) + "\n"
+    (tmp_path / "t/runs.csv").write_text(header if content is None else content)
+    sweep, _ = stage()
+    sweep.run(plan_of("paper")[:1])
+    assert len(read_runs(tmp_path / "t/runs.csv")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "complaint"),
+    [
+        ("runs.csv", "input_tokens,", "i,", "its columns must be"),
+        ("runs.csv", ",true,", ",maybe,", "neither true nor false"),
+        ("table.json", '"joulecast_table": 1', '"joulecast_table": 2', "is of version 2"),
+        ("table.json", '"idle_power_w": 1', '"idle_power_w": -1', "above 0"),
+        ("table.json", '"kv_cache_tokens": 450000', '"kv_cache_tokens": "abc"', "cannot mix"),
+    ],
+)
+def test_a_damaged_folder_is_refused_before_anything_is_measured(
+    name: str, old: str, new: str, complaint: str, stage, tmp_path: Path
+) -> None:
+    sweep, _ = stage()
+    sweep.run(plan_of("paper")[:2])
+    sweep.folder.close()
+    path = tmp_path / "t" / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=complaint):
+        SweepFolder.resume(tmp_path / "t", metadata_of(FakeEngine(), [FakeGpu()]))
+
+
+@pytest.mark.parametrize(("kwh", "read"), [(0.001, "3600.0"), (0.0, "")])
+def test_codecarbon_beside_our_meter(
+    kwh: float, read: str, stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A window in which CodeCarbon read nothing is still ours."""
+    tracker = SimpleNamespace(
+        start_task=lambda name: None, stop_task=lambda: SimpleNamespace(gpu_energy=kwh)
+    )
+    module = SimpleNamespace(OfflineEmissionsTracker=lambda **_: tracker)
+    monkeypatch.setitem(sys.modules, "codecarbon", module)
+    check = CodeCarbonCheck()
+    check.open(tmp_path / "t")
+    sweep, _ = stage()
+    sweep.cross_check = check
+    sweep.run([RunSpec(32, 8, 4, True, 1)])
+    check.close()
+    (run,) = sweep.folder.runs
+    line = (tmp_path / "t/cross_check.csv").read_text().splitlines()[1]
+    assert line == f"32,8,4,1,{run.energy_j},{read}"
 
 
 def test_another_card_of_the_same_kind_may_go_on(stage, tmp_path: Path) -> None:
@@ -276,6 +401,7 @@ def test_another_card_of_the_same_kind_may_go_on(stage, tmp_path: Path) -> None:
         ("dtype", "float16"),
         ("weights", "given"),
         ("model", "olmo-1b"),
+        ("measured_by", "a later version"),
         ("engine_settings", {"kv_cache_tokens": 400_000}),
         ("engine_settings", {"kv_cache_tokens": 450_000, "eager": True}),
     ],

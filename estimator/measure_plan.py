@@ -1,0 +1,143 @@
+"""Which runs a `joulecast measure` asks for, and what they are reckoned to take."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from measurements.cost import CostModel, cost_from_runs, rough_capacity, rough_cost
+from measurements.engines import EngineError
+from measurements.hardware import Gpu, load_gpu
+from measurements.models import load_shape, model_names
+from measurements.plans import Capacity, RunSpec, in_order, make_plan
+from measurements.runs import Run
+from measurements.sweep import missing_runs
+from measurements.sweep_folder import read_unfinished
+from measurements.table import MODEL_CONFIG, load_table, table_names
+from traces.errors import InputError
+from traces.grid import PAPER_GRID, Grid
+
+DTYPE = "bfloat16"
+"""Number format that --dry-run reckons with."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked for.
+
+    Attributes:
+        model: A shipped model, or where a config is.
+        engine: Name of the engine.
+        plan_name: Which plan.
+        runs: Valid runs wanted of every batch.
+        seed: Of the order.
+        time_budget: Minutes, None for no bound.
+        longest: Longest request that the model takes [tokens].
+        there: Runs made before.
+        gpu: Short name of the GPU that made them.
+    """
+
+    model: str
+    engine: str
+    plan_name: str
+    runs: int
+    seed: int
+    time_budget: float | None
+    longest: int
+    there: Sequence[Run] = ()
+    gpu: str = "h100-sxm"
+
+    def after(self, folder: Path) -> "Wanted":
+        """The same, going on with a folder.
+
+        Raises:
+            InputError: It cannot be gone on with, or is of another model or engine.
+        """
+        known, there = read_unfinished(folder)
+        name = model_name(self.model)
+        if (known["model"], known["engine"]) != (name, self.engine):
+            raise InputError(
+                f"{folder}: is of {known['model']} on {known['engine']}, not of {name} on "
+                f"{self.engine}; give another folder"
+            )
+        return replace(self, there=there, gpu=known["gpu"])
+
+    def plan(self, capacity: Capacity, cost: CostModel) -> list[RunSpec]:
+        """The runs in their order, those made before included."""
+        # As measured where it was, so that all cards of a table agree.
+        known = {run.cell: run.batch_size for run in self.there if run.at_capacity}
+        sizes = _where_it_fits(
+            lambda i, o: known.get((i, o)) or capacity(i, o), PAPER_GRID, self.longest
+        )
+        plan = make_plan(self.plan_name, PAPER_GRID, sizes, cost, self.runs)
+        return in_order(plan, self.seed, by_priority=self.time_budget is not None)
+
+    def rough_plan(self, gpu: str | None) -> tuple[list[RunSpec], CostModel]:
+        """The runs that are left and fit into the time, without a GPU, and what they cost."""
+        sheet = load_gpu(gpu or self.gpu)
+        cost = cost_model(sheet, self.model, self.engine, DTYPE)
+        plan = self.plan(_rough_capacity(sheet, self.model, self.engine), cost)
+        return _fitting(missing_runs(plan, self.there), cost, self.time_budget), cost
+
+
+def model_name(model: str) -> str:
+    """Short name of a shipped model, else that of the file or folder that its config is in."""
+    if model in model_names():
+        return model
+    path = Path(model).resolve()
+    return path.parent.name if path.name == MODEL_CONFIG else path.stem
+
+
+def longest_request(config: Mapping[str, Any]) -> int:
+    """Longest request of the grid that a model has positions for [tokens]."""
+    longest = PAPER_GRID.input_edges[-1] + PAPER_GRID.output_edges[-1]
+    return min(longest, int(config.get("max_position_embeddings") or longest))
+
+
+def cost_model(sheet: Gpu, model: str, engine: str, dtype: str) -> CostModel:
+    """From a shipped table of this GPU and model, of this engine if there is one, or roughly."""
+    same = f"{sheet.name}/{model}/"
+    names = [same + engine, *(name for name in table_names() if name.startswith(same))]
+    for name in names:
+        if name in table_names():
+            return cost_from_runs(load_table(name).runs, name)
+    return rough_cost(load_shape(model), sheet, dtype)
+
+
+def _rough_capacity(sheet: Gpu, model: str, engine: str) -> Capacity:
+    """How large batches get: from a shipped table, else by a rough rule."""
+    name = f"{sheet.name}/{model}/{engine}"
+    if name in table_names():
+        cells = load_table(name).cells
+        return lambda i, o: int(cells[i, o].batch_size)
+    shape = load_shape(model)
+    return lambda i, o: rough_capacity(shape, sheet, DTYPE, i, o)
+
+
+def _where_it_fits(capacity: Capacity, grid: Grid, longest: int) -> Capacity:
+    """B(I, O), 0 where the model has too few positions or the engine too little memory."""
+    sizes: dict[tuple[int, int], int] = {}
+    for i, o in grid.cells():
+        try:
+            sizes[i, o] = capacity(i, o) if i + o <= longest else 0
+        except EngineError:
+            sizes[i, o] = 0
+    if lost := [cell for cell, size in sizes.items() if not size]:
+        click.echo(f"left out, since not one request fits: {lost}", err=True)
+    if len(lost) == len(sizes):
+        raise InputError("no cell of the grid fits; measure a smaller model, or on more GPUs")
+    return lambda i, o: sizes[i, o]
+
+
+def _fitting(plan: list[RunSpec], cost: CostModel, minutes: float | None) -> list[RunSpec]:
+    """The runs that fit into a time budget, each in its turn if there is time for it."""
+    left_s = math.inf if minutes is None else 60 * minutes
+    fitting = []
+    for spec in plan:
+        if (seconds := cost.run_seconds(spec)) <= left_s:
+            fitting.append(spec)
+            left_s -= seconds
+    return fitting
