@@ -189,7 +189,7 @@ def trace_summary(source: str, **options: Any) -> None:
 
 
 @trace.command("bin")
-@click.argument("source", metavar="TRACE")
+@click.argument("source", metavar="[TRACE]", required=False)
 @click.option(
     "--grid",
     "grid_name",
@@ -198,22 +198,55 @@ def trace_summary(source: str, **options: Any) -> None:
 )
 @click.option("--licence", help="Licence of the trace, kept in the workload.")
 @click.option("--citation", help="What to cite for the trace, kept in the workload.")
+@click.option(
+    "--engine",
+    "bin_engine",
+    type=click.Choice(["duckdb", "spark"]),
+    default="duckdb",
+    help="What reads the trace.",
+)
+@click.option("--master", metavar="URL", help="Spark's master; by default this machine.")
+@click.option(
+    "--connect",
+    "address",
+    metavar="URL",
+    help="A database that keeps the trace, such as trino://user@host/catalog/schema.",
+)
+@click.option("--table-name", metavar="NAME", help="The table there; it takes the place of TRACE.")
 @output_option("-o", "--output")
 @_options(TRACE_OPTIONS)
 def trace_bin(
-    source: str,
+    source: str | None,
     grid_name: str | None,
+    bin_engine: str,
+    master: str | None,
+    address: str | None,
+    table_name: str | None,
     licence: str | None,
     citation: str | None,
     output: Path | None,
     **options: Any,
 ) -> None:
-    """Reduce TRACE to a small workload file that estimates take in its place."""
+    """Reduce TRACE to a small workload file that estimates take in its place.
+
+    On one machine DuckDB reads it; --engine spark reads it on a cluster, and --connect bins a table
+    in the database that keeps it.
+    """
     from traces.grid import GRIDS
 
-    check_output(output, source)
-    grid = None if grid_name is None else GRIDS[grid_name]
-    workload = TraceInput.of(options).load(source, grid)
+    if (address is None) != (table_name is None):
+        raise click.UsageError("--connect and --table-name go together")
+    if (source is None) == (table_name is None):
+        raise click.UsageError("give a TRACE, or --connect and --table-name")
+    if master is not None and bin_engine != "spark":
+        raise click.UsageError("--master is for --engine spark")
+    trace_input, what = TraceInput.of(options), str(source or table_name)
+    check_output(output, *([source] if source else []))
+    if address is None and bin_engine == "duckdb":
+        workload = trace_input.load(what, None if grid_name is None else GRIDS[grid_name])
+    else:
+        grid = GRIDS[grid_name or "power-of-two"]
+        workload = trace_input.load_elsewhere(what, master, address, grid)
     workload = workload.with_provenance(licence=licence, citation=citation)
     if output is None:
         print_text(workload.to_json())

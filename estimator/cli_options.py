@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
+from estimator.reading_bar import ReadingBar
 from traces.errors import InputError
 from traces.files import exists
 from traces.grid import Grid
-from traces.load import load_workload, summarise
+from traces.load import load_from_spark, load_from_table, load_workload, summarise
 from traces.sources import OnInvalid
 from traces.summary import TraceSummary
 from traces.workload import Workload
@@ -59,6 +60,9 @@ TRACE_OPTIONS: list[Option] = [
         type=click.Choice(["error", "skip"]),
         default="error",
         help="End at the first invalid row, or leave such rows out and count them.",
+    ),
+    click.option(
+        "--memory-limit", metavar="SIZE", help="Most memory that reading may take, such as 500MB."
     ),
 ]
 
@@ -111,22 +115,36 @@ class TraceInput:
     input_column: str | None = None
     output_column: str | None = None
     on_invalid: OnInvalid = "error"
+    memory_limit: str | None = None
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "TraceInput":
         """From the values of `TRACE_OPTIONS`."""
-        return cls(options["input_column"], options["output_column"], options["on_invalid"])
+        names = ("input_column", "output_column", "on_invalid", "memory_limit")
+        return cls(*(options[name] for name in names))
 
     def load(self, trace: str, grid: Grid | None) -> Workload:
         """TRACE as a workload on a grid; None for its own."""
-        return load_workload(trace, grid, *self._columns(), self.on_invalid)
+        columns = self.input_column, self.output_column
+        with ReadingBar(trace) as bar:
+            return load_workload(
+                trace, grid, *columns, self.on_invalid, self.memory_limit, bar.watch
+            )
+
+    def load_elsewhere(
+        self, source: str, master: str | None, address: str | None, grid: Grid
+    ) -> Workload:
+        """SOURCE binned by Spark (`master`), or a table binned by its database (`address`)."""
+        columns = self.input_column, self.output_column
+        if address is not None:
+            return load_from_table(address, source, grid, *columns, self.on_invalid)
+        return load_from_spark(source, master or "local[*]", grid, *columns, self.on_invalid)
 
     def summarise(self, trace: str) -> TraceSummary:
         """TRACE's statistics."""
-        return summarise(trace, *self._columns(), self.on_invalid)
-
-    def _columns(self) -> tuple[str | None, str | None]:
-        return self.input_column, self.output_column
+        columns = self.input_column, self.output_column
+        with ReadingBar(trace) as bar:
+            return summarise(trace, *columns, self.on_invalid, self.memory_limit, bar.watch)
 
 
 def check_output(output: Path | None, *sources: str) -> None:

@@ -17,8 +17,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import RBFInterpolator
-from scipy.optimize import nnls
 
 from measurements.runs import MAX_BATCH_SIZE
 from traces.grid import Grid
@@ -81,6 +79,8 @@ def fit_law(lengths: FloatArray, batch_sizes: FloatArray, energies_j: FloatArray
         e_step, e_token, e_context, e_pair [J each], shape (4,).
     """
     terms = request_terms(lengths, batch_sizes)
+    from scipy.optimize import nnls  # slow to import, and whole tables do not need it
+
     coefficients, _ = nnls(terms / energies_j[:, None], np.ones(len(energies_j)))
     return np.asarray(coefficients)
 
@@ -138,6 +138,8 @@ def _batch_sizes(lengths: FloatArray, batch_sizes: FloatArray, targets: FloatArr
 
 def _surface(lengths: FloatArray, values: FloatArray, targets: FloatArray) -> FloatArray:
     """A surface over (log I, log O) through the values: sums of cones, level far away."""
+    from scipy.interpolate import RBFInterpolator
+
     surface = RBFInterpolator(np.log2(lengths), values, kernel="linear", degree=0)
     return np.asarray(surface(np.log2(targets)))
 

@@ -4,9 +4,11 @@ Sources: Azure/AzurePublicDataset (AzureLLMInferenceDataset2023.md, ...2024.md),
 (README of releases 1.1 and 1.2), kvcache-ai/Mooncake (trace files).
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from traces.errors import InputError
 
 ArrivalUnit = Literal["timestamp", "seconds", "milliseconds"]
 
@@ -47,3 +49,49 @@ def recognise(columns: Iterable[str]) -> TraceFormat | None:
         if {known.input_column, known.output_column} <= present:
             return known
     return None
+
+
+def choose_columns(
+    name: str, columns: Sequence[str], input_column: str | None, output_column: str | None
+) -> TraceFormat:
+    """Which columns of a source hold the lengths.
+
+    Args:
+        name: What to call the source in messages.
+        columns: Those that it has.
+        input_column: What the user named, if anything.
+        output_column: Likewise.
+
+    Raises:
+        InputError: They are not there, or not to be told apart.
+    """
+    chosen = known = recognise(columns) or FORMATS[0]
+    if input_column is not None or output_column is not None:
+        chosen = TraceFormat(
+            "named columns",
+            known.input_column if input_column is None else input_column,
+            known.output_column if output_column is None else output_column,
+        )
+    if chosen.input_column == chosen.output_column:
+        raise InputError(
+            f'"{chosen.input_column}" is named as both the input and the output column; '
+            "name two columns"
+        )
+    for column in (chosen.input_column, chosen.output_column):
+        count = columns.count(column)
+        if count == 0:
+            listed = ", ".join(shorten(each) for each in columns[:12])
+            raise InputError(
+                f'{name}: has no column "{column}", it has: {listed}; '
+                "name the columns with --input-column and --output-column"
+            )
+        if count > 1:
+            raise InputError(f'{name}: has {count} columns "{column}"; rename all but one')
+    if chosen.arrival_column is not None and columns.count(chosen.arrival_column) != 1:
+        chosen = replace(chosen, arrival_column=None)
+    return chosen
+
+
+def shorten(text: str, limit: int = 40) -> str:
+    """Text for a message, cut if it is long."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from traces.catalog import embedded_names, is_embedded, load_embedded
 from traces.errors import InputError, unknown_name
@@ -11,6 +12,9 @@ from traces.sources import STANDARD_INPUT, OnInvalid
 from traces.summary import TraceSummary, summarise_trace, summarise_workload
 from traces.workload import Workload
 
+if TYPE_CHECKING:
+    from traces.trace import Watch
+
 
 def load_workload(
     trace: str | Path,
@@ -18,17 +22,22 @@ def load_workload(
     input_column: str | None = None,
     output_column: str | None = None,
     on_invalid: OnInvalid = "error",
+    memory_limit: str | None = None,
+    watch: "Watch | None" = None,
 ) -> Workload:
     """A workload, from whatever names it.
 
     Args:
-        trace: A shipped name, a saved workload, a trace file, a glob, or "-" for standard input.
-            A shipped name wins over a file of that name; write ./NAME for the file.
+        trace: A shipped name, a saved workload, a trace file, a glob, an address (http, https, s3),
+            or "-" for standard input. A shipped name wins over a file of that name; write ./NAME
+            for the file.
         grid: The cells wanted; by default a workload keeps its own, and a trace goes on
             `POWER_OF_TWO_GRID`.
         input_column: Column of the input length, where the format is not a known one.
         output_column: Column of the output length, likewise.
         on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out.
+        memory_limit: Most memory that reading may take, such as "500MB".
+        watch: Told what share of a long read is done, 0 to 1.
 
     Raises:
         InputError: It is none of these, or cannot be read.
@@ -41,8 +50,41 @@ def load_workload(
     from traces.binning import bin_trace
     from traces.reader import open_trace
 
-    with open_trace(trace, input_column, output_column, on_invalid) as opened:
+    columns = input_column, output_column
+    with open_trace(trace, *columns, on_invalid, memory_limit, watch) as opened:
         return bin_trace(opened, grid or POWER_OF_TWO_GRID)
+
+
+def load_from_spark(
+    source: str,
+    master: str,
+    grid: Grid = POWER_OF_TWO_GRID,
+    input_column: str | None = None,
+    output_column: str | None = None,
+    on_invalid: OnInvalid = "error",
+) -> Workload:
+    """A workload that Spark bins; arguments and errors are those of `traces.spark.open_spark`."""
+    from traces.binning import bin_trace
+    from traces.spark import open_spark
+
+    with open_spark(source, master, input_column, output_column, on_invalid) as opened:
+        return bin_trace(opened, grid)
+
+
+def load_from_table(
+    address: str,
+    table_name: str,
+    grid: Grid = POWER_OF_TWO_GRID,
+    input_column: str | None = None,
+    output_column: str | None = None,
+    on_invalid: OnInvalid = "error",
+) -> Workload:
+    """A workload that a database bins; arguments and errors as in `traces.tables.open_table`."""
+    from traces.binning import bin_trace
+    from traces.tables import open_table
+
+    with open_table(address, table_name, input_column, output_column, on_invalid) as opened:
+        return bin_trace(opened, grid)
 
 
 def summarise(
@@ -50,6 +92,8 @@ def summarise(
     input_column: str | None = None,
     output_column: str | None = None,
     on_invalid: OnInvalid = "error",
+    memory_limit: str | None = None,
+    watch: "Watch | None" = None,
 ) -> TraceSummary:
     """Length statistics: exact from a file of requests, quantiles to a bin from a workload.
 
@@ -62,7 +106,8 @@ def summarise(
     from traces.binning import bin_trace
     from traces.reader import open_trace
 
-    with open_trace(trace, input_column, output_column, on_invalid) as opened:
+    columns = input_column, output_column
+    with open_trace(trace, *columns, on_invalid, memory_limit, watch) as opened:
         return summarise_trace(opened, bin_trace(opened, PAPER_GRID))
 
 

@@ -41,19 +41,29 @@ def malformed_line(file: TraceFile) -> tuple[int, str] | None:
 
 def _csv_fault(file: TraceFile) -> tuple[int, str] | None:
     expected, begins = len(file.columns), file.blank_lines + 1
+    not_text: int | None = None
     try:
         for line, fields in _csv_records(file, strict=True):
             begins = line + sum(len(field.splitlines()) - 1 for field in fields if field) + 1
-            if fields and len(fields) != expected:
+            if (
+                fields
+                and len(fields) != expected
+                and not _has_only_empty_fields_more(fields, expected)
+            ):
                 reason = f"has {len(fields)} fields, the header has {expected}"
                 if any("\n" in field or "\r" in field for field in fields):
                     reason += "; a quote that it opens runs over several lines"
                 return line, reason
-            if any("\ufffd" in field for field in fields):
-                return line, "is not UTF-8 text"
+            not_text = not_text or (line if any("\ufffd" in field for field in fields) else None)
     except csv.Error:
         return begins, "has a stray quote; close it, or double quotes within quotes"
-    return _line_end_fault(file)
+    # DuckDB looks at the wanted fields alone, so other faults come first.
+    return _line_end_fault(file) or (None if not_text is None else (not_text, "is not UTF-8 text"))
+
+
+def _has_only_empty_fields_more(fields: list[str], expected: int) -> bool:
+    """DuckDB lets empty fields more pass at the end of a row."""
+    return len(fields) > expected and not any(fields[expected:])
 
 
 def _line_end_fault(file: TraceFile) -> tuple[int, str] | None:

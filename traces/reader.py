@@ -9,7 +9,8 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -17,8 +18,10 @@ import ibis
 import ibis.expr.types as ir
 
 from traces.errors import InputError
-from traces.formats import FORMATS, ArrivalUnit, TraceFormat, recognise
+from traces.formats import FORMATS, ArrivalUnit, TraceFormat, choose_columns, shorten
+from traces.lengths import PROBLEMS, with_problems
 from traces.locate import line_of_record, malformed_line
+from traces.remote import fetch_remote
 from traces.sources import (
     STANDARD_INPUT,
     OnInvalid,
@@ -27,44 +30,24 @@ from traces.sources import (
     find_files,
     spool_standard_input,
 )
+from traces.trace import Trace, Watch, union, watched
 
-MAX_TOKENS = 2**31
-"""Longest believable length [tokens]; its square still fits 64 bits."""
-
-PROBLEMS = {
-    1: "missing",
-    2: "not a number",
-    3: "negative",
-    4: "fractional",
-    5: "over 2^31",
-}
-"""What can be wrong with a length, by the code that `requests` carries."""
-
-MALFORMED = "malformed row"
-"""What `--on-invalid skip` calls a CSV row that has too many or too few fields."""
+_TEXT_AS_TEXT = "SET disabled_optimizers = 'type_pushdown'"
+"""Keeps DuckDB from reading CSV text as numbers at once, which is faster, but loses rows where it
+cannot, or ends there. Where invalid rows are an error, it may end there."""
 
 
 @dataclass(frozen=True)
-class Trace:
-    """A trace that can be asked questions, nothing of it read yet.
+class FileTrace(Trace):
+    """A trace in files, read by DuckDB.
 
     Attributes:
-        name: What the user called it.
-        requests: Lazy table with a row per request: `input_tokens`, `output_tokens` [tokens] (null
-            where either is invalid), `problem` (0, or a code of `PROBLEMS`), and `arrival_s` [s]
-            where the format has arrival times.
         files: The files behind it.
         format: Which columns hold what.
-        on_invalid: Whether invalid rows end the reading or are left out and counted.
-        connection: The DuckDB behind `requests`.
     """
 
-    name: str
-    requests: ir.Table
-    files: tuple[TraceFile, ...]
-    format: TraceFormat
-    on_invalid: OnInvalid
-    connection: Any = field(repr=False)
+    files: tuple[TraceFile, ...] = ()
+    format: TraceFormat = FORMATS[0]
 
     def execute(self, query: ir.Table) -> list[dict[str, Any]]:
         """Run a query on `requests` and return its rows.
@@ -72,46 +55,67 @@ class Trace:
         Raises:
             InputError: A file broke off or has a row that is none; file and line are named.
         """
+        database = self.connection.con
+
+        def ask() -> list[dict[str, Any]]:
+            # Ibis itself would take a detour over pandas, which is slow to import.
+            answer = database.execute(self.connection.compile(query))
+            names = [column[0] for column in answer.description]
+            return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
         try:
-            return list(self.connection.to_pyarrow(query).to_pylist())
+            return watched(
+                ask, lambda: database.query_progress() / 100, self.watch, database.interrupt
+            )
+        except duckdb.OutOfMemoryException as error:
+            raise InputError(
+                f"{self.name}: needs more memory than it was given; raise --memory-limit"
+            ) from error
         except duckdb.Error as error:
+            if "Error when converting column" in str(error):
+                raise (self._find_problem() or self._translate(str(error))) from error
             raise self._translate(str(error)) from error
 
     def malformed_rows(self) -> int:
         """Rows that DuckDB could not split into fields and left out (`on_invalid="skip"`).
 
         Raises:
-            InputError: Such a row spans lines: a stray quote swallowed whole rows, uncounted.
+            InputError: Such a row spans lines, a stray quote having swallowed whole rows, or is so
+                long that DuckDB loses its place in the file.
         """
         if self.on_invalid == "error":
             return 0
-        # Every query on `requests` scans anew, and each scan notes its rejects.
+        # Every query on `requests` scans anew, and each scan notes its rejects. A rejected line may
+        # begin with the end of the line before it.
         rejects = (
-            "SELECT DISTINCT file_path, line, "
-            "contains(csv_line, chr(10)) OR contains(csv_line, chr(13)) "
-            "OR error_type = 'UNQUOTED VALUE' AS spans "
+            "SELECT DISTINCT file_path, line, trim(csv_line, chr(13) || chr(10)) AS text, "
+            "CASE WHEN error_type = 'UNQUOTED VALUE' OR contains(text, chr(10)) "
+            "OR contains(text, chr(13)) THEN 'a stray quote swallows rows' "
+            "WHEN error_type = 'LINE SIZE OVER MAXIMUM' THEN 'a row of over 2 MB' END AS fault "
             "FROM reject_errors JOIN reject_scans USING (scan_id, file_id)"
         )
         try:
             rows = self.connection.raw_sql(rejects).fetchall()
         except duckdb.CatalogException:  # no CSV file was read
             return 0
-        for path, line, spans in sorted(rows):
-            if spans:
-                raise self._translate(
-                    f"CSV Error on Line: {line}\n{path}: a stray quote swallows rows"
-                )
-        return len({(path, line) for path, line, _ in rows})
+        for path, line, _, fault in sorted(rows, key=lambda row: row[:2]):
+            if fault:
+                raise self._translate(f"CSV Error on Line: {line}\n{path}: {fault}")
+        return len({(path, line) for path, line, _, _ in rows})
 
     def first_problem(self) -> InputError:
         """The error that names the first invalid row. Call it only when there is one."""
+        return self._find_problem() or InputError(f"{self.name}: has invalid lengths")
+
+    def _find_problem(self) -> InputError | None:
+        self.connection.raw_sql(_TEXT_AS_TEXT)
         for file in self.files:
-            table = _lengths(_open(self.connection, file, self.format, strict=False))
+            table = with_problems(_open(self.connection, [file], self.format, strict=False))
             numbered = table.mutate(row=ibis.row_number())
             bad = numbered.filter(numbered.problem != 0).order_by("row").limit(1)
             if found := self.execute(bad):
                 return _describe_problem(file, self.format, found[0])
-        return InputError(f"{self.name}: has invalid lengths")
+        return None
 
     def _translate(self, message: str) -> InputError:
         """The error for what DuckDB said, with our own line where we can find one."""
@@ -128,7 +132,7 @@ class Trace:
 
 _REASONS = re.compile(
     r"Expected Number of Columns.*|Maximum line size.*exceeded|Value with unterminated quote.*"
-    r"|Invalid unicode.*|a stray quote.*"
+    r"|Invalid unicode.*|a stray quote.*|a row of over.*"
 )
 
 
@@ -137,7 +141,7 @@ def _gist(message: str) -> str:
     if found := _REASONS.search(message):
         return found[0].strip()
     first = message.strip().splitlines()[0] if message.strip() else "no reason given"
-    return _shorten(first.split(" Try ")[0].split("; Try")[0], 200)
+    return shorten(first.split(" Try ")[0].split("; Try")[0], 200)
 
 
 @contextmanager
@@ -146,14 +150,20 @@ def open_trace(
     input_column: str | None = None,
     output_column: str | None = None,
     on_invalid: OnInvalid = "error",
-) -> Iterator[Trace]:
+    memory_limit: str | None = None,
+    watch: Watch | None = None,
+) -> Iterator[FileTrace]:
     """Open a trace: CSV, JSON lines or Parquet, plain or packed with gzip or zstd.
 
     Args:
-        source: A file, a glob (files of several kinds may mix), or "-" for standard input.
+        source: A file, a glob (files of several kinds may mix), "-" for standard input, or an
+            address (http, https, s3), which is copied into a temporary folder first.
         input_column: Column of the input length [tokens]; not needed for a known format.
         output_column: Column of the output length [tokens]; not needed for a known format.
         on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out.
+        memory_limit: Most memory that DuckDB may take, such as "500MB"; what exceeds it goes to
+            disk.
+        watch: Told how far a long read is.
 
     Yields:
         The trace, to be asked while the context is open; so far, only the head of each file has
@@ -165,26 +175,62 @@ def open_trace(
     if on_invalid not in ("error", "skip"):
         raise ValueError(f'on_invalid is "error" or "skip", not {on_invalid!r}')
     with tempfile.TemporaryDirectory(prefix="joulecast-") as folder:
-        piped = source == STANDARD_INPUT
-        found = [spool_standard_input(folder)] if piped else find_files(source)
-        files = tuple(describe(path, name) for path, name in found)
-        chosen = _common_format(source, files, input_column, output_column)
-        connection = ibis.duckdb.connect(autoinstall_known_extensions=False, temp_directory=folder)
+        files = tuple(describe(path, name) for path, name in _fetch(source, folder))
+        chosen = common_format(source, files, input_column, output_column)
+        connection = _connect(folder, memory_limit)
+        if on_invalid == "skip":
+            connection.raw_sql(_TEXT_AS_TEXT)
         try:
             strict = on_invalid == "error"
-            tables = [_lengths(_open(connection, file, chosen, strict)) for file in files]
-            requests = ibis.union(*tables) if len(tables) > 1 else tables[0]
-            requests = requests.drop("input", "output", "input_problem", "output_problem")
-            yield Trace(source, requests, files, chosen, on_invalid, connection)
+            tables = [_open(connection, group, chosen, strict) for group in alike(files)]
+            stored = union(tables)
+            sources = describe_sources(files, chosen)
+            yield FileTrace(source, stored, on_invalid, sources, connection, watch, files, chosen)
         finally:
             connection.disconnect()
 
 
-def _common_format(
+def _fetch(source: str, folder: str) -> list[tuple[Path, str]]:
+    """The files behind a source, here: those of an address are copied into `folder`."""
+    if source == STANDARD_INPUT:
+        return [spool_standard_input(folder)]
+    if "://" in source:
+        return fetch_remote(source, Path(folder))
+    return find_files(source)
+
+
+def _connect(folder: str, memory_limit: str | None) -> Any:
+    connection = ibis.duckdb.connect(autoinstall_known_extensions=False, temp_directory=folder)
+    database = connection.con
+    # Makes query_progress() answer; the bar itself is ours.
+    database.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+    if memory_limit is not None:
+        try:
+            database.execute(f"SET memory_limit = '{memory_limit.replace(chr(39), '')}'")
+        except duckdb.Error as error:
+            connection.disconnect()
+            raise InputError(
+                f'"{memory_limit}" is no size of memory; give one such as 500MB'
+            ) from error
+    return connection
+
+
+def alike(files: Sequence[TraceFile]) -> list[list[TraceFile]]:
+    """Files that one reader call takes, together; the order of the groups is that of the files."""
+    groups: dict[object, list[TraceFile]] = {}
+    for file in files:
+        layout = (file.kind, file.compression, file.columns, file.types, file.delimiter)
+        groups.setdefault((*layout, file.blank_lines), []).append(file)
+    return list(groups.values())
+
+
+def common_format(
     source: str, files: Sequence[TraceFile], input_column: str | None, output_column: str | None
 ) -> TraceFormat:
     """The format that all files share; arrival times only if every file has them alike."""
-    formats = {_choose_format(file, input_column, output_column): file for file in files}
+    formats = {
+        choose_columns(file.name, file.columns, input_column, output_column): file for file in files
+    }
     (first, one), *others = formats.items()
     for other, file in others:
         if (other.input_column, other.output_column) != (first.input_column, first.output_column):
@@ -195,43 +241,12 @@ def _common_format(
     return replace(first, arrival_column=None) if others else first
 
 
-def _choose_format(
-    file: TraceFile, input_column: str | None, output_column: str | None
-) -> TraceFormat:
-    chosen = known = recognise(file.columns) or FORMATS[0]
-    if input_column is not None or output_column is not None:
-        chosen = TraceFormat(
-            "named columns",
-            known.input_column if input_column is None else input_column,
-            known.output_column if output_column is None else output_column,
-        )
-    if chosen.input_column == chosen.output_column:
-        raise InputError(
-            f'"{chosen.input_column}" is named as both the input and the output column; '
-            "name two columns"
-        )
-    for column in (chosen.input_column, chosen.output_column):
-        count = file.columns.count(column)
-        if count == 0:
-            listed = ", ".join(_shorten(name) for name in file.columns[:12])
-            raise InputError(
-                f'{file.name}: has no column "{column}", it has: {listed}; '
-                "name the columns with --input-column and --output-column"
-            )
-        if count > 1:
-            raise InputError(f'{file.name}: has {count} columns "{column}"; rename all but one')
-    if chosen.arrival_column is not None and file.columns.count(chosen.arrival_column) != 1:
-        chosen = replace(chosen, arrival_column=None)
-    return chosen
-
-
-def _shorten(name: str, limit: int = 40) -> str:
-    return name if len(name) <= limit else name[: limit - 1] + "…"
-
-
-def _open(connection: Any, file: TraceFile, chosen: TraceFormat, strict: bool) -> ir.Table:
-    """The wanted columns of one file as they are written: input, output, arrival_s."""
-    path = glob.escape(str(file.path))
+def _open(
+    connection: Any, files: Sequence[TraceFile], chosen: TraceFormat, strict: bool
+) -> ir.Table:
+    """The wanted columns of files of one layout as they are written: input, output, arrival_s."""
+    file = files[0]
+    paths = [glob.escape(str(each.path)) for each in files]
     wanted = {"input": chosen.input_column, "output": chosen.output_column}
     if chosen.arrival_column is not None:
         wanted["arrival"] = chosen.arrival_column
@@ -239,7 +254,7 @@ def _open(connection: Any, file: TraceFile, chosen: TraceFormat, strict: bool) -
         if file.kind == "csv":
             # Columns go by position: headers may repeat a name or differ in case alone.
             table = connection.read_csv(
-                path,
+                paths,
                 columns={f"c{k}": "VARCHAR" for k in range(len(file.columns))},
                 auto_detect=False,
                 header=True,
@@ -253,12 +268,12 @@ def _open(connection: Any, file: TraceFile, chosen: TraceFormat, strict: bool) -
             wanted = {key: f"c{file.columns.index(name)}" for key, name in wanted.items()}
         elif file.kind == "parquet":
             _require_plain_types(file, (chosen.input_column, chosen.output_column))
-            table = connection.read_parquet(path)
+            table = connection.read_parquet(paths)
             # DuckDB renames columns that differ in case alone; their order stays.
             wanted = {key: table.columns[file.columns.index(x)] for key, x in wanted.items()}
         else:
             table = connection.read_json(
-                path,
+                paths,
                 columns=dict.fromkeys(set(wanted.values()), "VARCHAR"),
                 format="array" if file.kind == "json array" else "newline_delimited",
                 compression=file.compression,
@@ -274,9 +289,7 @@ def _open(connection: Any, file: TraceFile, chosen: TraceFormat, strict: bool) -
     if chosen.arrival_column is not None:
         arrival_s = _seconds(selected.arrival, chosen.arrival_unit)
         selected = selected.mutate(arrival_s=arrival_s).drop("arrival")
-    return selected.mutate(
-        input=selected.input.cast("string"), output=selected.output.cast("string")
-    )
+    return selected
 
 
 def _require_plain_types(file: TraceFile, columns: tuple[str, str]) -> None:
@@ -304,37 +317,6 @@ def _seconds(value: Any, unit: ArrivalUnit) -> Any:
     return value.try_cast("float64") / (1000.0 if unit == "milliseconds" else 1.0)
 
 
-def _lengths(table: ir.Table) -> ir.Table:
-    """Add the lengths as whole numbers and the code of what is wrong with them."""
-    table = table.mutate(
-        input_number=table.input.try_cast("float64"),
-        output_number=table.output.try_cast("float64"),
-    )
-    table = table.mutate(
-        input_problem=_problem(table.input, table.input_number),
-        output_problem=_problem(table.output, table.output_number),
-    )
-    clean = table.input_problem == 0
-    table = table.mutate(problem=clean.ifelse(table.output_problem, table.input_problem))
-    valid = table.problem == 0
-    return table.mutate(
-        input_tokens=valid.ifelse(table.input_number, ibis.null("float64")).cast("int64"),
-        output_tokens=valid.ifelse(table.output_number, ibis.null("float64")).cast("int64"),
-    ).drop("input_number", "output_number")
-
-
-def _problem(text: Any, number: Any) -> Any:
-    """Code of what is wrong with a length, 0 if nothing is."""
-    return ibis.cases(
-        (text.isnull(), 1),
-        (number.isnull() | number.isnan(), 2),
-        (number < 0, 3),
-        (number > MAX_TOKENS, 5),
-        (number % 1 != 0, 4),
-        else_=0,
-    ).cast("int8")
-
-
 def _describe_problem(file: TraceFile, chosen: TraceFormat, row: dict[str, Any]) -> InputError:
     side = "input" if row["input_problem"] else "output"
     column = chosen.input_column if side == "input" else chosen.output_column
@@ -342,7 +324,7 @@ def _describe_problem(file: TraceFile, chosen: TraceFormat, row: dict[str, Any])
     record = row["row"] + 1
     line = line_of_record(file, record)
     where = f"{file.name}:{line}" if line is not None else f"{file.name}: row {record}"
-    said = "is missing" if value is None else f'is "{_shorten(value)}" ({problem})'
+    said = "is missing" if value is None else f'is "{shorten(value)}" ({problem})'
     return InputError(
         f"{where}: {column} {said}; lengths are counts, 0 or more; "
         "mend the row or pass --on-invalid skip"

@@ -50,6 +50,7 @@ class TraceFile:
         columns: Column names in file order.
         delimiter: Between the fields of a CSV file.
         blank_lines: Above the header of a CSV file.
+        types: Of the columns of a Parquet file.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class TraceFile:
     columns: tuple[str, ...]
     delimiter: str = ","
     blank_lines: int = 0
+    types: tuple[str, ...] = ()
 
 
 def find_files(source: str) -> list[tuple[Path, str]]:
@@ -69,10 +71,6 @@ def find_files(source: str) -> list[tuple[Path, str]]:
     """
     if not source.strip():
         raise InputError("the name of the trace is empty; give a file, a glob, - or a known name")
-    if "://" in source:
-        raise InputError(
-            f"{source}: addresses are not read directly; download the file and give its path"
-        )
     if exists(source):
         paths = [source]
     elif glob.has_magic(source):
@@ -126,7 +124,8 @@ def describe(path: Path, name: str) -> TraceFile:
         if head.startswith(magic):
             raise InputError(f"{name}: is packed with {packer}; unpack it, or use gzip or zstd")
     if head.startswith(b"PAR1") and b"\0" in head:
-        return TraceFile(path, name, "parquet", "none", _parquet_columns(path, name))
+        columns, types = _parquet_schema(path, name)
+        return TraceFile(path, name, "parquet", "none", columns, types=types)
     compression: Compression = "none"
     if head.startswith(b"\x1f\x8b"):
         compression = "gzip"
@@ -182,12 +181,14 @@ def open_lines(path: Path, compression: Compression, longest: int = -1) -> Itera
             yield line
 
 
-def _parquet_columns(path: Path, name: str) -> tuple[str, ...]:
+def _parquet_schema(path: Path, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and types of the columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return tuple(pq.read_schema(path).names)
+        schema = pq.read_schema(path)
+        return tuple(schema.names), tuple(map(str, schema.types))
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{name}: is not a whole Parquet file ({error}); get the file again"
@@ -212,8 +213,21 @@ def _describe_text(path: Path, name: str, compression: Compression) -> TraceFile
         return TraceFile(path, name, "json lines", compression, keys)
     if first == b"[":
         keys = _array_keys(path, name, compression)
+        _require_end(path, name, compression)
         return TraceFile(path, name, "json array", compression, keys)
     return _describe_csv(path, name, compression)
+
+
+def _require_end(path: Path, name: str, compression: Compression) -> None:
+    """A JSON array that breaks off after a comma is a shorter one to DuckDB."""
+    end = b""
+    with open_bytes(path, compression) as stream:
+        if compression == "none":
+            stream.seek(max(0, path.stat().st_size - _HEAD_BYTES))
+        while block := stream.read(_HEAD_BYTES):
+            end = (end + block)[-_HEAD_BYTES:]
+    if not end.rstrip().endswith(b"]"):
+        raise InputError(f"{name}: is a JSON array that breaks off; get the file again")
 
 
 def _first_lines(path: Path, name: str, compression: Compression) -> Iterator[str]:
@@ -263,12 +277,12 @@ def _array_keys(path: Path, name: str, compression: Compression) -> tuple[str, .
 
 def _describe_csv(path: Path, name: str, compression: Compression) -> TraceFile:
     """The header of a CSV file, after blank lines that some programs leave above it."""
-    blank = 0
+    blank, line = 0, ""
     for line in _first_lines(path, name, compression):
         if line.strip():
             break
         blank += 1
-    if "\ufffd" in line:
+    if "\ufffd" in line or not line:
         raise InputError(
             f"{name}:{blank + 1}: is not UTF-8 text; a trace is CSV or JSON lines (plain, gzip, "
             "zstd), or Parquet"

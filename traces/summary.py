@@ -11,7 +11,7 @@ from traces.grid import PAPER_GRID
 from traces.workload import CellSums, Workload
 
 if TYPE_CHECKING:
-    from traces.reader import Trace
+    from traces.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,11 @@ def summarise_workload(workload: Workload) -> TraceSummary:
 
 def summarise_trace(trace: "Trace", workload: Workload) -> TraceSummary:
     """Exact statistics of a trace; memory grows with its distinct lengths, not with its rows."""
-    requests = trace.requests.filter(
-        (trace.requests.problem == 0) & (trace.requests.output_tokens > 0)
-    )
+    rows = trace.requests
+    requests = rows.filter(rows.valid & (rows.output_tokens > 0))
     span_s = None
-    if "arrival_s" in trace.requests.columns:
-        arrivals = trace.requests.agg(
-            first=trace.requests.arrival_s.min(), last=trace.requests.arrival_s.max()
-        )
+    if "arrival_s" in rows.columns:
+        arrivals = rows.agg(first=rows.arrival_s.min(), last=rows.arrival_s.max())
         ends = trace.execute(arrivals)[0]
         if ends["first"] is not None and math.isfinite(ends["last"] - ends["first"]):
             span_s = ends["last"] - ends["first"]

@@ -1,0 +1,87 @@
+"""How far a long read is, on a terminal."""
+
+import glob
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+_PATIENCE_S = 1.0
+_HEAD_BYTES = 1 << 16
+
+
+class ReadingBar:
+    """A bar with bytes and, where the rows are lines, rows per second.
+
+    Nothing is shown for reads of less than a second, nor where standard error is no terminal.
+
+    Args:
+        source: The trace, as the user gave it.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._began = time.monotonic()
+        self._progress: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    @property
+    def watch(self) -> Callable[[float], None] | None:
+        """What to tell of progress; None where nobody could see it."""
+        return self._show if sys.stderr.isatty() else None
+
+    def _show(self, share: float) -> None:
+        seconds = time.monotonic() - self._began
+        if seconds < _PATIENCE_S:
+            return
+        if self._progress is None:
+            self._start()
+        done = share * self._total_bytes
+        rates = f"{_amount(done / seconds)}B/s"
+        if self._row_bytes:
+            rates = f"about {_amount(done / self._row_bytes / seconds)}rows/s, {rates}"
+        self._progress.update(self._task, completed=share, rates=rates)
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+        names = [self._source] if Path(self._source).exists() else glob.glob(self._source)
+        paths = [path for path in map(Path, names) if path.is_file()]
+        self._total_bytes = sum(path.stat().st_size for path in paths)
+        self._row_bytes = _row_bytes(paths[0]) if paths else 0.0
+        self._progress = Progress(
+            TextColumn("reading"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rates]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._progress.add_task("reading", total=1.0, rates="")
+        self._progress.start()
+
+
+def _row_bytes(path: Path) -> float:
+    """Mean length of the first lines [bytes]; 0 where rows are no lines of text."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    lines = head.count(b"\n")
+    if lines == 0 or b"\0" in head or head.startswith((b"PAR1", b"\x1f\x8b", b"\x28\xb5")):
+        return 0.0
+    return (head.rfind(b"\n") + 1) / lines
+
+
+def _amount(value: float) -> str:
+    for unit in ("", "k", "M"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} G"

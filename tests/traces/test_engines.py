@@ -1,0 +1,232 @@
+"""The same requests through every engine: DuckDB, Spark on two workers, a table in a database."""
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import ibis
+import psutil
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import RunCli, workload_of
+from traces.binning import LIMB_BITS, LIMBS, bin_requests, bin_trace
+from traces.errors import InputError
+from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
+from traces.lengths import MAX_TOKENS
+from traces.load import load_from_spark, load_from_table, load_workload
+from traces.trace import Trace
+from traces.workload import Failed
+
+ROWS = 200_000
+ODD = [
+    *("17", "17.0", "1.7e1", " 17 ", "+17", "1_7", "17.", "", "-3", "2.5", "x", "nan", "inf"),
+    *("1e400", "-1e400", "2147483647", "2147483648", "1e-400", "17d", "17f", "0x11", "true"),
+    *("1__7", "-0", "NaN", "Infinity", "-inf", "1e3", ".5e1", "seventeen", "1,7", "1 7", "-2.5"),
+    *("1e-3", "99999999999999999"),
+]
+needs_spark = pytest.mark.skipif(
+    subprocess.run(["which", "java"], capture_output=True, check=False).returncode != 0,
+    reason="Spark needs Java",
+)
+
+
+@pytest.fixture(scope="module")
+def requests() -> tuple[list[int], list[int]]:
+    rng = random.Random(6)
+    inputs = [min(int(rng.lognormvariate(7, 1.2)), 60_000) for _ in range(ROWS)]
+    return inputs, [min(int(rng.lognormvariate(3, 1.6)), 4_000) for _ in range(ROWS)]
+
+
+@pytest.fixture(scope="module")
+def one_file(requests, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("one") / "trace.csv"
+    pa.csv.write_csv(table_of(*requests), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def many_files(requests, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same rows in 37 files of three formats."""
+    folder = tmp_path_factory.mktemp("many")
+    ends = [round(ROWS * k / 37) for k in range(38)]
+    for k, (start, end) in enumerate(itertools.pairwise(ends)):
+        part = table_of(*(lengths[start:end] for lengths in requests))
+        if k % 3 == 0:
+            pa.csv.write_csv(part, folder / f"{k}.csv")
+        elif k % 3 == 1:
+            pq.write_table(part, folder / f"{k}.parquet")
+        else:
+            lines = (json.dumps(row) + "\n" for row in part.to_pylist())
+            (folder / f"{k}.jsonl").write_text("".join(lines))
+    return folder
+
+
+def table_of(inputs: list[int], outputs: list[int]) -> pa.Table:
+    return pa.table(
+        {"other": ["a"] * len(inputs), "input_tokens": inputs, "output_tokens": outputs}
+    )
+
+
+def counted(workload) -> str:
+    """A workload as it is saved, but for where it comes from."""
+    return json.dumps({**workload.to_dict(), "sources": []})
+
+
+def test_one_file_or_37_in_three_formats(requests, one_file: Path, many_files: Path) -> None:
+    whole = load_workload(one_file)
+    pairs = list(zip(*requests, strict=True))
+    succeeded = workload_of(POWER_OF_TWO_GRID, [(i, o) for i, o in pairs if o])
+    failed = [i for i, o in pairs if not o]
+    assert whole == replace(succeeded, failed=Failed(len(failed), sum(failed)))
+    assert failed
+    assert counted(load_workload(f"{many_files}/*")) == counted(whole)
+
+
+@needs_spark
+def test_spark_with_two_workers(one_file: Path, many_files: Path) -> None:
+    whole = counted(load_workload(one_file))
+    assert counted(load_from_spark(str(one_file), "local[2]")) == whole
+    assert counted(load_from_spark(f"{many_files}/*", "local[2]")) == whole
+    assert counted(load_from_spark(f"file://{one_file}", "local[2]")) == whole
+
+
+@needs_spark
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_every_kind_of_invalid_length_on_spark(kind: str, tmp_path: Path) -> None:
+    pairs = (
+        [(a, "5") for a in ODD]
+        + [("5", b) for b in ODD]
+        + list(zip(ODD, reversed(ODD), strict=True))
+    )
+    path = tmp_path / f"odd.{kind}"
+    if kind == "csv":
+        rows = "".join(f'"{a}",x,"{b}"\n' if "," in a + b else f"{a},x,{b}\n" for a, b in pairs)
+        path.write_text(f"input_tokens,other,output_tokens\n{rows}1,2\n1,2,3,4\n")
+    else:
+        rows = [{"input_tokens": a, "output_tokens": b} for a, b in pairs]
+        rows += [{"input_tokens": 5}, {"input_tokens": None, "output_tokens": 5}]
+        rows += [
+            {"input_tokens": True, "output_tokens": 2.5},
+            {"input_tokens": 7.0, "output_tokens": 3},
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ours = load_workload(path, on_invalid="skip")
+    assert len(ours.invalid) >= 5
+    assert counted(load_from_spark(str(path), "local[2]", on_invalid="skip")) == counted(ours)
+    with pytest.raises(InputError, match="invalid rows, such as one"):
+        load_from_spark(str(path), "local[2]")
+
+
+@needs_spark
+def test_a_spark_worker_that_is_killed_changes_nothing(one_file: Path, many_files: Path) -> None:
+    """Two worker processes; one is killed while it has work."""
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not killed:
+            for process in psutil.process_iter(["cmdline"]):
+                if "CoarseGrainedExecutorBackend" in " ".join(process.info["cmdline"] or ()):
+                    time.sleep(0.5)
+                    os.kill(process.pid, signal.SIGKILL)
+                    killed.append(process.pid)
+                    return
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=kill_one)
+    thread.start()
+    found = load_from_spark(f"{many_files}/*", "local-cluster[2,1,1024]")
+    thread.join()
+    assert killed
+    assert counted(found) == counted(load_workload(one_file))
+
+
+def test_a_table_in_a_database(requests, one_file: Path, tmp_path: Path, run_cli: RunCli) -> None:
+    with duckdb.connect(str(tmp_path / "log.db")) as database:
+        database.execute(f"CREATE SCHEMA logs; CREATE TABLE logs.requests AS FROM '{one_file}'")
+    address = f"duckdb://{tmp_path}/log.db"
+    whole = load_workload(one_file)
+    assert counted(load_from_table(address, "logs.requests")) == counted(whole)
+    out = tmp_path / "w.json"
+    words = ("trace", "bin", "--connect", address, "--table-name", "logs.requests", "-o", out)
+    assert run_cli(*words).exit_code == 0
+    assert counted(load_workload(out)) == counted(whole)
+    with pytest.raises(InputError, match="no such table"):
+        load_from_table(address, "elsewhere")
+    with pytest.raises(InputError, match='has no column "prompt"'):
+        load_from_table(address, "logs.requests", input_column="prompt")
+
+
+def test_passwords_are_neither_shown_nor_kept(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        load_from_table("postgres://me:secret@localhost:1/db", "requests")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (("--connect", "duckdb://x.db"), "go together"),
+        (("a.csv", "--connect", "duckdb://x.db", "--table-name", "t"), "give a TRACE, or"),
+        ((), "give a TRACE, or"),
+        (("a.csv", "--master", "local[2]"), "--master is for --engine spark"),
+    ],
+)
+def test_options_that_do_not_go_together(words, fragment: str, run_cli: RunCli) -> None:
+    result = run_cli("trace", "bin", *words)
+    assert result.exit_code == 2
+    assert fragment in result.stderr
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, MAX_TOKENS), st.integers(0, MAX_TOKENS), st.integers(1, 400)),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_sums_in_limbs_are_exact(rows) -> None:
+    """The engines that sum in 64 bits: limbs put together equal whole numbers."""
+    table = pa.table(
+        {
+            "input": [i for i, _, n in rows for _ in range(n)],
+            "output": [o for _, o, n in rows for _ in range(n)],
+        }
+    )
+    database = ibis.duckdb.connect()
+    database.con.register("arrow", table)
+    database.con.execute("CREATE TABLE logs AS FROM arrow")
+    trace = Trace("logs", database.table("logs"), "error", (), database)
+    groups = trace.execute(bin_requests(trace.requests, PAPER_GRID, is_duckdb=False))
+    total = sum(
+        group[f"input_times_output_{k}"] << (LIMB_BITS * k)
+        for group in groups
+        for k in range(LIMBS)
+    )
+    assert total == sum(i * o * n for i, o, n in rows)
+    assert bin_trace(trace, PAPER_GRID).total.input_times_output == total
+    database.disconnect()
+
+
+def test_the_largest_lengths_in_the_largest_numbers(tmp_path: Path) -> None:
+    """3 million of the longest requests: their squares alone sum to 2^83."""
+    path = tmp_path / "t.parquet"
+    n = 3_000_000
+    column = pa.array([MAX_TOKENS]).take(pa.array([0] * n))
+    pq.write_table(pa.table({"input_tokens": column, "output_tokens": column}), path)
+    total = load_workload(path).total
+    assert total.input_tokens_squared == total.input_times_output == n * MAX_TOKENS**2

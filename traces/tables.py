@@ -1,0 +1,85 @@
+"""Traces kept in a table of a database or warehouse, binned where they are."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ibis
+
+from traces.errors import InputError
+from traces.formats import choose_columns
+from traces.sources import OnInvalid
+from traces.trace import Trace, first_line, require_lengths
+
+
+@contextmanager
+def open_table(
+    address: str,
+    table_name: str,
+    input_column: str | None = None,
+    output_column: str | None = None,
+    on_invalid: OnInvalid = "error",
+) -> Iterator[Trace]:
+    """Open a trace in a table that an Ibis backend reaches.
+
+    Args:
+        address: Connection string, such as "duckdb://log.db", "trino://user@host/catalog/schema",
+            "postgres://user@host/database" or "bigquery://project/dataset".
+        table_name: The table; parts before it, such as a schema, with dots between.
+        input_column: Column of the input length [tokens]; not needed for a known format.
+        output_column: Column of the output length [tokens]; likewise.
+        on_invalid: "error" or "skip".
+
+    Yields:
+        The trace; only the sums of its cells will leave the database.
+
+    Raises:
+        InputError: No such backend, database, table or columns.
+    """
+    shown = f"{_without_password(address)} {table_name}"
+    try:
+        connection = ibis.connect(address)
+    except ImportError as error:
+        backend = address.partition("://")[0]
+        raise InputError(
+            f"{backend}:// needs {error.name}; install it with: pip install "
+            f"'ibis-framework[{backend}]'"
+        ) from error
+    except Exception as error:
+        shown = _without_password(address)
+        raise InputError(f"{shown}: cannot connect ({first_line(error)})") from error
+    try:
+        yield Trace(
+            shown,
+            _stored(connection, table_name, shown, input_column, output_column),
+            on_invalid,
+            ({"name": table_name, "kind": f"{connection.name} table"},),
+            connection,
+        )
+    finally:
+        connection.disconnect()
+
+
+def _stored(
+    connection: Any,
+    table_name: str,
+    shown: str,
+    input_column: str | None,
+    output_column: str | None,
+) -> Any:
+    *parts, name = table_name.split(".")
+    try:
+        table = connection.table(name, database=tuple(parts) or None)
+    except Exception as error:
+        raise InputError(f"{shown}: no such table ({first_line(error)})") from error
+    chosen = choose_columns(shown, table.columns, input_column, output_column)
+    stored = table.select(input=table[chosen.input_column], output=table[chosen.output_column])
+    require_lengths(shown, stored)
+    return stored
+
+
+def _without_password(address: str) -> str:
+    """The address as it may be shown and kept."""
+    scheme, _, rest = address.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    return f"{scheme}://{credentials.partition(':')[0]}{at}{place.partition('?')[0]}"

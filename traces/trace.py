@@ -1,0 +1,146 @@
+"""A trace that can be asked questions, wherever its rows are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import ibis
+import ibis.expr.types as ir
+
+from traces.errors import InputError
+from traces.formats import shorten
+from traces.lengths import MALFORMED, PROBLEMS, with_problems, with_tokens
+from traces.sources import OnInvalid
+
+Watch = Callable[[float], None]
+"""Told now and then what share of a long read is done, 0 to 1."""
+
+_WATCH_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A trace, nothing of it read yet.
+
+    Attributes:
+        name: What the user called it.
+        stored: Lazy table with a row per request as it is stored: `input`, `output`, and
+            `arrival_s` [s] where the format has arrival times.
+        on_invalid: Whether invalid rows end the reading or are left out and counted.
+        sources: Provenance, for a workload.
+        connection: The Ibis backend behind `stored`.
+        watch: Told of progress, if anyone is.
+    """
+
+    name: str
+    stored: ir.Table
+    on_invalid: OnInvalid
+    sources: tuple[Mapping[str, str], ...]
+    connection: Any = field(repr=False)
+    watch: Watch | None = field(default=None, repr=False)
+
+    @property
+    def is_duckdb(self) -> bool:
+        """Whether DuckDB evaluates the questions: it sums in 128 bits."""
+        return bool(self.connection.name == "duckdb")
+
+    @property
+    def requests(self) -> ir.Table:
+        """`stored` with the columns of `with_tokens`."""
+        return with_tokens(self.stored, self.is_duckdb)
+
+    @property
+    def with_problems(self) -> ir.Table:
+        """`stored` with the columns of `traces.lengths.with_problems`."""
+        return with_problems(self.stored, self.is_duckdb)
+
+    def execute(self, query: ir.Table) -> list[dict[str, Any]]:
+        """Run a query on `requests` and return its rows.
+
+        Raises:
+            InputError: The engine could not read a source to its end.
+        """
+        try:
+            return list(self.connection.to_pyarrow(query).to_pylist())
+        except Exception as error:
+            raise InputError(f"{self.name}: cannot be read ({first_line(error)})") from error
+
+    def malformed_rows(self) -> int:
+        """Rows that could not be split into fields and were left out (`on_invalid="skip"`)."""
+        return 0
+
+    def first_problem(self) -> InputError:
+        """The error that names an invalid row. Call it only when there is one."""
+        requests = self.with_problems
+        row = self.execute(requests.filter(requests.problem != 0).limit(1))[0]
+        problem = PROBLEMS[row["problem"]]
+        if problem == MALFORMED:
+            what = "one with too many or too few fields"
+        else:
+            side = "input" if row["input_problem"] else "output"
+            value = "" if row[side] is None else f' "{shorten(str(row[side]))}"'
+            what = f"one whose {side} length{value} is {problem}; lengths are counts, 0 or more"
+        return InputError(
+            f"{self.name}: has invalid rows, such as {what}; mend them or pass --on-invalid skip"
+        )
+
+
+_T = TypeVar("_T")
+
+
+def watched(
+    work: Callable[[], _T],
+    progress: Callable[[], float],
+    watch: Watch | None,
+    interrupt: Callable[[], object],
+) -> _T:
+    """Do some work, in a thread if somebody watches, and tell how far it is until it is done.
+
+    Args:
+        work: What to do; its errors are raised here.
+        progress: Share done, 0 to 1; below 0 if unknown.
+        watch: Whom to tell, if anyone.
+        interrupt: Ends the work early; called on Ctrl-C.
+    """
+    if watch is None:
+        return work()
+    with ThreadPoolExecutor(1) as pool:
+        outcome = pool.submit(work)
+        try:
+            while True:
+                try:
+                    return outcome.result(_WATCH_SECONDS)
+                except FutureTimeoutError:
+                    if outcome.done():  # the work itself timed out
+                        raise
+                    if (share := progress()) >= 0:
+                        watch(share)
+        except KeyboardInterrupt:
+            interrupt()
+            raise
+
+
+def union(tables: Sequence[ir.Table]) -> ir.Table:
+    """All rows of several tables; lengths as text where they are stored in different ways."""
+    if len({tuple(table.schema().items()) for table in tables}) > 1:
+        tables = [
+            table.mutate(input=table.input.cast("string"), output=table.output.cast("string"))
+            for table in tables
+        ]
+    return ibis.union(*tables) if len(tables) > 1 else tables[0]
+
+
+def require_lengths(name: str, stored: ir.Table) -> None:
+    """Refuse columns that hold neither numbers nor text."""
+    for column in ("input", "output"):
+        kind = stored[column].type()
+        if not (kind.is_numeric() or kind.is_string()) or kind.is_boolean():
+            raise InputError(f"{name}: its {column} column holds {kind}; lengths are whole numbers")
+
+
+def first_line(error: BaseException) -> str:
+    """What an engine says is wrong, without the rest of its page."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
