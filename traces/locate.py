@@ -3,7 +3,7 @@
 import csv
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from traces.files import parse_json
 from traces.sources import TraceFile, open_lines
@@ -23,27 +23,36 @@ def line_of_record(file: TraceFile, record: int) -> int | None:
     return None
 
 
-def malformed_line(file: TraceFile) -> tuple[int, str] | None:
-    """The first line that begins no record at all, and why; None if every line is in one."""
+def malformed_line(
+    file: TraceFile, wanted: Sequence[str], until: int | None = None
+) -> tuple[int, str] | None:
+    """The first line that begins no record at all, and why; None if every line is in one.
+
+    Args:
+        file: Where to look.
+        wanted: Columns that must be text; others are not looked at.
+        until: Last line to look at; None for all.
+    """
     if file.kind == "json lines":
         return next(
             (
                 (n, reason)
-                for n, line in enumerate(_lines(file), start=1)
+                for n, line in enumerate(itertools.islice(_lines(file), until), start=1)
                 if line.strip() and (reason := _json_fault(line))
             ),
             None,
         )
     if file.kind == "csv":
-        return _csv_fault(file)
+        return _csv_fault(file, [file.columns.index(column) for column in wanted], until)
     return None
 
 
-def _csv_fault(file: TraceFile) -> tuple[int, str] | None:
+def _csv_fault(file: TraceFile, wanted: Sequence[int], until: int | None) -> tuple[int, str] | None:
     expected, begins = len(file.columns), file.blank_lines + 1
-    not_text: int | None = None
     try:
         for line, fields in _csv_records(file, strict=True):
+            if until is not None and line > until:
+                return None
             begins = line + sum(len(field.splitlines()) - 1 for field in fields if field) + 1
             if (
                 fields
@@ -54,11 +63,11 @@ def _csv_fault(file: TraceFile) -> tuple[int, str] | None:
                 if any("\n" in field or "\r" in field for field in fields):
                     reason += "; a quote that it opens runs over several lines"
                 return line, reason
-            not_text = not_text or (line if any("\ufffd" in field for field in fields) else None)
+            if fields and any("\ufffd" in fields[k] for k in wanted):
+                return line, "is not UTF-8 text"
     except csv.Error:
         return begins, "has a stray quote; close it, or double quotes within quotes"
-    # DuckDB looks at the wanted fields alone, so other faults come first.
-    return _line_end_fault(file) or (None if not_text is None else (not_text, "is not UTF-8 text"))
+    return _line_end_fault(file) if until is None else None
 
 
 def _has_only_empty_fields_more(fields: list[str], expected: int) -> bool:

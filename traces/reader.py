@@ -114,17 +114,29 @@ class FileTrace(Trace):
             numbered = table.mutate(row=ibis.row_number())
             bad = numbered.filter(numbered.problem != 0).order_by("row").limit(1)
             if found := self.execute(bad):
-                return _describe_problem(file, self.format, found[0])
+                # Rows that are none were left out here, and shift the count.
+                line = line_of_record(file, found[0]["row"] + 1)
+                if line is not None and (fault := malformed_line(file, self._wanted, line)):
+                    return self._malformed(file, *fault)
+                return _describe_problem(file, self.format, found[0], line)
         return None
+
+    @property
+    def _wanted(self) -> tuple[str, str]:
+        return self.format.input_column, self.format.output_column
+
+    def _malformed(self, file: TraceFile, line: int, reason: str) -> InputError:
+        remedy = "; mend it or pass --on-invalid skip" if self.on_invalid == "error" else ""
+        return InputError(f"{file.name}:{line}: the row {reason}{remedy}")
 
     def _translate(self, message: str) -> InputError:
         """The error for what DuckDB said, with our own line where we can find one."""
-        remedy = "; mend it or pass --on-invalid skip" if self.on_invalid == "error" else ""
-        named = [file for file in self.files if str(file.path) in message] or self.files
+        named = [file for file in self.files if str(file.path) in message]
+        if not named:  # DuckDB names text files, but not Parquet files whose pages are damaged
+            named = [file for file in self.files if file.kind == "parquet"] or list(self.files)
         for file in named:
-            if fault := malformed_line(file):
-                line, reason = fault
-                return InputError(f"{file.name}:{line}: the row {reason}{remedy}")
+            if fault := malformed_line(file, self._wanted):
+                return self._malformed(file, *fault)
         found = re.search(r"CSV Error on Line: (\d+)", message)
         where = f":{found[1]}" if found else ""
         return InputError(f"{named[0].name}{where}: cannot be read ({_gist(message)})")
@@ -317,14 +329,14 @@ def _seconds(value: Any, unit: ArrivalUnit) -> Any:
     return value.try_cast("float64") / (1000.0 if unit == "milliseconds" else 1.0)
 
 
-def _describe_problem(file: TraceFile, chosen: TraceFormat, row: dict[str, Any]) -> InputError:
+def _describe_problem(
+    file: TraceFile, chosen: TraceFormat, row: dict[str, Any], line: int | None
+) -> InputError:
     side = "input" if row["input_problem"] else "output"
     column = chosen.input_column if side == "input" else chosen.output_column
     value, problem = row[side], PROBLEMS[row["problem"]]
-    record = row["row"] + 1
-    line = line_of_record(file, record)
-    where = f"{file.name}:{line}" if line is not None else f"{file.name}: row {record}"
-    said = "is missing" if value is None else f'is "{shorten(value)}" ({problem})'
+    where = f"{file.name}:{line}" if line is not None else f"{file.name}: row {row['row'] + 1}"
+    said = "is missing" if value is None else f'is "{shorten(str(value))}" ({problem})'
     return InputError(
         f"{where}: {column} {said}; lengths are counts, 0 or more; "
         "mend the row or pass --on-invalid skip"
