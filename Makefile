@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := traces measurements estimator tests benchmarks joulecast.py
 
-.PHONY: table4 test lint types unit benchmarks flops clean
+.PHONY: table4 test lint types unit benchmarks reading fuzz flops clean
 
 table4: .venv/core
 	$(BIN)/joulecast table4
@@ -27,6 +27,15 @@ benchmarks: .venv/all
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/interpolation.py
 	$(BIN)/python benchmarks/flops.py
+
+# Minutes, and 8 GB of disk: how long reading takes beside other readers.
+reading: .venv/all
+	$(PIP) -e '.[bench]'
+	$(BIN)/python benchmarks/reading.py
+
+# A minute of generated trace files, each with a known truth.
+fuzz: .venv/all
+	$(BIN)/python benchmarks/fuzz_reader.py --seconds 60
 
 # The stored FLOPs of the shipped models, counted again.
 flops: .venv/all

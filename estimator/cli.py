@@ -5,13 +5,10 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from estimator import table_views, views
-from estimator.binned import estimate_binned
-from estimator.cli_measure import measure
 from estimator.cli_options import (
     FORMAT_OPTIONS,
     TRACE_OPTIONS,
@@ -23,13 +20,30 @@ from estimator.cli_options import (
     output_option,
     split_named_traces,
 )
-from estimator.report import OutputFormat, Report, emit, print_text
+from estimator.lazy import LazyModule
+from estimator.report import OutputFormat, Report, emit, invalid_text, print_text
 from estimator.version import VERSION
+
+if TYPE_CHECKING:
+    from estimator import table_views, views
+    from estimator.binned import Estimate
+else:
+    # Binning a trace needs neither, and importing them takes longer than reading a million rows.
+    views, table_views = LazyModule("estimator.views"), LazyModule("estimator.table_views")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 LENGTH = click.IntRange(1, 2**31)
-METHODS = {"binned": estimate_binned}
+QUANTITIES = ("request-energy", "batch-energy", "batch-size")
+
+
+def _estimate_binned(*arguments: Any) -> "Estimate":
+    from estimator.binned import estimate_binned
+
+    return estimate_binned(*arguments)
+
+
+METHODS = {"binned": _estimate_binned}
 
 
 def _options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
@@ -60,7 +74,23 @@ _WHOLE_BATCHES_OPTION = click.option(
 )
 
 
-@click.group(cls=JoulecastGroup, context_settings={"help_option_names": ["-h", "--help"]})
+class MainGroup(JoulecastGroup):
+    """Imports `measure` when it is called for, since it brings a good deal along."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, sorted."""
+        return sorted([*super().list_commands(ctx), "measure"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name == "measure":
+            from estimator.cli_measure import measure
+
+            return measure
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=MainGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, message="%(prog)s %(version)s")
 def main() -> None:
     """Forecast the energy that an LLM serving stack will spend on a request trace."""
@@ -255,7 +285,7 @@ def trace_bin(
     beyond, total = workload.beyond.requests, workload.total.requests
     click.echo(
         f"{output}: {total:,} requests in {len(workload.cells)} cells, {beyond:,} of them beyond "
-        f"the grid; {workload.failed.requests:,} failed, {views.invalid_text(workload.invalid)}",
+        f"the grid; {workload.failed.requests:,} failed, {invalid_text(workload.invalid)}",
         err=True,
     )
 
@@ -278,7 +308,7 @@ def table_list(**options: Any) -> None:
 @click.argument("name", metavar="TABLE")
 @click.option(
     "--quantity",
-    type=click.Choice(list(table_views.QUANTITIES)),
+    type=click.Choice(QUANTITIES),
     default="request-energy",
     help="What to show per cell.",
 )
@@ -334,6 +364,3 @@ def flops(
         f"{stored['torch']}, transformers {stored['transformers']}"
     )
     _emit(views.flops_report(law, lengths, POWER_OF_TWO_GRID, made), options)
-
-
-main.add_command(measure)

@@ -133,3 +133,11 @@ def _plain(view: RenderableType) -> str:
     text = io.StringIO()
     Console(file=text, width=WIDTH, highlight=False, no_color=True).print(view)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+
+
+def invalid_text(invalid: Mapping[str, int]) -> str:
+    """How many rows were invalid, and why."""
+    total = f"{sum(invalid.values()):,} invalid"
+    if not invalid:
+        return total
+    return f"{total} ({', '.join(f'{count:,} {reason}' for reason, count in invalid.items())})"

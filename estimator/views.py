@@ -9,7 +9,7 @@ from rich.text import Text
 from estimator.binned import Estimate
 from estimator.compare import ComparedTable, implied_rate
 from estimator.flops import CONVENTION, FlopsModel
-from estimator.report import Report, joules, kwh, percent
+from estimator.report import Report, invalid_text, joules, kwh, percent
 from estimator.table4 import (
     ENGINES,
     Excesses,
@@ -63,14 +63,6 @@ def requests_text(estimate: Estimate) -> str:
         f"{requests['estimated']:,} of {requests['total']:,} estimated; left out: {beyond}, "
         f"{requests['failed']:,} failed, {invalid_text(estimate.invalid)}"
     )
-
-
-def invalid_text(invalid: Mapping[str, int]) -> str:
-    """How many rows were invalid, and why."""
-    total = f"{sum(invalid.values()):,} invalid"
-    if not invalid:
-        return total
-    return f"{total} ({', '.join(f'{count:,} {reason}' for reason, count in invalid.items())})"
 
 
 def rate_note(implied: float, peak: float, whose: str = "") -> str:

@@ -68,9 +68,7 @@ class FileTrace(Trace):
                 ask, lambda: database.query_progress() / 100, self.watch, database.interrupt
             )
         except duckdb.OutOfMemoryException as error:
-            raise InputError(
-                f"{self.name}: needs more memory than it was given; raise --memory-limit"
-            ) from error
+            raise _too_little_memory(self.name) from error
         except duckdb.Error as error:
             if "Error when converting column" in str(error):
                 raise (self._find_problem() or self._translate(str(error))) from error
@@ -291,6 +289,8 @@ def _open(
                 compression=file.compression,
                 ignore_errors=not strict and file.kind == "json lines",
             )
+    except duckdb.OutOfMemoryException as error:
+        raise _too_little_memory(file.name) from error
     except duckdb.Error as error:
         raise InputError(f"{file.name}: cannot be read ({str(error).splitlines()[0]})") from error
     selected = table.select(**{key: table[name] for key, name in wanted.items()})
@@ -302,6 +302,10 @@ def _open(
         arrival_s = _seconds(selected.arrival, chosen.arrival_unit)
         selected = selected.mutate(arrival_s=arrival_s).drop("arrival")
     return selected
+
+
+def _too_little_memory(name: str) -> InputError:
+    return InputError(f"{name}: needs more memory than it was given; raise --memory-limit")
 
 
 def _require_plain_types(file: TraceFile, columns: tuple[str, str]) -> None:
