@@ -62,7 +62,9 @@ TRACE_OPTIONS: list[Option] = [
         help="End at the first invalid row, or leave such rows out and count them.",
     ),
     click.option(
-        "--memory-limit", metavar="SIZE", help="Most memory that reading may take, such as 500MB."
+        "--memory-limit",
+        metavar="SIZE",
+        help="Most memory that reading may take, such as 500MB; by default 150 MB a core.",
     ),
 ]
 

@@ -5,6 +5,7 @@ the columns that the question needs are parsed.
 """
 
 import glob
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,9 @@ from traces.sources import (
     spool_standard_input,
 )
 from traces.trace import Trace, Watch, union, watched
+
+_MEGABYTES_PER_CORE = 150
+"""Every thread of DuckDB reads into buffers of its own, of 32 MB each."""
 
 _TEXT_AS_TEXT = "SET disabled_optimizers = 'type_pushdown'"
 """Keeps DuckDB from reading CSV text as numbers at once, which is faster, but loses rows where it
@@ -172,7 +176,7 @@ def open_trace(
         output_column: Column of the output length [tokens]; not needed for a known format.
         on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out.
         memory_limit: Most memory that DuckDB may take, such as "500MB"; what exceeds it goes to
-            disk.
+            disk. 150 MB a core if not given.
         watch: Told how far a long read is.
 
     Yields:
@@ -214,14 +218,16 @@ def _connect(folder: str, memory_limit: str | None) -> Any:
     database = connection.con
     # Makes query_progress() answer; the bar itself is ours.
     database.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
-    if memory_limit is not None:
-        try:
-            database.execute(f"SET memory_limit = '{memory_limit.replace(chr(39), '')}'")
-        except duckdb.Error as error:
-            connection.disconnect()
-            raise InputError(
-                f'"{memory_limit}" is no size of memory; give one such as 500MB'
-            ) from error
+    if memory_limit is None:
+        # Without a limit DuckDB keeps what it read of many files until memory is full.
+        memory_limit = f"{_MEGABYTES_PER_CORE * max(2, os.cpu_count() or 1)}MB"
+    try:
+        database.execute(f"SET memory_limit = '{memory_limit.replace(chr(39), '')}'")
+    except duckdb.Error as error:
+        connection.disconnect()
+        raise InputError(
+            f'"{memory_limit}" is no size of memory; give one such as 500MB'
+        ) from error
     return connection
 
 
