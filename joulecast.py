@@ -12,7 +12,7 @@ from measurements.hardware import Gpu, load_gpu
 from measurements.table import EnergyTable, load_table, table_names
 from traces.errors import InputError
 from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
-from traces.load import load_workload
+from traces.load import load_from_spark, load_from_table, load_workload
 from traces.workload import Workload
 
 __version__ = VERSION
@@ -33,6 +33,8 @@ __all__ = [
     "estimate_binned",
     "ideal_energy",
     "load_flops",
+    "load_from_spark",
+    "load_from_table",
     "load_gpu",
     "load_table",
     "load_workload",
