@@ -263,6 +263,7 @@ def trace_bin(
     in the database that keeps it.
     """
     from traces.grid import GRIDS
+    from traces.load import database_file
 
     if (address is None) != (table_name is None):
         raise click.UsageError("--connect and --table-name go together")
@@ -270,9 +271,15 @@ def trace_bin(
         raise click.UsageError("give a TRACE, or --connect and --table-name")
     if master is not None and bin_engine != "spark":
         raise click.UsageError("--master is for --engine spark")
+    elsewhere = address is not None or bin_engine == "spark"
+    if address is not None and bin_engine == "spark":
+        raise click.UsageError("--connect bins in the database; --engine spark is for files")
+    if elsewhere and options["memory_limit"] is not None:
+        raise click.UsageError("--memory-limit is for reading with DuckDB")
     trace_input, what = TraceInput.of(options), str(source or table_name)
-    check_output(output, *([source] if source else []))
-    if address is None and bin_engine == "duckdb":
+    database = None if address is None else database_file(address)
+    check_output(output, *(str(name) for name in (source, database) if name is not None))
+    if not elsewhere:
         workload = trace_input.load(what, None if grid_name is None else GRIDS[grid_name])
     else:
         grid = GRIDS[grid_name or "power-of-two"]

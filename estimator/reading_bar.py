@@ -24,6 +24,7 @@ class ReadingBar:
         self._source = source
         self._began = time.monotonic()
         self._progress: Any = None
+        self._last = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -38,6 +39,9 @@ class ReadingBar:
         return self._show if sys.stderr.isatty() else None
 
     def _show(self, share: float) -> None:
+        if share < self._last:  # another look at the same files
+            self._began = time.monotonic()
+        self._last = share
         seconds = time.monotonic() - self._began
         if seconds < _PATIENCE_S:
             return
@@ -53,7 +57,11 @@ class ReadingBar:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-        names = [self._source] if Path(self._source).exists() else glob.glob(self._source)
+        names = (
+            [self._source]
+            if Path(self._source).exists()
+            else glob.glob(self._source, recursive=True)
+        )
         paths = [path for path in map(Path, names) if path.is_file()]
         self._total_bytes = sum(path.stat().st_size for path in paths)
         self._row_bytes = _row_bytes(paths[0]) if paths else 0.0

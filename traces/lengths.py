@@ -100,10 +100,11 @@ def _problem(value: Any, number: Any, tokens: Any) -> Any:
     else:
         no_number = number.isnan() if number.type().is_floating() else ibis.literal(False)
         negative = number < 0
+    # A missing value is no NaN, but to some engines NaN is a missing value.
+    reasons = [(missing, 1), (no_number, 2)]
     return ibis.cases(
         (tokens.abs() == number, 0),
-        (missing, 1),
-        (no_number, 2),
+        *(reasons if value.type().is_string() else reasons[::-1]),
         (negative, 3),
         (number.isnull() | (number > MAX_TOKENS), 5),
         else_=4,

@@ -71,6 +71,13 @@ def load_from_spark(
         return bin_trace(opened, grid)
 
 
+def database_file(address: str) -> Path | None:
+    """The file behind the address of a database that is one; None for a server."""
+    scheme, _, rest = address.partition("://")
+    path = rest.partition("?")[0]
+    return Path(path) if scheme in ("duckdb", "sqlite") and path not in ("", ":memory:") else None
+
+
 def load_from_table(
     address: str,
     table_name: str,

@@ -1,5 +1,6 @@
 """Traces behind an address: copied here once, in pieces, since reading them takes several looks."""
 
+import http.client
 import shutil
 import urllib.error
 import urllib.parse
@@ -28,24 +29,32 @@ def fetch_remote(source: str, folder: Path) -> list[tuple[Path, str]]:
     """
     scheme = source.partition("://")[0].lower()
     if scheme in ("http", "https"):
-        return [(_fetch_http(source, folder / "remote-0"), source)]
+        return [(_fetch_http(source, folder / "remote-0"), _shown(source))]
     if scheme == "s3":
         return _fetch_s3(source, folder)
     raise InputError(f"{source}: cannot be read; addresses are http, https or s3")
 
 
-def _fetch_http(source: str, path: Path) -> Path:
+def _shown(source: str) -> str:
+    """An address without what may be secret: a password, the signature of a signed one."""
+    scheme, _, rest = source.partition("?")[0].partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _fetch_http(address: str, path: Path) -> Path:
+    source = _shown(address)
     try:
-        with urllib.request.urlopen(source, timeout=_SECONDS) as answer:  # noqa: S310 - http(s)
+        quoted = urllib.parse.quote(address, safe="/:?&=%#@+,;~!$'()*[]")
+        with urllib.request.urlopen(quoted, timeout=_SECONDS) as answer:  # noqa: S310 - http(s)
             copied = _copy(answer, path)
             promised = answer.headers.get("Content-Length")
     except urllib.error.HTTPError as error:
         error.close()
         raise InputError(f"{source}: the server answers {error.code} {error.reason}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(f"{source}: cannot be fetched ({reason})") from error
-    if promised is not None and copied != int(promised):
+    if promised is not None and promised.isdigit() and copied != int(promised):
         raise InputError(
             f"{source}: the connection broke off after {copied:,} of {int(promised):,} bytes; try "
             "again"

@@ -63,10 +63,15 @@ def open_spark(
             files = tuple(describe(path, name) for path, name in find_files(source))
         chosen = common_format(source, files, input_column, output_column)
         connection = ibis.pyspark.connect(session)
-        tables = [
-            _stored(session, connection, group, chosen, f"requests_{k}")
-            for k, group in enumerate(alike(files))
-        ]
+        try:
+            tables = [
+                _stored(session, connection, group, chosen, f"requests_{k}")
+                for k, group in enumerate(alike(files))
+            ]
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"{source}: Spark cannot read it ({first_line(error)})") from error
         yield Trace(source, union(tables), on_invalid, describe_sources(files, chosen), connection)
     finally:
         session.stop()
@@ -109,8 +114,11 @@ def _stored(
     """The lengths of files of one layout as they are written, and whether their row is broken."""
     file = files[0]
     paths = [_location(each) for each in files]
+    for each in files:
+        _require_name(each)
     wanted = {"input": chosen.input_column, "output": chosen.output_column}
     if file.kind == "csv":
+        _require_rows_on_lines(session, file.name, paths)
         columns = ", ".join(f"c{k} STRING" for k in range(len(file.columns)))
         frame = session.read.csv(
             paths,
@@ -136,6 +144,35 @@ def _stored(
     stored = table.select(**{key: table[name] for key, name in wanted.items()}, malformed=malformed)
     require_lengths(file.name, stored)
     return stored
+
+
+def _require_name(file: TraceFile) -> None:
+    """Spark knows packed files by their names alone."""
+    ending = {"gzip": ".gz", "zstd": ".zst"}.get(file.compression, "")
+    packed = file.name.endswith((".gz", ".zst", ".bz2", ".xz", ".lz4", ".snappy"))
+    if not file.name.endswith(ending) or (packed and not ending and "://" not in file.name):
+        what = f"is packed with {file.compression}" if ending else "is not packed"
+        raise InputError(f"{file.name}: {what}, and Spark goes by the name; rename it")
+    if Path(file.name).name.startswith((".", "_")):
+        raise InputError(f"{file.name}: Spark hides files of such a name; rename it")
+
+
+def _require_rows_on_lines(session: Any, name: str, paths: Sequence[str]) -> None:
+    """Refuse what splitting at line ends would misread, and files whose columns differ.
+
+    Spark splits CSV at every line end; within quotes it would make rows of parts of rows.
+    """
+    lines = session.read.text(list(paths))
+    odd = lines.filter("((length(value) - length(replace(value, '\"', ''))) & 1) = 1").limit(1)
+    if odd.count():
+        raise InputError(
+            f"{name}: has a line with an odd number of quotes: a quoted line break, which Spark "
+            "does not read, or a stray quote; mend it or bin the file with DuckDB"
+        )
+    if "://" in name:
+        heads = {session.sparkContext.textFile(path).first() for path in lines.inputFiles()}
+        if len(heads) > 1:
+            raise InputError(f"{name}: its files have different headers; bin them apart")
 
 
 def _location(file: TraceFile) -> str:

@@ -8,6 +8,7 @@ import ibis
 
 from traces.errors import InputError
 from traces.formats import choose_columns
+from traces.load import database_file
 from traces.sources import OnInvalid
 from traces.trace import Trace, first_line, require_lengths
 
@@ -37,17 +38,24 @@ def open_table(
         InputError: No such backend, database, table or columns.
     """
     shown = f"{_without_password(address)} {table_name}"
+    backend = address.partition("://")[0]
+    path = database_file(address)
+    if path is not None and not path.is_file():
+        raise InputError(f"{path}: no such database")
     try:
-        connection = ibis.connect(address)
+        if backend == "duckdb" and path is not None:
+            connection = ibis.duckdb.connect(path, read_only=True)
+        else:
+            connection = ibis.connect(address)
     except ImportError as error:
-        backend = address.partition("://")[0]
         raise InputError(
-            f"{backend}:// needs {error.name}; install it with: pip install "
+            f"{backend}:// needs a package that is not there; install it with: pip install "
             f"'ibis-framework[{backend}]'"
         ) from error
     except Exception as error:
         shown = _without_password(address)
-        raise InputError(f"{shown}: cannot connect ({first_line(error)})") from error
+        said = first_line(error).replace(address, shown)
+        raise InputError(f"{shown}: cannot connect ({said})") from error
     try:
         yield Trace(
             shown,
@@ -80,6 +88,6 @@ def _stored(
 
 def _without_password(address: str) -> str:
     """The address as it may be shown and kept."""
-    scheme, _, rest = address.partition("://")
+    scheme, _, rest = address.partition("?")[0].partition("://")
     credentials, at, place = rest.rpartition("@")
-    return f"{scheme}://{credentials.partition(':')[0]}{at}{place.partition('?')[0]}"
+    return f"{scheme}://{credentials.partition(':')[0]}{at}{place}"

@@ -96,7 +96,7 @@ def watched(
     watch: Watch | None,
     interrupt: Callable[[], object],
 ) -> _T:
-    """Do some work, in a thread if somebody watches, and tell how far it is until it is done.
+    """Do some work in a thread, so that Ctrl-C is heard, and tell how far it is until it is done.
 
     Args:
         work: What to do; its errors are raised here.
@@ -104,8 +104,6 @@ def watched(
         watch: Whom to tell, if anyone.
         interrupt: Ends the work early; called on Ctrl-C.
     """
-    if watch is None:
-        return work()
     with ThreadPoolExecutor(1) as pool:
         outcome = pool.submit(work)
         try:
@@ -115,9 +113,9 @@ def watched(
                 except FutureTimeoutError:
                     if outcome.done():  # the work itself timed out
                         raise
-                    if (share := progress()) >= 0:
+                    if watch is not None and (share := progress()) >= 0:
                         watch(share)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             interrupt()
             raise
 
@@ -147,5 +145,7 @@ def require_lengths(name: str, stored: ir.Table) -> None:
 
 def first_line(error: BaseException) -> str:
     """What an engine says is wrong, without the rest of its page."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    java = getattr(error, "java_exception", None)
+    said = str(error) if java is None else str(java.getMessage())
+    lines = said.strip().splitlines() or [type(error).__name__]
     return lines[0][:200]

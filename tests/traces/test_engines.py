@@ -170,9 +170,66 @@ def test_a_table_in_a_database(requests, one_file: Path, tmp_path: Path, run_cli
         load_from_table(address, "logs.requests", input_column="prompt")
 
 
+@needs_spark
+@pytest.mark.parametrize(
+    ("files", "source", "complaint"),
+    [
+        ({"a.csv": 'input_tokens,output_tokens,n\n1,2,"x\n3,4,y"\n'}, "a.csv", "quoted line break"),
+        ({"a.csv": 'input_tokens,output_tokens,n\n1,2,"x\n3,4,y\n'}, "a.csv", "stray quote"),
+        (
+            {
+                "a.csv": "input_tokens,output_tokens\n100,2\n",
+                "b.csv": "output_tokens,input_tokens\n2,100\n",
+            },
+            "file://*.csv",
+            "different headers",
+        ),
+        ({"a.gz": "input_tokens,output_tokens\n1,2\n"}, "a.gz", "goes by the name"),
+        ({"_a.csv": "input_tokens,output_tokens\n1,2\n"}, "_a.csv", "hides files"),
+        ({}, "file://nowhere.csv", "Spark cannot read it"),
+    ],
+)
+def test_what_spark_would_misread_is_refused(
+    files: dict[str, str], source: str, complaint: str, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    scheme, _, pattern = source.rpartition("://")
+    source = f"{scheme}://{tmp_path}/{pattern}" if scheme else f"{tmp_path}/{pattern}"
+    for mode in ("error", "skip"):
+        with pytest.raises(InputError, match=complaint):
+            load_from_spark(source, "local[2]", on_invalid=mode)
+
+
+@needs_spark
+def test_nan_is_no_missing_value_on_spark(tmp_path: Path) -> None:
+    lengths = pa.array([1.0, None, float("nan"), 2.5])
+    table = pa.table({"input_tokens": lengths, "output_tokens": [1, 1, 1, 1]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    expected = {"fractional": 1, "missing": 1, "not a number": 1}
+    path = str(tmp_path / "t.parquet")
+    assert load_workload(path, on_invalid="skip").invalid == expected
+    assert load_from_spark(path, "local[2]", on_invalid="skip").invalid == expected
+
+
+def test_the_database_itself_is_safe(tmp_path: Path, run_cli: RunCli) -> None:
+    path = tmp_path / "log.db"
+    with duckdb.connect(str(path)) as database:
+        database.execute("CREATE TABLE t AS SELECT 1 AS input_tokens, 2 AS output_tokens")
+    before = path.read_bytes()
+    words = ("trace", "bin", "--connect", f"duckdb://{path}", "--table-name", "t")
+    result = run_cli(*words, "-o", path)
+    assert result.exit_code == 1
+    assert "is a trace that was given" in result.stderr
+    assert path.read_bytes() == before
+    with pytest.raises(InputError, match="no such database"):
+        load_from_table(f"duckdb://{tmp_path}/nosuch.db", "t")
+    assert [each.name for each in tmp_path.iterdir()] == ["log.db"]
+
+
 def test_passwords_are_neither_shown_nor_kept(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        load_from_table("postgres://me:secret@localhost:1/db", "requests")
+        load_from_table("postgress://me:secret@localhost:1/db", "requests")
     assert "secret" not in str(caught.value)
 
 

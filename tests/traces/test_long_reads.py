@@ -5,6 +5,9 @@ import gzip
 import http.server
 import io
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -63,8 +66,10 @@ def test_a_trace_behind_an_address(packed: bool, tmp_path: Path, run_cli: RunCli
     path.write_text(TEXT)
     content = gzip.compress(TEXT.encode()) if packed else TEXT.encode()
     with server(trace=content, slow=content) as address:
-        for name in ("trace.csv", "slow"):
-            assert load_workload(f"{address}/{name}") == load_workload(path)
+        for name in ("trace.csv", "slow", "trace.csv?signature=secret", "slow. of all"):
+            workload = load_workload(f"{address}/{name}")
+            assert workload == load_workload(path)
+            assert "secret" not in workload.to_json()
         result = run_cli("trace", "summary", f"{address}/trace.csv", "--format", "json")
     assert json.loads(result.stdout)["requests"] == summarise(path).requests
 
@@ -131,6 +136,20 @@ def test_ctrl_c_ends_the_work_and_is_handed_on() -> None:
     with pytest.raises(KeyboardInterrupt):
         watched(lambda: stopped.wait(30), lambda: 0.5, interrupted, stopped.set)
     assert stopped.is_set()
+
+
+def test_ctrl_c_during_a_read_is_one_word(tmp_path: Path) -> None:
+    """As in a pipe, where nobody watches."""
+    path = tmp_path / "t.csv"
+    path.write_text(HEAD + "17,4\n" * 30_000_000)
+    words = [sys.executable, "-m", "estimator", "trace", "bin", path, "-o", tmp_path / "w.json"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    time.sleep(1.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    if process.returncode:  # it was not over already
+        assert errors.strip() == "Aborted!"
+        assert not (tmp_path / "w.json").exists()
 
 
 def test_ctrl_c_leaves_nothing_half_written(
