@@ -21,7 +21,7 @@ from estimator.cli_options import (
     split_named_traces,
 )
 from estimator.lazy import LazyModule
-from estimator.report import OutputFormat, Report, emit, invalid_text, print_text
+from estimator.report import QUANTITIES, OutputFormat, Report, emit, invalid_text, print_text
 from estimator.version import VERSION
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ else:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 LENGTH = click.IntRange(1, 2**31)
-QUANTITIES = ("request-energy", "batch-energy", "batch-size")
 
 
 def _estimate_binned(*arguments: Any) -> "Estimate":
@@ -315,7 +314,7 @@ def table_list(**options: Any) -> None:
 @click.argument("name", metavar="TABLE")
 @click.option(
     "--quantity",
-    type=click.Choice(QUANTITIES),
+    type=click.Choice(list(QUANTITIES)),
     default="request-energy",
     help="What to show per cell.",
 )

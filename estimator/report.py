@@ -17,6 +17,11 @@ from traces.errors import InputError
 from traces.files import write_text
 
 OutputFormat = Literal["table", "json", "csv"]
+QUANTITIES = {
+    "request-energy": "energy per request in a full batch [J]",
+    "batch-energy": "energy per batch, E_batch [J]",
+    "batch-size": "largest batch, B [requests]",
+}
 WIDTH = 100
 NARROWEST = 80
 

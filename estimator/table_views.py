@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Group
 
-from estimator.report import Report
+from estimator.report import QUANTITIES, Report
 from estimator.view_parts import (
     add_row,
     facts_table,
@@ -19,11 +19,6 @@ from measurements.interpolation import Coverage
 from measurements.table import EnergyTable
 
 MARKS: Mapping[Coverage, str] = {"measured": "", "interpolated": "~", "extrapolated": "?"}
-QUANTITIES = {
-    "request-energy": "energy per request in a full batch [J]",
-    "batch-energy": "energy per batch, E_batch [J]",
-    "batch-size": "largest batch, B [requests]",
-}
 
 
 def table_list_report(tables: Sequence[EnergyTable]) -> Report:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from measurements.cost import CostModel, batch_terms
+from measurements.runs import BatchRun
 from traces.grid import Grid
 
 PLANS = ("paper", "full", "quick")
@@ -18,7 +19,7 @@ Capacity = Callable[[int, int], int]
 
 
 @dataclass(frozen=True)
-class RunSpec:
+class RunSpec(BatchRun):
     """One run to make.
 
     Attributes:
@@ -36,21 +37,6 @@ class RunSpec:
     at_capacity: bool
     run: int
     priority: int = 0
-
-    @property
-    def cell(self) -> tuple[int, int]:
-        """(I, O) [tokens]."""
-        return self.input_tokens, self.output_tokens
-
-    @property
-    def batch(self) -> tuple[int, int, int]:
-        """(I, O, batch size)."""
-        return *self.cell, self.batch_size
-
-    @property
-    def key(self) -> tuple[int, int, int, int]:
-        """What makes it the same run of a plan."""
-        return *self.batch, self.run
 
 
 def make_plan(

@@ -13,8 +13,32 @@ MAX_BATCH_SIZE = 1024
 """Cap on B(I, O), as in the paper."""
 
 
+class BatchRun:
+    """What names a run, be it planned or made: its lengths, its batch and its number."""
+
+    input_tokens: int
+    output_tokens: int
+    batch_size: int
+    run: int
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """(I, O) [tokens]."""
+        return self.input_tokens, self.output_tokens
+
+    @property
+    def batch(self) -> tuple[int, int, int]:
+        """(I, O, batch size)."""
+        return *self.cell, self.batch_size
+
+    @property
+    def key(self) -> tuple[int, int, int, int]:
+        """What makes it the same run, in a plan or on any card."""
+        return *self.batch, self.run
+
+
 @dataclass(frozen=True)
-class Run:
+class Run(BatchRun):
     """One metered window: some batches of equal requests, back to back. Values are for the window.
 
     Attributes:
@@ -52,21 +76,6 @@ class Run:
     started_at: str | None
     valid: bool
     reason: str | None
-
-    @property
-    def cell(self) -> tuple[int, int]:
-        """(I, O) [tokens]."""
-        return self.input_tokens, self.output_tokens
-
-    @property
-    def batch(self) -> tuple[int, int, int]:
-        """(I, O, batch size)."""
-        return *self.cell, self.batch_size
-
-    @property
-    def key(self) -> tuple[int, int, int, int]:
-        """What makes a run the same run on any card."""
-        return *self.batch, self.run
 
     @property
     def batch_energy_j(self) -> float:

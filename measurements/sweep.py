@@ -2,14 +2,15 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from measurements.cost import CostModel
-from measurements.engines import Batch, Engine, EngineError
+from measurements.engines import Batch, Engine, EngineError, one_line
 from measurements.gates import MIN_WINDOW_S, Observation, failed_gates
 from measurements.gpu_devices import GpuDevice, MeterError
 from measurements.meter import Meter
@@ -239,20 +240,12 @@ class Sweep:
         return run
 
     def _prepare(self, spec: RunSpec) -> Batch:
-        try:
+        with _crashes_named(self.engine):
             batch = self.engine.prepare(spec.input_tokens, spec.output_tokens, spec.batch_size)
-        except InputError:
-            raise
-        except Exception as error:
-            raise _crash(self.engine, error) from error
 
         def run() -> int:
-            try:
+            with _crashes_named(self.engine):
                 return batch()
-            except InputError:
-                raise
-            except Exception as error:
-                raise _crash(self.engine, error) from error
 
         return run
 
@@ -283,9 +276,15 @@ def cells_without_valid_run(plan: Sequence[RunSpec], runs: Sequence[Run]) -> lis
     return sorted((tried & planned) - valid)
 
 
-def _crash(engine: Engine, error: Exception) -> EngineError:
-    said = " ".join(str(error).split())[:300] or type(error).__name__
-    return EngineError(f"{engine.name} crashed: {said}")
+@contextmanager
+def _crashes_named(engine: Engine) -> Iterator[None]:
+    """Errors of an engine's own kind as ours, which end a sweep with a line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise EngineError(f"{engine.name} crashed: {one_line(error)}") from error
 
 
 def _host_cpu() -> str | None:

@@ -136,8 +136,9 @@ class CsvLog:
             _drop_torn_line(path)
         except OSError as error:
             raise self._refusal(error) from error
-        header = path.read_bytes().split(b"\n", 1)[0].decode("utf-8", "replace").strip()
-        self.has_rows = path.read_bytes().count(b"\n") > 1
+        first, *others = path.read_bytes().splitlines() or [b""]
+        header = first.decode("utf-8", "replace").strip()
+        self.has_rows = bool(others)
         if header and header != ",".join(columns):
             self._file.close()
             raise InputError(f"{path}:1: its columns must be {','.join(columns)}")

@@ -19,6 +19,11 @@ class EngineError(InputError):
     """The engine crashed, ran out of memory, or lost its GPU."""
 
 
+def one_line(error: BaseException) -> str:
+    """What an engine's own error says, for the line that the user sees."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 @dataclass(frozen=True)
 class EngineRequest:
     """What to load.

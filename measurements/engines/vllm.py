@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from measurements.engines import Batch, EngineError, EngineRequest
+from measurements.engines import Batch, EngineError, EngineRequest, one_line
 from measurements.runs import MAX_BATCH_SIZE
 
 GPU_MEMORY_UTILIZATION = 0.92
@@ -57,7 +57,7 @@ class VllmEngine:
             if request.weights is None:
                 self._llm.apply_model(self._draw_weights)
         except Exception as error:
-            raise EngineError(f"vLLM does not start: {_one_line(error)}") from error
+            raise EngineError(f"vLLM does not start: {one_line(error)}") from error
         self._config = self._llm.llm_engine.vllm_config
         self._vocabulary = int(request.config["vocab_size"])
         self._random = random.Random(_SEED)  # noqa: S311 - token ids, not secrets
@@ -114,7 +114,7 @@ class VllmEngine:
             try:
                 outputs = self._llm.generate(prompts, sampling, use_tqdm=False)
             except Exception as error:
-                raise EngineError(f"vLLM crashed: {_one_line(error)}") from error
+                raise EngineError(f"vLLM crashed: {one_line(error)}") from error
             return sum(len(output.outputs[0].token_ids) for output in outputs)
 
         return run
@@ -147,7 +147,3 @@ def _config_folder(request: EngineRequest) -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "config.json").write_text(json.dumps(dict(request.config)), encoding="utf-8")
     return folder
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -12,7 +12,7 @@ from measurements.cost import rough_cost
 from measurements.gpu_devices import MeterError
 from measurements.hardware import load_gpu
 from measurements.models import load_shape
-from measurements.plans import RunSpec
+from measurements.plans import RunSpec, make_plan
 from measurements.runs import Run
 from measurements.sweep import Sweep, SweepSettings
 from measurements.sweep_folder import SweepFolder
@@ -215,3 +215,11 @@ def gone(after: float) -> Fault:
         return energy_j
 
     return fault
+
+
+def capacity(i: int, o: int) -> int:
+    return FakeEngine().capacity(i, o)
+
+
+def plan_of(name: str, runs: int = 1) -> list[RunSpec]:
+    return make_plan(name, PAPER_GRID, capacity, COST, runs)

@@ -1,0 +1,60 @@
+"""Which runs a plan makes, and in which order."""
+
+from measurements.plans import (
+    QUICK_RUNS,
+    in_order,
+    make_plan,
+    small_batches,
+    spread_cells,
+)
+from tests.measurements.fakes import COST, capacity, plan_of
+from traces.grid import PAPER_GRID
+
+
+def test_paper_plan_is_every_cell_at_capacity() -> None:
+    plan = plan_of("paper", runs=3)
+    assert len(plan) == 56 * 3
+    assert {(spec.input_tokens, spec.output_tokens) for spec in plan} == set(PAPER_GRID.cells())
+    assert all(spec.batch_size == capacity(*spec.key[:2]) and spec.at_capacity for spec in plan)
+    assert len({spec.key for spec in plan}) == len(plan)
+
+
+def test_full_plan_adds_smaller_batches_over_everything() -> None:
+    small = small_batches(PAPER_GRID, capacity)
+    assert len(plan_of("full")) == 56 + len(small)
+    assert 18 <= len(small) <= 22
+    assert len({spec.batch_size for spec in small}) >= 9
+    assert min(spec.batch_size for spec in small) == 1
+    assert len({spec.input_tokens for spec in small}) >= 6
+    assert len({spec.output_tokens for spec in small}) == 7
+    assert all(spec.batch_size <= capacity(*spec.key[:2]) // 2 for spec in small)
+
+
+def test_quick_plan_fits_into_a_minute_and_a_half() -> None:
+    plan = plan_of("quick")
+    assert len(plan) <= QUICK_RUNS
+    assert sum(COST.window_seconds(spec) for spec in plan) <= 90
+    assert len({spec.batch_size for spec in plan}) >= 3
+
+
+def test_first_come_the_informative_runs_then_all_cells_then_repeats() -> None:
+    plan = in_order(plan_of("full", runs=3), seed=1, by_priority=True)
+    assert [spec.priority for spec in plan] == sorted(spec.priority for spec in plan)
+    spread = set(spread_cells(PAPER_GRID))
+    assert len(spread) == 12
+    once = [spec for spec in plan if spec.run == 1]
+    assert plan[: len(once)] == once
+    repeats = plan[len(once) : len(once) + 24]
+    assert {(spec.input_tokens, spec.output_tokens) for spec in repeats} == spread
+
+
+def test_orders_are_shuffled_and_repeatable() -> None:
+    plan = plan_of("full")
+    assert in_order(plan, 7, by_priority=False) == in_order(plan, 7, by_priority=False)
+    assert in_order(plan, 7, by_priority=False) != in_order(plan, 8, by_priority=False)
+    assert set(in_order(plan, 7, by_priority=False)) == set(plan)
+
+
+def test_no_run_is_planned_twice_where_one_request_fills_the_card() -> None:
+    plan = make_plan("full", PAPER_GRID, lambda i, o: 1 if i > 512 else 300, COST, 2)
+    assert len({spec.key for spec in plan}) == len(plan)
