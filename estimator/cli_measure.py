@@ -5,7 +5,7 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -60,7 +60,12 @@ from traces.grid import PAPER_GRID, Grid
     multiple=True,
     help="Index of the GPU, as nvidia-smi numbers it.",
 )
-@click.option("--eager", is_flag=True, help="Leave CUDA graphs and compilation off.")
+@click.option(
+    "--compile/--eager",
+    "compiled",
+    default=None,
+    help="Whether to compile; vllm does by default, pytorch does not.",
+)
 @click.option(
     "--cross-check", type=click.Choice(["codecarbon"]), help="A second meter beside ours."
 )
@@ -79,7 +84,7 @@ def measure(
     resume: bool,
     time_budget: float | None,
     gpu_indices: tuple[int, ...],
-    eager: bool,
+    compiled: bool | None,
     cross_check: str | None,
     dry_run: bool,
     gpu_type: str | None,
@@ -103,10 +108,11 @@ def measure(
     sheet = find_gpu(gpus[0].product)
     observer = Observer(sys.stderr.isatty())
     observer.note(f"{gpus[0].product}: starting {engine} with {model}")
-    request = EngineRequest(model, config, weights, eager, wanted.longest, len(gpus))
+    request = EngineRequest(model, config, weights, compiled, wanted.longest, len(gpus))
     loaded = load_engine(engine, request)
     cost = cost_model(sheet, model, engine, loaded.dtype)
     plan = wanted.plan(loaded.capacity, cost)
+    observer.note(_capacity_text(loaded.capacity_record()))
     metadata = _metadata(gpus, sheet, loaded, model_name(model), PAPER_GRID)
     folder = _open_folder(output, resume, metadata, config)
     if check is not None:
@@ -206,6 +212,14 @@ def _batch_text(run: RunSpec | Run) -> str:
     return f"I={run.input_tokens} O={run.output_tokens} B={run.batch_size}"
 
 
+def _capacity_text(record: Mapping[str, Any]) -> str:
+    """How the largest batches were found, and what that took."""
+    text = f"largest batches: {record['how']}"
+    if "tries" in record:
+        text += f"; {record['tries']} tries in {record['gpu_seconds']:.0f} s of GPU time"
+    return text
+
+
 def _metadata(
     gpus: list[NvmlGpu], sheet: Gpu, engine: Engine, model: str, grid: Grid
 ) -> dict[str, Any]:
@@ -226,6 +240,7 @@ def _metadata(
         "measured_by": f"joulecast {VERSION}",
         "meter": "NVML total energy counter, read at the ends of a window that begins at a tick",
         "grid": grid.to_dict(),
+        "capacity": engine.capacity_record(),
         "measured_cells": 0,
         "complete": False,
         "cards": {},

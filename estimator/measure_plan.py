@@ -2,23 +2,24 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from measurements.cost import CostModel, cost_from_runs, rough_capacity, rough_cost
-from measurements.engines import EngineError
+from measurements.engines import EngineError, request_bytes
 from measurements.hardware import Gpu, load_gpu
+from measurements.interpolation import CellKey
 from measurements.models import load_shape, model_names
-from measurements.plans import Capacity, RunSpec, in_order, make_plan
+from measurements.plans import Capacity, RunSpec, in_order, make_plan, plan_cells
 from measurements.runs import Run
 from measurements.sweep import missing_runs
 from measurements.sweep_folder import read_unfinished
 from measurements.table import MODEL_CONFIG, load_table, table_names
 from traces.errors import InputError
-from traces.grid import PAPER_GRID, Grid
+from traces.grid import PAPER_GRID
 
 DTYPE = "bfloat16"
 """Number format that --dry-run reckons with."""
@@ -37,6 +38,7 @@ class Wanted:
         time_budget: Minutes, None for no bound.
         longest: Longest request that the model takes [tokens].
         there: Runs made before.
+        known: B(I, O) as it was found before, so that all cards of a table agree.
         gpu: Short name of the GPU that made them.
     """
 
@@ -48,6 +50,7 @@ class Wanted:
     time_budget: float | None
     longest: int
     there: Sequence[Run] = ()
+    known: Mapping[CellKey, int] = field(default_factory=dict)
     gpu: str = "h100-sxm"
 
     def after(self, folder: Path) -> "Wanted":
@@ -63,14 +66,15 @@ class Wanted:
                 f"{folder}: is of {known['model']} on {known['engine']}, not of {name} on "
                 f"{self.engine}; give another folder"
             )
-        return replace(self, there=there, gpu=known["gpu"])
+        sizes = {(i, o): size for i, o, size, _ in known.get("capacity", {}).get("found", [])}
+        sizes |= {run.cell: run.batch_size for run in there if run.at_capacity}
+        return replace(self, there=there, known=sizes, gpu=known["gpu"])
 
     def plan(self, capacity: Capacity, cost: CostModel) -> list[RunSpec]:
         """The runs in their order, those made before included."""
-        # As measured where it was, so that all cards of a table agree.
-        known = {run.cell: run.batch_size for run in self.there if run.at_capacity}
+        cells = plan_cells(self.plan_name, PAPER_GRID)
         sizes = _where_it_fits(
-            lambda i, o: known.get((i, o)) or capacity(i, o), PAPER_GRID, self.longest
+            lambda i, o: self.known.get((i, o)) or capacity(i, o), cells, self.longest
         )
         plan = make_plan(self.plan_name, PAPER_GRID, sizes, cost, self.runs)
         return in_order(plan, self.seed, by_priority=self.time_budget is not None)
@@ -114,13 +118,18 @@ def _rough_capacity(sheet: Gpu, model: str, engine: str) -> Capacity:
         cells = load_table(name).cells
         return lambda i, o: int(cells[i, o].batch_size)
     shape = load_shape(model)
-    return lambda i, o: rough_capacity(shape, sheet, DTYPE, i, o)
+
+    def capacity(i: int, o: int) -> int:
+        each = request_bytes(engine, shape, DTYPE, i, o)
+        return rough_capacity(shape, sheet, DTYPE, (i, o), each)
+
+    return capacity
 
 
-def _where_it_fits(capacity: Capacity, grid: Grid, longest: int) -> Capacity:
+def _where_it_fits(capacity: Capacity, cells: Sequence[CellKey], longest: int) -> Capacity:
     """B(I, O), 0 where the model has too few positions or the engine too little memory."""
-    sizes: dict[tuple[int, int], int] = {}
-    for i, o in grid.cells():
+    sizes: dict[CellKey, int] = {}
+    for i, o in cells:
         try:
             sizes[i, o] = capacity(i, o) if i + o <= longest else 0
         except EngineError:

@@ -9,7 +9,7 @@ import numpy as np
 
 from measurements.gates import MIN_WINDOW_S
 from measurements.hardware import Gpu
-from measurements.interpolation import FloatArray, fit_law, request_terms
+from measurements.interpolation import CellKey, FloatArray, fit_law, request_terms
 from measurements.models import DTYPE_BYTES, ModelShape
 from measurements.runs import MAX_BATCH_SIZE, Run
 from traces.errors import InputError
@@ -96,16 +96,26 @@ def rough_cost(shape: ModelShape, gpu: Gpu, dtype: str) -> CostModel:
 
 
 def rough_capacity(
-    shape: ModelShape, gpu: Gpu, dtype: str, input_tokens: int, output_tokens: int
+    shape: ModelShape, gpu: Gpu, dtype: str, cell: CellKey, request_bytes: float
 ) -> int:
-    """B(I, O) if 90 % of the memory held weights and KV cache and nothing else."""
+    """B(I, O) if 90 % of the memory held weights and requests and nothing else.
+
+    Args:
+        shape: Sizes of the model.
+        gpu: Its memory.
+        dtype: Number format of the weights.
+        cell: (I, O) [tokens], for the error.
+        request_bytes: What one request of that cell takes [bytes].
+
+    Raises:
+        InputError: Not one request fits.
+    """
     weights = shape.shared_parameters + shape.expert_parameters * shape.experts
     weights += shape.vocabulary * shape.hidden_size
-    free = 0.9 * gpu.memory_bytes - weights * DTYPE_BYTES[dtype]
-    held = free / shape.kv_bytes_per_token(dtype) / (input_tokens + output_tokens)
+    held = (0.9 * gpu.memory_bytes - weights * DTYPE_BYTES[dtype]) / request_bytes
     if held < 1:
         raise InputError(
-            f"{shape.name} with a request of {input_tokens} + {output_tokens} tokens does not fit "
+            f"{shape.name} with a request of {cell[0]} + {cell[1]} tokens does not fit "
             f"into the {gpu.memory_bytes / 1e9:.0f} GB of one {gpu.product}"
         )
     return min(MAX_BATCH_SIZE, int(held))

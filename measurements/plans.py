@@ -10,7 +10,7 @@ from measurements.cost import CostModel, batch_terms
 from measurements.runs import BatchRun
 from traces.grid import Grid
 
-PLANS = ("paper", "full", "quick")
+PLANS = ("paper", "full", "spread", "quick")
 SMALL_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 192, 256)
 QUICK_RUNS = 12
 QUICK_SECONDS = 78.0
@@ -46,19 +46,21 @@ def make_plan(
 
     Args:
         name: "paper", every cell of the grid at capacity; "full", these and 20 runs at smaller
-            batches; "quick", 12 runs chosen for the step model.
+            batches; "spread", twelve cells over the whole grid at capacity; "quick", 12 runs
+            chosen for the step model.
         grid: The cells.
         capacity: B(I, O) on this engine; 0 leaves a cell out.
         cost: Predicts how long runs take and what they cost.
         runs: Repeats of every run.
     """
-    at_capacity = [RunSpec(i, o, b, True, 1) for i, o in grid.cells() if (b := capacity(i, o))]
-    small = small_batches(grid, capacity)
+    cells = plan_cells(name, grid)
+    at_capacity = [RunSpec(i, o, b, True, 1) for i, o in cells if (b := capacity(i, o))]
+    small = small_batches(grid, capacity) if name in {"full", "quick"} else []
     if name == "quick":
         # One run each: a minute and a half leaves no time for more.
         picked = pick_informative(at_capacity + small, cost, QUICK_RUNS, QUICK_SECONDS)
         return [replace(spec, priority=k) for k, spec in enumerate(picked)]
-    once = at_capacity + (small if name == "full" else [])
+    once = at_capacity + small
     picked = pick_informative(once, cost, QUICK_RUNS, QUICK_SECONDS)
     first = {spec.batch: k for k, spec in enumerate(picked)}
     others, smaller, spread_repeats, repeats = range(QUICK_RUNS, QUICK_RUNS + 4)
@@ -74,6 +76,11 @@ def make_plan(
                 priority = spread_repeats if is_spread else repeats
             plan.append(replace(spec, run=run, priority=priority))
     return sorted(plan, key=lambda spec: spec.priority)
+
+
+def plan_cells(name: str, grid: Grid) -> list[tuple[int, int]]:
+    """The cells whose B(I, O) a plan needs."""
+    return spread_cells(grid) if name == "spread" else list(grid.cells())
 
 
 def small_batches(grid: Grid, capacity: Capacity) -> list[RunSpec]:

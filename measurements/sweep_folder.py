@@ -216,7 +216,21 @@ def read_metadata(path: Path) -> dict[str, Any]:
         for card in cards.values()
     ):
         raise InputError(f'{path}/table.json: "cards" is not what joulecast measure wrote')
+    if not _is_capacity(known.get("capacity", {})):
+        raise InputError(f'{path}/table.json: "capacity" is not what joulecast measure wrote')
     return known
+
+
+def _is_capacity(record: object) -> bool:
+    """Whether this is an engine's record of how B(I, O) was found."""
+    if not isinstance(record, dict) or not isinstance(record.get("found", []), list):
+        return False
+    return all(
+        isinstance(row, list)
+        and len(row) == 4
+        and all(type(value) is int and value >= 0 for value in row[:3])
+        for row in record.get("found", [])
+    )
 
 
 def _require_same(path: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -4,13 +4,14 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
+from measurements.models import ModelShape
 from traces.errors import InputError, unknown_name
 
-ENGINES = {"vllm": "measurements.engines.vllm"}
-"""Name -> module with `load(request) -> Engine`."""
-
+ENGINES = {"pytorch": "measurements.engines.pytorch", "vllm": "measurements.engines.vllm"}
+"""Name -> module with `load` and `request_bytes`, which the functions below call."""
 
 Batch = Callable[[], int]
 
@@ -32,7 +33,7 @@ class EngineRequest:
         model: Short name of a shipped model, or a folder with a config.json.
         config: The model's config.
         weights: Folder with weights; None to draw them from N(0, 0.02).
-        eager: Whether to leave CUDA graphs and compilation off.
+        compiled: Whether to compile; None for what the engine does by default.
         longest: Input and output of the longest request of the plan together [tokens].
         gpus: GPUs to use.
     """
@@ -40,7 +41,7 @@ class EngineRequest:
     model: str
     config: Mapping[str, Any]
     weights: Path | None
-    eager: bool
+    compiled: bool | None
     longest: int
     gpus: int = 1
 
@@ -74,6 +75,14 @@ class Engine(Protocol):
             EngineError: Not even one such request fits.
         """
 
+    def capacity_record(self) -> dict[str, Any]:
+        """How B(I, O) was found, for table.json.
+
+        Returns:
+            `how`, in words; if it was searched for, also `gpu_seconds`, `tries`, and `found`: I, O,
+            the largest batch and the first that failed (None if the cap fits) per cell.
+        """
+
     def prepare(self, input_tokens: int, output_tokens: int, batch_size: int) -> Batch:
         """Make a batch of requests of exactly these lengths ready to run, outside the window.
 
@@ -90,7 +99,23 @@ def load_engine(name: str, request: EngineRequest) -> Engine:
         InputError: No such engine; the nearest is suggested.
         EngineError: It is not installed, or does not start.
     """
+    engine: Engine = _module(name).load(request)
+    return engine
+
+
+def request_bytes(
+    engine: str, shape: ModelShape, dtype: str, input_tokens: int, output_tokens: int
+) -> float:
+    """About how much memory one more request of a batch takes in an engine [bytes].
+
+    Raises:
+        InputError: No such engine; the nearest is suggested.
+    """
+    each: float = _module(engine).request_bytes(shape, dtype, input_tokens, output_tokens)
+    return each
+
+
+def _module(name: str) -> ModuleType:
     if name not in ENGINES:
         raise unknown_name("engine", name, ENGINES)
-    engine: Engine = importlib.import_module(ENGINES[name]).load(request)
-    return engine
+    return importlib.import_module(ENGINES[name])

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from measurements.engines import Batch, EngineError, EngineRequest, one_line
+from measurements.engines.random_weights import SEED, draw_weights, weights_in_words
+from measurements.models import ModelShape
 from measurements.runs import MAX_BATCH_SIZE
 
 GPU_MEMORY_UTILIZATION = 0.92
-WEIGHTS_SD = 0.02
-_SEED = 20251504
 
 
 class VllmEngine:
@@ -37,8 +37,7 @@ class VllmEngine:
             ) from error
         self._torch, self._vllm = torch, vllm
         self.version = str(vllm.__version__)
-        drawn = f"drawn from N(0, {WEIGHTS_SD}), norms 1"
-        self.weights = f"given: {request.weights.resolve().name}" if request.weights else drawn
+        self.weights = weights_in_words(request)
         folder = request.weights or _config_folder(request)
         try:
             self._llm = vllm.LLM(
@@ -46,7 +45,7 @@ class VllmEngine:
                 load_format="auto" if request.weights else "dummy",
                 skip_tokenizer_init=True,
                 enable_prefix_caching=False,
-                enforce_eager=request.eager,
+                enforce_eager=request.compiled is False,
                 max_num_seqs=MAX_BATCH_SIZE,
                 max_model_len=request.longest,
                 gpu_memory_utilization=GPU_MEMORY_UTILIZATION,
@@ -55,12 +54,12 @@ class VllmEngine:
                 seed=0,
             )
             if request.weights is None:
-                self._llm.apply_model(self._draw_weights)
+                self._llm.apply_model(draw_weights)
         except Exception as error:
             raise EngineError(f"vLLM does not start: {one_line(error)}") from error
         self._config = self._llm.llm_engine.vllm_config
         self._vocabulary = int(request.config["vocab_size"])
-        self._random = random.Random(_SEED)  # noqa: S311 - token ids, not secrets
+        self._random = random.Random(SEED)  # noqa: S311 - token ids, not secrets
 
     @property
     def dtype(self) -> str:
@@ -96,6 +95,10 @@ class VllmEngine:
             )
         return min(MAX_BATCH_SIZE, blocks // each)
 
+    def capacity_record(self) -> dict[str, Any]:
+        """Nothing is searched for."""
+        return {"how": "whole blocks of the KV cache over blocks of a request"}
+
     def prepare(self, input_tokens: int, output_tokens: int, batch_size: int) -> Batch:
         """A batch of prompts of random token ids, all asked at once."""
         prompts = [
@@ -124,17 +127,10 @@ class VllmEngine:
         cache = self._config.cache_config
         return int(cache.num_gpu_blocks) - 1, int(cache.block_size)
 
-    def _draw_weights(self, model: Any) -> None:
-        """Redraw dummy weights: vLLM's own (uniform +-0.001) make models repeat one token."""
-        generator = self._torch.Generator(device="cuda").manual_seed(_SEED)
-        with self._torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if name.endswith("bias"):
-                    parameter.zero_()
-                elif "norm" in name:
-                    parameter.fill_(1.0)
-                else:
-                    parameter.normal_(0.0, WEIGHTS_SD, generator=generator)
+
+def request_bytes(shape: ModelShape, dtype: str, input_tokens: int, output_tokens: int) -> float:
+    """Memory that one more request of a batch takes: its KV cache [bytes]."""
+    return shape.kv_bytes_per_token(dtype) * (input_tokens + output_tokens)
 
 
 def load(request: EngineRequest) -> VllmEngine:

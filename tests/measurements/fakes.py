@@ -133,6 +133,9 @@ class FakeEngine:
     def capacity(self, input_tokens: int, output_tokens: int) -> int:
         return min(1024, self.limits["kv_cache_tokens"] // (input_tokens + output_tokens))
 
+    def capacity_record(self) -> dict[str, Any]:
+        return {"how": "made up"}
+
     def prepare(self, input_tokens: int, output_tokens: int, batch_size: int) -> Callable[[], int]:
         def run() -> int:
             if error := self.fails_at(input_tokens, output_tokens, batch_size):

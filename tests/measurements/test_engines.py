@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import pytest
 
 from measurements.engines import EngineError, EngineRequest, load_engine
+from measurements.engines.random_weights import draw_weights
 from measurements.models import load_config
 from traces.errors import InputError
 
 torch = pytest.importorskip("torch")
-REQUEST = EngineRequest("llama-3.1-8b", load_config("llama-3.1-8b"), None, False, 8704)
+REQUEST = EngineRequest("llama-3.1-8b", load_config("llama-3.1-8b"), None, None, 8704)
 
 
 class StandIn:
@@ -92,21 +93,16 @@ def test_a_request_that_never_fits(vllm: SimpleNamespace) -> None:
         load_engine("vllm", REQUEST).capacity(10**6, 1)
 
 
-def test_weights_are_drawn(vllm: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_drawn(vllm: SimpleNamespace) -> None:
     load_engine("vllm", REQUEST)
-    monkeypatch.setattr(torch, "Generator", lambda device: _CpuGenerator())
     model = torch.nn.ModuleDict(
         {"up": torch.nn.Linear(64, 64), "input_layernorm": torch.nn.LayerNorm(64, bias=False)}
     )
-    StandIn.asked["redrawn"](model)
+    assert StandIn.asked["redrawn"] is draw_weights
+    draw_weights(model, "cpu")
     assert float(model["up"].weight.detach().std()) == pytest.approx(0.02, rel=0.1)
     assert float(model["up"].bias.detach().abs().max()) == 0
     assert bool((model["input_layernorm"].weight == 1).all())
-
-
-class _CpuGenerator:
-    def manual_seed(self, seed: int) -> Any:
-        return torch.default_generator.manual_seed(seed)
 
 
 def crash(*_: object, **__: object) -> None:

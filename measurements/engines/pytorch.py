@@ -1,0 +1,324 @@
+"""Plain PyTorch: static batches through transformers' `generate`, the paper's unoptimised baseline.
+
+A batch goes in as one tensor of equal prompts, is fed whole, and then decodes greedily to exactly
+the length asked for. The KV cache is transformers' own, which grows with every step; compiled, it
+is one of fixed size.
+"""
+
+import copy
+import gc
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from measurements.engines import Batch, EngineError, EngineRequest, one_line
+from measurements.engines.capacity_search import CapacitySearch
+from measurements.engines.random_weights import SEED, draw_weights, weights_in_words
+from measurements.models import DTYPE_BYTES, ModelShape, load_shape
+
+DTYPE = "bfloat16"
+ATTENTION = "sdpa"
+ALLOCATOR = "expandable_segments:True"
+"""Without it, a growing cache leaves memory in pieces, and B(I, O) depends on what ran before."""
+
+_ALLOCATOR_VARIABLE = "PYTORCH_ALLOC_CONF"
+_STEPS_TO_COMPILE = 4
+_LAYERS_RUN = 2
+
+
+class Memory(Protocol):
+    """The memory of the device that an engine runs on.
+
+    Attributes:
+        reserve_bytes: Kept free while batches are tried, so that what just fits once fits again.
+    """
+
+    reserve_bytes: int
+
+    def free_bytes(self) -> int:
+        """Bytes that new tensors may take."""
+
+    def release(self) -> None:
+        """Give back all that no tensor holds any more."""
+
+
+class GpuMemory:
+    """Memory of a CUDA GPU behind PyTorch's caching allocator."""
+
+    reserve_bytes = 2**30
+
+    def free_bytes(self) -> int:
+        """Free on the card, and cached by the allocator without a use."""
+        import torch
+
+        free, _ = torch.cuda.mem_get_info()
+        return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
+
+    def release(self) -> None:
+        """Collect what only cycles hold (an exception's frames, say) and empty the cache."""
+        import torch
+
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+class PytorchEngine:
+    """A model in transformers, on one GPU.
+
+    Args:
+        request: What to load.
+        device: Where to run, as torch names it.
+        memory: Of that device.
+    """
+
+    name = "pytorch"
+    dtype = DTYPE
+
+    def __init__(self, request: EngineRequest, device: str, memory: Memory) -> None:
+        import torch
+        import transformers
+
+        self._torch, self._transformers = torch, transformers
+        self._device, self._memory = device, memory
+        self.version = f"transformers {transformers.__version__}"
+        self.weights = weights_in_words(request)
+        self._compiled = bool(request.compiled)
+        self._shape = load_shape(request.model)
+        self._model = self._build(request)
+        self._random = torch.Generator().manual_seed(SEED)
+        self._search = CapacitySearch(self._fits, self._predicted_batch)
+        self._search_seconds = 0.0
+
+    def settings(self) -> dict[str, Any]:
+        """Settings of PyTorch and of `generate`."""
+        return {
+            "torch": str(self._torch.__version__),
+            "attention": ATTENTION,
+            "decoding": "static batches, greedy",
+            "kv_cache": "static" if self._compiled else "dynamic",
+            "compiled": self._compiled,
+            "allocator": os.environ.get(_ALLOCATOR_VARIABLE),
+        }
+
+    def capacity(self, input_tokens: int, output_tokens: int) -> int:
+        """The largest batch that fits, found by trying."""
+        began = time.monotonic()
+        try:
+            largest = self._search.largest(input_tokens, output_tokens)
+        finally:
+            self._search_seconds += time.monotonic() - began
+        if largest == 0:
+            raise EngineError(
+                f"not one request of {input_tokens} + {output_tokens} tokens fits into the GPU's "
+                "memory"
+            )
+        return largest
+
+    def capacity_record(self) -> dict[str, Any]:
+        """What the search saw and took."""
+        reserve = self._memory.reserve_bytes >> 20
+        return {
+            "how": f"tried at the peaks of prefill and decoding, {reserve} MiB kept free",
+            "gpu_seconds": round(self._search_seconds, 1),
+            "tries": self._search.tries,
+            "found": [
+                [*cell, result.largest, result.first_failed]
+                for cell, result in sorted(self._search.found.items())
+            ],
+        }
+
+    def prepare(self, input_tokens: int, output_tokens: int, batch_size: int) -> Batch:
+        """A batch of prompts of random token ids; compiled for its shape if that was asked for."""
+        prompts = self._prompts(batch_size, input_tokens)
+        cache = self._static_cache(input_tokens, output_tokens) if self._compiled else None
+        what = f"{batch_size} requests of {input_tokens} + {output_tokens} tokens"
+
+        def generate(new_tokens: int) -> int:
+            try:
+                if cache is not None:
+                    cache.reset()
+                tokens = self._generate(prompts, new_tokens, cache)
+                self._synchronize()
+            except Exception as error:
+                if _is_out_of_memory(error):
+                    raise EngineError(f"PyTorch ran out of memory with {what}") from None
+                raise EngineError(f"PyTorch crashed with {what}: {one_line(error)}") from error
+            return int(tokens.numel() - prompts.numel())
+
+        if cache is not None:
+            self._torch.compiler.reset()
+            self._memory.release()
+            generate(min(output_tokens, _STEPS_TO_COMPILE))
+        return lambda: generate(output_tokens)
+
+    def _build(self, request: EngineRequest) -> Any:
+        """The model, on its device."""
+        torch, transformers = self._torch, self._transformers
+        transformers.logging.set_verbosity_error()
+        how = {"dtype": getattr(torch, DTYPE), "attn_implementation": ATTENTION}
+        try:
+            if request.weights is not None:
+                model = transformers.AutoModelForCausalLM.from_pretrained(
+                    request.weights,
+                    local_files_only=True,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    **how,
+                ).to(self._device)
+            else:
+                document = {k: v for k, v in request.config.items() if k != "torch_dtype"}
+                config = transformers.AutoConfig.for_model(**copy.deepcopy(document))
+                with torch.device(self._device):
+                    model = transformers.AutoModelForCausalLM.from_config(config, **how)
+                draw_weights(model, self._device)
+        except Exception as error:
+            raise EngineError(f"transformers cannot load the model: {one_line(error)}") from error
+        # What a model brings along (sampling, tokens that end a sequence) must not shorten a batch.
+        model.generation_config = transformers.GenerationConfig()
+        return model.eval()
+
+    def _prompts(self, batch_size: int, tokens: int) -> Any:
+        shape = batch_size, tokens
+        drawn = self._torch.randint(self._shape.vocabulary, shape, generator=self._random)
+        return drawn.to(self._device)
+
+    def _generate(self, prompts: Any, new_tokens: int, cache: Any, compiled: bool = True) -> Any:
+        """Prompts and what follows, shape (requests, input + new tokens)."""
+        config = self._transformers.GenerationConfig(
+            max_new_tokens=new_tokens,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=0,
+            disable_compile=not (self._compiled and compiled),
+        )
+        return self._model.generate(
+            prompts,
+            attention_mask=self._torch.ones_like(prompts),
+            generation_config=config,
+            past_key_values=cache,
+        )
+
+    def _static_cache(self, input_tokens: int, output_tokens: int) -> Any:
+        """A cache that holds all but the last token, which is never read."""
+        return self._transformers.StaticCache(
+            config=self._model.config, max_cache_len=input_tokens + output_tokens - 1
+        )
+
+    def _synchronize(self) -> None:
+        if self._device != "cpu":
+            self._torch.cuda.synchronize()
+
+    def _predicted_batch(self, input_tokens: int, output_tokens: int) -> float:
+        each = request_bytes(self._shape, DTYPE, input_tokens, output_tokens)
+        return max(1.0, (self._memory.free_bytes() - self._memory.reserve_bytes) / each)
+
+    def _fits(self, input_tokens: int, output_tokens: int, batch_size: int) -> bool:
+        """Run the two moments at which a batch takes most memory: its prefill, its last step.
+
+        Layers are alike and run one after another. So the caches of all but two are held as they
+        would be, and the first two run for them all, which takes no time to speak of. Two, since
+        from the second on the embedded prompt is held beside a layer's own input.
+        """
+        self._memory.release()
+        try:
+            with self._few_layers():
+                self._run_peaks(input_tokens, output_tokens, batch_size)
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise EngineError(f"PyTorch crashed: {one_line(error)}") from error
+            fits = False
+        else:
+            fits = True
+        self._memory.release()
+        return fits
+
+    def _run_peaks(self, input_tokens: int, output_tokens: int, batch_size: int) -> None:
+        prompts = self._prompts(batch_size, input_tokens)
+        cached = input_tokens + output_tokens - 1
+        if self._compiled:
+            held = self._hold_other_layers(batch_size, cached)
+            cache = self._static_cache(input_tokens, output_tokens)
+            self._generate(prompts, min(2, output_tokens), cache, compiled=False)
+        else:
+            held = self._hold_other_layers(batch_size, input_tokens)
+            self._generate(prompts, 1, None)
+        del held
+        if output_tokens > 1 and not self._compiled:
+            held = self._hold_other_layers(batch_size, cached)
+            shape = batch_size, self._shape.key_value_heads, cached - 1, self._shape.head_size
+            cache = self._transformers.DynamicCache(config=self._model.config)
+            for layer in range(min(_LAYERS_RUN, self._shape.layers)):
+                cache.update(self._empty(*shape), self._empty(*shape), layer)
+            self._generate(self._prompts(batch_size, cached), 1, cache)
+            del held
+        self._synchronize()
+
+    def _hold_other_layers(self, batch_size: int, tokens: int) -> Any:
+        """Memory as the caches of all other layers take it, and the reserve."""
+        layers = self._shape.layers
+        others = max(0, layers - _LAYERS_RUN)
+        cache = batch_size * tokens * self._shape.kv_bytes_per_token(DTYPE) * others // layers
+        held = cache + self._memory.reserve_bytes
+        return self._torch.empty(held, dtype=self._torch.uint8, device=self._device)
+
+    def _empty(self, *shape: int) -> Any:
+        return self._torch.empty(shape, dtype=getattr(self._torch, DTYPE), device=self._device)
+
+    @contextmanager
+    def _few_layers(self) -> Iterator[None]:
+        decoder = self._model.get_decoder()
+        layers = decoder.layers
+        decoder.layers = layers[:_LAYERS_RUN]
+        try:
+            yield
+        finally:
+            decoder.layers = layers
+
+
+def request_bytes(shape: ModelShape, dtype: str, input_tokens: int, output_tokens: int) -> float:
+    """About how much memory one more request of a batch takes at its peak [bytes].
+
+    Either the whole prompt is in one layer's feed-forward block (gate, up and their product beside
+    what was embedded, went in, was added and was normed) while the cache holds it, or the cache is
+    at its longest, with one layer's keys or values twice while they are copied.
+    """
+    cache = shape.kv_bytes_per_token(dtype)
+    width = 3 * shape.intermediate_size * shape.experts_per_token + 4 * shape.hidden_size
+    prefill = input_tokens * (cache + DTYPE_BYTES[dtype] * width)
+    decoding = (input_tokens + output_tokens - 1) * cache * (1 + 1 / (2 * shape.layers))
+    return max(prefill, decoding)
+
+
+def load(request: EngineRequest) -> PytorchEngine:
+    """Load a model into PyTorch.
+
+    Raises:
+        EngineError: PyTorch or transformers is not there, sees no GPU, or cannot load the model.
+    """
+    os.environ.setdefault(_ALLOCATOR_VARIABLE, ALLOCATOR)
+    try:
+        import torch
+        import transformers  # noqa: F401 - the engine needs it
+    except ImportError as error:
+        raise EngineError(
+            f"this engine needs {error.name}; install it with: pip install 'joulecast[measure]'"
+        ) from error
+    if not torch.cuda.is_available():
+        raise EngineError(
+            f"PyTorch {torch.__version__} sees no CUDA GPU; install a build of it with CUDA"
+        )
+    if request.gpus > 1:
+        raise EngineError("the pytorch engine runs on one GPU; name one with --gpu")
+    return PytorchEngine(request, "cuda", GpuMemory())
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether an error is one of memory: PyTorch's own, or a CUDA library's."""
+    import torch
+
+    libraries = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in libraries)
+    )
