@@ -94,7 +94,7 @@ def errors(way: Way, measured: Measured, left_out: list[CellKey]) -> FloatArray:
 
 def main() -> None:
     """Print the comparison for both hand-made tables, as rows of a Markdown table."""
-    for name in ("vllm-by-hand", "pytorch"):
+    for name in ("vllm-by-hand", "pytorch-by-hand"):
         measured = load_table(f"h100-sxm/llama-3.1-8b/{name}").measured
         columns = sorted({o for _, o in measured})[1:]
         print(

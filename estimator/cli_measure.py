@@ -23,6 +23,7 @@ from measurements.engines import ENGINES, Engine, EngineRequest, load_engine
 from measurements.gates import MAX_RELATIVE_SD
 from measurements.gpu_devices import NvmlGpu, choose_gpus, open_gpus
 from measurements.hardware import Gpu, find_gpu
+from measurements.host import HostWatch
 from measurements.meter import JOULES_PER_KWH
 from measurements.models import load_config, model_names
 from measurements.plans import PLANS, RunSpec
@@ -103,7 +104,7 @@ def measure(
         return
     if not resume:
         require_new(output)
-    check = CodeCarbonCheck() if cross_check else None
+    watches = [HostWatch(), *([CodeCarbonCheck()] if cross_check else [])]
     gpus = open_gpus(choose_gpus(gpu_indices, os.environ))
     sheet = find_gpu(gpus[0].product)
     observer = Observer(sys.stderr.isatty())
@@ -115,10 +116,10 @@ def measure(
     observer.note(_capacity_text(loaded.capacity_record()))
     metadata = _metadata(gpus, sheet, loaded, model_name(model), PAPER_GRID)
     folder = _open_folder(output, resume, metadata, config)
-    if check is not None:
-        check.open(output)
+    for watch in watches:
+        watch.open(output)
     settings = SweepSettings(time_budget_s=None if time_budget is None else 60 * time_budget)
-    sweep = Sweep(loaded, gpus, folder, cost, observer, settings, check)
+    sweep = Sweep(loaded, gpus, folder, cost, observer, settings, watches)
     try:
         with observer:
             left = sweep.run(plan)
@@ -128,8 +129,8 @@ def measure(
         raise InputError(f"{error}; what was measured is in {output}, --resume goes on") from error
     finally:
         folder.close()
-        if check is not None:
-            check.close()
+        for watch in watches:
+            watch.close()
         # A full disk has been reported by then, and tables that say "measuring" can be read.
         with contextlib.suppress(InputError):
             folder.save(status="measuring" if missing_runs(plan, folder.runs) else "done")

@@ -129,7 +129,10 @@ def _rough_capacity(sheet: Gpu, model: str, engine: str) -> Capacity:
 def _where_it_fits(capacity: Capacity, cells: Sequence[CellKey], longest: int) -> Capacity:
     """B(I, O), 0 where the model has too few positions or the engine too little memory."""
     sizes: dict[CellKey, int] = {}
-    for i, o in cells:
+    outputs = sorted({o for _, o in cells})
+    middle = (len(outputs) - 1) / 2
+    # The outermost outputs first: where they agree, an engine that searches knows those between.
+    for i, o in sorted(cells, key=lambda cell: (cell[0], -abs(outputs.index(cell[1]) - middle))):
         try:
             sizes[i, o] = capacity(i, o) if i + o <= longest else 0
         except EngineError:

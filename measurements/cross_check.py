@@ -39,6 +39,7 @@ class CodeCarbonCheck:
         )
         self._log: CsvLog | None = None
         self._tasks = 0
+        self._energy_j = 0.0
 
     def open(self, folder: Path) -> None:
         """Keep the readings in this folder."""
@@ -54,14 +55,13 @@ class CodeCarbonCheck:
         self._tasks += 1
         self._tracker.start_task(f"window {self._tasks}")
 
-    def stop(self) -> float | None:
-        """After a window: what CodeCarbon read [J]; None if it read no GPU energy at all."""
-        energy_j = float(self._tracker.stop_task().gpu_energy) * JOULES_PER_KWH
-        return energy_j if energy_j > 0 else None
+    def stop(self) -> None:
+        """After a window."""
+        self._energy_j = float(self._tracker.stop_task().gpu_energy) * JOULES_PER_KWH
 
-    def record(self, run: Run, energy_j: float | None) -> None:
-        """Keep that beside a run that is on disk; empty where there was no reading."""
+    def record(self, run: Run) -> None:
+        """Keep what CodeCarbon read beside a run that is on disk; empty if it read nothing."""
         if self._log is None:
             raise RuntimeError("open() comes before record()")
-        other = None if energy_j is None else round(energy_j, 3)
+        other = round(self._energy_j, 3) if self._energy_j > 0 else None
         self._log.append([*run.key, run.energy_j, other])

@@ -39,17 +39,17 @@ class Observer(Protocol):
         """Anything else worth a line."""
 
 
-class CrossCheck(Protocol):
-    """A second meter around the same windows."""
+class Watch(Protocol):
+    """Whatever else is read around each window."""
 
     def start(self) -> None:
         """Before a window."""
 
-    def stop(self) -> float | None:
-        """After it: what it read [J], None if nothing."""
+    def stop(self) -> None:
+        """After it."""
 
-    def record(self, run: Run, energy_j: float | None) -> None:
-        """Keep that beside a run that is on disk."""
+    def record(self, run: Run) -> None:
+        """Keep what was seen beside a run that is on disk."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Sweep:
         cost: Predicts how long runs take.
         observer: Told of progress.
         settings: How windows are made.
-        cross_check: A second meter, if any.
+        watches: What else is read around each window.
         clock: Monotonic time [s].
         sleep: Waits [s].
     """
@@ -89,7 +89,7 @@ class Sweep:
     cost: CostModel
     observer: Observer
     settings: SweepSettings = field(default_factory=SweepSettings)
-    cross_check: CrossCheck | None = None
+    watches: Sequence[Watch] = ()
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
@@ -189,8 +189,8 @@ class Sweep:
         batch = self._prepare(spec)
         started_at = _now()
         temperature_start_c = max(gpu.temperature_c() for gpu in self.gpus)
-        if self.cross_check is not None:
-            self.cross_check.start()
+        for watch in self.watches:
+            watch.start()
         self._meter.start()
         batches, produced = self._fill_window(batch)
         # Within the window, since the reasons are gone when the GPU idles; one call takes 4 ms.
@@ -198,7 +198,8 @@ class Sweep:
         self._meter.end()
         reading = self._meter.reading()
         temperature_end_c = max(gpu.temperature_c() for gpu in self.gpus)
-        other_energy_j = None if self.cross_check is None else self.cross_check.stop()
+        for watch in self.watches:
+            watch.stop()
         foreign = [pid for gpu in self.gpus for pid in gpu.foreign_processes()]
         faults = failed_gates(
             Observation(
@@ -235,8 +236,8 @@ class Sweep:
             reason="; ".join(faults) or None,
         )
         self.folder.append(run, reading.energy_by_gpu_j)
-        if self.cross_check is not None:
-            self.cross_check.record(run, other_energy_j)
+        for watch in self.watches:
+            watch.record(run)
         return run
 
     def _prepare(self, spec: RunSpec) -> Batch:

@@ -49,12 +49,20 @@ def read_json(path: Path, advice: str) -> Any:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a whole text file or nothing.
+
+    Raises:
+        InputError: The folder is missing, read-only or full.
+    """
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file or nothing: into a neighbour first, then renamed into place.
 
     Raises:
         InputError: The folder is missing, read-only or full.
     """
-    content = text.encode("utf-8", errors="backslashreplace")
     temporary = None
     try:
         path = path.resolve()  # a link stays one

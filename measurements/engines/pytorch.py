@@ -221,18 +221,17 @@ class PytorchEngine:
         would be, and the first two run for them all, which takes no time to speak of. Two, since
         from the second on the embedded prompt is held beside a layer's own input.
         """
-        self._memory.release()
         try:
             with self._few_layers():
                 self._run_peaks(input_tokens, output_tokens, batch_size)
         except Exception as error:
             if not _is_out_of_memory(error):
                 raise EngineError(f"PyTorch crashed: {one_line(error)}") from error
-            fits = False
         else:
-            fits = True
+            return True
+        # Only here are the frames of the failure gone, and with them the tensors that they held.
         self._memory.release()
-        return fits
+        return False
 
     def _run_peaks(self, input_tokens: int, output_tokens: int, batch_size: int) -> None:
         prompts = self._prompts(batch_size, input_tokens)
@@ -247,13 +246,20 @@ class PytorchEngine:
         del held
         if output_tokens > 1 and not self._compiled:
             held = self._hold_other_layers(batch_size, cached)
-            shape = batch_size, self._shape.key_value_heads, cached - 1, self._shape.head_size
-            cache = self._transformers.DynamicCache(config=self._model.config)
-            for layer in range(min(_LAYERS_RUN, self._shape.layers)):
-                cache.update(self._empty(*shape), self._empty(*shape), layer)
+            cache = self._filled_cache(batch_size, cached - 1)
             self._generate(self._prompts(batch_size, cached), 1, cache)
             del held
         self._synchronize()
+
+    def _filled_cache(self, batch_size: int, tokens: int) -> Any:
+        """A growing cache that holds so many tokens, in the layers that run."""
+        shape = batch_size, self._shape.key_value_heads, tokens, self._shape.head_size
+        one = self._torch.zeros(1, dtype=getattr(self._torch, DTYPE), device=self._device)
+        zeros = one.expand(shape)  # takes no memory before it is copied into the cache
+        cache = self._transformers.DynamicCache(config=self._model.config)
+        for layer in range(min(_LAYERS_RUN, self._shape.layers)):
+            cache.update(zeros, zeros, layer)
+        return cache
 
     def _hold_other_layers(self, batch_size: int, tokens: int) -> Any:
         """Memory as the caches of all other layers take it, and the reserve."""
@@ -262,9 +268,6 @@ class PytorchEngine:
         cache = batch_size * tokens * self._shape.kv_bytes_per_token(DTYPE) * others // layers
         held = cache + self._memory.reserve_bytes
         return self._torch.empty(held, dtype=self._torch.uint8, device=self._device)
-
-    def _empty(self, *shape: int) -> Any:
-        return self._torch.empty(shape, dtype=getattr(self._torch, DTYPE), device=self._device)
 
     @contextmanager
     def _few_layers(self) -> Iterator[None]:

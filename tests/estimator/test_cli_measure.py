@@ -1,5 +1,6 @@
 """`joulecast measure`, on a GPU and an engine that live in fake time."""
 
+import csv
 import io
 import itertools
 import json
@@ -44,7 +45,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
 
 
 def test_a_dry_run_needs_no_gpu(run_cli: RunCli) -> None:
-    for plan, runs in (("paper", 56), ("full", 76), ("quick", None)):
+    for plan, runs in (("paper", 56), ("full", 76), ("spread", 12), ("quick", None)):
         result = run_cli(*WORDS, "--dry-run", "--plan", plan, "--runs", 1)
         assert result.exit_code == 0, result.output
         *cells, last = result.stdout.splitlines()
@@ -62,6 +63,12 @@ def test_a_dry_run_needs_no_gpu(run_cli: RunCli) -> None:
     )
     assert "a rough rule" in run_cli(*other, "--dry-run").stdout
     assert run_cli(*other[:-1], "a1000", "--dry-run").exit_code == 1
+    whole_prompts = ("measure", "--engine", "pytorch", *other[3:], "--dry-run")
+    sizes = [
+        int(re.search(r"I=8192 +O=512 +B=(\d+)", run_cli(*words).stdout)[1])
+        for words in ((*other, "--dry-run"), whole_prompts)
+    ]
+    assert sizes[1] < sizes[0]  # which PyTorch feeds at once, and so needs more memory for
     small = run_cli(*other[:-1], "rtx-a6000", "--dry-run")
     assert small.exit_code == 1
     assert "does not fit" in small.stderr
@@ -82,17 +89,93 @@ def test_a_dry_run_heeds_the_budget_and_what_is_there(
     assert all("run 2" in line for line in left[:-1])
 
 
-@pytest.mark.parametrize("cards", [5, {"GPU-1": 5}, {"GPU-1": {}}])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("cards", value) for value in (5, {"GPU-1": 5}, {"GPU-1": {}})),
+        *(("capacity", value) for value in (5, {"found": 5}, {"found": [[32, 8]]})),
+        ("capacity", {"found": [[32, 8, "many", None]]}),
+    ],
+)
 def test_a_spoilt_folder_is_not_resumed(
-    cards: object, run_cli: RunCli, machine: dict, tmp_path: Path
+    key: str, value: object, run_cli: RunCli, machine: dict, tmp_path: Path
 ) -> None:
     folder = tmp_path / "t"
     run_cli(*WORDS, "--plan", "paper", "--runs", 1, "-o", folder)
     path = folder / "table.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"cards": cards}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     result = run_cli(*WORDS, "--runs", 1, "-o", folder, "--resume")
     assert result.exit_code == 1
-    assert '"cards" is not what' in result.stderr
+    assert f'"{key}" is not what' in result.stderr
+
+
+def test_what_a_search_found_is_kept_and_not_searched_again(
+    run_cli: RunCli, machine: dict, tmp_path: Path
+) -> None:
+    engine, asked = machine["engine"], []
+    real = engine.capacity
+
+    def capacity(i: int, o: int) -> int:
+        asked.append((i, o))
+        return real(i, o)
+
+    def record() -> dict:
+        found = [[i, o, real(i, o), real(i, o) + 1] for i, o in sorted(set(asked))]
+        return {"how": "tried", "gpu_seconds": 12.3, "tries": 70, "found": found}
+
+    engine.capacity, engine.capacity_record = capacity, record
+    words = (*WORDS, "--plan", "paper", "--runs", 1, "-o", tmp_path / "t")
+    first = run_cli(*words, "--time-budget", 2)
+    assert "largest batches: tried; 70 tries in 12 s of GPU time" in first.stderr
+    assert len(asked) == 56
+    outputs = [o for i, o in asked if i == 32]
+    assert outputs == [8, 512, 16, 256, 32, 128, 64]
+    kept = load_table(str(tmp_path / "t")).metadata["capacity"]
+    assert len(kept["found"]) == 56
+    asked.clear()
+    engine.capacity = lambda i, o: asked.append((i, o)) or 1  # another card, fuller
+    again = run_cli(*words, "--resume")
+    assert again.exit_code == 0, again.output
+    assert asked == []
+    table = load_table(str(tmp_path / "t"))
+    assert table.is_complete
+    assert table.metadata["capacity"] == kept
+    assert {(*cell, int(energy.batch_size)) for cell, energy in table.measured.items()} == {
+        (i, o, largest) for i, o, largest, _ in kept["found"]
+    }
+
+
+def test_what_the_host_did_is_kept(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:
+    run_cli(*WORDS, "--plan", "spread", "--runs", 1, "-o", tmp_path / "t")
+    with (tmp_path / "t/host.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12
+    runs = {run.key: run for run in load_table(str(tmp_path / "t")).runs}
+    for row in rows:
+        columns = ("input_tokens", "output_tokens", "batch_size", "run")
+        assert float(row["seconds"]) == runs[tuple(int(row[key]) for key in columns)].seconds
+        assert float(row["cpu_seconds"]) >= 0
+        assert int(row["preemptions"]) >= 0
+
+
+@pytest.mark.parametrize(
+    ("given", "compiled"), [((), None), (("--compile",), True), (("--eager",), False)]
+)
+def test_compiling_is_asked_for_or_left_to_the_engine(
+    given: tuple,
+    compiled: bool | None,
+    run_cli: RunCli,
+    machine: dict,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    requests = []
+    monkeypatch.setattr(
+        cli_measure, "load_engine", lambda name, asked: requests.append(asked) or machine["engine"]
+    )
+    words = (*WORDS, *given, "--plan", "spread", "--runs", 1, "-o", tmp_path / "t")
+    assert run_cli(*words).exit_code == 0
+    assert [asked.compiled for asked in requests] == [compiled]
 
 
 def test_a_whole_table(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:

@@ -30,6 +30,19 @@ def test_full_plan_adds_smaller_batches_over_everything() -> None:
     assert all(spec.batch_size <= capacity(*spec.key[:2]) // 2 for spec in small)
 
 
+def test_spread_plan_is_twelve_cells_at_capacity() -> None:
+    asked = []
+
+    def counted(i: int, o: int) -> int:
+        asked.append((i, o))
+        return capacity(i, o)
+
+    plan = make_plan("spread", PAPER_GRID, counted, COST, 3)
+    assert len(plan) == 36
+    assert {spec.cell for spec in plan} == set(spread_cells(PAPER_GRID)) == set(asked)
+    assert all(spec.at_capacity for spec in plan)
+
+
 def test_quick_plan_fits_into_a_minute_and_a_half() -> None:
     plan = plan_of("quick")
     assert len(plan) <= QUICK_RUNS

@@ -315,7 +315,7 @@ def test_codecarbon_beside_our_meter(
     check = CodeCarbonCheck()
     check.open(tmp_path / "t")
     sweep, _ = stage()
-    sweep.cross_check = check
+    sweep.watches = [check]
     sweep.run([RunSpec(32, 8, 4, True, 1)])
     check.close()
     (run,) = sweep.folder.runs

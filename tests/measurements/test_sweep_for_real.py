@@ -64,15 +64,15 @@ def test_killed_at_random_moments_every_run_is_there_once(seed: int, tmp_path: P
 
 def test_a_sweep_on_a_real_engine(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from tests.measurements.cpu_engine import CpuLlama
+    from tests.measurements.tiny_model import cpu_engine
 
-    engine = CpuLlama()
+    engine = cpu_engine(tmp_path / "tiny")
     busy, prepare = Busy(), engine.prepare
     engine.prepare = lambda *cell: busy.watch(prepare(*cell))
     gpu = FakeGpu(clock=time.monotonic, power_w=busy.power_w, tick_seconds=0.01)
     sweep = make_sweep(tmp_path / "t", engine, [gpu], min_window_s=0.3, idle_seconds=0.1)
     cells = [(32, 8), (32, 16), (128, 8), (256, 8), (128, 16), (256, 16)]
-    specs = [RunSpec(i, o, engine.capacity(i, o), True, 1) for i, o in cells]
+    specs = [RunSpec(i, o, 4, True, 1) for i, o in cells]
     specs.append(RunSpec(32, 8, 1, False, 1))
     sweep.run(specs)
     sweep.folder.save("done")

@@ -13,7 +13,7 @@ from measurements.table import load_table, table_names
 from tests.conftest import RunCli
 from traces.errors import InputError
 
-HAND_MADE = {"pytorch": 26, "vllm-by-hand": 32}
+HAND_MADE = {"pytorch-by-hand": 26, "vllm-by-hand": 32}
 
 
 @pytest.mark.parametrize("name", HAND_MADE)
@@ -29,7 +29,7 @@ def test_hand_made_tables_say_what_they_are(name: str) -> None:
 
 
 def test_every_shipped_table_loads() -> None:
-    assert len(table_names()) == 4
+    assert len(table_names()) == 5
     for name in table_names():
         assert len(load_table(name).cells) == 56
 
@@ -45,6 +45,38 @@ def test_the_measured_vllm_table() -> None:
     assert {run.batch_size for run in small} >= {1, 2, 4, 8, 16, 32, 64, 128, 256}
     assert all(run.seconds >= 5 for run in table.runs)
     assert all(run.tick_error_j < 0.02 * run.energy_j for run in table.runs)
+
+
+def test_the_measured_pytorch_table() -> None:
+    """One H100, by `joulecast measure`: every cell, small batches, and how B(I, O) was found."""
+    table = load_table("h100-sxm/llama-3.1-8b/pytorch")
+    assert table.is_complete
+    assert set(table.measured) == set(table.grid.cells())
+    assert sum(run.valid for run in table.runs) == 78
+    small = [run for run in table.runs if not run.at_capacity]
+    assert len(small) == 20
+    assert {run.batch_size for run in small} >= {1, 2, 4, 8, 16, 32, 64, 128, 192, 256}
+    capacity = table.metadata["capacity"]
+    found = {(i, o): (largest, failed) for i, o, largest, failed in capacity["found"]}
+    assert set(found) == set(table.grid.cells())
+    for (i, o), (largest, failed) in found.items():
+        assert table.measured[i, o].batch_size == largest
+        assert failed == (None if largest == 1024 else largest + 1)
+    assert capacity["gpu_seconds"] > 0
+    assert capacity["tries"] == 92
+
+
+def test_the_pytorch_table_against_the_hand_sweep_and_vllm() -> None:
+    """Energy per request; the figures that docs/engines.md states and explains."""
+    found = differences("pytorch", "pytorch-by-hand")
+    assert len(found) == 26
+    assert statistics.median(map(abs, found.values())) == pytest.approx(0.0156, abs=1e-4)
+    assert max(found.values()) == pytest.approx(0.018, abs=1e-3)
+    assert min(found.values()) == pytest.approx(-0.109, abs=1e-3)
+    over_vllm = [1 + by for by in differences("pytorch", "vllm").values()]
+    assert min(over_vllm) == pytest.approx(1.21, abs=0.005)
+    assert max(over_vllm) == pytest.approx(2.14, abs=0.005)
+    assert statistics.median(over_vllm) == pytest.approx(1.43, abs=0.005)
 
 
 def differences(one: str, other: str) -> dict[tuple[int, int], float]:
@@ -100,7 +132,7 @@ def test_values_are_those_of_the_hand_sweep() -> None:
     assert vllm.measured[8192, 512].batch_energy_j == 16392.87
     assert vllm.measured[8192, 512].batch_size == 51
     assert vllm.batch_energy_sd_j((32, 8)) is None
-    pytorch = load_table("h100-sxm/llama-3.1-8b/pytorch")
+    pytorch = load_table("h100-sxm/llama-3.1-8b/pytorch-by-hand")
     assert pytorch.measured[2048, 32].request_energy_j == 5878.93 / 115
 
 

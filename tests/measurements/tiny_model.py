@@ -1,0 +1,40 @@
+"""A Llama of three small layers, and the real PyTorch engine with it on the CPU."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from measurements.engines import EngineRequest
+from measurements.engines.pytorch import Memory, PytorchEngine
+from tests.measurements.limited_memory import LimitedMemory
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 64,
+    "vocab_size": 101,
+    "max_position_embeddings": 2048,
+    "bos_token_id": 1,
+    "eos_token_id": 0,
+}
+
+
+def request(folder: Path, compiled: bool | None = None, **changes: Any) -> EngineRequest:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    asked = {"weights": None, "compiled": compiled, "longest": 2048} | changes
+    return EngineRequest(str(folder), CONFIG, **asked)
+
+
+def cpu_engine(
+    folder: Path, memory: Memory | None = None, compiled: bool | None = None, **changes: Any
+) -> PytorchEngine:
+    """The memory is only counted within `with memory:`."""
+    return PytorchEngine(
+        request(folder, compiled, **changes), "cpu", memory or LimitedMemory(10**12)
+    )
