@@ -318,12 +318,29 @@ def table_list(**options: Any) -> None:
     default="request-energy",
     help="What to show per cell.",
 )
+@click.option("--over", metavar="TABLE", help="Show the first table's values over this one's.")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also draw heat maps into this file (.png, .svg or .pdf).",
+)
 @_options(FORMAT_OPTIONS)
-def table_show(name: str, quantity: str, **options: Any) -> None:
+def table_show(
+    name: str, quantity: str, over: str | None, plot: Path | None, **options: Any
+) -> None:
     """Energies and largest batches of TABLE, cell by cell."""
     from measurements.table import load_table
 
-    _emit(table_views.table_show_report(load_table(name), quantity), options)
+    if plot is not None and plot == options["output"]:
+        raise click.UsageError("--plot and --output name the same file")
+    loaded, other = load_table(name), None if over is None else load_table(over)
+    if other is not None:
+        table_views.same_grid(loaded, other)
+    if plot is not None:
+        from estimator.table_plots import plot_table
+
+        plot_table(loaded, quantity, other, plot)
+    _emit(table_views.table_show_report(loaded, quantity, other), options)
 
 
 @table.command("check")

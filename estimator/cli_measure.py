@@ -104,7 +104,7 @@ def measure(
         return
     if not resume:
         require_new(output)
-    watches = [HostWatch(), *([CodeCarbonCheck()] if cross_check else [])]
+    watches = _watches(cross_check)
     gpus = open_gpus(choose_gpus(gpu_indices, os.environ))
     sheet = find_gpu(gpus[0].product)
     observer = Observer(sys.stderr.isatty())
@@ -135,6 +135,10 @@ def measure(
         with contextlib.suppress(InputError):
             folder.save(status="measuring" if missing_runs(plan, folder.runs) else "done")
     _summarise(output, plan, folder.runs, left)
+
+
+def _watches(cross_check: str | None) -> list[HostWatch | CodeCarbonCheck]:
+    return [HostWatch(), *([CodeCarbonCheck()] if cross_check else [])]
 
 
 def _open_folder(

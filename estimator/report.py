@@ -111,6 +111,11 @@ def joules(energy_j: float) -> str:
     return f"{energy_j * 1e3:#.4g} mJ"
 
 
+def four_digits(number: float) -> str:
+    """A number with four digits, trailing zeros included."""
+    return f"{number:#.4g}".rstrip(".")
+
+
 def kwh(energy_kwh: float) -> str:
     """Kilowatt hours with four digits."""
     return f"{energy_kwh:,.4g} kWh" if energy_kwh < 1e4 else f"{energy_kwh:,.0f} kWh"

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Group
 
-from estimator.report import QUANTITIES, Report
+from estimator.report import QUANTITIES, Report, four_digits
 from estimator.view_parts import (
     add_row,
     facts_table,
@@ -15,10 +15,12 @@ from estimator.view_parts import (
     table_text,
 )
 from measurements.checks import Check
-from measurements.interpolation import Coverage
+from measurements.interpolation import CellKey, Coverage
 from measurements.table import EnergyTable
+from traces.errors import InputError
 
 MARKS: Mapping[Coverage, str] = {"measured": "", "interpolated": "~", "extrapolated": "?"}
+COVERAGE_NOTE = "~ interpolated, ? extrapolated; unmarked cells are measured"
 
 
 def table_list_report(tables: Sequence[EnergyTable]) -> Report:
@@ -51,41 +53,75 @@ def table_list_report(tables: Sequence[EnergyTable]) -> Report:
     return Report({"tables": rows}, rows, view)
 
 
-def table_show_report(table: EnergyTable, quantity: str) -> Report:
-    """`joulecast table show`."""
+def table_show_report(table: EnergyTable, quantity: str, over: EnergyTable | None) -> Report:
+    """`joulecast table show`, of one table or of one over another."""
+    shown = shown_values(table, quantity)
+    others = {} if over is None else shown_values(over, quantity)
     rows: list[dict[str, Any]] = []
     texts = {}
     for (i, o), cell in sorted(table.cells.items()):
-        value = {
-            "request-energy": cell.request_energy_j,
-            "batch-energy": cell.batch_energy_j,
-            "batch-size": cell.batch_size,
-        }[quantity]
-        shown = f"{value:,.0f}" if quantity == "batch-size" else f"{value:#.4g}".rstrip(".")
-        texts[i, o] = shown + MARKS[cell.coverage]
-        rows.append(
-            {
-                "input_tokens": i,
-                "output_tokens": o,
-                "batch_size": cell.batch_size,
-                "batch_energy_j": cell.batch_energy_j,
-                "batch_energy_sd_j": table.batch_energy_sd_j((i, o)),
-                "request_energy_j": cell.request_energy_j,
-                "coverage": cell.coverage,
-            }
-        )
+        row = {
+            "input_tokens": i,
+            "output_tokens": o,
+            "batch_size": cell.batch_size,
+            "batch_energy_j": cell.batch_energy_j,
+            "batch_energy_sd_j": table.batch_energy_sd_j((i, o)),
+            "request_energy_j": cell.request_energy_j,
+            "coverage": cell.coverage,
+        }
+        if over is None:
+            number = f"{shown[i, o]:,.0f}" if quantity == "batch-size" else four_digits(shown[i, o])
+        else:
+            row |= {"over": others[i, o], "ratio": shown[i, o] / others[i, o]}
+            row["over_coverage"] = over.cells[i, o].coverage
+            number = f"{row['ratio']:.3f}"
+        texts[i, o] = number + mark((i, o), table, over)
+        rows.append(row)
     metadata = dict(table.metadata)
+    document = {"table": table.name, "metadata": metadata, "cells": rows}
+    facts, heading = _facts(table), QUANTITIES[quantity]
+    if over is not None:
+        document |= {"over": over.name, "quantity": quantity}
+        facts += [("over", table_text(over)), *_facts(over)[1:]]
+        heading = f"{heading}: {table.name} over {over.name}"
+    view = grid_matrix(heading, table.grid, texts)
+    return Report(document, rows, Group(facts_table(facts), view, notes_text([COVERAGE_NOTE])))
+
+
+def same_grid(table: EnergyTable, over: EnergyTable) -> None:
+    """Refuse to compare cell by cell what has other cells.
+
+    Raises:
+        InputError: The grids differ.
+    """
+    if table.grid != over.grid:
+        raise InputError(
+            f"{over.name}: is on another grid than {table.name}; compare tables of one"
+        )
+
+
+def shown_values(table: EnergyTable, quantity: str) -> dict[CellKey, float]:
+    """A quantity of every cell, in the unit that `QUANTITIES` gives."""
+    names = {"request-energy": "request_energy_j", "batch-energy": "batch_energy_j"}
+    name = names.get(quantity, "batch_size")
+    return {cell: float(getattr(energy, name)) for cell, energy in table.cells.items()}
+
+
+def mark(cell: CellKey, *tables: EnergyTable | None) -> str:
+    """The mark of the least certain of some tables' cells."""
+    marks = {MARKS[table.cells[cell].coverage] for table in tables if table is not None}
+    return max(marks, key=list(MARKS.values()).index)
+
+
+def _facts(table: EnergyTable) -> list[tuple[str, str]]:
+    metadata = table.metadata
     maker = metadata.get("made_by", metadata["measured_by"])
-    facts = [
+    return [
         ("table", table_text(table)),
         ("model", f"{metadata['model']}, {metadata['dtype']}, weights: {metadata['weights']}"),
         ("settings", ", ".join(f"{k}={v}" for k, v in metadata["engine_settings"].items())),
         ("measured", f"{metadata['measured_on']}, by {maker}"),
     ]
-    document = {"table": table.name, "metadata": metadata, "cells": rows}
-    notes = ["~ interpolated, ? extrapolated; unmarked cells are measured"]
-    view = grid_matrix(QUANTITIES[quantity], table.grid, texts)
-    return Report(document, rows, Group(facts_table(facts), view, notes_text(notes)))
 
 
 def table_check_report(table: EnergyTable, checks: Sequence[Check]) -> Report:
