@@ -65,7 +65,8 @@ def test_the_svg_says_every_number(run_cli: RunCli, tmp_path: Path) -> None:
     with rc_context({"svg.fonttype": "none"}):
         run_cli("table", "show", BY_HAND, "--plot", tmp_path / "t.svg")
     text = (tmp_path / "t.svg").read_text()
-    for words in ("input, I [tokens]", "output, O [tokens]", "in a full batch [J]", "vllm-by-hand (vllm 0.22.0)"):
+    title = "vllm-by-hand (vllm 0.22.0)"
+    for words in ("input, I [tokens]", "output, O [tokens]", "in a full batch [J]", title):
         assert words in text
     assert text.count("~</text>") == 24
 
