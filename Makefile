@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := traces measurements estimator tests benchmarks joulecast.py
 
-.PHONY: table4 test lint types unit benchmarks reading fuzz flops clean
+.PHONY: table4 test lint types unit benchmarks reading fuzz flops queries clean
 
 table4: .venv/core
 	$(BIN)/joulecast table4
@@ -50,6 +50,10 @@ flops: .venv/all
 .venv/all: .venv/core
 	$(PIP) -e '.[flops,test]'
 	@touch $@
+
+# The query that bins a trace, compiled again for what most traces look like.
+queries: .venv/core
+	$(BIN)/python -m traces.compiled
 
 clean:
 	rm -rf .venv

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,8 +15,10 @@ from traces.files import exists
 from traces.grid import Grid
 from traces.load import load_from_spark, load_from_table, load_workload, summarise
 from traces.sources import OnInvalid
-from traces.summary import TraceSummary
 from traces.workload import Workload
+
+if TYPE_CHECKING:
+    from traces.summary import TraceSummary
 
 Lengths = tuple[int, int] | None
 Option = Callable[[Any], Any]
@@ -142,7 +144,7 @@ class TraceInput:
             return load_from_table(address, source, grid, *columns, self.on_invalid)
         return load_from_spark(source, master or "local[*]", grid, *columns, self.on_invalid)
 
-    def summarise(self, trace: str) -> TraceSummary:
+    def summarise(self, trace: str) -> "TraceSummary":
         """TRACE's statistics."""
         columns = self.input_column, self.output_column
         with ReadingBar(trace) as bar:

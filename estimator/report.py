@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TextIO
-
-from rich.console import Console, RenderableType
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from traces.errors import InputError
 from traces.files import write_text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 OutputFormat = Literal["table", "json", "csv"]
 QUANTITIES = {
@@ -38,7 +39,7 @@ class Report:
 
     document: Mapping[str, Any]
     rows: Sequence[Mapping[str, Any]]
-    view: RenderableType
+    view: "RenderableType"
 
 
 def emit(report: Report, output_format: OutputFormat, output: Path | None) -> None:
@@ -52,6 +53,8 @@ def emit(report: Report, output_format: OutputFormat, output: Path | None) -> No
     elif output_format == "csv":
         text = _csv([flatten(row) for row in report.rows])
     elif output is None and sys.stdout is not None and sys.stdout.isatty():
+        from rich.console import Console
+
         width = max(NARROWEST, min(WIDTH, Console().width))
         with _standard_output() as stdout:
             Console(file=stdout, width=width, highlight=False).print(report.view)
@@ -139,7 +142,9 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _plain(view: RenderableType) -> str:
+def _plain(view: "RenderableType") -> str:
+    from rich.console import Console
+
     text = io.StringIO()
     Console(file=text, width=WIDTH, highlight=False, no_color=True).print(view)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"

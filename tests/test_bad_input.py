@@ -150,10 +150,14 @@ def test_parquet_rows_and_types(run_cli: RunCli, tmp_path: Path) -> None:
     assert_one_line(run_cli("estimate", path, "--table", TABLE), "row 2: input_tokens is missing")
     pq.write_table(pa.table({"input_tokens": [True], "output_tokens": [1]}), path)
     assert_one_line(run_cli("estimate", path, "--table", TABLE), "holds boolean")
-    for kind in (pa.duration("us"), pa.timestamp("us"), pa.null()):
+    for kind in (pa.duration("s"), pa.duration("us"), pa.timestamp("us"), pa.date32(), pa.null()):
         columns = {"input_tokens": pa.array([None], kind), "output_tokens": [1]}
         pq.write_table(pa.table(columns), path)
-        assert_one_line(run_cli("estimate", path, "--table", TABLE), f"holds {kind}")
+        said = f"holds {kind}".partition("[")[0].removesuffix("32")
+        assert_one_line(run_cli("estimate", path, "--table", TABLE), said)
+    nested = pa.array([{"a": 1, "b": [2]}])
+    pq.write_table(pa.table({"x": nested, "input_tokens": [5], "output_tokens": [7]}), path)
+    assert "1 of 1 estimated" in run_cli("estimate", path, "--table", TABLE).stdout
     pq.write_table(pa.table({"input_tokens": [[1]], "output_tokens": [1]}), path)
     assert_one_line(run_cli("estimate", path, "--table", TABLE), "holds array")
 

@@ -5,10 +5,11 @@ Source: Fernandez et al. 2025 (arXiv 2504.17674), section 4.1.
 
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _LONGEST = 2**31
 _MOST_EDGES = 64
@@ -47,8 +48,8 @@ class Grid:
         return list(product(self.input_edges, self.output_edges))
 
     def assign(
-        self, input_tokens: npt.ArrayLike, output_tokens: npt.ArrayLike
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        self, input_tokens: "npt.ArrayLike", output_tokens: "npt.ArrayLike"
+    ) -> "tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]":
         """Row and column of each request's cell.
 
         Args:
@@ -59,6 +60,8 @@ class Grid:
             Indices into `input_edges` and `output_edges`, shape (n,) each. A length beyond the last
             edge gets the index one past it: the overflow row or column.
         """
+        import numpy as np  # binning a trace takes less time than importing it
+
         rows = np.searchsorted(self.input_edges, np.asarray(input_tokens), side="left")
         columns = np.searchsorted(self.output_edges, np.asarray(output_tokens), side="left")
         return rows, columns

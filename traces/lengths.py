@@ -1,25 +1,12 @@
 """What a length may be, as expressions that every engine evaluates alike."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 
-MAX_TOKENS = 2**31 - 1
-"""Longest believable length [tokens]; its square fits 64 bits."""
-
-MALFORMED = "malformed row"
-"""A CSV row that has too many or too few fields."""
-
-PROBLEMS = {
-    1: "missing",
-    2: "not a number",
-    3: "negative",
-    4: "fractional",
-    5: "2^31 or more",
-    6: MALFORMED,
-}
-"""What can be wrong with a length, by the code that `with_problems` gives."""
+from traces.problems import MAX_TOKENS
 
 _SPACE = "[ \t\n\x0b\f\r]*"
 _DIGITS = "[0-9](_?[0-9])*"
@@ -40,22 +27,20 @@ def with_tokens(table: ir.Table, is_duckdb: bool = True) -> ir.Table:
             Spark ("17d" is a number there), are held to that of DuckDB.
 
     Returns:
-        The table with `input_tokens` and `output_tokens` (int64, of use where `valid`) and `valid`:
-        true where both are lengths, false or null elsewhere.
+        The table with `input_number` and `output_number`, the lengths as they are stored but for
+        text; `input_tokens` and `output_tokens` (int64): null for what is no whole number within 32
+        bits, and in malformed rows; and `valid`: true where both are lengths, else false or null.
     """
     for side in ("input", "output"):
-        number = _number(table[side], is_duckdb)
-        table = table.mutate(**{f"{side}_number": number})
-        # Null for what is no number or not within 32 bits.
-        tokens = table[f"{side}_number"].try_cast("int32").cast("int64")
-        table = table.mutate(**{f"{side}_tokens": tokens})
-    # A fraction was rounded, and a negative length has another magnitude.
-    valid = (table.input_tokens.abs() == table.input_number) & (
-        table.output_tokens.abs() == table.output_number
-    )
-    if "malformed" in table.columns:
-        valid &= ~table.malformed
-    return table.mutate(valid=valid)
+        table = table.mutate(**{f"{side}_number": _number(table[side], is_duckdb)})
+        number = table[f"{side}_number"]
+        tokens = number.try_cast("int32")
+        if not number.type().is_integer():  # the cast rounds
+            tokens = (tokens == number).ifelse(tokens, ibis.null("int32"))
+        if "malformed" in table.columns:
+            tokens = table.malformed.ifelse(ibis.null("int32"), tokens)
+        table = table.mutate(**{f"{side}_tokens": tokens.cast("int64")})
+    return table.mutate(valid=(table.input_tokens >= 0) & (table.output_tokens >= 0))
 
 
 def with_problems(table: ir.Table, is_duckdb: bool = True) -> ir.Table:
@@ -67,7 +52,7 @@ def with_problems(table: ir.Table, is_duckdb: bool = True) -> ir.Table:
 
     Returns:
         The table of `with_tokens` with `input_problem`, `output_problem` and `problem`: 0, or a
-        code of `PROBLEMS`; that of the input if both have one.
+        code of `traces.problems.PROBLEMS`; that of the input if both have one.
     """
     table = with_tokens(table, is_duckdb)
     for side in ("input", "output"):
@@ -103,9 +88,24 @@ def _problem(value: Any, number: Any, tokens: Any) -> Any:
     # A missing value is no NaN, but to some engines NaN is a missing value.
     reasons = [(missing, 1), (no_number, 2)]
     return ibis.cases(
-        (tokens.abs() == number, 0),
+        (tokens >= 0, 0),
         *(reasons if value.type().is_string() else reasons[::-1]),
         (negative, 3),
         (number.isnull() | (number > MAX_TOKENS), 5),
         else_=4,
     ).cast("int8")
+
+
+def union(tables: Sequence[ir.Table]) -> ir.Table:
+    """All rows of several tables; lengths as text where they are stored in different ways."""
+    if len({tuple(table.schema().items()) for table in tables}) > 1:
+        tables = [
+            table.mutate(input=_text(table.input), output=_text(table.output)) for table in tables
+        ]
+    return ibis.union(*tables) if len(tables) > 1 else tables[0]
+
+
+def _text(value: Any) -> Any:
+    # The shortest text of a 32-bit float is another number in 64 bits.
+    exact = value.cast("float64") if value.type().is_floating() else value
+    return exact.cast("string")

@@ -9,10 +9,10 @@ from traces.errors import InputError, unknown_name
 from traces.files import exists
 from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
 from traces.sources import STANDARD_INPUT, OnInvalid
-from traces.summary import TraceSummary, summarise_trace, summarise_workload
 from traces.workload import Workload
 
 if TYPE_CHECKING:
+    from traces.summary import TraceSummary
     from traces.trace import Watch
 
 
@@ -101,11 +101,13 @@ def summarise(
     on_invalid: OnInvalid = "error",
     memory_limit: str | None = None,
     watch: "Watch | None" = None,
-) -> TraceSummary:
+) -> "TraceSummary":
     """Length statistics: exact from a file of requests, quantiles to a bin from a workload.
 
     Args and errors are those of `load_workload`.
     """
+    from traces.summary import summarise_trace, summarise_workload
+
     trace = str(trace)
     workload = _ready_workload(trace, input_column, output_column)
     if workload is not None:

@@ -4,25 +4,25 @@ The table is an Ibis expression on DuckDB: nothing is read until something is as
 the columns that the question needs are parsed.
 """
 
-import glob
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import ibis
-import ibis.expr.types as ir
 
+from traces.compiled import compiled_query, named_views
 from traces.errors import InputError
-from traces.formats import FORMATS, ArrivalUnit, TraceFormat, choose_columns, shorten
-from traces.lengths import PROBLEMS, with_problems
+from traces.formats import ArrivalUnit, TraceFormat, choose_columns, shorten
+from traces.grid import Grid
 from traces.locate import line_of_record, malformed_line
-from traces.remote import fetch_remote
+from traces.problems import PROBLEMS
+from traces.scan import create_view, too_little_memory
 from traces.sources import (
     STANDARD_INPUT,
     OnInvalid,
@@ -31,8 +31,12 @@ from traces.sources import (
     find_files,
     spool_standard_input,
 )
-from traces.trace import Trace, Watch, union, watched
+from traces.trace import Trace, Watch, watched
 
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+_ONE_FILE = "one_file"
 _MEGABYTES_PER_CORE = 150
 """Every thread of DuckDB reads into buffers of its own, of 32 MB each."""
 
@@ -48,22 +52,57 @@ class FileTrace(Trace):
     Attributes:
         files: The files behind it.
         format: Which columns hold what.
+        database: The DuckDB that reads them.
+        kinds: View in that database -> types of its columns; a view for each layout of files.
+        watch: Told of progress, if anyone is.
     """
 
-    files: tuple[TraceFile, ...] = ()
-    format: TraceFormat = FORMATS[0]
+    files: tuple[TraceFile, ...]
+    format: TraceFormat
+    database: duckdb.DuckDBPyConnection = field(repr=False)
+    kinds: Mapping[str, tuple[str, ...]]
+    watch: Watch | None = field(default=None, repr=False)
 
-    def execute(self, query: ir.Table) -> list[dict[str, Any]]:
+    @cached_property
+    def connection(self) -> Any:
+        """The database as Ibis takes it, which takes half a second to import."""
+        import ibis
+
+        return ibis.duckdb.from_connection(self.database)
+
+    @cached_property
+    def stored(self) -> "ir.Table":
+        """All files together."""
+        from traces.lengths import union
+
+        return union([self._stored(view) for view in self.kinds])
+
+    def cell_groups(self, grid: Grid) -> list[dict[str, Any]]:
+        """The rows of `traces.cell_query.bin_requests`, without Ibis where that was compiled."""
+        query = compiled_query(self.kinds, grid)
+        return super().cell_groups(grid) if query is None else self._ask(query)
+
+    def execute(self, query: "ir.Table") -> list[dict[str, Any]]:
         """Run a query on `requests` and return its rows.
 
         Raises:
             InputError: A file broke off or has a row that is none; file and line are named.
         """
-        database = self.connection.con
+        return self._ask(self.connection.compile(query))
+
+    def _stored(self, view: str) -> "ir.Table":
+        table = self.connection.table(view)
+        if self.format.arrival_column is None:
+            return table
+        arrival_s = _seconds(table.arrival, self.format.arrival_unit)
+        return table.mutate(arrival_s=arrival_s).drop("arrival")
+
+    def _ask(self, sql: str) -> list[dict[str, Any]]:
+        database = self.database
 
         def ask() -> list[dict[str, Any]]:
             # Ibis itself would take a detour over pandas, which is slow to import.
-            answer = database.execute(self.connection.compile(query))
+            answer = database.execute(sql)
             names = [column[0] for column in answer.description]
             return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
@@ -72,7 +111,7 @@ class FileTrace(Trace):
                 ask, lambda: database.query_progress() / 100, self.watch, database.interrupt
             )
         except duckdb.OutOfMemoryException as error:
-            raise _too_little_memory(self.name) from error
+            raise too_little_memory(self.name) from error
         except duckdb.Error as error:
             if "Error when converting column" in str(error):
                 raise (self._find_problem() or self._translate(str(error))) from error
@@ -97,7 +136,7 @@ class FileTrace(Trace):
             "FROM reject_errors JOIN reject_scans USING (scan_id, file_id)"
         )
         try:
-            rows = self.connection.raw_sql(rejects).fetchall()
+            rows = self.database.execute(rejects).fetchall()
         except duckdb.CatalogException:  # no CSV file was read
             return 0
         for path, line, _, fault in sorted(rows, key=lambda row: row[:2]):
@@ -110,9 +149,14 @@ class FileTrace(Trace):
         return self._find_problem() or InputError(f"{self.name}: has invalid lengths")
 
     def _find_problem(self) -> InputError | None:
-        self.connection.raw_sql(_TEXT_AS_TEXT)
+        import ibis
+
+        from traces.lengths import with_problems
+
+        self.database.execute(_TEXT_AS_TEXT)
         for file in self.files:
-            table = with_problems(_open(self.connection, [file], self.format, strict=False))
+            create_view(self.database, _ONE_FILE, [file], self.format, strict=False)
+            table = with_problems(self._stored(_ONE_FILE))
             numbered = table.mutate(row=ibis.row_number())
             bad = numbered.filter(numbered.problem != 0).order_by("row").limit(1)
             if found := self.execute(bad):
@@ -189,19 +233,20 @@ def open_trace(
     if on_invalid not in ("error", "skip"):
         raise ValueError(f'on_invalid is "error" or "skip", not {on_invalid!r}')
     with tempfile.TemporaryDirectory(prefix="joulecast-") as folder:
-        files = tuple(describe(path, name) for path, name in _fetch(source, folder))
-        chosen = common_format(source, files, input_column, output_column)
-        connection = _connect(folder, memory_limit)
-        if on_invalid == "skip":
-            connection.raw_sql(_TEXT_AS_TEXT)
+        database = _connect(folder, memory_limit)
         try:
-            strict = on_invalid == "error"
-            tables = [_open(connection, group, chosen, strict) for group in alike(files)]
-            stored = union(tables)
+            files = tuple(describe(path, name, database) for path, name in _fetch(source, folder))
+            chosen = common_format(source, files, input_column, output_column)
+            if on_invalid == "skip":
+                database.execute(_TEXT_AS_TEXT)
+            kinds = {
+                view: create_view(database, view, group, chosen, on_invalid == "error")
+                for view, group in named_views(alike(files)).items()
+            }
             sources = describe_sources(files, chosen)
-            yield FileTrace(source, stored, on_invalid, sources, connection, watch, files, chosen)
+            yield FileTrace(source, on_invalid, sources, files, chosen, database, kinds, watch)
         finally:
-            connection.disconnect()
+            database.close()
 
 
 def _fetch(source: str, folder: str) -> list[tuple[Path, str]]:
@@ -209,13 +254,15 @@ def _fetch(source: str, folder: str) -> list[tuple[Path, str]]:
     if source == STANDARD_INPUT:
         return [spool_standard_input(folder)]
     if "://" in source:
+        from traces.remote import fetch_remote
+
         return fetch_remote(source, Path(folder))
     return find_files(source)
 
 
-def _connect(folder: str, memory_limit: str | None) -> Any:
-    connection = ibis.duckdb.connect(autoinstall_known_extensions=False, temp_directory=folder)
-    database = connection.con
+def _connect(folder: str, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
+    settings = {"autoinstall_known_extensions": False, "temp_directory": folder}
+    database = duckdb.connect(config=settings)
     # Makes query_progress() answer; the bar itself is ours.
     database.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
     if memory_limit is None:
@@ -224,11 +271,11 @@ def _connect(folder: str, memory_limit: str | None) -> Any:
     try:
         database.execute(f"SET memory_limit = '{memory_limit.replace(chr(39), '')}'")
     except duckdb.Error as error:
-        connection.disconnect()
+        database.close()
         raise InputError(
             f'"{memory_limit}" is no size of memory; give one such as 500MB'
         ) from error
-    return connection
+    return database
 
 
 def alike(files: Sequence[TraceFile]) -> list[list[TraceFile]]:
@@ -257,81 +304,10 @@ def common_format(
     return replace(first, arrival_column=None) if others else first
 
 
-def _open(
-    connection: Any, files: Sequence[TraceFile], chosen: TraceFormat, strict: bool
-) -> ir.Table:
-    """The wanted columns of files of one layout as they are written: input, output, arrival_s."""
-    file = files[0]
-    paths = [glob.escape(str(each.path)) for each in files]
-    wanted = {"input": chosen.input_column, "output": chosen.output_column}
-    if chosen.arrival_column is not None:
-        wanted["arrival"] = chosen.arrival_column
-    try:
-        if file.kind == "csv":
-            # Columns go by position: headers may repeat a name or differ in case alone.
-            table = connection.read_csv(
-                paths,
-                columns={f"c{k}": "VARCHAR" for k in range(len(file.columns))},
-                auto_detect=False,
-                header=True,
-                delim=file.delimiter,
-                quote='"',
-                escape='"',
-                compression=file.compression,
-                skip=file.blank_lines,
-                **({} if strict else {"store_rejects": True, "rejects_limit": 0}),
-            )
-            wanted = {key: f"c{file.columns.index(name)}" for key, name in wanted.items()}
-        elif file.kind == "parquet":
-            _require_plain_types(file, (chosen.input_column, chosen.output_column))
-            table = connection.read_parquet(paths)
-            # DuckDB renames columns that differ in case alone; their order stays.
-            wanted = {key: table.columns[file.columns.index(x)] for key, x in wanted.items()}
-        else:
-            table = connection.read_json(
-                paths,
-                columns=dict.fromkeys(set(wanted.values()), "VARCHAR"),
-                format="array" if file.kind == "json array" else "newline_delimited",
-                compression=file.compression,
-                ignore_errors=not strict and file.kind == "json lines",
-            )
-    except duckdb.OutOfMemoryException as error:
-        raise _too_little_memory(file.name) from error
-    except duckdb.Error as error:
-        raise InputError(f"{file.name}: cannot be read ({str(error).splitlines()[0]})") from error
-    selected = table.select(**{key: table[name] for key, name in wanted.items()})
-    for key, column in (("input", chosen.input_column), ("output", chosen.output_column)):
-        kind = selected[key].type()
-        if not (kind.is_numeric() or kind.is_string()) or kind.is_boolean():
-            raise _wrong_type(file, column, kind)
-    if chosen.arrival_column is not None:
-        arrival_s = _seconds(selected.arrival, chosen.arrival_unit)
-        selected = selected.mutate(arrival_s=arrival_s).drop("arrival")
-    return selected
-
-
-def _too_little_memory(name: str) -> InputError:
-    return InputError(f"{name}: needs more memory than it was given; raise --memory-limit")
-
-
-def _require_plain_types(file: TraceFile, columns: tuple[str, str]) -> None:
-    """DuckDB would take durations for counts, and does not name the type of a column of nulls."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pq.read_schema(file.path)
-    for column in columns:
-        kind = schema.field(file.columns.index(column)).type
-        if pa.types.is_temporal(kind) or pa.types.is_null(kind):
-            raise _wrong_type(file, column, kind)
-
-
-def _wrong_type(file: TraceFile, column: str, kind: object) -> InputError:
-    return InputError(f'{file.name}: column "{column}" holds {kind}; lengths are whole numbers')
-
-
 def _seconds(value: Any, unit: ArrivalUnit) -> Any:
     """Arrival time [s]; timestamps count from 1970-01-01 UTC."""
+    import ibis
+
     if unit == "timestamp":
         epoch = ibis.timestamp("1970-01-01 00:00:00")
         moment = value if value.type().is_timestamp() else value.try_cast("timestamp")

@@ -16,10 +16,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, TYPE_CHECKING, Literal, cast
 
 from traces.errors import InputError
 from traces.files import exists, parse_json
+
+if TYPE_CHECKING:
+    import duckdb
 
 Kind = Literal["csv", "json lines", "json array", "parquet"]
 Compression = Literal["none", "gzip", "zstd"]
@@ -105,8 +108,15 @@ def spool_standard_input(folder: str) -> tuple[Path, str]:
     return Path(file.name), "<standard input>"
 
 
-def describe(path: Path, name: str) -> TraceFile:
+def describe(
+    path: Path, name: str, database: "duckdb.DuckDBPyConnection | None" = None
+) -> TraceFile:
     """Recognise one file by its content and check that what packs it is whole.
+
+    Args:
+        path: Where it is.
+        name: What to call it in messages.
+        database: A DuckDB to look into Parquet files with, if one is at hand.
 
     Raises:
         InputError: Unreadable, empty, truncated, binary, or without named columns.
@@ -124,8 +134,7 @@ def describe(path: Path, name: str) -> TraceFile:
         if head.startswith(magic):
             raise InputError(f"{name}: is packed with {packer}; unpack it, or use gzip or zstd")
     if head.startswith(b"PAR1") and b"\0" in head:
-        columns, types = _parquet_schema(path, name)
-        return TraceFile(path, name, "parquet", "none", columns, types=types)
+        return _describe_parquet(path, name, database)
     compression: Compression = "none"
     if head.startswith(b"\x1f\x8b"):
         compression = "gzip"
@@ -181,18 +190,21 @@ def open_lines(path: Path, compression: Compression, longest: int = -1) -> Itera
             yield line
 
 
-def _parquet_schema(path: Path, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names and types of the columns."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _describe_parquet(
+    path: Path, name: str, database: "duckdb.DuckDBPyConnection | None"
+) -> TraceFile:
+    import duckdb
+
+    from traces.parquet import parquet_schema
 
     try:
-        schema = pq.read_schema(path)
-        return tuple(schema.names), tuple(map(str, schema.types))
-    except (pa.ArrowException, OSError) as error:
+        columns, types = parquet_schema(path, database or duckdb.connect())
+    except duckdb.Error as error:
+        said = str(error).splitlines()[0]
         raise InputError(
-            f"{name}: is not a whole Parquet file ({error}); get the file again"
+            f"{name}: is not a whole Parquet file ({said}); get the file again"
         ) from error
+    return TraceFile(path, name, "parquet", "none", columns, types=types)
 
 
 def _describe_text(path: Path, name: str, compression: Compression) -> TraceFile:

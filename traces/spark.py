@@ -13,9 +13,10 @@ import ibis.expr.types as ir
 
 from traces.errors import InputError
 from traces.formats import TraceFormat
+from traces.lengths import union
 from traces.reader import alike, common_format, describe_sources
 from traces.sources import OnInvalid, TraceFile, describe, find_files
-from traces.trace import Trace, first_line, require_lengths, union
+from traces.trace import EngineTrace, Trace, first_line, require_lengths
 
 _CORRUPT = "_corrupt"
 _HEAD_LINES = 100
@@ -72,7 +73,8 @@ def open_spark(
             raise
         except Exception as error:
             raise InputError(f"{source}: Spark cannot read it ({first_line(error)})") from error
-        yield Trace(source, union(tables), on_invalid, describe_sources(files, chosen), connection)
+        sources = describe_sources(files, chosen)
+        yield EngineTrace(source, on_invalid, sources, connection, union(tables))
     finally:
         session.stop()
 

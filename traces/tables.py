@@ -10,7 +10,7 @@ from traces.errors import InputError
 from traces.formats import choose_columns
 from traces.load import database_file
 from traces.sources import OnInvalid
-from traces.trace import Trace, first_line, require_lengths
+from traces.trace import EngineTrace, Trace, first_line, require_lengths
 
 
 @contextmanager
@@ -57,13 +57,9 @@ def open_table(
         said = first_line(error).replace(address, shown)
         raise InputError(f"{shown}: cannot connect ({said})") from error
     try:
-        yield Trace(
-            shown,
-            _stored(connection, table_name, shown, input_column, output_column),
-            on_invalid,
-            ({"name": table_name, "kind": f"{connection.name} table"},),
-            connection,
-        )
+        stored = _stored(connection, table_name, shown, input_column, output_column)
+        sources = ({"name": table_name, "kind": f"{connection.name} table"},)
+        yield EngineTrace(shown, on_invalid, sources, connection, stored)
     finally:
         connection.disconnect()
 

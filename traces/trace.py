@@ -1,18 +1,20 @@
 """A trace that can be asked questions, wherever its rows are."""
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-import ibis
-import ibis.expr.types as ir
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from traces.errors import InputError
 from traces.formats import shorten
-from traces.lengths import MALFORMED, PROBLEMS, with_problems, with_tokens
+from traces.grid import Grid
+from traces.problems import MALFORMED, PROBLEMS
 from traces.sources import OnInvalid
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
 
 Watch = Callable[[float], None]
 """Told now and then what share of a long read is done, 0 to 1."""
@@ -21,25 +23,32 @@ _WATCH_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Trace:
+class Trace(ABC):
     """A trace, nothing of it read yet.
 
     Attributes:
         name: What the user called it.
-        stored: Lazy table with a row per request as it is stored: `input`, `output`, and
-            `arrival_s` [s] where the format has arrival times.
         on_invalid: Whether invalid rows end the reading or are left out and counted.
         sources: Provenance, for a workload.
-        connection: The Ibis backend behind `stored`.
-        watch: Told of progress, if anyone is.
     """
 
     name: str
-    stored: ir.Table
     on_invalid: OnInvalid
     sources: tuple[Mapping[str, str], ...]
-    connection: Any = field(repr=False)
-    watch: Watch | None = field(default=None, repr=False)
+
+    @property
+    @abstractmethod
+    def connection(self) -> Any:
+        """The Ibis backend that answers questions."""
+
+    @property
+    @abstractmethod
+    def stored(self) -> "ir.Table":
+        """Lazy table with a row per request as it is stored.
+
+        Columns: `input`, `output`, `arrival_s` [s] where the format has arrival times, and
+        `malformed` where the engine tells which rows are no whole rows.
+        """
 
     @property
     def is_duckdb(self) -> bool:
@@ -47,16 +56,30 @@ class Trace:
         return bool(self.connection.name == "duckdb")
 
     @property
-    def requests(self) -> ir.Table:
-        """`stored` with the columns of `with_tokens`."""
+    def requests(self) -> "ir.Table":
+        """`stored` with the columns of `traces.lengths.with_tokens`."""
+        from traces.lengths import with_tokens
+
         return with_tokens(self.stored, self.is_duckdb)
 
     @property
-    def with_problems(self) -> ir.Table:
+    def with_problems(self) -> "ir.Table":
         """`stored` with the columns of `traces.lengths.with_problems`."""
+        from traces.lengths import with_problems
+
         return with_problems(self.stored, self.is_duckdb)
 
-    def execute(self, query: ir.Table) -> list[dict[str, Any]]:
+    def cell_groups(self, grid: Grid) -> list[dict[str, Any]]:
+        """The rows of `traces.cell_query.bin_requests`.
+
+        Raises:
+            InputError: The engine could not read a source to its end.
+        """
+        from traces.cell_query import bin_requests
+
+        return self.execute(bin_requests(self.requests, grid, self.is_duckdb))
+
+    def execute(self, query: "ir.Table") -> list[dict[str, Any]]:
         """Run a query on `requests` and return its rows.
 
         Raises:
@@ -85,6 +108,29 @@ class Trace:
         return InputError(
             f"{self.name}: has invalid rows, such as {what}; mend them or pass --on-invalid skip"
         )
+
+
+@dataclass(frozen=True)
+class EngineTrace(Trace):
+    """A trace on an engine of its own, such as Spark or a warehouse.
+
+    Attributes:
+        backend: The Ibis backend of that engine.
+        table: The trace there, as `stored` must be.
+    """
+
+    backend: Any = field(repr=False)
+    table: "ir.Table" = field(repr=False)
+
+    @property
+    def connection(self) -> Any:
+        """The Ibis backend of that engine."""
+        return self.backend
+
+    @property
+    def stored(self) -> "ir.Table":
+        """The trace there."""
+        return self.table
 
 
 _T = TypeVar("_T")
@@ -120,22 +166,7 @@ def watched(
             raise
 
 
-def union(tables: Sequence[ir.Table]) -> ir.Table:
-    """All rows of several tables; lengths as text where they are stored in different ways."""
-    if len({tuple(table.schema().items()) for table in tables}) > 1:
-        tables = [
-            table.mutate(input=_text(table.input), output=_text(table.output)) for table in tables
-        ]
-    return ibis.union(*tables) if len(tables) > 1 else tables[0]
-
-
-def _text(value: Any) -> Any:
-    # The shortest text of a 32-bit float is another number in 64 bits.
-    exact = value.cast("float64") if value.type().is_floating() else value
-    return exact.cast("string")
-
-
-def require_lengths(name: str, stored: ir.Table) -> None:
+def require_lengths(name: str, stored: "ir.Table") -> None:
     """Refuse columns that hold neither numbers nor text."""
     for column in ("input", "output"):
         kind = stored[column].type()

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from traces.errors import InputError
 from traces.files import read_json, write_text
 from traces.grid import Grid
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _MARK = "joulecast workload"
 _VERSION = 1
@@ -98,11 +99,11 @@ class Workload:
         )
 
     @cached_property
-    def requests(self) -> npt.NDArray[np.float64]:
+    def requests(self) -> "npt.NDArray[np.float64]":
         """Requests per cell, shape (inputs + 1, outputs + 1), overflow last."""
         return self.array("requests")
 
-    def array(self, name: str) -> npt.NDArray[np.float64]:
+    def array(self, name: str) -> "npt.NDArray[np.float64]":
         """One of the six sums for every cell, as floats.
 
         Args:
@@ -111,6 +112,8 @@ class Workload:
         Returns:
             Shape (inputs + 1, outputs + 1): the overflow row and column are the last.
         """
+        import numpy as np
+
         rows, columns = self.grid.shape
         values = np.zeros((rows + 1, columns + 1))
         for cell, sums in self.cells.items():
@@ -154,8 +157,8 @@ class Workload:
                 f"the workload is binned on {_edges(self.grid)}, which does not merge into "
                 f"{_edges(grid)}; give the trace itself instead of the workload"
             )
-        row_of, _ = grid.assign(self.grid.input_edges, np.zeros(len(self.grid.input_edges)))
-        _, column_of = grid.assign(np.zeros(len(self.grid.output_edges)), self.grid.output_edges)
+        row_of, _ = grid.assign(self.grid.input_edges, [0] * len(self.grid.input_edges))
+        _, column_of = grid.assign([0] * len(self.grid.output_edges), self.grid.output_edges)
         rows = [*row_of.tolist(), grid.shape[0]]
         columns = [*column_of.tolist(), grid.shape[1]]
         cells: dict[tuple[int, int], CellSums] = {}

@@ -22,12 +22,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import RunCli, workload_of
-from traces.binning import LIMB_BITS, LIMBS, bin_requests, bin_trace
+from traces.binning import LIMB_BITS, LIMBS, bin_trace
+from traces.cell_query import bin_requests
 from traces.errors import InputError
 from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
 from traces.lengths import MAX_TOKENS
 from traces.load import load_from_spark, load_from_table, load_workload
-from traces.trace import Trace
+from traces.trace import EngineTrace
 from traces.workload import Failed
 
 ROWS = 200_000
@@ -267,7 +268,7 @@ def test_sums_in_limbs_are_exact(rows) -> None:
     database = ibis.duckdb.connect()
     database.con.register("arrow", table)
     database.con.execute("CREATE TABLE logs AS FROM arrow")
-    trace = Trace("logs", database.table("logs"), "error", (), database)
+    trace = EngineTrace("logs", "error", (), database, database.table("logs"))
     groups = trace.execute(bin_requests(trace.requests, PAPER_GRID, is_duckdb=False))
     total = sum(
         group[f"input_times_output_{k}"] << (LIMB_BITS * k)
