@@ -66,7 +66,7 @@ TRACE_OPTIONS: list[Option] = [
     click.option(
         "--memory-limit",
         metavar="SIZE",
-        help="Most memory that reading may take, such as 500MB; by default 150 MB a core.",
+        help="Most memory that reading may take, such as 500MB; by default 100 MB a core.",
     ),
 ]
 

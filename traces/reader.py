@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 _ONE_FILE = "one_file"
-_MEGABYTES_PER_CORE = 150
+_MEGABYTES_PER_CORE = 100
 """Every thread of DuckDB reads into buffers of its own, of 32 MB each."""
 
 _TEXT_AS_TEXT = "SET disabled_optimizers = 'type_pushdown'"
@@ -220,7 +220,7 @@ def open_trace(
         output_column: Column of the output length [tokens]; not needed for a known format.
         on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out.
         memory_limit: Most memory that DuckDB may take, such as "500MB"; what exceeds it goes to
-            disk. 150 MB a core if not given.
+            disk. 100 MB a core if not given.
         watch: Told how far a long read is.
 
     Yields:
