@@ -217,6 +217,35 @@ def trace_summary(source: str, **options: Any) -> None:
     _emit(views.summary_report(source, summary), options)
 
 
+@trace.command("plot")
+@click.argument("source", metavar="TRACE")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Picture to draw (.png, .svg or .pdf).",
+)
+@click.option(
+    "--grid",
+    "grid_name",
+    type=click.Choice(["paper", "power-of-two"]),
+    default="paper",
+    help="The bins to compare with.",
+)
+@_options(TRACE_OPTIONS)
+def trace_plot(source: str, output: Path, grid_name: str, **options: Any) -> None:
+    """Draw how long TRACE's requests are, and how long the grid makes them."""
+    from estimator.plots import check_plot_path
+    from estimator.trace_plot import plot_distributions
+    from traces.grid import GRIDS
+
+    check_plot_path(output)
+    check_output(output, source)
+    found = TraceInput.of(options).distributions(source, GRIDS[grid_name])
+    plot_distributions(found, source, output)
+
+
 @trace.command("bin")
 @click.argument("source", metavar="[TRACE]", required=False)
 @click.option(

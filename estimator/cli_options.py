@@ -13,11 +13,18 @@ from estimator.reading_bar import ReadingBar
 from traces.errors import InputError
 from traces.files import exists
 from traces.grid import Grid
-from traces.load import load_from_spark, load_from_table, load_workload, summarise
+from traces.load import (
+    load_distributions,
+    load_from_spark,
+    load_from_table,
+    load_workload,
+    summarise,
+)
 from traces.sources import OnInvalid
 from traces.workload import Workload
 
 if TYPE_CHECKING:
+    from traces.distribution import Distribution
     from traces.summary import TraceSummary
 
 Lengths = tuple[int, int] | None
@@ -143,6 +150,14 @@ class TraceInput:
         if address is not None:
             return load_from_table(address, source, grid, *columns, self.on_invalid)
         return load_from_spark(source, master or "local[*]", grid, *columns, self.on_invalid)
+
+    def distributions(self, trace: str, grid: Grid) -> "tuple[Distribution, Distribution]":
+        """How TRACE's lengths are distributed."""
+        columns = self.input_column, self.output_column
+        with ReadingBar(trace) as bar:
+            return load_distributions(
+                trace, grid, *columns, self.on_invalid, self.memory_limit, bar.watch
+            )
 
     def summarise(self, trace: str) -> "TraceSummary":
         """TRACE's statistics."""

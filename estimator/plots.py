@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -55,13 +56,13 @@ def check_plot_path(path: Path) -> None:
         raise InputError(f"{path}: a picture's name ends in one of {endings}")
 
 
-def plot_heat_maps(panels: Sequence[HeatMap], grid: Grid, notes: str, path: Path) -> None:
+def plot_heat_maps(maps: Sequence[HeatMap], grid: Grid, notes: str, path: Path) -> None:
     """Draw heat maps side by side into one file, whole or not at all.
 
     Amounts share one logarithmic scale of colours, so that they can be compared.
 
     Args:
-        panels: One or more.
+        maps: One or more.
         grid: Of all of them.
         notes: A line below.
         path: Ends in .png, .svg or .pdf.
@@ -69,15 +70,9 @@ def plot_heat_maps(panels: Sequence[HeatMap], grid: Grid, notes: str, path: Path
     Raises:
         InputError: The ending is another, or the file cannot be written.
     """
-    check_plot_path(path)
-    width, height = _PANEL_INCHES
-    figure = Figure(figsize=(width * len(panels), height), dpi=_DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    amounts = [
-        value for panel in panels if panel.kind == "amount" for value in panel.values.values()
-    ]
-    for axis, panel in zip(axes, panels, strict=True):
+    figure, axes = panels(len(maps))
+    amounts = [value for panel in maps if panel.kind == "amount" for value in panel.values.values()]
+    for axis, panel in zip(axes, maps, strict=True):
         is_amount = panel.kind == "amount"
         values = np.array(
             [[panel.values[i, o] for o in grid.output_edges] for i in grid.input_edges]
@@ -89,11 +84,11 @@ def plot_heat_maps(panels: Sequence[HeatMap], grid: Grid, notes: str, path: Path
             aspect="auto",
         )
         axis.set_title(panel.title, fontsize=10, parse_math=False)
-        axis.set_xticks(range(len(grid.output_edges)), grid.output_edges)
-        axis.set_yticks(range(len(grid.input_edges)), grid.input_edges)
+        axis.set_xticks(range(len(grid.output_edges)), list(map(str, grid.output_edges)))
+        axis.set_yticks(range(len(grid.input_edges)), list(map(str, grid.input_edges)))
         axis.set_xlabel("output, O [tokens]")
         axis.set_ylabel("input, I [tokens]")
-        is_light = _luminance(image.cmap(image.norm(values))) > _EVEN_CONTRAST
+        is_light = _luminance(np.asarray(image.cmap(image.norm(values)))) > _EVEN_CONTRAST
         for row, i in enumerate(grid.input_edges):
             for column, o in enumerate(grid.output_edges):
                 text = _short(panel.values[i, o]) + panel.marks.get((i, o), "")
@@ -102,6 +97,24 @@ def plot_heat_maps(panels: Sequence[HeatMap], grid: Grid, notes: str, path: Path
         bar = figure.colorbar(image, ax=axis, label=panel.quantity)
         bar.formatter = FuncFormatter(lambda value, _: f"{value:,g}")
         bar.minorticks_off()
+    save_figure(figure, notes, path)
+
+
+def panels(count: int) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of so many panels side by side."""
+    width, height = _PANEL_INCHES
+    figure = Figure(figsize=(width * count, height), dpi=_DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
+def save_figure(figure: Figure, notes: str, path: Path) -> None:
+    """Write a figure with a line of notes below, whole or not at all.
+
+    Raises:
+        InputError: The file's ending names no known format, or it cannot be written.
+    """
+    check_plot_path(path)
     figure.supxlabel(notes, fontsize=8, x=0.01, ha="left", parse_math=False)
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix.lower().lstrip("."))

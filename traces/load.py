@@ -12,6 +12,7 @@ from traces.sources import STANDARD_INPUT, OnInvalid
 from traces.workload import Workload
 
 if TYPE_CHECKING:
+    from traces.distribution import Distribution
     from traces.summary import TraceSummary
     from traces.trace import Watch
 
@@ -118,6 +119,33 @@ def summarise(
     columns = input_column, output_column
     with open_trace(trace, *columns, on_invalid, memory_limit, watch) as opened:
         return summarise_trace(opened, bin_trace(opened, PAPER_GRID))
+
+
+def load_distributions(
+    trace: str | Path,
+    grid: Grid = PAPER_GRID,
+    input_column: str | None = None,
+    output_column: str | None = None,
+    on_invalid: OnInvalid = "error",
+    memory_limit: str | None = None,
+    watch: "Watch | None" = None,
+) -> "tuple[Distribution, Distribution]":
+    """Distributions of input and output lengths: true from a file of requests, binned always.
+
+    Args and errors are those of `load_workload`.
+    """
+    from traces.distribution import distributions, length_counts
+
+    trace = str(trace)
+    workload = _ready_workload(trace, input_column, output_column)
+    if workload is not None:
+        return distributions(workload.on_grid(grid), None)
+    from traces.binning import bin_trace
+    from traces.reader import open_trace
+
+    columns = input_column, output_column
+    with open_trace(trace, *columns, on_invalid, memory_limit, watch) as opened:
+        return distributions(bin_trace(opened, grid), length_counts(opened))
 
 
 def _ready_workload(

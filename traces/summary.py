@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from traces.distribution import length_counts
 from traces.grid import PAPER_GRID
 from traces.workload import CellSums, Workload
 
@@ -103,18 +104,14 @@ def summarise_workload(workload: Workload) -> TraceSummary:
 def summarise_trace(trace: "Trace", workload: Workload) -> TraceSummary:
     """Exact statistics of a trace; memory grows with its distinct lengths, not with its rows."""
     rows = trace.requests
-    requests = rows.filter(rows.valid & (rows.output_tokens > 0))
     span_s = None
     if "arrival_s" in rows.columns:
         arrivals = rows.agg(first=rows.arrival_s.min(), last=rows.arrival_s.max())
         ends = trace.execute(arrivals)[0]
         if ends["first"] is not None and math.isfinite(ends["last"] - ends["first"]):
             span_s = ends["last"] - ends["first"]
-    lengths = []
-    for name in ("input_tokens", "output_tokens"):
-        counted = requests.group_by(length=requests[name]).agg(n=requests.count())
-        lengths.append({row["length"]: row["n"] for row in trace.execute(counted)})
-    return _summary(workload, _from_counts(lengths[0]), _from_counts(lengths[1]), span_s)
+    inputs, outputs = length_counts(trace)
+    return _summary(workload, _from_counts(inputs), _from_counts(outputs), span_s)
 
 
 def _summary(
