@@ -360,7 +360,8 @@ def table_show(
     """Energies and largest batches of TABLE, cell by cell."""
     from measurements.table import load_table
 
-    if plot is not None and plot == options["output"]:
+    output = options["output"]
+    if plot is not None and output is not None and plot.resolve() == output.resolve():
         raise click.UsageError("--plot and --output name the same file")
     loaded, other = load_table(name), None if over is None else load_table(over)
     if other is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from measurements.cost import CostModel, cost_from_runs, rough_capacity, rough_cost
-from measurements.engines import EngineError, request_bytes
+from measurements.engines import DoesNotFitError, request_bytes
 from measurements.hardware import Gpu, load_gpu
 from measurements.interpolation import CellKey
 from measurements.models import load_shape, model_names
@@ -135,7 +135,7 @@ def _where_it_fits(capacity: Capacity, cells: Sequence[CellKey], longest: int) -
     for i, o in sorted(cells, key=lambda cell: (cell[0], -abs(outputs.index(cell[1]) - middle))):
         try:
             sizes[i, o] = capacity(i, o) if i + o <= longest else 0
-        except EngineError:
+        except DoesNotFitError:
             sizes[i, o] = 0
     if lost := [cell for cell, size in sizes.items() if not size]:
         click.echo(f"left out, since not one request fits: {lost}", err=True)

@@ -1,6 +1,7 @@
 """Pictures: tables as heat maps over the grid."""
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from traces.grid import Grid
 FORMATS = ("png", "svg", "pdf")
 _PANEL_INCHES = 5.2, 4.6
 _DOTS_PER_INCH = 130
+_CHARACTERS_PER_INCH = 15.5
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _EVEN_CONTRAST = 0.179
 """Relative luminance on which black and white text have the same contrast (WCAG 2)."""
@@ -115,7 +117,8 @@ def save_figure(figure: Figure, notes: str, path: Path) -> None:
         InputError: The file's ending names no known format, or it cannot be written.
     """
     check_plot_path(path)
-    figure.supxlabel(notes, fontsize=8, x=0.01, ha="left", parse_math=False)
+    width = int(_CHARACTERS_PER_INCH * figure.get_figwidth())
+    figure.supxlabel(textwrap.fill(notes, width), fontsize=8, x=0.01, ha="left", parse_math=False)
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix.lower().lstrip("."))
     write_bytes(path, content.getvalue())

@@ -27,7 +27,8 @@ class HostWatch:
 
     `cpu_seconds` is the processor time of this process, all its threads together;
     `stolen_seconds` what the hypervisor gave to other machines, over all processors (empty where
-    the system does not say); `preemptions` how often a thread had to make way. Equal work with
+    the system does not say); `preemptions` how often its main
+    thread, which launches the kernels, had to make way. Equal work with
     more of any of these was done by a slower or busier host.
 
     Raises:

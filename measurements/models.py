@@ -126,7 +126,7 @@ def load_shape(model: str) -> ModelShape:
             key_value_heads=_size(config.get("num_key_value_heads") or heads),
             head_size=_size(config.get("head_dim") or hidden // heads),
             vocabulary=sizes["vocab_size"],
-            experts=_size(config.get("num_experts") or 1),
+            experts=_size(config.get("num_experts") or config.get("num_local_experts") or 1),
             experts_per_token=_size(config.get("num_experts_per_tok") or 1),
         )
     except (KeyError, TypeError, ValueError) as error:

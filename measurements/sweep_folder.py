@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from measurements.runs import COLUMNS, Run, read_runs
+from measurements.runs import COLUMNS, MAX_BATCH_SIZE, Run, read_runs
 from measurements.table import check_metadata
 from traces.errors import InputError
 from traces.files import exists, read_json, write_text
@@ -74,7 +74,8 @@ class SweepFolder:
         log = CsvLog(path / "runs.csv", COLUMNS)
         _, runs = read_unfinished(path)
         cards = {**known.get("cards", {}), **metadata.get("cards", {})}
-        folder = cls(path, {**known, "cards": cards}, runs, log)
+        capacity = _merged(known.get("capacity"), metadata.get("capacity"))
+        folder = cls(path, {**known, "cards": cards} | capacity, runs, log)
         folder.save(status="measuring")
         return folder
 
@@ -221,6 +222,17 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return known
 
 
+def _merged(
+    known: Mapping[str, Any] | None, now: Mapping[str, Any] | None
+) -> dict[str, dict[str, Any]]:
+    """How B(I, O) was found before, and what was found now of cells that were not wanted then."""
+    if not known or not now or "found" not in now:
+        return {}
+    cells = {tuple(row[:2]): row for row in [*now["found"], *known.get("found", [])]}
+    sums = {key: round(known.get(key, 0) + now.get(key, 0), 1) for key in ("gpu_seconds", "tries")}
+    return {"capacity": {**known, **sums, "found": [cells[cell] for cell in sorted(cells)]}}
+
+
 def _is_capacity(record: object) -> bool:
     """Whether this is an engine's record of how B(I, O) was found."""
     if not isinstance(record, dict) or not isinstance(record.get("found", []), list):
@@ -229,6 +241,8 @@ def _is_capacity(record: object) -> bool:
         isinstance(row, list)
         and len(row) == 4
         and all(type(value) is int and value >= 0 for value in row[:3])
+        and row[2] <= MAX_BATCH_SIZE
+        and (row[3] is None or (type(row[3]) is int and row[2] < row[3]))
         for row in record.get("found", [])
     )
 

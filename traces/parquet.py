@@ -20,8 +20,9 @@ def parquet_schema(
         duckdb.Error: It is no whole Parquet file.
     """
     nodes = database.execute(
-        "SELECT name, num_children, concat_ws(' ', type, logical_type) FROM parquet_schema(?)",
-        [glob.escape(str(path))],
+        "SELECT name, num_children, concat_ws(' ', type, type_length, converted_type, scale, "
+        "precision, logical_type) FROM parquet_schema(?)",
+        [glob.escape(str(path.absolute()))],
     ).fetchall()
     names, types = [], []
     children = 0  # of the column at hand that are still to come
@@ -43,7 +44,7 @@ def duration_columns(paths: Sequence[Path], database: duckdb.DuckDBPyConnection)
     """
     schemas = database.execute(
         "SELECT file_name, value FROM parquet_kv_metadata(?) WHERE key = 'ARROW:schema'::BLOB",
-        [[glob.escape(str(path)) for path in paths]],
+        [[glob.escape(str(path.absolute())) for path in paths]],
     ).fetchall()
     suspects = [Path(name) for name, value in schemas if _ARROW_DURATION in base64.b64decode(value)]
     if not suspects:

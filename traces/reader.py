@@ -177,7 +177,9 @@ class FileTrace(Trace):
 
     def _translate(self, message: str) -> InputError:
         """The error for what DuckDB said, with our own line where we can find one."""
-        named = [file for file in self.files if str(file.path) in message]
+        named = [file for file in self.files if str(file.path.absolute()) in message]
+        # One name may be part of another.
+        named = sorted(named, key=lambda file: -len(str(file.path)))[:1]
         if not named:  # DuckDB names text files, but not Parquet files whose pages are damaged
             named = [file for file in self.files if file.kind == "parquet"] or list(self.files)
         for file in named:
@@ -269,6 +271,8 @@ def _connect(folder: str, memory_limit: str | None) -> duckdb.DuckDBPyConnection
         # Without a limit DuckDB keeps what it read of many files until memory is full.
         memory_limit = f"{_MEGABYTES_PER_CORE * max(2, os.cpu_count() or 1)}MB"
     try:
+        if not memory_limit.strip()[:1].isdigit():  # to DuckDB, "none" and -1 are no bound
+            raise duckdb.ParserException
         database.execute(f"SET memory_limit = '{memory_limit.replace(chr(39), '')}'")
     except duckdb.Error as error:
         database.close()
@@ -310,7 +314,8 @@ def _seconds(value: Any, unit: ArrivalUnit) -> Any:
 
     if unit == "timestamp":
         epoch = ibis.timestamp("1970-01-01 00:00:00")
-        moment = value if value.type().is_timestamp() else value.try_cast("timestamp")
+        # With an offset or without one, which counts as UTC.
+        moment = value if value.type().is_timestamp() else value.try_cast("timestamp('UTC')")
         return moment.delta(epoch, unit="microsecond") / 1e6
     return value.try_cast("float64") / (1000.0 if unit == "milliseconds" else 1.0)
 

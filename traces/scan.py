@@ -72,7 +72,7 @@ def create_view(
             said = f"array of {kind[:-2]}" if kind.endswith("[]") else kind.strip('"')
             raise _wrong_type(file.name, column, said.lower())
         if column in durations:
-            name = next(each.name for each in files if each.path == durations[column])
+            name = next(each.name for each in files if each.path.absolute() == durations[column])
             raise _wrong_type(name, column, "duration")
     return kinds
 
@@ -85,7 +85,8 @@ def too_little_memory(name: str) -> InputError:
 def _reader(files: Sequence[TraceFile], wanted: Sequence[str], strict: bool) -> str:
     """The table function that reads files of one layout; text stays text."""
     file = files[0]
-    paths = [glob.escape(str(each.path)) for each in files]
+    # Absolute, since DuckDB takes a leading ~ for the home folder.
+    paths = [glob.escape(str(each.path.absolute())) for each in files]
     if file.kind == "csv":
         options: dict[str, object] = {
             "columns": {f"c{k}": "VARCHAR" for k in range(len(file.columns))},
@@ -116,7 +117,9 @@ def _wrong_type(name: str, column: str, kind: str) -> InputError:
 
 
 def _call(function: str, paths: Sequence[str], options: Mapping[str, object]) -> str:
-    named = [f"{key} = {_literal(value)}" for key, value in options.items()]
+    # Or a folder called input_tokens=7 would take the place of a column.
+    given = {**options, "hive_partitioning": False}
+    named = [f"{key} = {_literal(value)}" for key, value in given.items()]
     return f"{function}({', '.join([_literal(paths), *named])})"
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ibis
 import ibis.expr.types as ir
 
@@ -15,6 +16,7 @@ from traces.errors import InputError
 from traces.formats import TraceFormat
 from traces.lengths import union
 from traces.reader import alike, common_format, describe_sources
+from traces.scan import create_view
 from traces.sources import OnInvalid, TraceFile, describe, find_files
 from traces.trace import EngineTrace, Trace, first_line, require_lengths
 
@@ -134,6 +136,9 @@ def _stored(
         )
         wanted = {key: f"c{file.columns.index(name)}" for key, name in wanted.items()}
     elif file.kind == "parquet":
+        if not any("://" in each.name for each in files):
+            # Spark would take durations and nanoseconds for counts.
+            create_view(duckdb.connect(), "requests", files, chosen, strict=True)
         frame = session.read.parquet(*paths)
     elif file.kind == "json lines":
         columns = ", ".join(f"`{name.replace('`', '``')}` STRING" for name in wanted.values())

@@ -38,7 +38,11 @@ def open_table(
         InputError: No such backend, database, table or columns.
     """
     shown = f"{_without_password(address)} {table_name}"
-    backend = address.partition("://")[0]
+    backend, is_address, _ = address.partition("://")
+    if not is_address:
+        raise InputError(
+            f'"{address}": is no address of a database; give one such as duckdb://log.db'
+        )
     path = database_file(address)
     if path is not None and not path.is_file():
         raise InputError(f"{path}: no such database")

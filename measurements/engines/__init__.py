@@ -2,12 +2,12 @@
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from measurements.models import ModelShape
+from measurements.models import ModelShape, load_shape
 from traces.errors import InputError, unknown_name
 
 ENGINES = {"pytorch": "measurements.engines.pytorch", "vllm": "measurements.engines.vllm"}
@@ -18,6 +18,10 @@ Batch = Callable[[], int]
 
 class EngineError(InputError):
     """The engine crashed, ran out of memory, or lost its GPU."""
+
+
+class DoesNotFitError(EngineError):
+    """Not even one request of these lengths fits into the memory."""
 
 
 def one_line(error: BaseException) -> str:
@@ -72,7 +76,8 @@ class Engine(Protocol):
         """B(I, O): the largest batch that it holds, at most 1,024.
 
         Raises:
-            EngineError: Not even one such request fits.
+            DoesNotFitError: Not even one such request does.
+            EngineError: The engine crashed.
         """
 
     def capacity_record(self) -> dict[str, Any]:
@@ -97,10 +102,20 @@ def load_engine(name: str, request: EngineRequest) -> Engine:
 
     Raises:
         InputError: No such engine; the nearest is suggested.
-        EngineError: It is not installed, or does not start.
+        EngineError: It is not installed, does not start, or the weights are of another model.
     """
+    if request.weights is not None:
+        _require_same_model(request.model, request.weights)
     engine: Engine = _module(name).load(request)
     return engine
+
+
+def _require_same_model(model: str, weights: Path) -> None:
+    asked, given = load_shape(model), load_shape(str(weights))
+    if replace(given, name=asked.name) != asked:
+        raise EngineError(
+            f"{weights}: holds weights of another model than {model}; give its own as --model"
+        )
 
 
 def request_bytes(

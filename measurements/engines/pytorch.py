@@ -11,9 +11,10 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from measurements.engines import Batch, EngineError, EngineRequest, one_line
+from measurements.engines import Batch, DoesNotFitError, EngineError, EngineRequest, one_line
 from measurements.engines.capacity_search import CapacitySearch
 from measurements.engines.random_weights import SEED, draw_weights, weights_in_words
 from measurements.models import DTYPE_BYTES, ModelShape, load_shape
@@ -64,6 +65,21 @@ class GpuMemory:
         torch.cuda.empty_cache()
 
 
+@dataclass(frozen=True)
+class _CacheShape:
+    """What each layer of a model keeps of a token."""
+
+    layers: int
+    heads: int
+    key_size: int
+    value_size: int
+
+    @property
+    def layer_bytes(self) -> int:
+        """Bytes of a token in one layer."""
+        return self.heads * (self.key_size + self.value_size) * DTYPE_BYTES[DTYPE]
+
+
 class PytorchEngine:
     """A model in transformers, on one GPU.
 
@@ -88,6 +104,7 @@ class PytorchEngine:
         self._shape = load_shape(request.model)
         self._model = self._build(request)
         self._random = torch.Generator().manual_seed(SEED)
+        self._cached = self._look_at_cache()
         self._search = CapacitySearch(self._fits, self._predicted_batch)
         self._search_seconds = 0.0
 
@@ -110,7 +127,7 @@ class PytorchEngine:
         finally:
             self._search_seconds += time.monotonic() - began
         if largest == 0:
-            raise EngineError(
+            raise DoesNotFitError(
                 f"not one request of {input_tokens} + {output_tokens} tokens fits into the GPU's "
                 "memory"
             )
@@ -160,13 +177,17 @@ class PytorchEngine:
         how = {"dtype": getattr(torch, DTYPE), "attn_implementation": ATTENTION}
         try:
             if request.weights is not None:
-                model = transformers.AutoModelForCausalLM.from_pretrained(
+                model, found = transformers.AutoModelForCausalLM.from_pretrained(
                     request.weights,
                     local_files_only=True,
                     use_safetensors=True,
                     trust_remote_code=False,
+                    output_loading_info=True,
                     **how,
-                ).to(self._device)
+                )
+                if missing := sorted(found["missing_keys"]):
+                    raise ValueError(f"the weights lack {', '.join(missing[:3])}")
+                model = model.to(self._device)
             else:
                 document = {k: v for k, v in request.config.items() if k != "torch_dtype"}
                 config = transformers.AutoConfig.for_model(**copy.deepcopy(document))
@@ -178,6 +199,28 @@ class PytorchEngine:
         # What a model brings along (sampling, tokens that end a sequence) must not shorten a batch.
         model.generation_config = transformers.GenerationConfig()
         return model.eval()
+
+    def _look_at_cache(self) -> "_CacheShape":
+        """What the built model caches; a config's keys do not always tell."""
+        try:
+            with self._torch.no_grad():
+                cache = self._model(self._prompts(1, 2), use_cache=True).past_key_values
+            layers = cache.layers
+            shapes = {(layer.keys.shape[1:], layer.values.shape[1:]) for layer in layers}
+            is_plain = len(shapes) == 1 and all(
+                type(layer) is self._transformers.cache_utils.DynamicLayer for layer in layers
+            )
+            if not is_plain or len(self._model.get_decoder().layers) != len(layers):
+                raise ValueError("its layers do not all cache the whole context alike")
+        except Exception as error:
+            raise EngineError(
+                f"the pytorch engine cannot find the largest batches of this model: "
+                f"{one_line(error)}"
+            ) from error
+        first = layers[0]
+        return _CacheShape(
+            len(layers), first.keys.shape[1], first.keys.shape[3], first.values.shape[3]
+        )
 
     def _prompts(self, batch_size: int, tokens: int) -> Any:
         shape = batch_size, tokens
@@ -244,29 +287,31 @@ class PytorchEngine:
             held = self._hold_other_layers(batch_size, input_tokens)
             self._generate(prompts, 1, None)
         del held
-        if output_tokens > 1 and not self._compiled:
+        # Two steps, since what one step made of its tokens is still held during the next.
+        if output_tokens > 1 and cached > 2 and not self._compiled:
             held = self._hold_other_layers(batch_size, cached)
-            cache = self._filled_cache(batch_size, cached - 1)
-            self._generate(self._prompts(batch_size, cached), 1, cache)
+            cache = self._filled_cache(batch_size, cached - 2)
+            self._generate(self._prompts(batch_size, cached - 1), 2, cache)
             del held
         self._synchronize()
 
     def _filled_cache(self, batch_size: int, tokens: int) -> Any:
         """A growing cache that holds so many tokens, in the layers that run."""
-        shape = batch_size, self._shape.key_value_heads, tokens, self._shape.head_size
-        one = self._torch.zeros(1, dtype=getattr(self._torch, DTYPE), device=self._device)
-        zeros = one.expand(shape)  # takes no memory before it is copied into the cache
+        # A zero expanded takes no memory before it is copied into the cache.
+        zero = self._torch.zeros(1, dtype=getattr(self._torch, DTYPE), device=self._device)
+        keys, values = (
+            zero.expand(batch_size, self._cached.heads, tokens, size)
+            for size in (self._cached.key_size, self._cached.value_size)
+        )
         cache = self._transformers.DynamicCache(config=self._model.config)
-        for layer in range(min(_LAYERS_RUN, self._shape.layers)):
-            cache.update(zeros, zeros, layer)
+        for layer in range(min(_LAYERS_RUN, self._cached.layers)):
+            cache.update(keys, values, layer)
         return cache
 
     def _hold_other_layers(self, batch_size: int, tokens: int) -> Any:
         """Memory as the caches of all other layers take it, and the reserve."""
-        layers = self._shape.layers
-        others = max(0, layers - _LAYERS_RUN)
-        cache = batch_size * tokens * self._shape.kv_bytes_per_token(DTYPE) * others // layers
-        held = cache + self._memory.reserve_bytes
+        others = max(0, self._cached.layers - _LAYERS_RUN)
+        held = batch_size * tokens * others * self._cached.layer_bytes + self._memory.reserve_bytes
         return self._torch.empty(held, dtype=self._torch.uint8, device=self._device)
 
     @contextmanager

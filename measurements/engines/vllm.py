@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from measurements.engines import Batch, EngineError, EngineRequest, one_line
+from measurements.engines import Batch, DoesNotFitError, EngineError, EngineRequest, one_line
 from measurements.engines.random_weights import SEED, draw_weights, weights_in_words
 from measurements.models import ModelShape
 from measurements.runs import MAX_BATCH_SIZE
@@ -89,7 +89,7 @@ class VllmEngine:
         blocks, block_size = self._blocks()
         each = -(-(input_tokens + output_tokens - 1) // block_size)
         if each > blocks:
-            raise EngineError(
+            raise DoesNotFitError(
                 f"a request of {input_tokens} + {output_tokens} tokens does not fit into the KV "
                 f"cache of {blocks * block_size} tokens"
             )

@@ -121,12 +121,12 @@ def test_what_a_search_found_is_kept_and_not_searched_again(
 
     def record() -> dict:
         found = [[i, o, real(i, o), real(i, o) + 1] for i, o in sorted(set(asked))]
-        return {"how": "tried", "gpu_seconds": 12.3, "tries": 70, "found": found}
+        return {"how": "tried", "gpu_seconds": len(asked) / 5, "tries": len(asked), "found": found}
 
     engine.capacity, engine.capacity_record = capacity, record
     words = (*WORDS, "--plan", "paper", "--runs", 1, "-o", tmp_path / "t")
     first = run_cli(*words, "--time-budget", 2)
-    assert "largest batches: tried; 70 tries in 12 s of GPU time" in first.stderr
+    assert "largest batches: tried; 56 tries in 11 s of GPU time" in first.stderr
     assert len(asked) == 56
     outputs = [o for i, o in asked if i == 32]
     assert outputs == [8, 512, 16, 256, 32, 128, 64]
