@@ -5,6 +5,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -383,3 +384,77 @@ def test_tables_of_different_models_do_not_compare(
     path.write_text(path.read_text().replace("llama-3.1-8b", "olmo-7b"))
     words = ("compare", "azure-2023-code", "--table", TABLE, "--table", table_folder)
     assert_one_line(run_cli(*words), "a saving is between ways to run one model")
+
+
+def test_parquet_files_of_unlike_types_are_read_each_as_it_is(
+    run_cli: RunCli, tmp_path: Path
+) -> None:
+    """Old writers tell 8-bit from 32-bit integers, and decimals, in one field of the footer."""
+    for name, kind, rows in (("a", "TINYINT", (10, 20)), ("b", "INTEGER", (260, 300))):
+        duckdb.sql(
+            f"COPY (SELECT {rows[0]}::{kind} AS input_tokens, {rows[1]}::{kind} AS output_tokens) "
+            f"TO '{tmp_path / name}.parquet'"
+        )
+    result = run_cli("trace", "bin", tmp_path / "*.parquet")
+    assert result.exit_code == 0, result.output
+    assert [cell[3] for cell in json.loads(result.stdout)["cells"]] == [10, 260]
+
+
+@pytest.mark.parametrize("folder", ["input_tokens=7", "INPUT_TOKENS=7", "c0=7"])
+def test_folders_are_no_columns(folder: str, run_cli: RunCli, tmp_path: Path) -> None:
+    place = tmp_path / folder
+    place.mkdir()
+    (place / "t.csv").write_text(HEAD + "10,20\n30,40\n")
+    (place / "t.jsonl").write_text('{"input_tokens": 10, "output_tokens": 20}\n')
+    pq.write_table(pa.table({"input_tokens": [10], "output_tokens": [20]}), place / "t.parquet")
+    for name, total in (("t.csv", 40), ("t.jsonl", 10), ("t.parquet", 10)):
+        cells = json.loads(run_cli("trace", "bin", place / name).stdout)["cells"]
+        assert sum(cell[3] for cell in cells) == total
+
+
+def test_a_leading_tilde_is_part_of_a_name(
+    run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for folder, row in (("~", "10,20"), ("home", "999,888")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "z.csv").write_text(f"{HEAD}{row}\n")
+    (cell,) = json.loads(run_cli("trace", "bin", "~/z.csv").stdout)["cells"]
+    assert cell[3] == 10
+
+
+def test_arrivals_with_utc_offsets(run_cli: RunCli, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-05-10 00:00:00+00:00,10,20\n"
+        "2024-05-10 02:01:00.5+02:00,30,40\n"
+    )
+    summary = json.loads(run_cli("trace", "summary", path, "--format", "json").stdout)
+    assert summary["span_s"] == 60.5
+
+
+def test_the_file_that_is_named_is_the_one_at_fault(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HEAD + "1,2,3\n4,5\n")
+    (tmp_path / "data.csv").write_text(HEAD + '1,2\n"4,5\n6,7\n8,9\n')
+    result = run_cli("trace", "bin", tmp_path / "*.csv", "--on-invalid", "skip")
+    assert result.exit_code == 1
+    assert "data.csv:3" in result.stderr
+
+
+@pytest.mark.parametrize("address", ["", "duckdb:a.db", "b.duckdb"])
+def test_what_is_no_address_of_a_database(
+    address: str, run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("trace", "bin", "--connect", address, "--table-name", "t", "-o", "w.json")
+    assert_one_line(run_cli(*words), "is no address of a database")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("limit", ["-1", "none", "-5MB", "x"])
+def test_memory_limits_that_are_none(limit: str, run_cli: RunCli, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(HEAD + "1,2\n")
+    result = run_cli("trace", "bin", path, f"--memory-limit={limit}")
+    assert_one_line(result, "is no size of memory")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from estimator import cli_measure
+from measurements.engines import EngineError
 from measurements.models import load_config
 from measurements.table import load_table
 from tests.conftest import RunCli
@@ -95,6 +96,8 @@ def test_a_dry_run_heeds_the_budget_and_what_is_there(
         *(("cards", value) for value in (5, {"GPU-1": 5}, {"GPU-1": {}})),
         *(("capacity", value) for value in (5, {"found": 5}, {"found": [[32, 8]]})),
         ("capacity", {"found": [[32, 8, "many", None]]}),
+        ("capacity", {"found": [[32, 8, 5000, None]]}),
+        ("capacity", {"found": [[32, 8, 3, 1]]}),
     ],
 )
 def test_a_spoilt_folder_is_not_resumed(
@@ -143,6 +146,44 @@ def test_what_a_search_found_is_kept_and_not_searched_again(
     assert {(*cell, int(energy.batch_size)) for cell, energy in table.measured.items()} == {
         (i, o, largest) for i, o, largest, _ in kept["found"]
     }
+
+
+def test_a_crash_while_searching_is_no_lack_of_memory(
+    run_cli: RunCli, machine: dict, tmp_path: Path
+) -> None:
+    real = machine["engine"].capacity
+
+    def capacity(i: int, o: int) -> int:
+        if i == 256:
+            raise EngineError("PyTorch crashed: device-side assert")
+        return real(i, o)
+
+    machine["engine"].capacity = capacity
+    result = run_cli(*WORDS, "--plan", "paper", "--runs", 1, "-o", tmp_path / "t")
+    assert result.exit_code == 1
+    assert "device-side assert" in result.stderr
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_larger_plan_keeps_what_was_found_before(
+    run_cli: RunCli, machine: dict, tmp_path: Path
+) -> None:
+    engine, asked = machine["engine"], []
+    real = engine.capacity
+    engine.capacity = lambda i, o: asked.append((i, o)) or real(i, o)
+    engine.capacity_record = lambda: {
+        "how": "tried",
+        "gpu_seconds": 1.0,
+        "tries": len(asked),
+        "found": [[i, o, real(i, o), None] for i, o in asked],
+    }
+    words = (*WORDS, "--runs", 1, "-o", tmp_path / "t")
+    assert run_cli(*words, "--plan", "spread").exit_code == 0
+    asked.clear()
+    assert run_cli(*words, "--plan", "paper", "--resume").exit_code == 0
+    assert len(asked) == 44
+    kept = load_table(str(tmp_path / "t")).metadata["capacity"]
+    assert (len(kept["found"]), kept["tries"], kept["gpu_seconds"]) == (56, 56, 2.0)
 
 
 def test_what_the_host_did_is_kept(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:
@@ -255,8 +296,6 @@ def test_a_table_of_a_model_of_ones_own(run_cli: RunCli, machine: dict, tmp_path
 
 
 def test_an_engine_that_dies(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:
-    from measurements.engines import EngineError
-
     machine["engine"].fails_at = lambda *cell: (
         EngineError("out of memory") if cell[0] == 8192 else None
     )

@@ -1,5 +1,6 @@
 """The PyTorch engine itself, with a tiny model on the CPU, and a memory that ends."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +209,48 @@ def test_memory_of_a_request_by_hand() -> None:
     decoding = 543 * 131_072 * (1 + 1 / 64)
     assert request_bytes("pytorch", shape, "bfloat16", 32, 512) == decoding
     assert request_bytes("vllm", shape, "bfloat16", 32, 512) == 544 * 131_072
+
+
+def test_a_large_vocabulary_counts(tmp_path: Path) -> None:
+    """What a step made of its tokens is still held during the next one."""
+    memory = LimitedMemory(LIMIT)
+    large = {**CONFIG, "vocab_size": 4_000, "tie_word_embeddings": True}
+    with memory:
+        engine = cpu_engine(tmp_path / "tiny", memory, config=large)
+        largest = engine.capacity(8, 24)
+        assert runs(engine, 8, 24, largest, False)
+        assert not runs(engine, 8, 24, round(1.03 * largest), False)
+
+
+def test_models_whose_cache_is_another_are_refused(tmp_path: Path) -> None:
+    """A sliding window forgets, so the search would take it for more than it is."""
+    sliding = {**CONFIG, "model_type": "mistral", "architectures": ["MistralForCausalLM"]}
+    with pytest.raises(EngineError, match="do not all cache the whole context alike"):
+        cpu_engine(tmp_path / "tiny", config={**sliding, "sliding_window": 64})
+    assert cpu_engine(tmp_path / "tiny", config={**sliding, "sliding_window": None})
+
+
+def test_cache_sizes_come_from_the_model(tmp_path: Path) -> None:
+    """Qwen3's heads are 128 wide unless its config says otherwise, whatever hidden / heads is."""
+    memory = LimitedMemory(LIMIT)
+    config = {k: v for k, v in CONFIG.items() if k != "head_dim"}
+    config |= {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}
+    with memory:
+        engine = cpu_engine(tmp_path / "tiny", memory, config=config)
+        largest = engine.capacity(16, 100)
+        assert runs(engine, 16, 100, largest, False)
+        assert not runs(engine, 16, 100, largest + 1, False)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    own = cpu_engine(tmp_path / "tiny")
+    own._model.save_pretrained(tmp_path / "given")
+    other = {**CONFIG, "num_hidden_layers": 4}
+    with pytest.raises(EngineError, match="of another model than"):
+        load_engine(
+            "pytorch", request(tmp_path / "other", config=other, weights=tmp_path / "given")
+        )
+    # Four layers that say they are three's: the last has no weights.
+    (tmp_path / "given/config.json").write_text(json.dumps(other))
+    with pytest.raises(EngineError, match=r"the weights lack model\.layers\.3"):
+        cpu_engine(tmp_path / "other", config=other, weights=tmp_path / "given")

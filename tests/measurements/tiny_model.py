@@ -26,9 +26,9 @@ CONFIG = {
 
 def request(folder: Path, compiled: bool | None = None, **changes: Any) -> EngineRequest:
     folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    asked = {"weights": None, "compiled": compiled, "longest": 2048} | changes
-    return EngineRequest(str(folder), CONFIG, **asked)
+    asked = {"config": CONFIG, "weights": None, "compiled": compiled, "longest": 2048} | changes
+    (folder / "config.json").write_text(json.dumps(asked["config"]))
+    return EngineRequest(str(folder), **asked)
 
 
 def cpu_engine(
