@@ -3,9 +3,8 @@
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -17,11 +16,14 @@ from estimator.cli_options import (
     Lengths,
     TraceInput,
     check_output,
+    emit_report,
     output_option,
     split_named_traces,
+    with_options,
 )
+from estimator.cli_trace import trace as trace_group
 from estimator.lazy import LazyModule
-from estimator.report import QUANTITIES, OutputFormat, Report, emit, invalid_text, print_text
+from estimator.report import QUANTITIES
 from estimator.version import VERSION
 
 if TYPE_CHECKING:
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 else:
     # Binning a trace needs neither, and importing them takes longer than reading a million rows.
     views, table_views = LazyModule("estimator.views"), LazyModule("estimator.table_views")
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 LENGTH = click.IntRange(1, 2**31)
 
@@ -43,19 +43,6 @@ def _estimate_binned(*arguments: Any) -> "Estimate":
 
 
 METHODS = {"binned": _estimate_binned}
-
-
-def _options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-def _emit(report: Report, options: dict[str, Any]) -> None:
-    emit(report, cast("OutputFormat", options["output_format"]), options["output"])
 
 
 _TABLE_OPTION = click.option(
@@ -106,8 +93,8 @@ def main() -> None:
 @click.option("--pue", type=FiniteRange(min=1), help="Facility energy over GPU energy.")
 @click.option("--carbon", type=FiniteRange(min=0), help="Carbon intensity [gCO2e/kWh].")
 @click.option("--price", type=FiniteRange(min=0), help="Price of a kilowatt hour.")
-@_options(TRACE_OPTIONS)
-@_options(FORMAT_OPTIONS)
+@with_options(TRACE_OPTIONS)
+@with_options(FORMAT_OPTIONS)
 def estimate(
     trace: str,
     table_name: str,
@@ -126,7 +113,7 @@ def estimate(
     workload = TraceInput.of(options).load(trace, table.grid)
     result = METHODS[method](workload, table, trace, whole_batches)
     extras = views.cost_extras(result, pue, carbon, price)
-    _emit(views.estimate_report(result, table, extras), options)
+    emit_report(views.estimate_report(result, table, extras), options)
 
 
 @main.command()
@@ -141,8 +128,8 @@ def estimate(
 )
 @_METHOD_OPTION
 @_WHOLE_BATCHES_OPTION
-@_options(TRACE_OPTIONS)
-@_options(FORMAT_OPTIONS)
+@with_options(TRACE_OPTIONS)
+@with_options(FORMAT_OPTIONS)
 def compare(
     trace: str, table_names: tuple[str, ...], method: str, whole_batches: bool, **options: Any
 ) -> None:
@@ -154,7 +141,7 @@ def compare(
     check_output(options["output"], trace)
     workload = TraceInput.of(options).load(trace, tables[0].grid)
     compared = compare_tables(METHODS[method], workload, tables, trace, whole_batches)
-    _emit(views.compare_report(compared, tables, trace), options)
+    emit_report(views.compare_report(compared, tables, trace), options)
 
 
 @main.command()
@@ -179,8 +166,8 @@ def compare(
     default="dense",
     help="Peak of the ideal: what the chip can do, or the paper's convention.",
 )
-@_options(TRACE_OPTIONS)
-@_options(FORMAT_OPTIONS)
+@with_options(TRACE_OPTIONS)
+@with_options(FORMAT_OPTIONS)
 def table4(
     table_names: tuple[str, ...], traces: tuple[tuple[str, str], ...], peak: str, **options: Any
 ) -> None:
@@ -198,131 +185,10 @@ def table4(
     for name, source in traces:
         workloads[name] = given.load(source, grid)
     result = build_table4(workloads, tables, cast("Peak", peak))
-    _emit(views.table4_report(result, tables), options)
+    emit_report(views.table4_report(result, tables), options)
 
 
-@main.group(cls=JoulecastGroup)
-def trace() -> None:
-    """Look at traces and bin them."""
-
-
-@trace.command("summary")
-@click.argument("source", metavar="TRACE")
-@_options(TRACE_OPTIONS)
-@_options(FORMAT_OPTIONS)
-def trace_summary(source: str, **options: Any) -> None:
-    """Length statistics of TRACE, as in the paper's Tables 1 to 3."""
-    check_output(options["output"], source)
-    summary = TraceInput.of(options).summarise(source)
-    _emit(views.summary_report(source, summary), options)
-
-
-@trace.command("plot")
-@click.argument("source", metavar="TRACE")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Picture to draw (.png, .svg or .pdf).",
-)
-@click.option(
-    "--grid",
-    "grid_name",
-    type=click.Choice(["paper", "power-of-two"]),
-    default="paper",
-    help="The bins to compare with.",
-)
-@_options(TRACE_OPTIONS)
-def trace_plot(source: str, output: Path, grid_name: str, **options: Any) -> None:
-    """Draw how long TRACE's requests are, and how long the grid makes them."""
-    from estimator.plots import check_plot_path
-    from estimator.trace_plot import plot_distributions
-    from traces.grid import GRIDS
-
-    check_plot_path(output)
-    check_output(output, source)
-    found = TraceInput.of(options).distributions(source, GRIDS[grid_name])
-    plot_distributions(found, source, output)
-
-
-@trace.command("bin")
-@click.argument("source", metavar="[TRACE]", required=False)
-@click.option(
-    "--grid",
-    "grid_name",
-    type=click.Choice(["power-of-two", "paper"]),
-    help="The cells; by default power-of-two, which serves tables on either grid.",
-)
-@click.option("--licence", help="Licence of the trace, kept in the workload.")
-@click.option("--citation", help="What to cite for the trace, kept in the workload.")
-@click.option(
-    "--engine",
-    "bin_engine",
-    type=click.Choice(["duckdb", "spark"]),
-    default="duckdb",
-    help="What reads the trace.",
-)
-@click.option("--master", metavar="URL", help="Spark's master; by default this machine.")
-@click.option(
-    "--connect",
-    "address",
-    metavar="URL",
-    help="A database that keeps the trace, such as trino://user@host/catalog/schema.",
-)
-@click.option("--table-name", metavar="NAME", help="The table there; it takes the place of TRACE.")
-@output_option("-o", "--output")
-@_options(TRACE_OPTIONS)
-def trace_bin(
-    source: str | None,
-    grid_name: str | None,
-    bin_engine: str,
-    master: str | None,
-    address: str | None,
-    table_name: str | None,
-    licence: str | None,
-    citation: str | None,
-    output: Path | None,
-    **options: Any,
-) -> None:
-    """Reduce TRACE to a small workload file that estimates take in its place.
-
-    On one machine DuckDB reads it; --engine spark reads it on a cluster, and --connect bins a table
-    in the database that keeps it.
-    """
-    from traces.grid import GRIDS
-    from traces.load import database_file
-
-    if (address is None) != (table_name is None):
-        raise click.UsageError("--connect and --table-name go together")
-    if (source is None) == (table_name is None):
-        raise click.UsageError("give a TRACE, or --connect and --table-name")
-    if master is not None and bin_engine != "spark":
-        raise click.UsageError("--master is for --engine spark")
-    elsewhere = address is not None or bin_engine == "spark"
-    if address is not None and bin_engine == "spark":
-        raise click.UsageError("--connect bins in the database; --engine spark is for files")
-    if elsewhere and options["memory_limit"] is not None:
-        raise click.UsageError("--memory-limit is for reading with DuckDB")
-    trace_input, what = TraceInput.of(options), str(source or table_name)
-    database = None if address is None else database_file(address)
-    check_output(output, *(str(name) for name in (source, database) if name is not None))
-    if not elsewhere:
-        workload = trace_input.load(what, None if grid_name is None else GRIDS[grid_name])
-    else:
-        grid = GRIDS[grid_name or "power-of-two"]
-        workload = trace_input.load_elsewhere(what, master, address, grid)
-    workload = workload.with_provenance(licence=licence, citation=citation)
-    if output is None:
-        print_text(workload.to_json())
-        return
-    workload.save(output)
-    beyond, total = workload.beyond.requests, workload.total.requests
-    click.echo(
-        f"{output}: {total:,} requests in {len(workload.cells)} cells, {beyond:,} of them beyond "
-        f"the grid; {workload.failed.requests:,} failed, {invalid_text(workload.invalid)}",
-        err=True,
-    )
+main.add_command(trace_group)
 
 
 @main.group(cls=JoulecastGroup)
@@ -331,12 +197,14 @@ def table() -> None:
 
 
 @table.command("list")
-@_options(FORMAT_OPTIONS)
+@with_options(FORMAT_OPTIONS)
 def table_list(**options: Any) -> None:
     """The tables that ship."""
     from measurements.table import load_table, table_names
 
-    _emit(table_views.table_list_report([load_table(name) for name in table_names()]), options)
+    emit_report(
+        table_views.table_list_report([load_table(name) for name in table_names()]), options
+    )
 
 
 @table.command("show")
@@ -353,7 +221,7 @@ def table_list(**options: Any) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also draw heat maps into this file (.png, .svg or .pdf).",
 )
-@_options(FORMAT_OPTIONS)
+@with_options(FORMAT_OPTIONS)
 def table_show(
     name: str, quantity: str, over: str | None, plot: Path | None, **options: Any
 ) -> None:
@@ -370,19 +238,19 @@ def table_show(
         from estimator.table_plots import plot_table
 
         plot_table(loaded, quantity, other, plot)
-    _emit(table_views.table_show_report(loaded, quantity, other), options)
+    emit_report(table_views.table_show_report(loaded, quantity, other), options)
 
 
 @table.command("check")
 @click.argument("name", metavar="TABLE")
-@_options(FORMAT_OPTIONS)
+@with_options(FORMAT_OPTIONS)
 def table_check(name: str, **options: Any) -> None:
     """Read TABLE strictly and hold it against what a table should satisfy."""
     from measurements.checks import check_table
     from measurements.table import load_table
 
     loaded = load_table(name)
-    _emit(table_views.table_check_report(loaded, check_table(loaded)), options)
+    emit_report(table_views.table_check_report(loaded, check_table(loaded)), options)
 
 
 @main.command()
@@ -390,7 +258,7 @@ def table_check(name: str, **options: Any) -> None:
 @click.option("--input", "input_tokens", type=LENGTH, help="Input length [tokens].")
 @click.option("--output", "output_tokens", type=LENGTH, help="Output length [tokens].")
 @click.option("--recompute", is_flag=True, help="Count with the DeepSpeed profiler again.")
-@_options(FORMAT_OPTIONS[:1])
+@with_options(FORMAT_OPTIONS[:1])
 @output_option("--output-file")
 def flops(
     model: str,
@@ -416,4 +284,4 @@ def flops(
         else f"counted on {stored['computed_on']} with deepspeed {stored['deepspeed']}, torch "
         f"{stored['torch']}, transformers {stored['transformers']}"
     )
-    _emit(views.flops_report(law, lengths, POWER_OF_TWO_GRID, made), options)
+    emit_report(views.flops_report(law, lengths, POWER_OF_TWO_GRID, made), options)

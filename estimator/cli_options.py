@@ -5,11 +5,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from estimator.reading_bar import ReadingBar
+from estimator.report import OutputFormat, Report, emit
 from traces.errors import InputError
 from traces.files import exists
 from traces.grid import Grid
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Lengths = tuple[int, int] | None
 Option = Callable[[Any], Any]
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class JoulecastGroup(click.Group):
@@ -87,6 +89,22 @@ FORMAT_OPTIONS: list[Option] = [
     ),
     output_option("-o", "--output"),
 ]
+
+
+def with_options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    """A decorator that gives a command several options."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def emit_report(report: Report, options: dict[str, Any]) -> None:
+    """Print or write a report as the values of `FORMAT_OPTIONS` say."""
+    emit(report, cast("OutputFormat", options["output_format"]), options["output"])
 
 
 class FiniteRange(click.FloatRange):

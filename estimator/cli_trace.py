@@ -1,0 +1,148 @@
+"""`joulecast trace`: look at traces and bin them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from estimator.cli_options import (
+    FORMAT_OPTIONS,
+    TRACE_OPTIONS,
+    JoulecastGroup,
+    TraceInput,
+    check_output,
+    emit_report,
+    output_option,
+    with_options,
+)
+from estimator.lazy import LazyModule
+from estimator.report import invalid_text, print_text
+
+if TYPE_CHECKING:
+    from estimator import views
+else:
+    views = LazyModule("estimator.views")
+
+
+@click.group(cls=JoulecastGroup)
+def trace() -> None:
+    """Look at traces and bin them."""
+
+
+@trace.command("summary")
+@click.argument("source", metavar="TRACE")
+@with_options(TRACE_OPTIONS)
+@with_options(FORMAT_OPTIONS)
+def trace_summary(source: str, **options: Any) -> None:
+    """Length statistics of TRACE, as in the paper's Tables 1 to 3."""
+    check_output(options["output"], source)
+    summary = TraceInput.of(options).summarise(source)
+    emit_report(views.summary_report(source, summary), options)
+
+
+@trace.command("plot")
+@click.argument("source", metavar="TRACE")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Picture to draw (.png, .svg or .pdf).",
+)
+@click.option(
+    "--grid",
+    "grid_name",
+    type=click.Choice(["paper", "power-of-two"]),
+    default="paper",
+    help="The bins to compare with.",
+)
+@with_options(TRACE_OPTIONS)
+def trace_plot(source: str, output: Path, grid_name: str, **options: Any) -> None:
+    """Draw how long TRACE's requests are, and how long the grid makes them."""
+    from estimator.plots import check_plot_path
+    from estimator.trace_plot import plot_distributions
+    from traces.grid import GRIDS
+
+    check_plot_path(output)
+    check_output(output, source)
+    found = TraceInput.of(options).distributions(source, GRIDS[grid_name])
+    plot_distributions(found, source, output)
+
+
+@trace.command("bin")
+@click.argument("source", metavar="[TRACE]", required=False)
+@click.option(
+    "--grid",
+    "grid_name",
+    type=click.Choice(["power-of-two", "paper"]),
+    help="The cells; by default power-of-two, which serves tables on either grid.",
+)
+@click.option("--licence", help="Licence of the trace, kept in the workload.")
+@click.option("--citation", help="What to cite for the trace, kept in the workload.")
+@click.option(
+    "--engine",
+    "bin_engine",
+    type=click.Choice(["duckdb", "spark"]),
+    default="duckdb",
+    help="What reads the trace.",
+)
+@click.option("--master", metavar="URL", help="Spark's master; by default this machine.")
+@click.option(
+    "--connect",
+    "address",
+    metavar="URL",
+    help="A database that keeps the trace, such as trino://user@host/catalog/schema.",
+)
+@click.option("--table-name", metavar="NAME", help="The table there; it takes the place of TRACE.")
+@output_option("-o", "--output")
+@with_options(TRACE_OPTIONS)
+def trace_bin(
+    source: str | None,
+    grid_name: str | None,
+    bin_engine: str,
+    master: str | None,
+    address: str | None,
+    table_name: str | None,
+    licence: str | None,
+    citation: str | None,
+    output: Path | None,
+    **options: Any,
+) -> None:
+    """Reduce TRACE to a small workload file that estimates take in its place.
+
+    On one machine DuckDB reads it; --engine spark reads it on a cluster, and --connect bins a table
+    in the database that keeps it.
+    """
+    from traces.grid import GRIDS
+    from traces.load import database_file
+
+    if (address is None) != (table_name is None):
+        raise click.UsageError("--connect and --table-name go together")
+    if (source is None) == (table_name is None):
+        raise click.UsageError("give a TRACE, or --connect and --table-name")
+    if master is not None and bin_engine != "spark":
+        raise click.UsageError("--master is for --engine spark")
+    elsewhere = address is not None or bin_engine == "spark"
+    if address is not None and bin_engine == "spark":
+        raise click.UsageError("--connect bins in the database; --engine spark is for files")
+    if elsewhere and options["memory_limit"] is not None:
+        raise click.UsageError("--memory-limit is for reading with DuckDB")
+    trace_input, what = TraceInput.of(options), str(source or table_name)
+    database = None if address is None else database_file(address)
+    check_output(output, *(str(name) for name in (source, database) if name is not None))
+    if not elsewhere:
+        workload = trace_input.load(what, None if grid_name is None else GRIDS[grid_name])
+    else:
+        grid = GRIDS[grid_name or "power-of-two"]
+        workload = trace_input.load_elsewhere(what, master, address, grid)
+    workload = workload.with_provenance(licence=licence, citation=citation)
+    if output is None:
+        print_text(workload.to_json())
+        return
+    workload.save(output)
+    beyond, total = workload.beyond.requests, workload.total.requests
+    click.echo(
+        f"{output}: {total:,} requests in {len(workload.cells)} cells, {beyond:,} of them beyond "
+        f"the grid; {workload.failed.requests:,} failed, {invalid_text(workload.invalid)}",
+        err=True,
+    )
