@@ -458,3 +458,15 @@ def test_memory_limits_that_are_none(limit: str, run_cli: RunCli, tmp_path: Path
     path.write_text(HEAD + "1,2\n")
     result = run_cli("trace", "bin", path, f"--memory-limit={limit}")
     assert_one_line(result, "is no size of memory")
+
+
+def test_damaged_pages_are_laid_at_the_right_door(run_cli: RunCli, tmp_path: Path) -> None:
+    rows = list(range(5000))
+    for name in ("p0", "p1", "p2"):
+        pq.write_table(
+            pa.table({"input_tokens": rows, "output_tokens": rows}), tmp_path / f"{name}.parquet"
+        )
+    content = bytearray((tmp_path / "p2.parquet").read_bytes())
+    content[4:400] = bytes(255 - byte for byte in content[4:400])
+    (tmp_path / "p2.parquet").write_bytes(content)
+    assert_one_line(run_cli("trace", "bin", tmp_path / "p*.parquet"), "p2.parquet: cannot be read")

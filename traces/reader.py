@@ -181,13 +181,26 @@ class FileTrace(Trace):
         # One name may be part of another.
         named = sorted(named, key=lambda file: -len(str(file.path)))[:1]
         if not named:  # DuckDB names text files, but not Parquet files whose pages are damaged
-            named = [file for file in self.files if file.kind == "parquet"] or list(self.files)
+            parquet = [file for file in self.files if file.kind == "parquet"]
+            named = [file for file in parquet if self._is_damaged(file)] or parquet
+            named = named or list(self.files)
         for file in named:
             if fault := malformed_line(file, self._wanted):
                 return self._malformed(file, *fault)
         found = re.search(r"CSV Error on Line: (\d+)", message)
         where = f":{found[1]}" if found else ""
         return InputError(f"{named[0].name}{where}: cannot be read ({_gist(message)})")
+
+    def _is_damaged(self, file: TraceFile) -> bool:
+        """Whether a file cannot be read by itself."""
+        try:
+            create_view(self.database, _ONE_FILE, [file], self.format, strict=True)
+            # Of counts and extremes, the footer would know the answer.
+            query = "SELECT bit_xor(hash(input)), bit_xor(hash(output)) FROM one_file"
+            self.database.execute(query).fetchall()
+        except (duckdb.Error, InputError):
+            return True
+        return False
 
 
 _REASONS = re.compile(
