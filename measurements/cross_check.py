@@ -1,19 +1,14 @@
 """CodeCarbon, the paper's meter, around the same windows as ours."""
 
-from pathlib import Path
 from typing import Any
 
 from measurements.gpu_devices import MeterError
 from measurements.meter import JOULES_PER_KWH
 from measurements.runs import Run
-from measurements.sweep_folder import CsvLog
-
-_COLUMNS = (
-    "input_tokens", "output_tokens", "batch_size", "run", "energy_j", "codecarbon_energy_j",
-)  # fmt: skip
+from measurements.watch_log import WatchLog
 
 
-class CodeCarbonCheck:
+class CodeCarbonCheck(WatchLog):
     """Runs CodeCarbon beside our meter and keeps both readings in cross_check.csv.
 
     CodeCarbon polls in a thread of its own while the work runs, which ours does not; so its windows
@@ -31,24 +26,15 @@ class CodeCarbonCheck:
                 f"this cross-check needs {error.name}; install it with: "
                 "pip install 'joulecast[codecarbon]'"
             ) from error
+        super().__init__("cross_check.csv", ("energy_j", "codecarbon_energy_j"))
         self._tracker: Any = OfflineEmissionsTracker(
             country_iso_code="USA",  # asked for, though only joules are read
             save_to_file=False,
             allow_multiple_runs=True,
             log_level="error",
         )
-        self._log: CsvLog | None = None
         self._tasks = 0
         self._energy_j = 0.0
-
-    def open(self, folder: Path) -> None:
-        """Keep the readings in this folder."""
-        self._log = CsvLog(folder / "cross_check.csv", _COLUMNS)
-
-    def close(self) -> None:
-        """Let other processes have the file."""
-        if self._log is not None:
-            self._log.close()
 
     def start(self) -> None:
         """Before a window."""
@@ -61,7 +47,5 @@ class CodeCarbonCheck:
 
     def record(self, run: Run) -> None:
         """Keep what CodeCarbon read beside a run that is on disk; empty if it read nothing."""
-        if self._log is None:
-            raise RuntimeError("open() comes before record()")
         other = round(self._energy_j, 3) if self._energy_j > 0 else None
-        self._log.append([*run.key, run.energy_j, other])
+        self.append(run, [run.energy_j, other])

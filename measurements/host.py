@@ -1,16 +1,10 @@
 """What the host did while a window was metered: a GPU that waits for its host costs energy too."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from measurements.gpu_devices import MeterError
 from measurements.runs import Run
-from measurements.sweep_folder import CsvLog
-
-_COLUMNS = (
-    "input_tokens", "output_tokens", "batch_size", "run", "seconds", "cpu_seconds",
-    "stolen_seconds", "preemptions",
-)  # fmt: skip
+from measurements.watch_log import WatchLog
 
 
 @dataclass(frozen=True)
@@ -22,14 +16,13 @@ class _Counters:
     preemptions: int
 
 
-class HostWatch:
+class HostWatch(WatchLog):
     """Keeps, per window, what this process got of the host's processors, in host.csv.
 
     `cpu_seconds` is the processor time of this process, all its threads together;
     `stolen_seconds` what the hypervisor gave to other machines, over all processors (empty where
-    the system does not say); `preemptions` how often its main
-    thread, which launches the kernels, had to make way. Equal work with
-    more of any of these was done by a slower or busier host.
+    the system does not say); `preemptions` how often its main thread, which launches the kernels,
+    had to make way. Equal work with more of any of these was done by a slower or busier host.
 
     Raises:
         MeterError: psutil is not installed.
@@ -42,18 +35,9 @@ class HostWatch:
             raise MeterError(
                 "measuring needs psutil; install it with: pip install 'joulecast[measure]'"
             ) from error
+        super().__init__("host.csv", ("seconds", "cpu_seconds", "stolen_seconds", "preemptions"))
         self._psutil, self._process = psutil, psutil.Process()
-        self._log: CsvLog | None = None
         self._before = self._after = self._count()
-
-    def open(self, folder: Path) -> None:
-        """Keep the counts in this folder."""
-        self._log = CsvLog(folder / "host.csv", _COLUMNS)
-
-    def close(self) -> None:
-        """Let other processes have the file."""
-        if self._log is not None:
-            self._log.close()
 
     def start(self) -> None:
         """Before a window."""
@@ -65,22 +49,20 @@ class HostWatch:
 
     def record(self, run: Run) -> None:
         """Keep the difference beside a run that is on disk."""
-        if self._log is None:
-            raise RuntimeError("open() comes before record()")
         before, after = self._before, self._after
         stolen = (
             None
             if before.stolen_seconds is None or after.stolen_seconds is None
             else round(after.stolen_seconds - before.stolen_seconds, 2)
         )
-        self._log.append(
+        self.append(
+            run,
             [
-                *run.key,
                 run.seconds,
                 round(after.cpu_seconds - before.cpu_seconds, 2),
                 stolen,
                 after.preemptions - before.preemptions,
-            ]
+            ],
         )
 
     def _count(self) -> _Counters:

@@ -200,7 +200,7 @@ class PytorchEngine:
         model.generation_config = transformers.GenerationConfig()
         return model.eval()
 
-    def _look_at_cache(self) -> "_CacheShape":
+    def _look_at_cache(self) -> _CacheShape:
         """What the built model caches; a config's keys do not always tell."""
         try:
             with self._torch.no_grad():
@@ -258,7 +258,7 @@ class PytorchEngine:
         return max(1.0, (self._memory.free_bytes() - self._memory.reserve_bytes) / each)
 
     def _fits(self, input_tokens: int, output_tokens: int, batch_size: int) -> bool:
-        """Run the two moments at which a batch takes most memory: its prefill, its last step.
+        """Run the two moments at which a batch takes most memory: its prefill, its last two steps.
 
         Layers are alike and run one after another. So the caches of all but two are held as they
         would be, and the first two run for them all, which takes no time to speak of. Two, since
@@ -279,6 +279,7 @@ class PytorchEngine:
     def _run_peaks(self, input_tokens: int, output_tokens: int, batch_size: int) -> None:
         prompts = self._prompts(batch_size, input_tokens)
         cached = input_tokens + output_tokens - 1
+        # Two steps, since what one step made of its tokens is still held during the next.
         if self._compiled:
             held = self._hold_other_layers(batch_size, cached)
             cache = self._static_cache(input_tokens, output_tokens)
@@ -286,13 +287,12 @@ class PytorchEngine:
         else:
             held = self._hold_other_layers(batch_size, input_tokens)
             self._generate(prompts, 1, None)
+            if output_tokens > 1 and cached > 2:
+                del held
+                held = self._hold_other_layers(batch_size, cached)
+                cache = self._filled_cache(batch_size, cached - 2)
+                self._generate(self._prompts(batch_size, cached - 1), 2, cache)
         del held
-        # Two steps, since what one step made of its tokens is still held during the next.
-        if output_tokens > 1 and cached > 2 and not self._compiled:
-            held = self._hold_other_layers(batch_size, cached)
-            cache = self._filled_cache(batch_size, cached - 2)
-            self._generate(self._prompts(batch_size, cached - 1), 2, cache)
-            del held
         self._synchronize()
 
     def _filled_cache(self, batch_size: int, tokens: int) -> Any:
