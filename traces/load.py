@@ -1,6 +1,8 @@
 """TRACE as people give it: a shipped name, a saved workload, or a file of requests."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from traces.workload import Workload
 
 if TYPE_CHECKING:
     from traces.distribution import Distribution
+    from traces.reader import FileTrace
     from traces.summary import TraceSummary
     from traces.trace import Watch
 
@@ -47,13 +50,12 @@ def load_workload(
     workload = _ready_workload(trace, input_column, output_column)
     if workload is not None:
         return workload if grid is None else workload.on_grid(grid)
-    # Ibis and DuckDB take longer to import than a shipped workload takes to estimate.
-    from traces.binning import bin_trace
-    from traces.reader import open_trace
-
     columns = input_column, output_column
-    with open_trace(trace, *columns, on_invalid, memory_limit, watch) as opened:
-        return bin_trace(opened, grid or POWER_OF_TWO_GRID)
+    with _binned(trace, grid or POWER_OF_TWO_GRID, *columns, on_invalid, memory_limit, watch) as (
+        _,
+        workload,
+    ):
+        return workload
 
 
 def load_from_spark(
@@ -113,12 +115,9 @@ def summarise(
     workload = _ready_workload(trace, input_column, output_column)
     if workload is not None:
         return summarise_workload(workload)
-    from traces.binning import bin_trace
-    from traces.reader import open_trace
-
     columns = input_column, output_column
-    with open_trace(trace, *columns, on_invalid, memory_limit, watch) as opened:
-        return summarise_trace(opened, bin_trace(opened, PAPER_GRID))
+    with _binned(trace, PAPER_GRID, *columns, on_invalid, memory_limit, watch) as binned:
+        return summarise_trace(*binned)
 
 
 def load_distributions(
@@ -140,12 +139,29 @@ def load_distributions(
     workload = _ready_workload(trace, input_column, output_column)
     if workload is not None:
         return distributions(workload.on_grid(grid), None)
+    columns = input_column, output_column
+    with _binned(trace, grid, *columns, on_invalid, memory_limit, watch) as (opened, workload):
+        return distributions(workload, length_counts(opened))
+
+
+@contextmanager
+def _binned(
+    trace: str,
+    grid: Grid,
+    input_column: str | None,
+    output_column: str | None,
+    on_invalid: OnInvalid,
+    memory_limit: str | None,
+    watch: "Watch | None",
+) -> "Iterator[tuple[FileTrace, Workload]]":
+    """A file of requests, open for more questions, and its workload."""
+    # DuckDB takes longer to import than a shipped workload takes to estimate.
     from traces.binning import bin_trace
     from traces.reader import open_trace
 
     columns = input_column, output_column
     with open_trace(trace, *columns, on_invalid, memory_limit, watch) as opened:
-        return distributions(bin_trace(opened, grid), length_counts(opened))
+        yield opened, bin_trace(opened, grid)
 
 
 def _ready_workload(
