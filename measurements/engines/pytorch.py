@@ -24,6 +24,9 @@ ATTENTION = "sdpa"
 ALLOCATOR = "expandable_segments:True"
 """Without it, a growing cache leaves memory in pieces, and B(I, O) depends on what ran before."""
 
+COMPILE_MODE = "default"
+"""transformers' own choice records CUDA graphs, whose memory lies apart: B(I, O) would shrink."""
+
 _ALLOCATOR_VARIABLE = "PYTORCH_ALLOC_CONF"
 _STEPS_TO_COMPILE = 4
 _LAYERS_RUN = 2
@@ -116,6 +119,7 @@ class PytorchEngine:
             "decoding": "static batches, greedy",
             "kv_cache": "static" if self._compiled else "dynamic",
             "compiled": self._compiled,
+            **({"compile_mode": COMPILE_MODE} if self._compiled else {}),
             "allocator": os.environ.get(_ALLOCATOR_VARIABLE),
         }
 
@@ -229,12 +233,15 @@ class PytorchEngine:
 
     def _generate(self, prompts: Any, new_tokens: int, cache: Any, compiled: bool = True) -> Any:
         """Prompts and what follows, shape (requests, input + new tokens)."""
+        compiled = compiled and self._compiled
+        how = self._transformers.CompileConfig(mode=COMPILE_MODE) if compiled else None
         config = self._transformers.GenerationConfig(
             max_new_tokens=new_tokens,
             do_sample=False,
             eos_token_id=None,
             pad_token_id=0,
-            disable_compile=not (self._compiled and compiled),
+            disable_compile=not compiled,
+            compile_config=how,
         )
         return self._model.generate(
             prompts,

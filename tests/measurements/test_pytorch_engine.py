@@ -138,6 +138,29 @@ def test_what_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert [disabled for disabled, _ in asked] == [True]
 
 
+def test_nothing_is_left_to_compile_in_a_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch.compile itself traces the decode step once per shape, before the window begins."""
+    from torch._dynamo.utils import counters
+
+    own = transformers.CompileConfig
+
+    def on_every_device(**how: Any) -> Any:
+        config = own(**how | {"mode": None, "backend": "aot_eager"})  # needs no C++ toolchain
+        config._compile_all_devices = True
+        return config
+
+    monkeypatch.setattr(transformers, "CompileConfig", on_every_device)
+    engine = cpu_engine(tmp_path / "tiny", compiled=True)
+    counters.clear()
+    for k, shape in enumerate([(16, 24, 2), (40, 6, 3)], start=1):
+        batch = engine.prepare(*shape)
+        assert counters["stats"]["unique_graphs"] == k
+        assert [batch(), batch()] == [shape[1] * shape[2]] * 2
+        assert counters["stats"]["unique_graphs"] == k
+
+
 def test_what_it_says_of_itself(tmp_path: Path) -> None:
     engine = cpu_engine(tmp_path / "tiny")
     settings = engine.settings()
@@ -152,6 +175,8 @@ def test_what_it_says_of_itself(tmp_path: Path) -> None:
     assert float(up.std()) == pytest.approx(0.02, rel=0.02)
     fixed = cpu_engine(tmp_path / "tiny", compiled=True).settings()
     assert (fixed["compiled"], fixed["kv_cache"]) == (True, "static")
+    assert fixed["compile_mode"] == "default"
+    assert "compile_mode" not in settings
 
 
 def test_given_weights(tmp_path: Path) -> None:
