@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from traces.errors import InputError
 MAX_WARM_UP_BATCHES = 20
 MAX_FAILED_IN_A_ROW = 8
 IDLE_SECONDS = 10.0
+_LONG_S = 2.0
 _STEADY = 0.02
 _STEADY_C = 1.0
 
@@ -162,11 +163,20 @@ class Sweep:
             if self.folder.metadata.get("idle_power_w") is None:
                 self.folder.metadata["idle_power_w"] = round(idle.mean_power_w, 2)
             self.folder.save(status="measuring")
-        self._warm_up(min(todo, key=lambda spec: abs(self.cost.batch_seconds(spec) - 1.0)))
+        self._warm_up(self._warm_up_batch(todo))
         return float(cards[card]["idle_power_w"])
 
+    def _warm_up_batch(self, todo: Sequence[RunSpec]) -> RunSpec:
+        """A batch of about a second; where those that are left take longer, less of one."""
+        spec = min(todo, key=lambda spec: abs(self.cost.batch_seconds(spec) - 1.0))
+        while self.cost.batch_seconds(spec) > _LONG_S and spec.output_tokens > 1:
+            spec = replace(spec, output_tokens=spec.output_tokens // 2)
+        while self.cost.batch_seconds(spec) > _LONG_S and spec.batch_size > 1:
+            spec = replace(spec, batch_size=spec.batch_size // 2)
+        return spec
+
     def _warm_up(self, spec: RunSpec) -> None:
-        """Run batches of about a second until neither their time nor the temperature moves."""
+        """Run a batch until neither its time nor the temperature moves."""
         batch = self._prepare(spec)
         before, before_c = float("inf"), float("-inf")
         for k in range(MAX_WARM_UP_BATCHES):

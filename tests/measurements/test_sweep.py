@@ -114,6 +114,20 @@ def test_a_run_that_fails_a_gate_is_kept_and_marked(
     assert gate in {known.name for known in GATES}
 
 
+def test_where_only_long_batches_are_left_less_of_one_warms_up(stage) -> None:
+    sweep, _ = stage()
+    asked: list[tuple[int, int, int]] = []
+    prepare = sweep.engine.prepare
+    sweep.engine.prepare = lambda *shape: asked.append(shape) or prepare(*shape)
+    long = RunSpec(8192, 512, 51, True, 1)
+    assert sweep.cost.batch_seconds(long) > 20
+    sweep.run([long])
+    warm_up, *measured = asked
+    assert measured == [long.batch]
+    assert all(0 < less <= whole for less, whole in zip(warm_up, long.batch, strict=True))
+    assert sweep.cost.batch_seconds(RunSpec(*warm_up, False, 1)) < 2
+
+
 def test_a_window_that_came_out_short_fails_its_gate(stage, tmp_path: Path) -> None:
     sweep, _ = stage()
     sweep._fill_window = lambda batch: (1, batch())

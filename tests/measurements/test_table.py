@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from measurements.checks import check_table
+from measurements.plans import spread_cells
 from measurements.runs import COLUMNS
 from measurements.table import load_table, table_names
 from tests.conftest import RunCli
@@ -29,7 +30,7 @@ def test_hand_made_tables_say_what_they_are(name: str) -> None:
 
 
 def test_every_shipped_table_loads() -> None:
-    assert len(table_names()) == 5
+    assert len(table_names()) == 6
     for name in table_names():
         assert len(load_table(name).cells) == 56
 
@@ -52,7 +53,10 @@ def test_the_measured_pytorch_table() -> None:
     table = load_table("h100-sxm/llama-3.1-8b/pytorch")
     assert table.is_complete
     assert set(table.measured) == set(table.grid.cells())
-    assert sum(run.valid for run in table.runs) == 78
+    assert (len(table.runs), sum(run.valid for run in table.runs)) == (94, 93)
+    repeats = {cell: len(runs) for cell, runs in table.capacity_runs.items() if len(runs) > 1}
+    assert set(repeats) < set(spread_cells(table.grid))
+    assert sorted(repeats.values()) == [2] + 8 * [3]
     small = [run for run in table.runs if not run.at_capacity]
     assert len(small) == 20
     assert {run.batch_size for run in small} >= {1, 2, 4, 8, 16, 32, 64, 128, 192, 256}
@@ -76,7 +80,35 @@ def test_the_pytorch_table_against_the_hand_sweep_and_vllm() -> None:
     over_vllm = [1 + by for by in differences("pytorch", "vllm").values()]
     assert min(over_vllm) == pytest.approx(1.21, abs=0.005)
     assert max(over_vllm) == pytest.approx(2.14, abs=0.005)
-    assert statistics.median(over_vllm) == pytest.approx(1.43, abs=0.005)
+    assert statistics.median(over_vllm) == pytest.approx(1.42, abs=0.005)
+
+
+def test_the_compiled_variant_takes_more() -> None:
+    """The figures of docs/engines.md, which explains them."""
+    compiled = load_table("h100-sxm/llama-3.1-8b/pytorch-compiled")
+    assert compiled.metadata["engine_settings"]["compiled"] is True
+    assert set(compiled.measured) == {*spread_cells(compiled.grid), (1024, 32)}
+    more = differences("pytorch-compiled", "pytorch")
+    assert len(more) == 13
+    assert min(more.values()) == pytest.approx(0.06, abs=0.005)
+    assert max(more.values()) == pytest.approx(1.50, abs=0.005)
+    assert [run.reason for run in compiled.runs if not run.valid] == [
+        "temperature drift: 53 to 69 deg C"
+    ]
+
+
+def test_equal_runs_of_pytorch_differ_where_it_decodes() -> None:
+    """Relative sd; the figures of docs/engines.md."""
+    runs = load_table("h100-sxm/llama-3.1-8b/pytorch").capacity_runs
+    spread = {
+        cell: statistics.stdev(joules) / statistics.mean(joules)
+        for cell, group in runs.items()
+        if len(joules := [run.batch_energy_j for run in group]) > 1
+    }
+    prompts = [sd for (_, o), sd in spread.items() if o == 8]
+    decoding = [sd for (_, o), sd in spread.items() if o > 8]
+    assert (min(prompts), max(prompts)) == pytest.approx((0.005, 0.015), abs=5e-4)
+    assert (min(decoding), max(decoding)) == pytest.approx((0.024, 0.095), abs=5e-4)
 
 
 def differences(one: str, other: str) -> dict[tuple[int, int], float]:
