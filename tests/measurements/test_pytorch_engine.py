@@ -144,15 +144,15 @@ def test_nothing_is_left_to_compile_in_a_window(
     """torch.compile itself traces the decode step once per shape, before the window begins."""
     from torch._dynamo.utils import counters
 
-    own = transformers.CompileConfig
+    engine = cpu_engine(tmp_path / "tiny", compiled=True)
+    own = engine._transformers.CompileConfig
 
     def on_every_device(**how: Any) -> Any:
-        config = own(**how | {"mode": None, "backend": "aot_eager"})  # needs no C++ toolchain
+        config = own(**how | {"mode": None, "backend": "eager"})  # needs no C++ toolchain
         config._compile_all_devices = True
         return config
 
-    monkeypatch.setattr(transformers, "CompileConfig", on_every_device)
-    engine = cpu_engine(tmp_path / "tiny", compiled=True)
+    monkeypatch.setattr(engine._transformers, "CompileConfig", on_every_device)
     counters.clear()
     for k, shape in enumerate([(16, 24, 2), (40, 6, 3)], start=1):
         batch = engine.prepare(*shape)
