@@ -3,8 +3,9 @@
 Names handed on from the three packages that do the work: `traces`, `measurements`, `estimator`.
 """
 
-from estimator.binned import Estimate, estimate_binned
+from estimator.binned import estimate_binned
 from estimator.compare import ComparedTable, compare_tables
+from estimator.estimate import Estimate
 from estimator.flops import FlopsModel, load_flops
 from estimator.ideal import ideal_energy
 from estimator.version import VERSION

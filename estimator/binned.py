@@ -6,95 +6,15 @@ Source: Fernandez et al. 2025, section 4.1.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
+from estimator.estimate import Estimate, request_counts
 from estimator.flops import load_flops
 from estimator.ideal import Roofline, ideal_energy
 from measurements.interpolation import Coverage
-from measurements.meter import JOULES_PER_KWH
 from measurements.models import load_shape
 from measurements.table import EnergyTable
 from traces.errors import InputError
 from traces.workload import Workload
-
-IDEALS = ("dense", "sparse", "roofline")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Energy of a workload on one GPU, model and engine.
-
-    Attributes:
-        trace: What the user called the trace.
-        table: Name of the energy table.
-        method: "binned", or "binned, whole batches".
-        requests: "total", "estimated", "beyond_grid", "failed", "invalid" -> how many.
-        invalid: What was wrong with the invalid rows -> how many.
-        estimated_tokens: "input", "output" -> true lengths of the estimated requests [tokens].
-        beyond_grid_token_share: Tokens of requests beyond the grid over all tokens.
-        energy_j: GPU energy of the estimated requests [J].
-        interval_j: 95 % interval [J]; None where the table does not support one.
-        ideal_j: "dense", "sparse", "roofline" -> energy of that ideal [J].
-        coverage: "measured", "interpolated", "extrapolated" -> share of energy_j.
-    """
-
-    trace: str
-    table: str
-    method: str
-    requests: Mapping[str, int]
-    invalid: Mapping[str, int]
-    estimated_tokens: Mapping[str, int]
-    beyond_grid_token_share: float
-    energy_j: float
-    interval_j: tuple[float, float] | None
-    ideal_j: Mapping[str, float]
-    coverage: Mapping[Coverage, float]
-
-    @property
-    def energy_kwh(self) -> float:
-        """GPU energy [kWh]."""
-        return self.energy_j / JOULES_PER_KWH
-
-    @property
-    def joules_per_request(self) -> float:
-        """Energy per estimated request [J]."""
-        return self.energy_j / self.requests["estimated"]
-
-    @property
-    def joules_per_output_token(self) -> float:
-        """Energy per output token asked for, lengths not rounded up [J]."""
-        return self.energy_j / self.estimated_tokens["output"]
-
-    @property
-    def excess_percent(self) -> dict[str, float]:
-        """How far the energy lies above each ideal [%]."""
-        return {name: excess_percent(self.energy_j, ideal) for name, ideal in self.ideal_j.items()}
-
-    def to_dict(self) -> dict[str, Any]:
-        """The estimate as plain JSON values."""
-        return {
-            "trace": self.trace,
-            "table": self.table,
-            "method": self.method,
-            "requests": dict(self.requests),
-            "invalid_rows": dict(self.invalid),
-            "beyond_grid_token_share": self.beyond_grid_token_share,
-            "energy_j": self.energy_j,
-            "energy_kwh": self.energy_kwh,
-            "interval_j": None if self.interval_j is None else list(self.interval_j),
-            "joules_per_request": self.joules_per_request,
-            "joules_per_output_token": self.joules_per_output_token,
-            "ideal_j": dict(self.ideal_j),
-            "excess_percent": self.excess_percent,
-            "coverage": dict(self.coverage),
-        }
-
-
-def excess_percent(real_j: float, ideal_j: float) -> float:
-    """How far an energy lies above an ideal: 100 (E / E_ideal - 1) [%]."""
-    return 100 * (real_j / ideal_j - 1)
 
 
 def binned_energy(
@@ -151,19 +71,12 @@ def estimate_binned(
     flops, gpu = load_flops(table.config), table.gpu
     roofline = Roofline(flops, load_shape(table.config), gpu, table.dtype)
     total = workload.total
-    invalid = sum(workload.invalid.values())
     beyond_tokens = workload.beyond.input_tokens + workload.beyond.output_tokens
     return Estimate(
         trace=trace,
         table=table.name,
         method="binned, whole batches" if whole_batches else "binned",
-        requests={
-            "total": total.requests + workload.failed.requests + invalid,
-            "estimated": inside.requests,
-            "beyond_grid": workload.beyond.requests,
-            "failed": workload.failed.requests,
-            "invalid": invalid,
-        },
+        requests=request_counts(workload, inside.requests),
         invalid=dict(workload.invalid),
         estimated_tokens={"input": inside.input_tokens, "output": inside.output_tokens},
         beyond_grid_token_share=beyond_tokens / (total.input_tokens + total.output_tokens),

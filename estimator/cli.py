@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,7 +29,9 @@ from estimator.version import VERSION
 
 if TYPE_CHECKING:
     from estimator import table_views, views
-    from estimator.binned import Estimate
+    from estimator.compare import EstimationMethod
+    from traces.grid import Grid
+    from traces.workload import Workload
 else:
     # Binning a trace needs neither, and importing them takes longer than reading a million rows.
     views, table_views = LazyModule("estimator.views"), LazyModule("estimator.table_views")
@@ -36,13 +39,7 @@ else:
 LENGTH = click.IntRange(1, 2**31)
 
 
-def _estimate_binned(*arguments: Any) -> "Estimate":
-    from estimator.binned import estimate_binned
-
-    return estimate_binned(*arguments)
-
-
-METHODS = {"binned": _estimate_binned}
+METHODS = ("binned", "stepwise")
 
 
 _TABLE_OPTION = click.option(
@@ -53,7 +50,10 @@ _TABLE_OPTION = click.option(
     help="A shipped table (see: joulecast table list) or a folder.",
 )
 _METHOD_OPTION = click.option(
-    "--method", type=click.Choice(list(METHODS)), default="binned", help="How to estimate."
+    "--method",
+    type=click.Choice(METHODS),
+    default="binned",
+    help="The paper's formula, or the step model, which has an error bar.",
 )
 _WHOLE_BATCHES_OPTION = click.option(
     "--whole-batches", is_flag=True, help="Round the batches of every cell up to whole ones."
@@ -85,11 +85,29 @@ def main() -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
+def _load_for(
+    method: str, whole_batches: bool, trace: str, grid: "Grid", options: dict[str, Any]
+) -> "tuple[Workload, EstimationMethod]":
+    """TRACE as a method wants it, and the method."""
+    given = TraceInput.of(options)
+    if method == "binned":
+        from estimator.binned import estimate_binned
+
+        return given.load(trace, grid), partial(estimate_binned, whole_batches=whole_batches)
+    from estimator.stepwise import MOST_SIMULATED, estimate_stepwise
+
+    if whole_batches:
+        raise click.UsageError("--whole-batches is for --method binned")
+    workload, lengths = given.load_with_lengths(trace, MOST_SIMULATED)
+    return workload, partial(estimate_stepwise, lengths=lengths)
+
+
 @main.command()
 @click.argument("trace")
 @_TABLE_OPTION
 @_METHOD_OPTION
 @_WHOLE_BATCHES_OPTION
+@click.option("--explain", is_flag=True, help="Where the joules go (stepwise).")
 @click.option("--pue", type=FiniteRange(min=1), help="Facility energy over GPU energy.")
 @click.option("--carbon", type=FiniteRange(min=0), help="Carbon intensity [gCO2e/kWh].")
 @click.option("--price", type=FiniteRange(min=0), help="Price of a kilowatt hour.")
@@ -100,6 +118,7 @@ def estimate(
     table_name: str,
     method: str,
     whole_batches: bool,
+    explain: bool,
     pue: float | None,
     carbon: float | None,
     price: float | None,
@@ -108,12 +127,14 @@ def estimate(
     """Estimate the energy of TRACE: a file, glob, - (standard input), saved workload or name."""
     from measurements.table import load_table
 
+    if explain and method != "stepwise":
+        raise click.UsageError("--explain is for --method stepwise")
     table = load_table(table_name)
     check_output(options["output"], trace)
-    workload = TraceInput.of(options).load(trace, table.grid)
-    result = METHODS[method](workload, table, trace, whole_batches)
+    workload, make = _load_for(method, whole_batches, trace, table.grid, options)
+    result = make(workload, table, trace)
     extras = views.cost_extras(result, pue, carbon, price)
-    emit_report(views.estimate_report(result, table, extras), options)
+    emit_report(views.estimate_report(result, table, extras, explain), options)
 
 
 @main.command()
@@ -139,8 +160,8 @@ def compare(
 
     tables = [load_table(name) for name in table_names]
     check_output(options["output"], trace)
-    workload = TraceInput.of(options).load(trace, tables[0].grid)
-    compared = compare_tables(METHODS[method], workload, tables, trace, whole_batches)
+    workload, make = _load_for(method, whole_batches, trace, tables[0].grid, options)
+    compared = compare_tables(make, workload, tables, trace)
     emit_report(views.compare_report(compared, tables, trace), options)
 
 

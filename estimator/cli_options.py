@@ -18,6 +18,7 @@ from traces.load import (
     load_distributions,
     load_from_spark,
     load_from_table,
+    load_with_lengths,
     load_workload,
     summarise,
 )
@@ -25,6 +26,9 @@ from traces.sources import OnInvalid
 from traces.workload import Workload
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from traces.distribution import Distribution
     from traces.summary import TraceSummary
 
@@ -158,6 +162,16 @@ class TraceInput:
         with ReadingBar(trace) as bar:
             return load_workload(
                 trace, grid, *columns, self.on_invalid, self.memory_limit, bar.watch
+            )
+
+    def load_with_lengths(
+        self, trace: str, most: int
+    ) -> "tuple[Workload, npt.NDArray[np.int64] | None]":
+        """TRACE as a workload, and the lengths of its requests if they are known and few enough."""
+        columns = self.input_column, self.output_column
+        with ReadingBar(trace) as bar:
+            return load_with_lengths(
+                trace, most, *columns, self.on_invalid, self.memory_limit, bar.watch
             )
 
     def load_elsewhere(

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from estimator.binned import Estimate
+from estimator.estimate import Estimate
 from estimator.ideal import implied_flops_per_s
 from measurements.table import EnergyTable
 from traces.errors import InputError
 from traces.workload import Workload
 
-EstimationMethod = Callable[[Workload, EnergyTable, str, bool], Estimate]
+EstimationMethod = Callable[[Workload, EnergyTable, str], Estimate]
 
 
 def saving_percent(energy_j: float, baseline_j: float) -> float:
@@ -54,7 +54,6 @@ def compare_tables(
     workload: Workload,
     tables: Sequence[EnergyTable],
     trace: str,
-    whole_batches: bool = False,
 ) -> list[ComparedTable]:
     """Estimate one workload from several tables.
 
@@ -63,7 +62,6 @@ def compare_tables(
         workload: Requests on the tables' grid, or on one that refines it.
         tables: One or more; the first is the baseline of the savings.
         trace: What to call the workload.
-        whole_batches: Round batches up per cell.
 
     Raises:
         InputError: Tables of different models, or on different grids, which would not estimate
@@ -81,7 +79,7 @@ def compare_tables(
                 f"{table.name} is measured on another grid than {first.name}; their totals would "
                 "not cover the same requests"
             )
-    estimates = [method(workload, table, trace, whole_batches) for table in tables]
+    estimates = [method(workload, table, trace) for table in tables]
     baseline_j = estimates[0].energy_j
     return [
         ComparedTable(

@@ -24,7 +24,7 @@ from measurements.models import load_config, load_shape, model_names
 from traces.errors import InputError, unknown_name
 from traces.files import write_text
 from traces.grid import Grid
-from traces.workload import Workload
+from traces.workload import CellSums, Workload
 
 CONVENTION = (
     "DeepSpeed profiler on meta tensors: a multiply-add is 2 FLOPs; attention over the full square "
@@ -67,6 +67,12 @@ class FlopsModel:
         i, o = input_tokens, output_tokens
         pairs = i * i + (o - 1) * (i + 1) + (o - 1) * (o - 2) // 2
         return self.per_token * (i + o - 1) + self.per_pair * pairs + self.per_pass * o
+
+    def of_sums(self, sums: CellSums) -> int:
+        """The sum of FLOPs(i, o) over requests of which the sums are known, exact [FLOP]."""
+        n, i, i2, o, o2, io = sums
+        pairs = i2 + (io + o - i - n) + (o2 - 3 * o + 2 * n) // 2
+        return self.per_token * (i + o - n) + self.per_pair * pairs + self.per_pass * o
 
     def grid(self, grid: Grid) -> dict[tuple[int, int], int]:
         """FLOPs of a request of every cell's own lengths [FLOP]."""

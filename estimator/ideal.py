@@ -1,11 +1,14 @@
 """The energy if the chip did nothing but arithmetic, at its peak rate and rated power."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from estimator.flops import FlopsModel, binned_flops
+from estimator.step_counts import StepCounts, Steps
 from measurements.hardware import Gpu, Peak
+from measurements.interpolation import FloatArray
 from measurements.models import DTYPE_BYTES, ModelShape
 from measurements.table import EnergyTable
 from traces.workload import Workload
@@ -50,6 +53,9 @@ def implied_flops_per_s(ideal_j: float, real_j: float, peak_flops_per_s: float) 
         Rate [FLOP/s].
     """
     return peak_flops_per_s * ideal_j / real_j
+
+
+_Tokens = TypeVar("_Tokens", float, FloatArray)
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,39 @@ class Roofline:
         )
         return float(self.gpu.tdp_w * (prefill_s.sum() + decode_s.sum()))
 
+    def steps_energy(self, steps: Steps) -> float:
+        """Least energy of a run whose steps are known: that of each step, as above [J]."""
+        tokens = steps.decoding + steps.prompt_tokens
+        attended = steps.context + 2 * steps.pairs
+        flops = (
+            self.flops.per_token * tokens
+            + self.flops.per_pair * attended
+            + self.flops.per_pass * steps.sampled
+        )
+        kv_bytes = self.shape.kv_bytes_per_token(self.dtype)
+        moved = self._weight_bytes(tokens) + kv_bytes * (steps.context + steps.prompt_tokens)
+        return float(self.gpu.tdp_w * self._step_seconds(flops, moved).sum())
+
+    def parts_energy(self, counts: StepCounts) -> dict[str, float]:
+        """Least energy of each kind of work, as if it were all there is; it overlaps with others.
+
+        Weights and cached tokens are read at full bandwidth, all else is arithmetic at the peak.
+
+        Returns:
+            Term of the step model -> energy [J].
+        """
+        seconds = {
+            "steps": counts.steps * self._weight_bytes(1.0) / self.gpu.memory_bytes_per_s,
+            "tokens": counts.tokens * self.flops.per_token / self.gpu.peak(self.dtype),
+            "context": counts.context
+            * self.shape.kv_bytes_per_token(self.dtype)
+            / self.gpu.memory_bytes_per_s,
+            "pairs": 2 * counts.pairs * self.flops.per_pair / self.gpu.peak(self.dtype),
+            "outputs": counts.outputs * self.flops.per_pass / self.gpu.peak(self.dtype),
+            "requests": 0.0,
+        }
+        return {term: float(self.gpu.tdp_w * needed) for term, needed in seconds.items()}
+
     def energy(self, workload: Workload, table: EnergyTable) -> float:
         """Least energy of a workload in N / B batches of the table's size per cell [J]."""
         grid = workload.grid
@@ -109,7 +148,7 @@ class Roofline:
             total_j += sums.requests / batch_size * self.batch_energy(*cell, batch_size)
         return total_j
 
-    def _weight_bytes(self, tokens: float) -> float:
+    def _weight_bytes(self, tokens: _Tokens) -> _Tokens:
         return self.shape.parameters_read(tokens) * DTYPE_BYTES[self.dtype]
 
     def _step_seconds(self, flops: object, moved_bytes: object) -> np.ndarray:

@@ -7,8 +7,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from estimator.binned import Estimate, estimate_binned, excess_percent
+from estimator.binned import estimate_binned
 from estimator.compare import implied_rate, saving_from_excess, saving_percent
+from estimator.estimate import Estimate, excess_percent
 from measurements.hardware import Peak, load_gpu
 from measurements.table import EnergyTable
 from traces.errors import InputError

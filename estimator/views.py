@@ -6,10 +6,11 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from estimator.binned import Estimate
 from estimator.compare import ComparedTable, implied_rate
+from estimator.estimate import Estimate
 from estimator.flops import CONVENTION, FlopsModel
 from estimator.report import Report, invalid_text, joules, kwh, percent
+from estimator.step_views import interval_facts, interval_note, parts_view
 from estimator.table4 import (
     ENGINES,
     Excesses,
@@ -40,10 +41,6 @@ IDEAL_LABELS = {
 }
 
 BINNED = "binned: lengths rounded up to the grid, requests in the largest batches"
-BINNED_NOTE = (
-    "No interval: the binned method rounds lengths up to the grid, a bias that its measurements "
-    "cannot size; held against a meter it came out 38 to 55 % too high (docs/method.md)."
-)
 
 
 def coverage_text(coverage: Mapping[Coverage, float]) -> str:
@@ -78,6 +75,7 @@ def estimate_report(
     estimate: Estimate,
     table: EnergyTable,
     extras: Mapping[str, tuple[float, str]],
+    explain: bool = False,
 ) -> Report:
     """`joulecast estimate`; `extras` maps a JSON key to its value and how to show it."""
     facts = [
@@ -88,6 +86,7 @@ def estimate_report(
         ("coverage", coverage_text(estimate.coverage) + " (shares of the energy)"),
         ("", ""),
         ("GPU energy", f"{joules(estimate.energy_j)} = {kwh(estimate.energy_kwh)}"),
+        *interval_facts(estimate),
         ("per request", joules(estimate.joules_per_request)),
         ("per output token", joules(estimate.joules_per_output_token)),
         *((EXTRA_LABELS[key], text) for key, (_, text) in extras.items()),
@@ -99,12 +98,12 @@ def estimate_report(
     for name, ideal_j in estimate.ideal_j.items():
         excess = estimate.excess_percent[name]
         add_row(ideals, IDEAL_LABELS[name], joules(ideal_j), f"{excess:,.1f} %")
-    notes = [
-        rate_note(*implied_rate(estimate, table)),
-        BINNED_NOTE,
-    ]
+    notes = [rate_note(*implied_rate(estimate, table)), interval_note(estimate)]
+    parts = [parts_view(estimate, table)] if explain else []
     document = estimate.to_dict() | {key: value for key, (value, _) in extras.items()}
-    return Report(document, [document], Group(facts_table(facts), ideals, notes_text(notes)))
+    return Report(
+        document, [document], Group(facts_table(facts), ideals, *parts, notes_text(notes))
+    )
 
 
 def compare_report(

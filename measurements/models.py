@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from traces.errors import InputError, unknown_name
 from traces.files import exists, read_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_Tokens = TypeVar("_Tokens", "float", "npt.NDArray[np.float64]")
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float8": 1, "float32": 4}
 
@@ -67,13 +73,13 @@ class ModelShape:
         router = self.layers * self.hidden_size * self.experts if self.experts > 1 else 0
         return self.attention_parameters + router + self.vocabulary * self.hidden_size
 
-    def parameters_read(self, tokens: float) -> float:
-        """Weights that a step over so many tokens reads at the least.
+    def parameters_read(self, tokens: _Tokens) -> _Tokens:
+        """Weights that a step over so many tokens, or steps over an array of them, read at least.
 
         A mixture reads the experts that some token chose; with tokens choosing evenly and
         independently that is experts * (1 - (1 - k / experts)^tokens) on average.
         """
-        untouched: float = (1 - self.experts_per_token / self.experts) ** tokens
+        untouched: _Tokens = (1 - self.experts_per_token / self.experts) ** tokens
         return self.shared_parameters + self.expert_parameters * self.experts * (1 - untouched)
 
     def kv_bytes_per_token(self, dtype: str) -> int:

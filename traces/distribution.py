@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from traces.workload import Workload
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from traces.trace import Trace
 
 
@@ -37,6 +40,17 @@ def length_counts(trace: "Trace") -> tuple[dict[int, int], dict[int, int]]:
         counted = requests.group_by(length=requests[name]).agg(n=requests.count())
         counts.append({row["length"]: row["n"] for row in trace.execute(counted)})
     return counts[0], counts[1]
+
+
+def request_lengths(trace: "Trace") -> "npt.NDArray[np.int64]":
+    """Lengths of the requests that did not fail, in the trace's order, shape (n, 2) [tokens]."""
+    import numpy as np
+
+    rows = trace.requests
+    requests = rows.filter(rows.valid & (rows.output_tokens > 0))
+    found = trace.execute(requests.select("input_tokens", "output_tokens"))
+    pairs = [(row["input_tokens"], row["output_tokens"]) for row in found]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
 def distributions(

@@ -14,6 +14,9 @@ from traces.sources import STANDARD_INPUT, OnInvalid
 from traces.workload import Workload
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from traces.distribution import Distribution
     from traces.reader import FileTrace
     from traces.summary import TraceSummary
@@ -56,6 +59,37 @@ def load_workload(
         workload,
     ):
         return workload
+
+
+def load_with_lengths(
+    trace: str | Path,
+    most: int,
+    input_column: str | None = None,
+    output_column: str | None = None,
+    on_invalid: OnInvalid = "error",
+    memory_limit: str | None = None,
+    watch: "Watch | None" = None,
+) -> "tuple[Workload, npt.NDArray[np.int64] | None]":
+    """A workload and, from a file of at most so many requests, how long each of them is.
+
+    Other arguments and the errors are those of `load_workload`.
+
+    Returns:
+        The workload, and (i, o) per request in the file's order, shape (n, 2) [tokens], or None.
+    """
+    from traces.distribution import request_lengths
+
+    trace = str(trace)
+    workload = _ready_workload(trace, input_column, output_column)
+    if workload is not None:
+        return workload, None
+    columns = input_column, output_column
+    with _binned(trace, POWER_OF_TWO_GRID, *columns, on_invalid, memory_limit, watch) as (
+        opened,
+        workload,
+    ):
+        is_small = workload.total.requests <= most
+        return workload, request_lengths(opened) if is_small else None
 
 
 def load_from_spark(

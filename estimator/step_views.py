@@ -1,0 +1,71 @@
+"""What an estimate shows of its interval, and where its joules go."""
+
+from rich.table import Table
+
+from estimator.estimate import Estimate
+from estimator.report import joules, percent
+from estimator.view_parts import add_row, grid_table
+from measurements.table import EnergyTable
+
+BINNED_NOTE = (
+    "No interval: the binned method rounds lengths up to the grid, a bias that its measurements "
+    "cannot size; held against a meter it came out 38 to 55 % too high (docs/method.md)."
+)
+PART_LABELS = {
+    "steps": "steps: reading the weights, launching kernels",
+    "tokens": "tokens fed: linear layers",
+    "context": "cached tokens read while decoding",
+    "pairs": "prompt attention",
+    "outputs": "tokens sampled: output head, scheduling",
+    "requests": "requests taken in",
+}
+SD_LABELS = {
+    "coefficients": "coefficients",
+    "shape": "the law for this mix of lengths",
+    "repeat": "equal runs",
+    "card": "equal cards",
+    "sampling": "lengths drawn",
+}
+
+
+def interval_facts(estimate: Estimate) -> list[tuple[str, str]]:
+    """The interval and the time, where the method has them."""
+    facts = []
+    if estimate.interval_j is not None:
+        low, high = estimate.interval_j
+        half = (high - low) / 2 / estimate.energy_j
+        facts.append(("95 % interval", f"{joules(low)} to {joules(high)} (+- {percent(half)})"))
+    if estimate.seconds is not None:
+        power_w = estimate.energy_j / estimate.seconds
+        facts.append(("time on the GPU", f"{estimate.seconds:,.4g} s at {power_w:.0f} W"))
+    return facts
+
+
+def interval_note(estimate: Estimate) -> str:
+    """What the interval is made of, or why there is none."""
+    if estimate.relative_sds is None:
+        return BINNED_NOTE
+    parts = ", ".join(
+        f"{SD_LABELS[name]} {percent(sd)}" for name, sd in estimate.relative_sds.items()
+    )
+    return f"The interval's relative standard deviations: {parts} (docs/stepwise.md)."
+
+
+def parts_view(estimate: Estimate, table: EnergyTable) -> Table:
+    """Where the joules go: each kind of work, and the least that it could take."""
+    view = grid_table("where the joules go")
+    view.add_column("work")
+    for heading in ("energy", "share", "at the chip's peaks"):
+        view.add_column(heading, justify="right")
+    least_j = estimate.least_parts_j or {}
+    for term, energy_j in (estimate.parts_j or {}).items():
+        share = percent(energy_j / estimate.energy_j)
+        add_row(view, PART_LABELS[term], joules(energy_j), share, joules(least_j[term]))
+    roofline = joules(estimate.ideal_j["roofline"])
+    add_row(view, "all, and the roofline", joules(estimate.energy_j), percent(1.0), roofline)
+    idle_w = table.metadata["idle_power_w"]
+    if idle_w is not None and estimate.seconds is not None:
+        idle_j = idle_w * estimate.seconds
+        share = percent(idle_j / estimate.energy_j)
+        add_row(view, f"of these, idle power ({idle_w:.0f} W) all the time", joules(idle_j), share)
+    return view

@@ -1,0 +1,178 @@
+"""The step model's estimate: true lengths, served as the engine would serve them.
+
+    E = e_step S + e_token T + e_context K + e_pair P + e_output O + e_request R
+
+T, K, P, O and R are sums over the requests. S, and what padding or recomputing adds to the others,
+come from the engine's scheduler: the requests themselves where they are known and not too many,
+else requests drawn with the workload's lengths, scaled.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from estimator.estimate import Estimate, request_counts
+from estimator.flops import load_flops
+from estimator.ideal import Roofline
+from estimator.step_counts import LengthArray, StepCounts
+from estimator.step_model import (
+    Scheduler,
+    StepModel,
+    fit_step_model,
+    interval_j,
+    scheduler_of,
+    table_points,
+)
+from measurements.hardware import Peak
+from measurements.interpolation import Coverage, FloatArray
+from measurements.models import load_shape
+from measurements.table import EnergyTable
+from traces.errors import InputError
+from traces.sampling import sample_lengths
+from traces.workload import Workload
+
+MOST_SIMULATED = 50_000
+"""Larger workloads are simulated in part and scaled."""
+
+_SEED = 20_251_123
+_DRAWS = 4
+_PEAKS: tuple[Peak, ...] = ("dense", "sparse")
+
+
+@dataclass(frozen=True)
+class _Service:
+    """What serving a workload takes.
+
+    Attributes:
+        counts: Work of the engine.
+        roofline_j: Least energy of its steps [J].
+    """
+
+    counts: StepCounts
+    roofline_j: float
+
+
+def estimate_stepwise(
+    workload: Workload, table: EnergyTable, trace: str, lengths: LengthArray | None = None
+) -> Estimate:
+    """Estimate a workload with the step model, with an error bar.
+
+    Args:
+        workload: The requests, on any grid.
+        table: Runs to fit the model to, and settings of the scheduler.
+        trace: What to call the workload.
+        lengths: (i, o) per request in the order in which they are asked [tokens], shape (n, 2);
+            drawn from the workload if they are not known.
+
+    Raises:
+        InputError: No request to estimate, a table that no step model can be fitted to, or a
+            request that the engine's memory does not hold.
+    """
+    total = workload.total
+    if total.requests == 0:
+        raise InputError(
+            f"{trace}: has no request to estimate: {workload.failed.requests} failed, "
+            f"{sum(workload.invalid.values())} were invalid"
+        )
+    model, scheduler = fit_step_model(table_points(table)), scheduler_of(table)
+    flops = load_flops(table.config)
+    roofline = Roofline(flops, load_shape(table.config), table.gpu, table.dtype)
+    services = _serve(workload, lengths, scheduler, roofline)
+    energies_j = [model.predict_j(service.counts) for service in services]
+    mean = _mean([service.counts for service in services])
+    energy_j = model.predict_j(mean)
+    sds = {**model.relative_sds(mean), "sampling": _sampling_sd(energies_j)}
+    return Estimate(
+        trace=trace,
+        table=table.name,
+        method="stepwise",
+        requests=request_counts(workload, total.requests),
+        invalid=dict(workload.invalid),
+        estimated_tokens={"input": total.input_tokens, "output": total.output_tokens},
+        beyond_grid_token_share=0.0,
+        energy_j=energy_j,
+        interval_j=interval_j(energy_j, sds, model.freedom),
+        ideal_j={
+            **{
+                peak: table.gpu.tdp_w / table.gpu.peak(table.dtype, peak) * flops.of_sums(total)
+                for peak in _PEAKS
+            },
+            "roofline": float(np.mean([service.roofline_j for service in services])),
+        },
+        coverage=_coverage(workload, table, model),
+        seconds=model.predict_seconds(mean),
+        parts_j=model.parts_j(mean),
+        least_parts_j=roofline.parts_energy(mean),
+        relative_sds=sds,
+    )
+
+
+def _serve(
+    workload: Workload, lengths: LengthArray | None, scheduler: Scheduler, roofline: Roofline
+) -> list[_Service]:
+    """Serve the requests if they are known, else several draws of such requests."""
+    if lengths is not None:
+        steps = scheduler.schedule(np.maximum(lengths, 1))
+        return [_Service(steps.counts, roofline.steps_energy(steps))]
+    count = workload.total.requests
+    exact = StepCounts.of_sums(workload.total).array()
+    services = []
+    for draw in range(_DRAWS):
+        generator = np.random.default_rng([_SEED, draw])
+        drawn = sample_lengths(workload, min(count, MOST_SIMULATED), generator)
+        surplus = _surplus(drawn, scheduler, roofline)
+        if count > len(drawn):
+            # What each further request adds, once all are running: the start and the end are long
+            # in a part and short in the whole.
+            half = len(drawn) // 2
+            each = (surplus - _surplus(drawn[:half], scheduler, roofline)) / (len(drawn) - half)
+            surplus += (count - len(drawn)) * each
+        *work, roofline_j = surplus
+        services.append(_Service(StepCounts(*(exact + work).tolist()), float(roofline_j)))
+    return services
+
+
+def _surplus(lengths: LengthArray, scheduler: Scheduler, roofline: Roofline) -> FloatArray:
+    """What serving takes beyond the sums over the requests, and the roofline, shape (7,)."""
+    steps = scheduler.schedule(lengths)
+    more = steps.counts.array() - StepCounts.of_lengths(lengths).array()
+    return np.append(more, roofline.steps_energy(steps))
+
+
+def _mean(counts: Sequence[StepCounts]) -> StepCounts:
+    return StepCounts(*np.mean([one.array() for one in counts], axis=0).tolist())
+
+
+def _sampling_sd(energies_j: Sequence[float]) -> float:
+    """Relative sd of what the requests come to, around the mean of some draws of them."""
+    draws = len(energies_j)
+    if draws < 2:
+        return 0.0
+    spread = float(np.std(energies_j, ddof=1) / np.mean(energies_j))
+    return spread * float(np.sqrt(1 + 1 / draws))
+
+
+def _coverage(workload: Workload, table: EnergyTable, model: StepModel) -> Mapping[Coverage, float]:
+    """Shares of the energy within and beyond the longest lengths that were measured.
+
+    A fit meets no run exactly, so nothing counts as measured. Steps are shared in proportion.
+    """
+    longest = tuple(max(lengths) for lengths in zip(*table.measured, strict=True))
+    inputs, outputs = workload.grid.input_edges, workload.grid.output_edges
+    within = beyond = 0.0
+    for (row, column), sums in workload.cells.items():
+        energy_j = model.predict_j(StepCounts.of_sums(sums))
+        is_within = (
+            not workload.is_beyond((row, column))
+            and inputs[row] <= longest[0]
+            and outputs[column] <= longest[1]
+        )
+        within += energy_j if is_within else 0.0
+        beyond += 0.0 if is_within else energy_j
+    whole = within + beyond
+    return {
+        "measured": 0.0,
+        "interpolated": within / whole,
+        "extrapolated": beyond / whole,
+    }

@@ -1,0 +1,84 @@
+"""Requests with the lengths of a workload, of which only sums are known."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from traces.workload import CellSums, Workload
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_ALL_AT_THE_ENDS = 1e-6
+
+
+def sample_lengths(
+    workload: Workload, count: int, generator: "np.random.Generator"
+) -> "npt.NDArray[np.int64]":
+    """Draw requests, in random order, whose lengths are distributed as a workload's.
+
+    Each cell gives its share of the requests; within it, input and output lengths are drawn
+    independently from beta distributions over its bin with the mean and variance that its sums
+    tell. Beyond the last edge, where there is no upper end, they are gamma distributions.
+
+    Args:
+        workload: Its failed and invalid requests are left out.
+        count: Requests wanted. As many as there are: every cell gives exactly its own.
+        generator: Source of randomness.
+
+    Returns:
+        (i, o) per request [tokens], 1 or more each, shape (count, 2).
+    """
+    import numpy as np
+
+    cells = list(workload.cells.items())
+    there = [sums.requests for _, sums in cells]
+    if count == sum(there):
+        wanted = there
+    else:
+        wanted = generator.multinomial(count, np.array(there, dtype=float) / sum(there)).tolist()
+    drawn = [
+        np.stack(
+            [
+                _draw(_moments(sums, "input"), workload.grid.input_edges, row, k, generator),
+                _draw(_moments(sums, "output"), workload.grid.output_edges, column, k, generator),
+            ],
+            axis=1,
+        )
+        for ((row, column), sums), k in zip(cells, wanted, strict=True)
+        if k
+    ]
+    lengths = np.concatenate(drawn) if drawn else np.zeros((0, 2))
+    return generator.permutation(np.maximum(1, np.rint(lengths)).astype(np.int64))
+
+
+def _moments(sums: CellSums, side: str) -> tuple[float, float]:
+    """Mean [tokens] and variance [tokens^2] of one kind of length in a cell."""
+    n = sums.requests
+    first, second = getattr(sums, f"{side}_tokens"), getattr(sums, f"{side}_tokens_squared")
+    return first / n, (n * second - first * first) / (n * n)
+
+
+def _draw(
+    moments: tuple[float, float],
+    edges: Sequence[int],
+    index: int,
+    count: int,
+    generator: "np.random.Generator",
+) -> "npt.NDArray[np.float64]":
+    import numpy as np
+
+    mean, variance = moments
+    low = 0 if index == 0 else edges[index - 1] + 1
+    if variance == 0 or mean <= low:
+        return np.full(count, mean)
+    if index == len(edges):
+        above = mean - low
+        return low + generator.gamma(above * above / variance, variance / above, count)
+    width = edges[index] - low
+    share = (mean - low) / width
+    concentration = share * (1 - share) * width * width / variance - 1
+    if concentration < _ALL_AT_THE_ENDS:
+        return np.where(generator.random(count) < share, float(edges[index]), float(low))
+    a, b = share * concentration, (1 - share) * concentration
+    return low + width * generator.beta(a, b, count)
