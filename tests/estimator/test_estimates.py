@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estimator.binned import estimate_binned
-from estimator.estimate import excess_percent
 from estimator.compare import compare_tables, saving_from_excess
+from estimator.estimate import excess_percent
 from estimator.flops import binned_flops, load_flops
 from estimator.ideal import Roofline, ideal_energy, implied_flops_per_s
 from measurements.hardware import load_gpu

@@ -1,0 +1,139 @@
+"""Who is fed what in which step."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from estimator.continuous_batching import ContinuousBatching
+from estimator.static_batching import StaticBatching
+from estimator.step_counts import StepCounts
+from measurements.table import load_table
+from tests.estimator.slow_scheduler import SlowScheduler
+from traces.errors import InputError
+from traces.grid import PAPER_GRID, Grid
+
+VLLM = "h100-sxm/llama-3.1-8b/vllm"
+
+
+def rules_of_vllm() -> ContinuousBatching:
+    return ContinuousBatching.from_settings(load_table(VLLM).metadata["engine_settings"], VLLM)
+
+
+def test_the_settings_come_from_the_table() -> None:
+    assert rules_of_vllm() == ContinuousBatching(
+        token_budget=16384, most_requests=1024, cache_blocks=28242, block_tokens=16
+    )
+
+
+def test_two_requests_by_hand() -> None:
+    """A budget of 8: the first prompt whole, three of the second; then its rest and one token."""
+    rules = ContinuousBatching(8, 4, 100, 4, steps_to_release=0)
+    steps = rules.schedule(np.array([[5, 3], [6, 2]]))
+    assert steps.prompt_tokens.tolist() == [8, 3, 0]
+    assert steps.decoding.tolist() == [0, 1, 2]
+    assert steps.context.tolist() == [0, 6, 7 + 7]
+    assert steps.pairs.tolist() == [25 / 2 + 9 / 2, (36 - 9) / 2, 0]
+    assert steps.sampled.tolist() == [1, 2, 2]
+    assert steps.counts == StepCounts.of_lengths(np.array([[5, 3], [6, 2]])) + StepCounts(
+        3, 0, 0, 0, 0, 0
+    )
+
+
+def test_a_batch_of_the_table_by_hand() -> None:
+    """1,024 prompts of 32 tokens fill two budgets; then everyone decodes to the end."""
+    counts = rules_of_vllm().schedule_batch(32, 8, 1024).counts
+    # 512 prompts, then 496 (512 tokens are decoded), then 16; the last one begins in step 3.
+    assert counts.steps == 3 + 7
+    assert counts.tokens == 1024 * 39
+    assert counts.outputs == 1024 * 8
+
+
+def test_who_outgrows_the_memory_makes_way_for_the_older() -> None:
+    """Two requests of 4 + 5 tokens in three blocks of 4: the second is fed again afterwards."""
+    rules = ContinuousBatching(64, 4, 3, 4, steps_to_release=0)
+    steps = rules.schedule(np.array([[4, 5], [4, 5]]))
+    # Step 1 feeds both, step 2 has one block for two: the second makes way with one token made,
+    # and is fed its 5 tokens when the first has ended.
+    assert steps.decoding.tolist() == [0, 1, 1, 1, 1, 0, 1, 1, 1]
+    assert steps.prompt_tokens.tolist() == [8, 0, 0, 0, 0, 5, 0, 0, 0]
+    assert steps.sampled.sum() == 10
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_it_does_what_each_request_would_see(lag: int, data: st.DataObject) -> None:
+    """Against a scheduler that follows every request on its own, in memories that are too small."""
+    block = data.draw(st.sampled_from([1, 2, 4, 16]))
+    most = data.draw(st.integers(1, 6))
+    lengths = data.draw(
+        st.lists(st.tuples(st.integers(1, 40), st.integers(1, 30)), min_size=1, max_size=14)
+    )
+    needed = max(-(-(i + o - 1) // block) for i, o in lengths)
+    rules = ContinuousBatching(
+        token_budget=data.draw(st.integers(most, 60)),
+        most_requests=most,
+        cache_blocks=needed + data.draw(st.integers(0, 3 * needed)),
+        block_tokens=block,
+        steps_to_release=lag,
+    )
+    slow = np.array(SlowScheduler(rules, lengths).run()).T
+    steps = rules.schedule(np.array(lengths))
+    fast = [steps.decoding, steps.prompt_tokens, steps.context, steps.pairs, steps.sampled]
+    assert np.array_equal(np.array(fast), slow)
+    assert (steps.decoding + steps.prompt_tokens).max() <= rules.token_budget
+    assert steps.decoding.max() <= most
+    assert steps.counts.outputs == sum(o for _, o in lengths)
+    fewest = StepCounts.of_lengths(np.array(lengths))
+    assert steps.counts.tokens >= fewest.tokens
+
+
+def test_a_prompt_that_may_not_be_cut_waits() -> None:
+    rules = ContinuousBatching(8, 4, 100, 4, chunked_prefill=False, steps_to_release=0)
+    assert rules.schedule(np.array([[5, 1], [6, 1]])).prompt_tokens.tolist() == [5, 6]
+
+
+def test_a_request_that_never_fits_is_refused() -> None:
+    rules = ContinuousBatching(64, 4, 10, 4)
+    with pytest.raises(InputError, match="of 30 [+] 12 tokens does not fit"):
+        rules.schedule(np.array([[4, 4], [30, 12]]))
+
+
+@pytest.mark.parametrize(
+    "settings_",
+    [
+        {},
+        {"max_num_seqs": "many"},
+        {"max_num_batched_tokens": 0},
+        {"kv_cache_tokens": -1},
+        {"kv_block_tokens": 0},
+        {"max_num_batched_tokens": 100},
+    ],
+)
+def test_a_table_without_settings_is_named(settings_: dict[str, object]) -> None:
+    known = {"max_num_batched_tokens": 16384, "max_num_seqs": 1024, "kv_cache_tokens": 4096}
+    given_ = known | settings_ if settings_ else {}
+    with pytest.raises(InputError, match="own/table: its engine_settings"):
+        ContinuousBatching.from_settings(given_, "own/table")
+
+
+def test_static_batches_are_of_one_cell_and_padded_to_their_longest() -> None:
+    grid = Grid((8, 64), (4, 16))
+    batching = StaticBatching(grid, {(8, 4): 2, (8, 16): 2, (64, 4): 1, (64, 16): 1})
+    lengths = np.array([[3, 2], [9, 4], [8, 1], [5, 4], [70, 3]])
+    # (8, 4) takes the 1st with the 3rd and the 4th alone; beyond the grid, memory sets the batch.
+    assert batching.batches(lengths).tolist() == [[2, 8, 2], [1, 5, 4], [1, 9, 4], [1, 70, 3]]
+    steps = batching.schedule(np.array([[3, 2], [8, 3]]))
+    assert steps.prompt_tokens.tolist() == [16, 0, 0]
+    assert steps.decoding.tolist() == [0, 2, 2]
+    assert steps.context.tolist() == [0, 2 * 9, 2 * 10]
+    assert steps.pairs.tolist() == [64, 0, 0]
+    assert steps.counts.outputs == 6
+
+
+def test_a_static_batch_of_equal_requests_has_as_many_steps_as_outputs() -> None:
+    batching = StaticBatching(PAPER_GRID, dict.fromkeys(PAPER_GRID.cells(), 64.0))
+    counts = batching.schedule_batch(128, 32, 64).counts
+    equal = StepCounts.of_lengths(np.array([[128, 32]] * 64))
+    assert counts == equal + StepCounts(32, 0, 0, 0, 0, 0)

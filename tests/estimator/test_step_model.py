@@ -1,0 +1,164 @@
+"""The fit, its error bar, and what it says of the shipped tables."""
+
+import math
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from estimator.step_counts import TERMS, StepCounts
+from estimator.step_model import (
+    CARD_SPREAD,
+    Point,
+    StepModel,
+    fit_step_model,
+    held_out_errors,
+    interval_j,
+    table_points,
+)
+from measurements.table import load_table
+from tests.conftest import workload_of
+from traces.errors import InputError
+from traces.grid import PAPER_GRID
+from traces.workload import CellSums
+
+VLLM = "h100-sxm/llama-3.1-8b/vllm"
+TRUTH = np.array([2.9, 1.6e-2, 3e-5, 6e-7, 3e-3, 5e-2])
+
+
+@pytest.fixture(scope="module")
+def points() -> list[Point]:
+    return table_points(load_table(VLLM))
+
+
+def remade(
+    points: list[Point], energy_j: Callable[[Point], list[tuple[str, float]]]
+) -> list[Point]:
+    """The same batches, with runs of these energies per batch, on these cards [J]."""
+    return [
+        replace(
+            point,
+            runs=[
+                replace(point.runs[0], energy_j=joules, batches=1, gpu=card)
+                for card, joules in energy_j(point)
+            ],
+        )
+        for point in points
+    ]
+
+
+def test_sums_and_lengths_say_the_same() -> None:
+    lengths = [(5, 3), (700, 1), (8000, 500), (33, 9)]
+    sums = workload_of(PAPER_GRID, lengths).total
+    i, o = np.array(lengths).T
+    by_hand = StepCounts(
+        steps=0,
+        tokens=sum(i + o - 1),
+        context=sum(sum(a + k for k in range(1, b)) for a, b in lengths),
+        pairs=sum(i * i) / 2,
+        outputs=sum(o),
+        requests=4,
+    )
+    assert StepCounts.of_sums(sums) == by_hand
+    assert StepCounts.of_lengths(np.array(lengths)) == by_hand
+    assert StepCounts.of_sums(CellSums(0, 0, 0, 0, 0, 0)) == StepCounts(0, 0, 0, 0, 0, 0)
+
+
+def test_known_coefficients_are_found_again(points: list[Point]) -> None:
+    exact = remade(points, lambda point: [("card", float(point.counts.array() @ TRUTH))])
+    model = fit_step_model(exact)
+    assert model.energy_j == pytest.approx(TRUTH, rel=1e-6)
+    assert model.residual_sd < 1e-9
+    assert max(map(abs, held_out_errors(exact).values())) < 1e-6
+    counts = StepCounts(10, 1000, 5000, 100, 70, 7)
+    assert model.predict_j(counts) == pytest.approx(float(counts.array() @ TRUTH))
+    assert sum(model.parts_j(counts).values()) == pytest.approx(model.predict_j(counts))
+    assert set(model.parts_j(counts)) == set(TERMS)
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_the_interval_covers_what_it_says(points: list[Point], repeats: int) -> None:
+    """Tables and metered traces made up with a known truth: 93 to 97 % lie within the interval."""
+    generator = np.random.default_rng(7)
+    shape_sd, repeat_sd = 0.02, 0.01
+    trace = StepCounts(20_000, 2.6e7, 5e9, 2.7e10, 4e6, 19_000)
+    true_j = float(trace.array() @ TRUTH)
+    hits, trials = 0, 1500
+    for _ in range(trials):
+        card = 1 + CARD_SPREAD * generator.standard_normal()
+
+        def runs(point: Point, card: float = card) -> list[tuple[str, float]]:
+            shape = card * (1 + shape_sd * generator.standard_normal())
+            mean_j = float(point.counts.array() @ TRUTH) * shape
+            noise = 1 + repeat_sd * generator.standard_normal(repeats)
+            return [("card", mean_j * one) for one in noise.tolist()]
+
+        model = fit_step_model(remade(points, runs))
+        sds = CARD_SPREAD, shape_sd, repeat_sd
+        other, shape, noise = (1 + sd * generator.standard_normal() for sd in sds)
+        metered_j = true_j * other * shape * noise
+        energy_j = model.predict_j(trace)
+        low, high = interval_j(energy_j, model.relative_sds(trace), model.freedom)
+        hits += low <= metered_j <= high
+    assert 0.93 <= hits / trials <= 0.97
+
+
+def test_what_the_interval_is_made_of(points: list[Point]) -> None:
+    """Two cards that differ by 4 %, three runs on each that differ by 1 %."""
+
+    def runs(point: Point) -> list[tuple[str, float]]:
+        mean_j = float(point.counts.array() @ TRUTH)
+        return [
+            (card, mean_j * bias * noise)
+            for card, bias in (("a", 0.98), ("b", 1.02))
+            for noise in (0.99, 1.0, 1.01)
+        ]
+
+    model = fit_step_model(remade(points, runs))
+    assert model.cards == 2
+    assert model.card_sd == pytest.approx(0.04 / math.sqrt(2), rel=1e-6)
+    assert model.repeats == pytest.approx(1 / 6)
+    sds = model.relative_sds(points[0].counts)
+    assert sds["card"] == pytest.approx(model.card_sd * math.sqrt(1.5))
+    assert sds["repeat"] == pytest.approx(model.repeat_sd * math.sqrt(5 / 6))
+    assert sds["shape"] < 1e-9
+
+
+def test_an_interval_does_not_reach_below_zero() -> None:
+    low, high = interval_j(100.0, {"shape": 0.9}, 10)
+    assert low == 0.0
+    assert high == pytest.approx(100 * (1 + 2.2281 * 0.9), rel=1e-4)  # t(0.975, 10) = 2.2281
+
+
+@pytest.mark.parametrize(
+    ("name", "median", "worst", "residual"),
+    [
+        ("vllm", 0.006, 0.083, 0.019),
+        ("vllm-first-card", 0.009, 0.082, 0.022),
+        ("pytorch", 0.035, 0.597, 0.122),
+    ],
+)
+def test_what_the_shipped_tables_reach(
+    name: str, median: float, worst: float, residual: float
+) -> None:
+    """The figures of docs/stepwise.md."""
+    points = table_points(load_table(f"h100-sxm/llama-3.1-8b/{name}"))
+    errors = [abs(error) for error in held_out_errors(points).values()]
+    assert statistics.median(errors) == pytest.approx(median, abs=5e-4)
+    assert max(errors) == pytest.approx(worst, abs=5e-4)
+    model: StepModel = fit_step_model(points)
+    assert model.residual_sd == pytest.approx(residual, abs=5e-4)
+    assert (model.energy_j >= 0).all()
+
+
+def test_too_few_batches_are_refused(table_folder: Path) -> None:
+    runs = table_folder / "runs.csv"
+    runs.write_text("\n".join(runs.read_text().splitlines()[:7]) + "\n")
+    metadata = table_folder / "table.json"
+    text = metadata.read_text().replace('"measured_cells": 32', '"measured_cells": 6')
+    metadata.write_text(text)
+    with pytest.raises(InputError, match="6 different batches, and the step model needs 7"):
+        table_points(load_table(str(table_folder)))

@@ -1,0 +1,174 @@
+"""The step model's estimate of a whole trace."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from estimator import stepwise
+from estimator.flops import load_flops
+from estimator.stepwise import estimate_stepwise
+from measurements.table import load_table
+from tests.conftest import RunCli, workload_of
+from traces.catalog import load_embedded
+from traces.errors import InputError
+from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
+from traces.load import load_with_lengths
+from traces.sampling import sample_lengths
+from traces.workload import Failed, Workload
+
+VLLM = "h100-sxm/llama-3.1-8b/vllm"
+PYTORCH = "h100-sxm/llama-3.1-8b/pytorch"
+
+
+@pytest.mark.parametrize(("table", "within"), [(VLLM, 0.04), (PYTORCH, 0.12)])
+def test_a_batch_that_was_metered_costs_what_was_metered(table: str, within: float) -> None:
+    """Full batches of one cell, which the table's runs are, within what the fit misses there."""
+    loaded = load_table(table)
+    for cell in ((512, 64), (1024, 128), (4096, 32)):
+        metered = loaded.measured[cell]
+        lengths = np.array([cell] * int(metered.batch_size))
+        workload = workload_of(PAPER_GRID, [cell] * int(metered.batch_size))
+        estimate = estimate_stepwise(workload, loaded, "batch", lengths)
+        assert estimate.interval_j is not None
+        assert estimate.energy_j == pytest.approx(metered.batch_energy_j, rel=within)
+        assert estimate.interval_j[0] < metered.batch_energy_j < estimate.interval_j[1]
+
+
+@pytest.mark.parametrize(("table", "within"), [(VLLM, 0.003), (PYTORCH, 0.03)])
+def test_drawn_lengths_stand_for_the_real_ones(
+    table: str, within: float, azure_folder: Path
+) -> None:
+    """Static batches last as long as their longest, which the sums of a cell tell less well."""
+    for name in ("code", "conv"):
+        trace = azure_folder / f"azure-2023-{name}.csv"
+        workload, lengths = load_with_lengths(trace, 50_000)
+        assert lengths is not None
+        assert len(lengths) == workload.total.requests
+        loaded = load_table(table)
+        real = estimate_stepwise(workload, loaded, name, lengths)
+        drawn = estimate_stepwise(workload, loaded, name)
+        assert drawn.energy_j == pytest.approx(real.energy_j, rel=within)
+        assert drawn.ideal_j["dense"] == real.ideal_j["dense"]
+
+
+def test_a_part_stands_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """60,000 requests, simulated whole and from a sixth of them."""
+    workload = load_embedded("azure-2023-conv")
+    for _ in range(2):
+        workload = workload + workload
+    table = load_table(VLLM)
+    assert workload.total.requests > stepwise.MOST_SIMULATED
+    generator = np.random.default_rng(3)
+    lengths = sample_lengths(workload, workload.total.requests, generator)
+    whole = estimate_stepwise(workload, table, "whole", lengths)
+    monkeypatch.setattr(stepwise, "MOST_SIMULATED", 10_000)
+    part = estimate_stepwise(workload, table, "part")
+    assert part.energy_j == pytest.approx(whole.energy_j, rel=0.004)
+    assert part.relative_sds is not None
+    assert 0 < part.relative_sds["sampling"] < 0.01
+    assert part.ideal_j["roofline"] == pytest.approx(whole.ideal_j["roofline"], rel=0.02)
+
+
+def test_any_size_and_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A billion requests, many of them beyond the grid, cost a million times a thousand."""
+    table = load_table(VLLM)
+    few = workload_of(POWER_OF_TWO_GRID, [(20_000, 900), (300, 40), (50, 700), (9000, 3)] * 250)
+    many = Workload(
+        few.grid,
+        {cell: type(sums)(*(value * 10**6 for value in sums)) for cell, sums in few.cells.items()},
+    )
+    monkeypatch.setattr(stepwise, "MOST_SIMULATED", 4000)
+    small, large = (estimate_stepwise(one, table, "x") for one in (few, many))
+    assert large.requests["estimated"] == 10**9
+    assert large.energy_j == pytest.approx(1e6 * small.energy_j, rel=0.04)
+    assert small.coverage["extrapolated"] > 0.7
+    assert sum(small.coverage.values()) == pytest.approx(1)
+
+
+def test_more_requests_never_cost_less() -> None:
+    table = load_table(VLLM)
+    lengths = sample_lengths(load_embedded("azure-2023-code"), 600, np.random.default_rng(0))
+    energies_j = []
+    for count in (1, 2, 10, 50, 200, 600):
+        workload = workload_of(PAPER_GRID, [(i, o) for i, o in lengths[:count].tolist()])
+        energies_j.append(estimate_stepwise(workload, table, "x", lengths[:count]).energy_j)
+    assert energies_j == sorted(energies_j)
+
+
+def test_the_ideal_is_of_the_true_lengths() -> None:
+    flops = load_flops("llama-3.1-8b")
+    requests = [(17, 1), (3000, 800), (8193, 13), (1, 2)]
+    sums = workload_of(PAPER_GRID, requests).total
+    assert flops.of_sums(sums) == sum(flops.request(i, o) for i, o in requests)
+    table = load_table(VLLM)
+    estimate = estimate_stepwise(workload_of(PAPER_GRID, requests), table, "x", np.array(requests))
+    assert estimate.ideal_j["dense"] == pytest.approx(700 / 989.4e12 * flops.of_sums(sums))
+    assert estimate.ideal_j["sparse"] == pytest.approx(estimate.ideal_j["dense"] / 2, rel=1e-3)
+    assert estimate.ideal_j["roofline"] > estimate.ideal_j["dense"]
+
+
+def test_what_is_said_of_an_estimate(run_cli: RunCli) -> None:
+    words = "estimate", "azure-2023-code", "--table", VLLM, "--method", "stepwise"
+    document = json.loads(run_cli(*words, "--format", "json").stdout)
+    assert document["method"] == "stepwise"
+    assert document["requests"]["estimated"] == 8819
+    low, high = document["interval_j"]
+    assert low < document["energy_j"] < high
+    assert sum(document["parts_j"].values()) == pytest.approx(document["energy_j"])
+    assert set(document["parts_j"]) == set(document["least_parts_j"])
+    assert set(document["relative_sds"]) == {
+        "coefficients", "shape", "repeat", "card", "sampling"
+    }  # fmt: skip
+    assert document["coverage"]["measured"] == 0
+    assert 100 < document["energy_j"] / document["seconds"] < 700
+    explained = run_cli(*words, "--explain").stdout
+    for text in ("where the joules go", "linear layers", "idle power (117 W)", "95 % interval"):
+        assert text in explained
+    assert "where the joules go" not in run_cli(*words).stdout
+    assert run_cli(*words, "--format", "json").stdout == run_cli(*words, "--format", "json").stdout
+
+
+def test_tables_compare_by_either_method(run_cli: RunCli) -> None:
+    words = "compare", "azure-2023-code", "--table", PYTORCH, "--table", VLLM, "--format", "json"
+    binned, steps = (
+        json.loads(run_cli(*words, "--method", method).stdout) for method in ("binned", "stepwise")
+    )
+    assert [document["method"] for document in (binned, steps)] == ["binned", "stepwise"]
+    assert binned["tables"][1]["energy_j"] > steps["tables"][1]["energy_j"]
+    assert 20 < steps["tables"][1]["saving_percent"] < 60
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--method", "stepwise", "--whole-batches"), "--whole-batches is for --method binned"),
+        (("--explain",), "--explain is for --method stepwise"),
+    ],
+)
+def test_options_of_the_other_method_are_refused(
+    words: tuple[str, ...], said: str, run_cli: RunCli
+) -> None:
+    result = run_cli("estimate", "azure-2023-code", "--table", VLLM, *words)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_nothing_to_estimate_is_said(tmp_path: Path, run_cli: RunCli) -> None:
+    empty = replace(workload_of(PAPER_GRID, []), failed=Failed(3, 30))
+    with pytest.raises(InputError, match="x: has no request to estimate: 3 failed, 0 were invalid"):
+        estimate_stepwise(empty, load_table(VLLM), "x")
+    (tmp_path / "long.csv").write_text("input_tokens,output_tokens\n500000,10\n")
+    words = "estimate", tmp_path / "long.csv", "--table", VLLM, "--method", "stepwise"
+    result = run_cli(*words)
+    assert result.exit_code == 1
+    assert "500000 + 10 tokens does not fit into the engine's KV cache of 451872" in result.stderr
+
+
+def test_an_empty_prompt_counts_as_one_token(tmp_path: Path, run_cli: RunCli) -> None:
+    (tmp_path / "zero.csv").write_text("input_tokens,output_tokens\n0,10\n0,1\n12,3\n")
+    words = "estimate", tmp_path / "zero.csv", "--table", VLLM, "--method", "stepwise"
+    result = run_cli(*words, "--format", "json")
+    assert json.loads(result.stdout)["requests"]["estimated"] == 3
