@@ -1,6 +1,7 @@
 """What the host did while a window was metered: a GPU that waits for its host costs energy too."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from measurements.gpu_devices import MeterError
 from measurements.runs import Run
@@ -72,3 +73,13 @@ class HostWatch(WatchLog):
             getattr(self._psutil.cpu_times(), "steal", None),
             self._process.num_ctx_switches().involuntary,
         )
+
+
+def host_cpu() -> str | None:
+    """The host's processor, which sets the pace where the GPU waits for it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
+    return f"{names[0]}, {len(names)} threads" if names else None

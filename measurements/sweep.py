@@ -5,26 +5,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 from measurements.cost import CostModel
 from measurements.engines import Batch, Engine, EngineError, one_line
-from measurements.gates import MIN_WINDOW_S, Observation, failed_gates
+from measurements.gates import MIN_WINDOW_S
 from measurements.gpu_devices import GpuDevice, MeterError
+from measurements.host import host_cpu
 from measurements.meter import Meter
 from measurements.plans import RunSpec
 from measurements.runs import Run
 from measurements.sweep_folder import SweepFolder
+from measurements.window import meter_window, now, warm_up
 from traces.errors import InputError
 
-MAX_WARM_UP_BATCHES = 20
 MAX_FAILED_IN_A_ROW = 8
 IDLE_SECONDS = 10.0
 _LONG_S = 2.0
-_STEADY = 0.02
-_STEADY_C = 1.0
 
 
 class Observer(Protocol):
@@ -156,14 +153,16 @@ class Sweep:
             cards[card] = {
                 "idle_power_w": round(idle.mean_power_w, 2),
                 "idle_window_s": round(idle.seconds, 3),
-                "first_used": _now(),
+                "first_used": now(),
                 **self.gpus[0].details(),
-                "host_cpu": _host_cpu(),
+                "host_cpu": host_cpu(),
             }
             if self.folder.metadata.get("idle_power_w") is None:
                 self.folder.metadata["idle_power_w"] = round(idle.mean_power_w, 2)
             self.folder.save(status="measuring")
-        self._warm_up(self._warm_up_batch(todo))
+        warm_up_batch = self._prepare(self._warm_up_batch(todo))
+        batches = warm_up(warm_up_batch, self.gpus, self.clock)
+        self.observer.note(f"warm after {batches} batches")
         return float(cards[card]["idle_power_w"])
 
     def _warm_up_batch(self, todo: Sequence[RunSpec]) -> RunSpec:
@@ -175,20 +174,6 @@ class Sweep:
             spec = replace(spec, batch_size=spec.batch_size // 2)
         return spec
 
-    def _warm_up(self, spec: RunSpec) -> None:
-        """Run a batch until neither its time nor the temperature moves."""
-        batch = self._prepare(spec)
-        before, before_c = float("inf"), float("-inf")
-        for k in range(MAX_WARM_UP_BATCHES):
-            began = self.clock()
-            batch()
-            took = self.clock() - began
-            temperature_c = max(gpu.temperature_c() for gpu in self.gpus)
-            if k > 1 and abs(took / before - 1) < _STEADY and temperature_c - before_c < _STEADY_C:
-                break
-            before, before_c = took, temperature_c
-        self.observer.note(f"warm after {k + 1} batches")
-
     def _has_time_for(self, predicted_s: float) -> bool:
         if self.settings.time_budget_s is None:
             return True
@@ -197,35 +182,20 @@ class Sweep:
 
     def _measure(self, spec: RunSpec, idle_power_w: float) -> Run:
         batch = self._prepare(spec)
-        started_at = _now()
-        temperature_start_c = max(gpu.temperature_c() for gpu in self.gpus)
+        batches = produced = 0
+
+        def fill() -> None:
+            nonlocal batches, produced
+            batches, produced = self._fill_window(batch)
+
         for watch in self.watches:
             watch.start()
-        self._meter.start()
-        batches, produced = self._fill_window(batch)
-        # Within the window, since the reasons are gone when the GPU idles; one call takes 4 ms.
-        throttling = frozenset[str]().union(*(gpu.throttle_reasons() for gpu in self.gpus))
-        self._meter.end()
-        reading = self._meter.reading()
-        temperature_end_c = max(gpu.temperature_c() for gpu in self.gpus)
+        window = meter_window(self._meter, self.gpus, fill)
         for watch in self.watches:
             watch.stop()
-        foreign = [pid for gpu in self.gpus for pid in gpu.foreign_processes()]
-        faults = failed_gates(
-            Observation(
-                seconds=reading.seconds,
-                min_window_s=self.settings.min_window_s,
-                power_w=reading.mean_power_w,
-                idle_power_w=idle_power_w,
-                power_limit_w=sum(gpu.power_limit_w() for gpu in self.gpus),
-                temperature_start_c=temperature_start_c,
-                temperature_end_c=temperature_end_c,
-                throttling=throttling,
-                foreign_processes=tuple(foreign),
-                tokens_asked=batches * spec.batch_size * spec.output_tokens,
-                tokens_produced=produced,
-            )
-        )
+        reading = window.reading
+        asked = batches * spec.batch_size * spec.output_tokens
+        faults = window.faults(idle_power_w, asked, produced, self.settings.min_window_s)
         run = Run(
             input_tokens=spec.input_tokens,
             output_tokens=spec.output_tokens,
@@ -236,12 +206,12 @@ class Sweep:
             seconds=round(reading.seconds, 4),
             tick_error_j=round(reading.tick_error_j, 2),
             mean_power_w=round(reading.mean_power_w, 2),
-            temperature_start_c=temperature_start_c,
-            temperature_end_c=temperature_end_c,
+            temperature_start_c=window.temperature_start_c,
+            temperature_end_c=window.temperature_end_c,
             run=1
             + max((run.run for run in self.folder.runs if run.batch == spec.batch), default=0),
             gpu="+".join(gpu.uuid for gpu in self.gpus),
-            started_at=started_at,
+            started_at=window.started_at,
             valid=not faults,
             reason="; ".join(faults) or None,
         )
@@ -296,17 +266,3 @@ def _crashes_named(engine: Engine) -> Iterator[None]:
         raise
     except Exception as error:
         raise EngineError(f"{engine.name} crashed: {one_line(error)}") from error
-
-
-def _host_cpu() -> str | None:
-    """The host's processor, which sets the pace where the GPU waits for it."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
-    return f"{names[0]}, {len(names)} threads" if names else None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
