@@ -61,11 +61,13 @@ _WHOLE_BATCHES_OPTION = click.option(
 
 
 class MainGroup(JoulecastGroup):
-    """Imports `measure` when it is called for, since it brings a good deal along."""
+    """Imports commands that bring a good deal along when they are called for."""
+
+    _later = ("measure", "replay", "validate")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands, sorted."""
-        return sorted([*super().list_commands(ctx), "measure"])
+        return sorted([*super().list_commands(ctx), *self._later])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name."""
@@ -73,6 +75,10 @@ class MainGroup(JoulecastGroup):
             from estimator.cli_measure import measure
 
             return measure
+        if cmd_name in self._later:
+            from estimator import cli_replay
+
+            return cli_replay.replay if cmd_name == "replay" else cli_replay.validate_command
         return super().get_command(ctx, cmd_name)
 
 

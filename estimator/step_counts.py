@@ -58,9 +58,7 @@ class StepCounts:
     @classmethod
     def of_lengths(cls, lengths: LengthArray) -> "StepCounts":
         """The same from (i, o) per request."""
-        i, o = lengths.T
-        sums = len(i), i.sum(), i @ i, o.sum(), o @ o, i @ o
-        return cls.of_sums(CellSums(*map(int, sums)))
+        return cls.of_sums(CellSums.of_lengths(lengths))
 
     def named(self) -> Mapping[str, float]:
         """Term -> count."""

@@ -19,6 +19,8 @@ _MARK = "joulecast workload"
 _VERSION = 1
 _TOO_MANY = 2**126
 _LONGEST = 2**31
+_SHORT = 2**20
+"""So many squares of lengths below this stay below 2^63."""
 
 
 class CellSums(NamedTuple):
@@ -39,6 +41,14 @@ class CellSums(NamedTuple):
     output_tokens: int
     output_tokens_squared: int
     input_times_output: int
+
+    @classmethod
+    def of_lengths(cls, lengths: "npt.NDArray[np.int64]") -> "CellSums":
+        """The sums over requests (i, o) [tokens], shape (n, 2)."""
+        # Python's integers hold any sum, but take longer.
+        is_short = lengths.max(initial=0) < _SHORT and len(lengths) < _SHORT
+        i, o = (lengths if is_short else lengths.astype(object)).T
+        return cls(*map(int, (len(i), i.sum(), i @ i, o.sum(), o @ o, i @ o)))
 
     def merged(self, other: "CellSums") -> "CellSums":
         """The sums over both sets of requests."""
@@ -81,6 +91,19 @@ class Workload:
     failed: Failed = NOTHING_FAILED
     invalid: Mapping[str, int] = field(default_factory=dict)
     sources: tuple[Mapping[str, str], ...] = field(default=(), compare=False)
+
+    @classmethod
+    def of_lengths(cls, grid: Grid, lengths: "npt.NDArray[np.int64]") -> "Workload":
+        """Requests (i, o) with an output each [tokens], shape (n, 2)."""
+        rows, columns = grid.assign(lengths[:, 0], lengths[:, 1])
+        there = sorted(set(zip(rows.tolist(), columns.tolist(), strict=True)))
+        return cls(
+            grid,
+            {
+                (row, column): CellSums.of_lengths(lengths[(rows == row) & (columns == column)])
+                for row, column in there
+            },
+        )
 
     def __add__(self, other: "Workload") -> "Workload":
         """Both workloads' requests together; the grids must be equal."""

@@ -1,11 +1,11 @@
 """Serving engines behind one small protocol, one file each."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from measurements.models import ModelShape, load_shape
 from traces.errors import InputError, unknown_name
@@ -48,6 +48,21 @@ class EngineRequest:
     compiled: bool | None
     longest: int
     gpus: int = 1
+
+
+@dataclass
+class EngineSteps:
+    """What an engine says that its own scheduler did.
+
+    Attributes:
+        steps: Steps that fed anything.
+        tokens: Tokens fed.
+        preempted: How often a request had to give its cache back.
+    """
+
+    steps: int = 0
+    tokens: int = 0
+    preempted: int = 0
 
 
 class Engine(Protocol):
@@ -94,6 +109,21 @@ class Engine(Protocol):
         Returns:
             A function that runs the batch and returns the output tokens produced; it may be called
             again and again, and raises `EngineError` if the engine crashes or runs out of memory.
+        """
+
+
+@runtime_checkable
+class ContinuousEngine(Engine, Protocol):
+    """An engine that schedules requests of different lengths by itself."""
+
+    def prepare_requests(self, lengths: Sequence[tuple[int, int]]) -> Batch:
+        """Make requests of these lengths (I, O) ready to be asked all at once; as `prepare`."""
+
+    def record_steps(self) -> EngineSteps:
+        """Count the engine's own steps from now on.
+
+        Raises:
+            EngineError: This version does not let itself be counted.
         """
 
 

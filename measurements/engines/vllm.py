@@ -10,10 +10,18 @@ import os
 import random
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from measurements.engines import Batch, DoesNotFitError, EngineError, EngineRequest, one_line
+from measurements.engines import (
+    Batch,
+    DoesNotFitError,
+    EngineError,
+    EngineRequest,
+    EngineSteps,
+    one_line,
+)
 from measurements.engines.random_weights import SEED, draw_weights, weights_in_words
 from measurements.models import ModelShape
 from measurements.runs import MAX_BATCH_SIZE
@@ -78,6 +86,7 @@ class VllmEngine:
             "max_num_seqs": config.scheduler_config.max_num_seqs,
             "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
             "chunked_prefill": bool(config.scheduler_config.enable_chunked_prefill),
+            "async_scheduling": bool(config.scheduler_config.async_scheduling),
             "max_model_len": config.model_config.max_model_len,
             "eager": bool(config.model_config.enforce_eager),
             "prefix_caching": bool(config.cache_config.enable_prefix_caching),
@@ -101,17 +110,25 @@ class VllmEngine:
 
     def prepare(self, input_tokens: int, output_tokens: int, batch_size: int) -> Batch:
         """A batch of prompts of random token ids, all asked at once."""
+        return self.prepare_requests([(input_tokens, output_tokens)] * batch_size)
+
+    def prepare_requests(self, lengths: Sequence[tuple[int, int]]) -> Batch:
+        """Requests of random token ids, each of its own lengths, all asked at once."""
+        vocabulary = range(self._vocabulary)
         prompts = [
-            {"prompt_token_ids": self._random.choices(range(self._vocabulary), k=input_tokens)}
-            for _ in range(batch_size)
+            {"prompt_token_ids": self._random.choices(vocabulary, k=input_tokens)}
+            for input_tokens, _ in lengths
         ]
-        sampling = self._vllm.SamplingParams(
-            temperature=0.0,
-            min_tokens=output_tokens,
-            max_tokens=output_tokens,
-            ignore_eos=True,
-            detokenize=False,
-        )
+        sampling = [
+            self._vllm.SamplingParams(
+                temperature=0.0,
+                min_tokens=output_tokens,
+                max_tokens=output_tokens,
+                ignore_eos=True,
+                detokenize=False,
+            )
+            for _, output_tokens in lengths
+        ]
 
         def run() -> int:
             try:
@@ -121,6 +138,29 @@ class VllmEngine:
             return sum(len(output.outputs[0].token_ids) for output in outputs)
 
         return run
+
+    def record_steps(self) -> EngineSteps:
+        """Count what vLLM's own scheduler feeds, from now on."""
+        counted = EngineSteps()
+        try:
+            scheduler = self._llm.llm_engine.engine_core.engine_core.scheduler
+            own = scheduler.schedule
+        except AttributeError as error:
+            raise EngineError(
+                f"vLLM {self.version} keeps its scheduler elsewhere, and its steps cannot be "
+                f"counted: {one_line(error)}"
+            ) from error
+
+        def schedule(*args: Any, **options: Any) -> Any:
+            output = own(*args, **options)
+            if output.total_num_scheduled_tokens:
+                counted.steps += 1
+                counted.tokens += int(output.total_num_scheduled_tokens)
+                counted.preempted += len(output.preempted_req_ids or ())
+            return output
+
+        scheduler.schedule = schedule
+        return counted
 
     def _blocks(self) -> tuple[int, int]:
         """Usable blocks of the KV cache and tokens in each; one block is vLLM's own null block."""

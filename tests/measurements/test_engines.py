@@ -32,7 +32,10 @@ class StandIn:
                     enable_prefix_caching=False,
                 ),
                 scheduler_config=SimpleNamespace(
-                    max_num_seqs=1024, max_num_batched_tokens=16_384, enable_chunked_prefill=True
+                    max_num_seqs=1024,
+                    max_num_batched_tokens=16_384,
+                    enable_chunked_prefill=True,
+                    async_scheduling=True,
                 ),
                 model_config=SimpleNamespace(
                     dtype="torch.bfloat16", max_model_len=8704, enforce_eager=False
@@ -46,8 +49,11 @@ class StandIn:
 
     def generate(self, prompts: list[Any], sampling: Any, use_tqdm: bool) -> list[Any]:
         StandIn.asked |= {"prompts": prompts, "sampling": sampling}
-        tokens = [0] * sampling.max_tokens
-        return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=tokens)]) for _ in prompts]
+        assert len(prompts) == len(sampling)
+        return [
+            SimpleNamespace(outputs=[SimpleNamespace(token_ids=[0] * one.max_tokens)])
+            for one in sampling
+        ]
 
 
 @pytest.fixture
@@ -76,7 +82,7 @@ def test_what_vllm_is_asked_for(vllm: SimpleNamespace) -> None:
     run = engine.prepare(100, 8, 5)
     assert run() == 40
     assert [len(prompt["prompt_token_ids"]) for prompt in StandIn.asked["prompts"]] == [100] * 5
-    sampling = StandIn.asked["sampling"]
+    sampling = StandIn.asked["sampling"][4]
     assert (sampling.min_tokens, sampling.max_tokens, sampling.ignore_eos) == (8, 8, True)
 
 

@@ -1,0 +1,202 @@
+"""`joulecast replay` and `joulecast validate`: run real requests, hold estimates against them."""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from estimator.cli_options import (
+    FORMAT_OPTIONS,
+    TRACE_OPTIONS,
+    TraceInput,
+    emit_report,
+    with_options,
+)
+from estimator.measure_plan import model_name
+from estimator.static_batching import StaticBatching
+from estimator.step_counts import LengthArray
+from estimator.step_model import scheduler_of
+from estimator.validate import find_replays, shipped_tables_for, validate
+from estimator.validate_views import validation_report
+from estimator.version import VERSION
+from measurements.engines import ENGINES, EngineRequest, load_engine
+from measurements.gpu_devices import choose_gpus, open_gpus
+from measurements.hardware import find_gpu
+from measurements.host import host_cpu
+from measurements.models import load_config
+from measurements.replay import Replay, StaticBatch, replay_requests
+from measurements.table import load_table
+from traces.errors import InputError
+from traces.files import exists
+from traces.sampling import sample_lengths
+
+_MOST_READ = 200_000
+
+
+@click.command()
+@click.argument("trace")
+@click.option("--engine", required=True, type=click.Choice(sorted(ENGINES)), help="Serving engine.")
+@click.option(
+    "--model", required=True, help="A shipped model, or a folder or file with a config.json."
+)
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with the model's weights; random ones are drawn if not given.",
+)
+@click.option(
+    "--requests",
+    "count",
+    type=click.IntRange(1, _MOST_READ),
+    default=1000,
+    help="How many requests to draw.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the draw.")
+@click.option("--runs", type=click.IntRange(1, 99), default=1, help="How often to run them.")
+@click.option(
+    "--table",
+    "table_name",
+    metavar="TABLE",
+    help="Where static batches take B(I, O) from (pytorch).",
+)
+@click.option(
+    "--gpu",
+    "gpu_indices",
+    type=click.IntRange(0),
+    multiple=True,
+    help="Index of the GPU, as nvidia-smi numbers it.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Replay file to write.",
+)
+@with_options(TRACE_OPTIONS)
+def replay(
+    trace: str,
+    engine: str,
+    model: str,
+    weights: Path | None,
+    count: int,
+    seed: int,
+    runs: int,
+    table_name: str | None,
+    gpu_indices: tuple[int, ...],
+    output: Path,
+    **options: Any,
+) -> None:
+    """Run requests drawn from TRACE on the GPU at hand, under the meter.
+
+    They have the trace's own lengths and are all asked at once, in random order.
+    """
+    if exists(output):
+        raise InputError(f"{output}: is there already; a measurement is not overwritten")
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"{output}: its folder is not there; make it first")
+    if (table_name is None) == (engine == "pytorch"):
+        raise click.UsageError("--table is for --engine pytorch, which needs it for its batches")
+    config = load_config(model)
+    most = int(config.get("max_position_embeddings") or 2**31)
+    drawn, facts = _draw(trace, count, seed, most, options)
+    batches = None if table_name is None else _static_batches(table_name, drawn)
+    gpus = open_gpus(choose_gpus(gpu_indices, os.environ))
+    sheet = find_gpu(gpus[0].product)
+    click.echo(f"{gpus[0].product}: starting {engine} with {model}", err=True)
+    longest = int(drawn.sum(axis=1).max())
+    loaded = load_engine(engine, EngineRequest(model, config, weights, None, longest, len(gpus)))
+    lengths = [(i, o) for i, o in drawn.tolist()]
+    made, steps = replay_requests(
+        loaded, gpus, lengths, batches, runs, lambda text: click.echo(text, err=True)
+    )
+    Replay(
+        {
+            **facts,
+            "gpu": sheet.name,
+            "gpu_product": gpus[0].product,
+            "gpu_count": len(gpus),
+            "power_limit_w": sum(gpu.power_limit_w() for gpu in gpus),
+            "model": model_name(model),
+            "engine": loaded.name,
+            "engine_version": loaded.version,
+            "engine_settings": loaded.settings(),
+            "dtype": loaded.dtype,
+            "weights": loaded.weights,
+            "batches_from": table_name,
+            "measured_on": datetime.now(UTC).date().isoformat(),
+            "measured_by": f"joulecast {VERSION}",
+            "host_cpu": host_cpu(),
+        },
+        lengths,
+        batches,
+        made,
+        steps,
+    ).save(output)
+    invalid = [run.reason for run in made if run.reason is not None]
+    click.echo(f"{output}: {len(lengths):,} requests, {len(made) - len(invalid)} valid runs")
+    if invalid:
+        raise InputError(f"{output}: {len(invalid)} of {runs} runs are invalid: {invalid[0]}")
+
+
+@click.command("validate")
+@click.argument("replays", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--table",
+    "table_names",
+    multiple=True,
+    metavar="TABLE",
+    help="Table to estimate from; by default the shipped one of the replay's GPU and engine.",
+)
+@with_options(FORMAT_OPTIONS)
+def validate_command(replays: Path, table_names: Sequence[str], **options: Any) -> None:
+    """Hold every method's estimate of REPLAYS, a file or folder, against what they took."""
+    given = [load_table(name) for name in table_names]
+    found = []
+    for path in find_replays(replays):
+        one = Replay.load(path)
+        name = (
+            path.stem if path == replays else path.relative_to(replays).with_suffix("").as_posix()
+        )
+        found.append(validate(name, one, given or shipped_tables_for(one)))
+    emit_report(validation_report(found), options)
+
+
+def _draw(
+    trace: str, count: int, seed: int, most: int, options: dict[str, Any]
+) -> tuple[LengthArray, dict[str, Any]]:
+    """So many of a trace's requests, in random order, and what to say of the draw."""
+    workload, lengths = TraceInput.of(options).load_with_lengths(trace, _MOST_READ)
+    generator = np.random.default_rng(seed)
+    how = "requests of the trace"
+    if lengths is None:
+        how = "lengths drawn from the trace's sums"
+        there = workload.total.requests
+        lengths = sample_lengths(workload, min(there, _MOST_READ), generator)
+    fits = lengths.sum(axis=1) <= most
+    served = np.maximum(lengths[fits], 1)
+    if len(served) < count:
+        raise InputError(
+            f"{trace}: has {len(served):,} requests that the model takes, fewer than --requests "
+            f"{count:,}"
+        )
+    drawn = served[generator.choice(len(served), count, replace=False)]
+    return drawn, {
+        "trace": trace,
+        "sources": [dict(source) for source in workload.sources],
+        "drawn": how,
+        "seed": seed,
+        "too_long": int((~fits).sum()),
+    }
+
+
+def _static_batches(table_name: str, lengths: LengthArray) -> list[StaticBatch]:
+    table = load_table(table_name)
+    scheduler = scheduler_of(table)
+    if not isinstance(scheduler, StaticBatching):
+        raise InputError(f"{table_name}: is of {table.engine}, which has no static batches")
+    return [(n, i, o) for n, i, o in scheduler.batches(lengths).astype(int).tolist()]

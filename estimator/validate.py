@@ -1,0 +1,174 @@
+"""Estimates held against the meter: what a replay took, and what each method says of it."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from estimator.binned import estimate_binned
+from estimator.estimate import Estimate
+from estimator.step_counts import Steps
+from estimator.step_model import scheduler_of
+from estimator.stepwise import estimate_stepwise
+from measurements.replay import Replay
+from measurements.table import EnergyTable, load_table, table_names
+from traces.errors import InputError
+from traces.grid import PAPER_GRID
+from traces.workload import Workload
+
+METHODS = ("binned", "stepwise")
+
+
+@dataclass(frozen=True)
+class Held:
+    """One method's estimate of one replay.
+
+    Attributes:
+        estimate: The estimate.
+        error_percent: How far it lies above the metered energy [%].
+        is_within: Whether its interval holds the metered energy; None without an interval.
+    """
+
+    estimate: Estimate
+    error_percent: float
+    is_within: bool | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "energy_j": self.estimate.energy_j,
+            "interval_j": self.estimate.interval_j and list(self.estimate.interval_j),
+            "seconds": self.estimate.seconds,
+            "error_percent": self.error_percent,
+            "is_within": self.is_within,
+        }
+
+
+@dataclass(frozen=True)
+class Validation:
+    """One replay, and what was estimated of it.
+
+    Attributes:
+        name: Of the replay file.
+        replay: What was metered.
+        table: The table that the estimates rest on.
+        metered_j: Mean energy of its valid runs [J].
+        metered_seconds: Mean time of these [s].
+        held: Method -> estimate against meter.
+        ideal_j: The dense ideal of the true lengths [J].
+        simulated: What our scheduler makes of the requests.
+    """
+
+    name: str
+    replay: Replay
+    table: str
+    metered_j: float
+    metered_seconds: float
+    held: Mapping[str, Held]
+    ideal_j: float
+    simulated: Steps
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        counts, steps = self.simulated.counts, self.replay.engine_steps
+        return {
+            "replay": self.name,
+            "trace": self.replay.facts["trace"],
+            "requests": len(self.replay.lengths),
+            "runs": len(self.replay.valid_runs),
+            "table": self.table,
+            "metered_j": self.metered_j,
+            "metered_seconds": self.metered_seconds,
+            "ideal_j": self.ideal_j,
+            **{method: held.to_dict() for method, held in self.held.items()},
+            "steps": {
+                "simulated": counts.steps,
+                "engine": None if steps is None else steps.steps,
+            },
+            "tokens": {
+                "simulated": counts.tokens,
+                "engine": None if steps is None else steps.tokens,
+            },
+        }
+
+
+def find_replays(path: Path) -> list[Path]:
+    """A replay file, or those of a folder, in order of their names.
+
+    Raises:
+        InputError: There is none.
+    """
+    found = sorted(path.glob("**/*.json")) if path.is_dir() else [path]
+    if not found:
+        raise InputError(f"{path}: holds no replay (*.json); make one with: joulecast replay")
+    return found
+
+
+def validate(
+    name: str, replay: Replay, tables: Sequence[EnergyTable], methods: Sequence[str] = METHODS
+) -> Validation:
+    """Hold the estimates of a replay's requests against what they took.
+
+    Args:
+        name: What to call the replay.
+        replay: Metered; none of its runs is in any fit.
+        tables: The first of the same GPU, model and engine is taken.
+        methods: Which estimates.
+
+    Raises:
+        InputError: No table fits, or no run of the replay is valid.
+    """
+    runs = replay.valid_runs
+    if not runs:
+        raise InputError(f"{name}: has no valid run: {replay.runs[0].reason}")
+    table = _table_of(name, replay, tables)
+    lengths = np.array(replay.lengths, dtype=np.int64)
+    workload = Workload.of_lengths(PAPER_GRID, lengths)
+    metered_j = statistics.fmean(run.energy_j for run in runs)
+    estimates = {
+        "binned": lambda: estimate_binned(workload, table, name),
+        "stepwise": lambda: estimate_stepwise(workload, table, name, lengths),
+    }
+    held = {method: _hold(estimates[method](), metered_j) for method in methods}
+    stepwise = held["stepwise"].estimate if "stepwise" in held else estimates["stepwise"]()
+    return Validation(
+        name=name,
+        replay=replay,
+        table=table.name,
+        metered_j=metered_j,
+        metered_seconds=statistics.fmean(run.seconds for run in runs),
+        held=held,
+        ideal_j=stepwise.ideal_j["dense"],
+        simulated=scheduler_of(table).schedule(lengths),
+    )
+
+
+def shipped_tables_for(replay: Replay) -> list[EnergyTable]:
+    """Shipped tables of a replay's GPU, model and engine; the one named as the engine first."""
+    prefix = f"{replay.facts['gpu']}/{replay.facts['model']}/"
+    engine = str(replay.facts["engine"])
+    names = [name for name in table_names() if name.startswith(prefix + engine)]
+    return [load_table(name) for name in sorted(names, key=lambda name: name != prefix + engine)]
+
+
+def _hold(estimate: Estimate, metered_j: float) -> Held:
+    interval = estimate.interval_j
+    return Held(
+        estimate,
+        100 * (estimate.energy_j / metered_j - 1),
+        None if interval is None else interval[0] <= metered_j <= interval[1],
+    )
+
+
+def _table_of(name: str, replay: Replay, tables: Sequence[EnergyTable]) -> EnergyTable:
+    for table in tables:
+        if all(table.metadata[key] == replay.facts[key] for key in ("gpu", "model", "engine")):
+            return table
+    facts = replay.facts
+    raise InputError(
+        f"{name}: no table of {facts['model']} on {facts['gpu']} with {facts['engine']}; give one "
+        "with --table"
+    )

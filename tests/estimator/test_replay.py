@@ -1,0 +1,249 @@
+"""`joulecast replay` on a GPU and engines that live in fake time, and `joulecast validate`."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from estimator import cli_replay
+from estimator.continuous_batching import ContinuousBatching
+from estimator.step_model import fit_step_model, table_points
+from measurements.engines import EngineError, EngineSteps
+from measurements.gpu_devices import MeterError
+from measurements.replay import Replay
+from measurements.table import load_table
+from tests.conftest import RunCli
+from tests.measurements.fakes import FakeEngine, FakeGpu, FakeTime
+from traces.catalog import load_embedded
+from traces.errors import InputError
+
+VLLM = "h100-sxm/llama-3.1-8b/vllm"
+PYTORCH = "h100-sxm/llama-3.1-8b/pytorch"
+WORDS = "replay", "azure-2023-code", "--model", "llama-3.1-8b", "--requests", 300
+
+
+@dataclass
+class ContinuousFake(FakeEngine):
+    """Takes as long as the step model says for the shipped vLLM table, at its mean power."""
+
+    model_seconds: Callable[[Sequence[tuple[int, int]]], float] = lambda _: 20.0
+    produced_more: int = 0
+
+    def prepare_requests(self, lengths: Sequence[tuple[int, int]]) -> Callable[[], int]:
+        def run() -> int:
+            if error := self.fails_at(0, 0, 0):
+                raise error
+            self.sleep(self.model_seconds(lengths))
+            self.steps.steps += 7
+            return sum(o for _, o in lengths) + self.produced_more
+
+        self.steps = EngineSteps()
+        return run
+
+    def record_steps(self) -> EngineSteps:
+        return self.steps
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """A GPU that draws 640 W while the engine works, and 120 W else."""
+    fake_time = FakeTime()
+    busy = {"until": -1.0}
+
+    def work(seconds: float) -> None:
+        busy["until"] = fake_time.now + seconds
+        fake_time.sleep(seconds)
+
+    gpu = FakeGpu(
+        clock=fake_time.clock, power_w=lambda now: 640.0 if now < busy["until"] else 120.0
+    )
+    table = load_table(VLLM)
+    model = fit_step_model(table_points(table))
+    rules = ContinuousBatching.from_settings(table.metadata["engine_settings"], VLLM)
+
+    def seconds(lengths: Sequence[tuple[int, int]]) -> float:
+        return model.predict_j(rules.schedule(np.array(lengths)).counts) / 640
+
+    found = {
+        "gpu": gpu,
+        "engine": ContinuousFake(sleep=work, name="vllm", model_seconds=seconds),
+        "work": work,
+    }
+    real = cli_replay.replay_requests
+    monkeypatch.setattr(cli_replay, "choose_gpus", lambda given, environment: (0,))
+    monkeypatch.setattr(cli_replay, "open_gpus", lambda indices: [found["gpu"]])
+    monkeypatch.setattr(cli_replay, "load_engine", lambda name, request: found["engine"])
+    monkeypatch.setattr(
+        cli_replay,
+        "replay_requests",
+        partial(real, clock=fake_time.clock, sleep=fake_time.sleep),
+    )
+    return found
+
+
+def test_a_replay_is_metered_kept_and_forecast(
+    machine: dict, run_cli: RunCli, tmp_path: Path
+) -> None:
+    path = tmp_path / "code.json"
+    result = run_cli(*WORDS, "--engine", "vllm", "--seed", 4, "--runs", 2, "-o", path)
+    assert result.exit_code == 0, result.output
+    assert "300 requests, 2 valid runs" in result.stdout
+    replayed = Replay.load(path)
+    assert len(replayed.lengths) == 300
+    assert replayed.facts["seed"] == 4
+    assert replayed.facts["gpu"] == "h100-sxm"
+    assert [run.reason for run in replayed.runs] == [None, None]
+    for run in replayed.runs:
+        assert run.energy_j == pytest.approx(640 * run.seconds, rel=0.02)
+        assert run.idle_power_w == pytest.approx(120, abs=1)
+    document = json.loads(run_cli("validate", path, "--format", "json").stdout)
+    (row,) = document["replays"]
+    assert row["table"] == VLLM
+    assert abs(row["stepwise"]["error_percent"]) < 1
+    assert row["stepwise"]["is_within"] is True
+    assert row["binned"]["error_percent"] > 5
+    assert row["binned"]["is_within"] is None
+    assert row["steps"]["simulated"] > 10
+    shown = run_cli("validate", tmp_path).stdout
+    for text in ("code", "yes", "median", "1 of 1"):
+        assert text in shown
+
+
+def test_the_draw_is_of_the_trace_and_repeats(
+    machine: dict, run_cli: RunCli, tmp_path: Path
+) -> None:
+    trace = tmp_path / "t.csv"
+    lengths = [(k + 1, 2 * k + 1) for k in range(400)]
+    rows = "".join(f"{i},{o}\n" for i, o in lengths)
+    trace.write_text("input_tokens,output_tokens\n" + rows)
+    draws = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        words = "replay", trace, "--model", "llama-3.1-8b", "--engine", "vllm", "--seed", seed
+        path = tmp_path / f"{name}.json"
+        result = run_cli(*words, "--requests", 300, "-o", path)
+        assert result.exit_code == 0, result.output
+        draws.append(Replay.load(path).lengths)
+    assert draws[0] == draws[1] != draws[2]
+    assert len(set(draws[0])) == 300
+    assert set(draws[0]) < set(lengths)
+    again = run_cli(*words, "--requests", 300, "-o", path)
+    assert again.exit_code == 1
+    assert "is there already" in again.stderr
+    too_many = run_cli(*words, "--requests", 401, "-o", tmp_path / "d.json")
+    assert "has 400 requests that the model takes, fewer than --requests 401" in too_many.stderr
+
+
+def test_static_batches_come_from_a_table(machine: dict, run_cli: RunCli, tmp_path: Path) -> None:
+    machine["engine"] = FakeEngine(sleep=machine["work"], seconds_per_batch=3.0, name="pytorch")
+    path = tmp_path / "static.json"
+    words = (*WORDS, "--engine", "pytorch", "-o", path)
+    assert "--table is for --engine pytorch" in run_cli(*words).stderr
+    assert "has no static batches" in run_cli(*words, "--table", VLLM).stderr
+    result = run_cli(*words, "--table", PYTORCH)
+    assert result.exit_code == 0, result.output
+    replayed = Replay.load(path)
+    assert replayed.batches is not None
+    assert sum(n for n, _, _ in replayed.batches) == 300
+    assert replayed.engine_steps is None
+    assert replayed.facts["batches_from"] == PYTORCH
+    row = json.loads(run_cli("validate", path, "--format", "json").stdout)["replays"][0]
+    assert row["steps"] == {
+        "simulated": sum(o for _, _, o in replayed.batches), "engine": None
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (EngineError("vLLM crashed: out of blocks"), "Error: vLLM crashed: out of blocks"),
+        (MeterError("GPU 0: its energy counter cannot be read"), "cannot be read"),
+    ],
+)
+def test_what_goes_wrong_leaves_no_file(
+    error: Exception, said: str, machine: dict, run_cli: RunCli, tmp_path: Path
+) -> None:
+    machine["engine"].fails_at = lambda *_: error
+    result = run_cli(*WORDS, "--engine", "vllm", "-o", tmp_path / "x.json")
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_fails_a_gate_is_kept_and_counts_for_nothing(
+    machine: dict, run_cli: RunCli, tmp_path: Path
+) -> None:
+    machine["engine"].produced_more = -1
+    path = tmp_path / "x.json"
+    result = run_cli(*WORDS, "--engine", "vllm", "-o", path)
+    assert result.exit_code == 1
+    assert "1 of 1 runs are invalid: tokens produced" in result.stderr
+    assert Replay.load(path).valid_runs == []
+    assert "has no valid run: tokens produced" in run_cli("validate", path).stderr
+
+
+def good_replay() -> Replay:
+    facts = {
+        "trace": "t", "gpu": "h100-sxm", "gpu_product": "x", "model": "llama-3.1-8b",
+        "engine": "vllm", "engine_version": "1", "engine_settings": {}, "dtype": "bfloat16",
+        "measured_on": "2026-11-23", "measured_by": "a test",
+    }  # fmt: skip
+    run = {
+        "energy_j": 1e4, "seconds": 20.0, "tick_error_j": 1.0, "temperature_start_c": 50.0,
+        "temperature_end_c": 51.0, "card": "GPU-1", "idle_power_w": 100.0,
+        "started_at": "now", "reason": None,
+    }  # fmt: skip
+    from measurements.replay import ReplayRun
+
+    return Replay(facts, [(100, 20), (30, 4)], [(2, 100, 20)], [ReplayRun(**run)], None)
+
+
+def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
+    own = replace(good_replay(), engine_steps=EngineSteps(3, 4, 5))
+    own.save(tmp_path / "r.json")
+    assert Replay.load(tmp_path / "r.json") == own
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("format", "joulecast workload", "needs"),
+        ("version", 2, "version 2 is not 1"),
+        ("gpu", 5, '"gpu" is no text'),
+        ("engine_settings", [], "is no object"),
+        ("lengths", [], "no requests"),
+        ("lengths", [[1]], "is not 2 numbers"),
+        ("lengths", [[1, 0], [1, 1]], "no counts"),
+        ("lengths", [[1.5, 2], [1, 1]], "no counts"),
+        ("lengths", None, "not a valid replay"),
+        ("batches", [[3, 1, 1]], "do not hold its requests"),
+        ("runs", [], "no runs"),
+        ("runs", [{"energy_j": 1}], "not a valid replay"),
+        ("runs", "none", "not a valid replay"),
+        ("engine_steps", {"stepz": 1}, "not a valid replay"),
+    ],
+)
+def test_a_spoilt_file_is_named(key: str, value: object, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    good_replay().save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(InputError, match=said) as caught:
+        Replay.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_validate_says_what_it_lacks(run_cli: RunCli, tmp_path: Path) -> None:
+    assert "holds no replay" in run_cli("validate", tmp_path).stderr
+    own = good_replay()
+    other = replace(own, facts={**own.facts, "gpu": "a100-sxm-80gb"})
+    other.save(tmp_path / "r.json")
+    result = run_cli("validate", tmp_path / "r.json")
+    assert result.exit_code == 1
+    assert "no table of llama-3.1-8b on a100-sxm-80gb with vllm; give one with --table" in (
+        result.stderr
+    )
+    assert load_embedded("azure-2023-code").total.requests == 8819
