@@ -26,6 +26,7 @@ unit: .venv/all
 benchmarks: .venv/all
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/interpolation.py
+	$(BIN)/python benchmarks/step_model.py
 	$(BIN)/python benchmarks/flops.py
 
 # Minutes, and 8 GB of disk: how long reading takes beside other readers.

@@ -273,11 +273,13 @@ def table_show(
 @with_options(FORMAT_OPTIONS)
 def table_check(name: str, **options: Any) -> None:
     """Read TABLE strictly and hold it against what a table should satisfy."""
+    from estimator.step_check import step_check
     from measurements.checks import check_table
     from measurements.table import load_table
 
     loaded = load_table(name)
-    emit_report(table_views.table_check_report(loaded, check_table(loaded)), options)
+    checks = [*check_table(loaded), step_check(loaded)]
+    emit_report(table_views.table_check_report(loaded, checks), options)
 
 
 @main.command()
