@@ -96,45 +96,58 @@ def measure(
     if output is None and (resume or not dry_run):
         raise click.UsageError("give the folder to measure into: -o FOLDER")
     config = load_config(model)
-    wanted = Wanted(model, engine, plan_name, runs, seed, time_budget, longest_request(config))
+    longest = longest_request(config)
+    wanted = Wanted(model, engine, plan_name, runs, seed, time_budget, longest, compiled)
     if resume and output is not None:
         wanted = wanted.after(output)
+    elif output is not None:
+        require_new(output)
     if dry_run or output is None:
         _print_dry_run(*wanted.rough_plan(gpu_type))
         return
-    if not resume:
-        require_new(output)
-    watches = _watches(cross_check)
-    gpus = open_gpus(choose_gpus(gpu_indices, os.environ))
-    sheet = find_gpu(gpus[0].product)
-    observer = Observer(sys.stderr.isatty())
-    observer.note(f"{gpus[0].product}: starting {engine} with {model}")
-    request = EngineRequest(model, config, weights, compiled, wanted.longest, len(gpus))
-    loaded = load_engine(engine, request)
-    cost = cost_model(sheet, model, engine, loaded.dtype)
-    plan = wanted.plan(loaded.capacity, cost)
-    observer.note(_capacity_text(loaded.capacity_record()))
-    metadata = _metadata(gpus, sheet, loaded, model_name(model), PAPER_GRID)
-    folder = _open_folder(output, resume, metadata, config)
-    for watch in watches:
-        watch.open(output)
-    settings = SweepSettings(time_budget_s=None if time_budget is None else 60 * time_budget)
-    sweep = Sweep(loaded, gpus, folder, cost, observer, settings, watches)
+    with contextlib.ExitStack() as to_close:
+        watches = _watches(cross_check)
+        for watch in watches:
+            to_close.callback(watch.close)
+            if resume:
+                # What cannot be gone on with is better found before the engine starts than after.
+                watch.open(output)
+        gpus = open_gpus(choose_gpus(gpu_indices, os.environ))
+        sheet = find_gpu(gpus[0].product)
+        observer = Observer(sys.stderr.isatty())
+        observer.note(f"{gpus[0].product}: starting {engine} with {model}")
+        request = EngineRequest(model, config, weights, compiled, wanted.longest, len(gpus))
+        loaded = load_engine(engine, request)
+        cost = cost_model(sheet, model, engine, loaded.dtype)
+        plan, left_out = wanted.plan(loaded.capacity, cost)
+        observer.note(_capacity_text(loaded.capacity_record()))
+        metadata = _metadata(gpus, sheet, loaded, model_name(model), PAPER_GRID)
+        folder = _open_folder(output, resume, metadata | {"left_out": left_out}, config)
+        to_close.callback(_finish, folder, plan)
+        for watch in watches if not resume else ():
+            watch.open(output)
+        settings = SweepSettings(time_budget_s=None if time_budget is None else 60 * time_budget)
+        sweep = Sweep(loaded, gpus, folder, cost, observer, settings, watches)
+        left = _run(sweep, plan, observer, output)
+    _summarise(output, plan, folder.runs, left)
+
+
+def _run(sweep: Sweep, plan: Sequence[RunSpec], observer: "Observer", output: Path) -> int:
+    """Make the runs of a plan; how many were left for want of time."""
     try:
         with observer:
-            left = sweep.run(plan)
+            return sweep.run(plan)
     except KeyboardInterrupt:
         raise InputError(f"stopped; go on with: joulecast measure --resume -o {output}") from None
     except InputError as error:
         raise InputError(f"{error}; what was measured is in {output}, --resume goes on") from error
-    finally:
-        folder.close()
-        for watch in watches:
-            watch.close()
-        # A full disk has been reported by then, and tables that say "measuring" can be read.
-        with contextlib.suppress(InputError):
-            folder.save(status="measuring" if missing_runs(plan, folder.runs) else "done")
-    _summarise(output, plan, folder.runs, left)
+
+
+def _finish(folder: SweepFolder, plan: Sequence[RunSpec]) -> None:
+    folder.close()
+    # A full disk has been reported by then, and tables that say "measuring" can be read.
+    with contextlib.suppress(InputError):
+        folder.save(status="measuring" if missing_runs(plan, folder.runs) else "done")
 
 
 def _watches(cross_check: str | None) -> list[HostWatch | CodeCarbonCheck]:
@@ -198,7 +211,7 @@ class Observer:
             )
         mark = "" if run.valid else f"  INVALID: {run.reason}"
         line = (
-            f"{self._done + 1}/{self._total}  {_batch_text(spec)} run {spec.run}: "
+            f"{self._done + 1}/{self._total}  {_batch_text(spec)} run {run.run}: "
             f"{run.batch_energy_j:.1f} J per batch, "
             f"{run.power_w:.0f} W, {run.seconds:.1f} s, {run.temperature_end_c:.0f} deg C, "
             f"{self._left}{mark}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from estimator.version import VERSION
 from measurements.cost import CostModel, cost_from_runs, rough_capacity, rough_cost
 from measurements.engines import DoesNotFitError, request_bytes
 from measurements.hardware import Gpu, load_gpu
@@ -37,6 +38,7 @@ class Wanted:
         seed: Of the order.
         time_budget: Minutes, None for no bound.
         longest: Longest request that the model takes [tokens].
+        compiled: Whether to compile; None for what the engine does by default.
         there: Runs made before.
         known: B(I, O) as it was found before, so that all cards of a table agree.
         gpu: Short name of the GPU that made them.
@@ -49,6 +51,7 @@ class Wanted:
     seed: int
     time_budget: float | None
     longest: int
+    compiled: bool | None = None
     there: Sequence[Run] = ()
     known: Mapping[CellKey, int] = field(default_factory=dict)
     gpu: str = "h100-sxm"
@@ -66,24 +69,40 @@ class Wanted:
                 f"{folder}: is of {known['model']} on {known['engine']}, not of {name} on "
                 f"{self.engine}; give another folder"
             )
+        if known["measured_by"] != (maker := f"joulecast {VERSION}"):
+            raise InputError(
+                f"{folder}: was measured by {known['measured_by']}, this is {maker}; one table "
+                "cannot mix them, give another folder"
+            )
+        was_compiled = known["engine_settings"].get("compiled")
+        if was_compiled is not None and was_compiled != bool(self.compiled):
+            raise InputError(
+                f"{folder}: was measured {'with' if was_compiled else 'without'} --compile, and "
+                "one table cannot mix them; give another folder"
+            )
         sizes = {(i, o): size for i, o, size, _ in known.get("capacity", {}).get("found", [])}
         sizes |= {run.cell: run.batch_size for run in there if run.at_capacity}
         return replace(self, there=there, known=sizes, gpu=known["gpu"])
 
-    def plan(self, capacity: Capacity, cost: CostModel) -> list[RunSpec]:
-        """The runs in their order, those made before included."""
+    def plan(
+        self, capacity: Capacity, cost: CostModel
+    ) -> tuple[list[RunSpec], list[tuple[int, int, str]]]:
+        """The runs in their order, those made before included, and the cells left out, and why."""
         cells = plan_cells(self.plan_name, PAPER_GRID)
-        sizes = _where_it_fits(
+        sizes, left_out = _where_it_fits(
             lambda i, o: self.known.get((i, o)) or capacity(i, o), cells, self.longest
         )
         plan = make_plan(self.plan_name, PAPER_GRID, sizes, cost, self.runs)
-        return in_order(plan, self.seed, by_priority=self.time_budget is not None)
+        return in_order(plan, self.seed, by_priority=self.time_budget is not None), left_out
 
     def rough_plan(self, gpu: str | None) -> tuple[list[RunSpec], CostModel]:
         """The runs that are left and fit into the time, without a GPU, and what they cost."""
         sheet = load_gpu(gpu or self.gpu)
-        cost = cost_model(sheet, self.model, self.engine, DTYPE)
-        plan = self.plan(_rough_capacity(sheet, self.model, self.engine), cost)
+        engine = f"{self.engine}-compiled" if self.compiled else self.engine
+        if f"{sheet.name}/{self.model}/{engine}" not in table_names():
+            engine = self.engine
+        cost = cost_model(sheet, self.model, engine, DTYPE)
+        plan, _ = self.plan(_rough_capacity(sheet, self.model, engine, self.engine), cost)
         return _fitting(missing_runs(plan, self.there), cost, self.time_budget), cost
 
 
@@ -111,9 +130,9 @@ def cost_model(sheet: Gpu, model: str, engine: str, dtype: str) -> CostModel:
     return rough_cost(load_shape(model), sheet, dtype)
 
 
-def _rough_capacity(sheet: Gpu, model: str, engine: str) -> Capacity:
+def _rough_capacity(sheet: Gpu, model: str, table: str, engine: str) -> Capacity:
     """How large batches get: from a shipped table, else by a rough rule."""
-    name = f"{sheet.name}/{model}/{engine}"
+    name = f"{sheet.name}/{model}/{table}"
     if name in table_names():
         cells = load_table(name).cells
         return lambda i, o: int(cells[i, o].batch_size)
@@ -126,22 +145,30 @@ def _rough_capacity(sheet: Gpu, model: str, engine: str) -> Capacity:
     return capacity
 
 
-def _where_it_fits(capacity: Capacity, cells: Sequence[CellKey], longest: int) -> Capacity:
-    """B(I, O), 0 where the model has too few positions or the engine too little memory."""
+def _where_it_fits(
+    capacity: Capacity, cells: Sequence[CellKey], longest: int
+) -> tuple[Capacity, list[tuple[int, int, str]]]:
+    """B(I, O), 0 where the model has too few positions or the engine too little memory, and why."""
     sizes: dict[CellKey, int] = {}
+    left_out: list[tuple[int, int, str]] = []
     outputs = sorted({o for _, o in cells})
     middle = (len(outputs) - 1) / 2
     # The outermost outputs first: where they agree, an engine that searches knows those between.
     for i, o in sorted(cells, key=lambda cell: (cell[0], -abs(outputs.index(cell[1]) - middle))):
+        sizes[i, o] = 0
+        if i + o > longest:
+            left_out.append((i, o, f"the model has positions for {longest} tokens"))
+            continue
         try:
-            sizes[i, o] = capacity(i, o) if i + o <= longest else 0
-        except DoesNotFitError:
-            sizes[i, o] = 0
-    if lost := [cell for cell, size in sizes.items() if not size]:
-        click.echo(f"left out, since not one request fits: {lost}", err=True)
-    if len(lost) == len(sizes):
+            sizes[i, o] = capacity(i, o)
+        except DoesNotFitError as error:
+            left_out.append((i, o, str(error)))
+    for reason in dict.fromkeys(reason for _, _, reason in left_out):
+        lost = [(i, o) for i, o, why in left_out if why == reason]
+        click.echo(f"left out: {lost}: {reason}", err=True)
+    if len(left_out) == len(sizes):
         raise InputError("no cell of the grid fits; measure a smaller model, or on more GPUs")
-    return lambda i, o: sizes[i, o]
+    return lambda i, o: sizes[i, o], left_out
 
 
 def _fitting(plan: list[RunSpec], cost: CostModel, minutes: float | None) -> list[RunSpec]:

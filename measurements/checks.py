@@ -61,10 +61,13 @@ def leave_one_out_errors(table: EnergyTable) -> dict[CellKey, float]:
 
 def _complete(table: EnergyTable) -> Check:
     rows, columns = table.grid.shape
+    reasons = "".join(
+        f"; ({i}, {o}): {reason}" for i, o, reason in table.metadata.get("left_out") or []
+    )
     return Check(
         "every cell of the grid is measured",
         table.is_complete,
-        f"{len(table.measured)} of {rows * columns}",
+        f"{len(table.measured)} of {rows * columns}{reasons}",
         "the others are interpolated, and estimates say for what share of their energy",
     )
 

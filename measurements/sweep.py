@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from measurements.cost import CostModel
-from measurements.engines import Batch, Engine, EngineError, one_line
+from measurements.engines import Batch, BatchTooLargeError, Engine, EngineError, one_line
 from measurements.gates import MIN_WINDOW_S
 from measurements.gpu_devices import GpuDevice, MeterError
 from measurements.host import host_cpu
@@ -22,6 +22,7 @@ from traces.errors import InputError
 MAX_FAILED_IN_A_ROW = 8
 IDLE_SECONDS = 10.0
 _LONG_S = 2.0
+_SHRINK = 0.98
 
 
 class Observer(Protocol):
@@ -103,7 +104,8 @@ class Sweep:
             How many were left for want of time.
 
         Raises:
-            EngineError: The engine crashed or ran out of memory; what was measured is on disk.
+            EngineError: The engine crashed, or ran out of memory with a batch that had fitted;
+                what was measured is on disk.
             MeterError: A counter cannot be believed any more, or run after run fails a gate;
                 likewise.
         """
@@ -122,7 +124,11 @@ class Sweep:
             total = done + 1 + len(todo) + left
             self.observer.started(spec, done, total, left_s * self._pace)
             began = self.clock()
-            run = self._measure(spec, idle_power_w)
+            try:
+                run = self._measure(spec, idle_power_w)
+            except BatchTooLargeError as error:
+                todo = self._with_less(spec, todo, error)
+                continue
             self.observer.finished(spec, run)
             pace = (self.clock() - began) / self._predicted_s(spec)
             self._pace = 0.8 * self._pace + 0.2 * pace
@@ -139,6 +145,25 @@ class Sweep:
         if left:
             self.observer.note(f"time is up: {left} runs are left; go on with --resume")
         return left
+
+    def _with_less(
+        self, spec: RunSpec, todo: list[RunSpec], error: BatchTooLargeError
+    ) -> list[RunSpec]:
+        """What is to do after a batch that was thought to fit ran out of memory after all.
+
+        Where it was to be B(I, O), and no run has made it that yet, a slightly smaller one takes
+        its place, at once.
+        """
+        known = any(run.valid and run.batch == spec.batch for run in self.folder.runs)
+        size = min(spec.batch_size - 1, int(_SHRINK * spec.batch_size))
+        if known or not spec.at_capacity or size < 1:
+            raise error
+        self.observer.note(f"{error}; B({spec.input_tokens}, {spec.output_tokens}) is now {size}")
+        self.folder.shrink(spec.cell, size, spec.batch_size)
+        return [
+            replace(one, batch_size=size) if one.at_capacity and one.cell == spec.cell else one
+            for one in [spec, *todo]
+        ]
 
     def _predicted_s(self, spec: RunSpec) -> float:
         return self.cost.run_seconds(spec, self.settings.min_window_s)

@@ -10,8 +10,9 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from measurements.interpolation import CellKey
 from measurements.runs import COLUMNS, MAX_BATCH_SIZE, Run, read_runs
-from measurements.table import check_metadata
+from measurements.table import check_metadata, check_runs
 from traces.errors import InputError
 from traces.files import exists, read_json, write_text
 
@@ -95,6 +96,13 @@ class SweepFolder:
             for gpu, energy_j in energy_by_gpu_j.items():
                 self._log_by_gpu.append([*run.key, gpu, round(energy_j, 3)])
 
+    def shrink(self, cell: CellKey, batch_size: int, first_failed: int) -> None:
+        """Keep that B(I, O) of a cell is smaller than was found, for this sweep and the next."""
+        capacity = self.metadata.setdefault("capacity", {"how": "as runs showed"})
+        found = [row for row in capacity.get("found", []) if tuple(row[:2]) != cell]
+        capacity["found"] = sorted([*found, [*cell, batch_size, first_failed]], key=lambda r: r[:2])
+        self.save(status="measuring")
+
     def save(self, status: str) -> None:
         """Bring table.json up to date with the runs."""
         cells = {run.cell for run in self.runs if run.at_capacity and run.valid}
@@ -134,15 +142,21 @@ class CsvLog:
             path.touch()
             self._file = path.open("r+", encoding="utf-8", newline="")
             _lock(self._file, path.parent)
-            _drop_torn_line(path)
+            content = path.read_bytes()
         except OSError as error:
             raise self._refusal(error) from error
-        first, *others = path.read_bytes().splitlines() or [b""]
+        wanted = ",".join(columns)
+        first, *others = content.splitlines() or [b""]
         header = first.decode("utf-8", "replace").strip()
-        self.has_rows = bool(others)
-        if header and header != ",".join(columns):
+        is_torn = not content.endswith(b"\n")
+        if header != wanted and not (is_torn and not others and wanted.startswith(header)):
             self._file.close()
-            raise InputError(f"{path}:1: its columns must be {','.join(columns)}")
+            raise InputError(f"{path}:1: its columns must be {wanted}")
+        if is_torn:
+            header = header if others else ""
+            _drop_torn_line(path)
+            others = others[:-1]
+        self.has_rows = bool(others)
         self._file.seek(0, os.SEEK_END)
         if not header:
             self.append(columns)
@@ -193,8 +207,14 @@ def read_unfinished(path: Path) -> tuple[dict[str, Any], list[Run]]:
     """
     known = read_metadata(path)
     check_metadata(known, path / "table.json")
-    runs = path / "runs.csv"
-    return known, [] if not runs.exists() or _is_bare(runs) else read_runs(runs, torn=True)
+    file = path / "runs.csv"
+    try:
+        is_bare = not file.exists() or _is_bare(file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from error
+    runs = [] if is_bare else read_runs(file, torn=True)
+    check_runs(known, runs, path)
+    return known, runs
 
 
 def _is_bare(path: Path) -> bool:
@@ -237,6 +257,9 @@ def _is_capacity(record: object) -> bool:
     """Whether this is an engine's record of how B(I, O) was found."""
     if not isinstance(record, dict) or not isinstance(record.get("found", []), list):
         return False
+    for key in ("gpu_seconds", "tries"):
+        if not isinstance(record.get(key, 0), (int, float)):
+            return False
     return all(
         isinstance(row, list)
         and len(row) == 4

@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -187,6 +187,8 @@ def check_metadata(metadata: Any, path: Path) -> Grid:
             raise InputError(f'{path}: "{key}" is {json.dumps(value)}, which is of the wrong type')
     if metadata["joulecast_table"] != _VERSION:
         raise InputError(f"{path}: is of version {metadata['joulecast_table']}, not {_VERSION}")
+    if not _is_left_out(metadata.get("left_out", [])):
+        raise InputError(f'{path}: "left_out" is no list of input, output and reason')
     limit_w, idle_w = metadata["power_limit_w"], metadata["idle_power_w"]
     if not 0 < limit_w < _MOST_POWER_W or not (idle_w is None or 0 < idle_w < limit_w):
         raise InputError(
@@ -200,6 +202,25 @@ def check_metadata(metadata: Any, path: Path) -> Grid:
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
     return grid
+
+
+def _is_left_out(cells: object) -> bool:
+    """Whether these are cells that no batch fits, each with the reason."""
+    return isinstance(cells, list) and all(
+        isinstance(cell, list) and [type(value) for value in cell] == [int, int, str]
+        for cell in cells
+    )
+
+
+def check_runs(metadata: Mapping[str, Any], runs: Sequence[Run], folder: Path) -> None:
+    """Hold the runs of a folder against its table.json, which `check_metadata` has seen.
+
+    Raises:
+        InputError: They do not fit each other or the grid.
+    """
+    grid = Grid.from_dict(metadata["grid"])
+    table = EnergyTable(str(folder), metadata, grid, tuple(runs), metadata["model"])
+    _check_cells(table, folder / "runs.csv")
 
 
 def _config(model: str, folder: Path) -> str:

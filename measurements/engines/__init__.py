@@ -24,6 +24,10 @@ class DoesNotFitError(EngineError):
     """Not even one request of these lengths fits into the memory."""
 
 
+class BatchTooLargeError(EngineError):
+    """A batch ran out of memory; the engine goes on with smaller ones."""
+
+
 def one_line(error: BaseException) -> str:
     """What an engine's own error says, for the line that the user sees."""
     return " ".join(str(error).split())[:300] or type(error).__name__
@@ -108,7 +112,8 @@ class Engine(Protocol):
 
         Returns:
             A function that runs the batch and returns the output tokens produced; it may be called
-            again and again, and raises `EngineError` if the engine crashes or runs out of memory.
+            again and again. It raises `BatchTooLargeError` if it runs out of memory and
+            `EngineError` if the engine crashes; so may this method itself.
         """
 
 

@@ -15,7 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from measurements.engines import Batch, DoesNotFitError, EngineError, EngineRequest, one_line
+from measurements.engines import (
+    Batch,
+    BatchTooLargeError,
+    DoesNotFitError,
+    EngineError,
+    EngineRequest,
+    one_line,
+)
 from measurements.engines.capacity_search import CapacitySearch
 from measurements.engines.random_weights import SEED, draw_weights, weights_in_words
 from measurements.models import DTYPE_BYTES, ModelShape, load_shape
@@ -166,10 +173,13 @@ class PytorchEngine:
                 tokens = self._generate(prompts, new_tokens, cache)
                 self._synchronize()
             except Exception as error:
-                if _is_out_of_memory(error):
-                    raise EngineError(f"PyTorch ran out of memory with {what}") from None
-                raise EngineError(f"PyTorch crashed with {what}: {one_line(error)}") from error
-            return int(tokens.numel() - prompts.numel())
+                if not _is_out_of_memory(error):
+                    raise EngineError(f"PyTorch crashed with {what}: {one_line(error)}") from error
+            else:
+                return int(tokens.numel() - prompts.numel())
+            # Only here are the frames of the failure gone, and with them what they held.
+            self._memory.release()
+            raise BatchTooLargeError(f"PyTorch ran out of memory with {what}")
 
         if cache is not None:
             self._torch.compiler.reset()
@@ -298,7 +308,7 @@ class PytorchEngine:
             self._generate(prompts, min(2, output_tokens), cache, compiled=False)
         else:
             held = self._hold_other_layers(batch_size, input_tokens)
-            self._generate(prompts, 1, None)
+            self._generate(prompts, min(2, output_tokens) if cached <= 2 else 1, None)
             if output_tokens > 1 and cached > 2:
                 del held
                 held = self._hold_other_layers(batch_size, cached)

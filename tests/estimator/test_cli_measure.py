@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from estimator import cli_measure
-from measurements.engines import EngineError
+from measurements.engines import BatchTooLargeError, EngineError
 from measurements.models import load_config
 from measurements.table import load_table
 from tests.conftest import RunCli
@@ -98,6 +98,8 @@ def test_a_dry_run_heeds_the_budget_and_what_is_there(
         ("capacity", {"found": [[32, 8, "many", None]]}),
         ("capacity", {"found": [[32, 8, 5000, None]]}),
         ("capacity", {"found": [[32, 8, 3, 1]]}),
+        ("capacity", {"found": [], "gpu_seconds": "x"}),
+        ("capacity", {"found": [], "tries": None}),
     ],
 )
 def test_a_spoilt_folder_is_not_resumed(
@@ -110,6 +112,73 @@ def test_a_spoilt_folder_is_not_resumed(
     result = run_cli(*WORDS, "--runs", 1, "-o", folder, "--resume")
     assert result.exit_code == 1
     assert f'"{key}" is not what' in result.stderr
+
+
+def test_what_is_at_odds_is_found_before_the_engine_starts(
+    run_cli: RunCli, machine: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is changed, and nothing is loaded."""
+    folder = tmp_path / "t"
+    words = (*WORDS, "--plan", "spread", "--runs", 1, "-o", folder, "--resume")
+    run_cli(*words[:-1])
+    monkeypatch.setattr(cli_measure, "load_engine", None)
+    good = {path.name: path.read_text() for path in folder.iterdir()}
+    table = json.loads(good["table.json"])
+    first = good["runs.csv"].splitlines()[1]
+    fields = first.split(",")
+    twice = ",".join([*fields[:2], str(int(fields[2]) - 1), *fields[3:]])
+    spoilt = {
+        "host.csv": ("nothing that we wrote", "its columns must be"),
+        "runs.csv": (good["runs.csv"] + twice + "\n", "has the largest batches"),
+        "table.json": (json.dumps(table | {"measured_by": "joulecast 0.0.1"}), "cannot mix them"),
+    }
+    spoilt["left_out"] = (json.dumps(table | {"left_out": [[1, 2]]}), '"left_out" is no list')
+    settings = {**table["engine_settings"], "compiled": True}
+    spoilt["compiled"] = (json.dumps(table | {"engine_settings": settings}), "with --compile")
+    for what, (content, said) in spoilt.items():
+        name = what if what in good else "table.json"
+        (folder / name).write_text(content)
+        result = run_cli(*words)
+        assert result.exit_code == 1, what
+        assert said in result.stderr
+        assert (folder / name).read_text() == content
+        (folder / name).write_text(good[name])
+    (folder / "runs.csv").unlink()
+    assert "was a cell lost?" in run_cli(*words).stderr
+    (folder / "runs.csv").mkdir()
+    assert "runs.csv: cannot be read" in run_cli(*words).stderr
+    assert {path.name for path in folder.iterdir()} == set(good)
+    assert (folder / "table.json").read_text() == good["table.json"]
+
+
+def test_a_batch_that_does_not_fit_after_all_is_made_smaller(
+    run_cli: RunCli, machine: dict, tmp_path: Path
+) -> None:
+    """B(I, O) is what the card holds, whatever a search thought; the rest of the plan goes on."""
+    tried: list[int] = []
+
+    def fails(i: int, o: int, batch_size: int) -> Exception | None:
+        if (i, o) != (2048, 512) or batch_size <= 170:
+            return None
+        tried.append(batch_size)
+        return BatchTooLargeError(f"out of memory with {batch_size}")
+
+    machine["engine"].fails_at = fails
+    folder = tmp_path / "t"
+    result = run_cli(*WORDS, "--plan", "spread", "--runs", 2, "-o", folder)
+    assert result.exit_code == 0, result.output
+    assert tried == [175, 171]
+    assert "out of memory with 175; B(2048, 512) is now 171" in result.stderr
+    table = load_table(str(folder))
+    assert table.measured[2048, 512].batch_size == 167
+    assert len(table.capacity_runs[2048, 512]) == 2
+    assert table.metadata["capacity"]["found"] == [[2048, 512, 167, 171]]
+    more = run_cli(*WORDS, "--plan", "spread", "--runs", 3, "-o", folder, "--resume")
+    assert more.exit_code == 0, more.output
+    assert tried == [175, 171]
+    machine["engine"].fails_at = lambda *cell: BatchTooLargeError("out of memory")
+    words = (*WORDS, "--plan", "spread", "--runs", 4, "-o", folder, "--resume")
+    assert "out of memory; what was measured is in" in run_cli(*words).stderr
 
 
 def test_what_a_search_found_is_kept_and_not_searched_again(
@@ -293,6 +362,10 @@ def test_a_table_of_a_model_of_ones_own(run_cli: RunCli, machine: dict, tmp_path
     table = load_table(str(tmp_path / "moved"))
     assert table.model == "mine"
     assert len(table.measured) == 42
+    assert len(table.metadata["left_out"]) == 14
+    checked = run_cli("table", "check", tmp_path / "moved", "--format", "json").stdout
+    found = json.loads(checked)["checks"][0]["found"]
+    assert found.startswith("42 of 56; (4096, 8): the model has positions for 4096 tokens")
 
 
 def test_an_engine_that_dies(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:
