@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from measurements.cost import CostModel, batch_terms
+from measurements.interpolation import FloatArray
 from measurements.runs import BatchRun
 from traces.grid import Grid
 
@@ -14,6 +15,8 @@ PLANS = ("paper", "full", "spread", "quick")
 SMALL_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 192, 256)
 QUICK_RUNS = 12
 QUICK_SECONDS = 78.0
+_PRICE_OF_TIME = 0.6
+_NOTHING_KNOWN = 1e-3
 
 Capacity = Callable[[int, int], int]
 
@@ -124,16 +127,18 @@ def pick_informative(
     Returns:
         The runs in the order in which they were picked.
     """
-    terms = np.array([batch_terms(spec) / cost.batch_energy_j(spec) for spec in candidates])
+    terms = np.array([_step_terms(spec) / cost.batch_energy_j(spec) for spec in candidates])
     terms /= np.abs(terms).max(axis=0)
     times = [cost.window_seconds(spec) for spec in candidates]
-    information = 1e-4 * np.eye(terms.shape[1])
+    information = _NOTHING_KNOWN * np.eye(terms.shape[1])
     picked: list[int] = []
     left = seconds
     while len(picked) < count:
-        # det(A + x x') = det(A) (1 + x' A^-1 x); per second, so that cheap runs come first.
+        # det(A + x x') = det(A) (1 + x' A^-1 x). Over the time to some power, so that cheap runs
+        # come first, but not a crowd of them that all tell the same.
         inverse = np.linalg.inv(information)
-        gains = np.log1p(np.einsum("ij,jk,ik->i", terms, inverse, terms)) / np.array(times)
+        gains = np.log1p(np.einsum("ij,jk,ik->i", terms, inverse, terms))
+        gains /= np.array(times) ** _PRICE_OF_TIME
         open_ = [k for k in range(len(candidates)) if k not in picked and times[k] <= left]
         if not open_:
             break
@@ -142,6 +147,13 @@ def pick_informative(
         left -= times[best]
         information += np.outer(terms[best], terms[best])
     return [candidates[k] for k in picked]
+
+
+def _step_terms(spec: RunSpec) -> FloatArray:
+    """The step model's six terms for one batch, its steps as if all prompts were fed in one."""
+    outputs = float(spec.batch_size * spec.output_tokens)
+    steps = float(spec.output_tokens)
+    return np.array([steps, *batch_terms(spec)[1:], outputs, spec.batch_size])
 
 
 def in_order(plan: Sequence[RunSpec], seed: int, by_priority: bool) -> list[RunSpec]:
