@@ -29,6 +29,39 @@ def trace() -> None:
     """Look at traces and bin them."""
 
 
+@trace.command("list")
+@with_options(FORMAT_OPTIONS)
+def trace_list(**options: Any) -> None:
+    """Public traces: those that ship, and those that `trace fetch` gets."""
+    from estimator.trace_views import trace_list_report
+    from traces.catalog import catalog
+
+    emit_report(trace_list_report(list(catalog().values())), options)
+
+
+@trace.command("fetch")
+@click.argument("name")
+@click.option("--again", is_flag=True, help="Fetch anew what is cached.")
+def trace_fetch(name: str, again: bool) -> None:
+    """Download the public trace NAME, check it, and keep it and its workload in the cache.
+
+    From then on NAME stands for it wherever a TRACE is asked for. A download that broke off goes on
+    where it was.
+    """
+    from estimator.download_bar import DownloadBar
+    from traces.catalog import find_entry
+    from traces.fetch import fetch
+
+    entry = find_entry(name)
+    with DownloadBar(name) as bar:
+        workload = fetch(entry, bar.tell, again)
+    requests, failed = workload.total.requests, workload.failed.requests
+    click.echo(
+        f"{name}: {requests:,} requests, {failed:,} failed, in {entry.workload_file}; cite: "
+        f"{entry.citation} ({entry.licence})"
+    )
+
+
 @trace.command("summary")
 @click.argument("source", metavar="TRACE")
 @with_options(TRACE_OPTIONS)

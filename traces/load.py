@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from traces.catalog import embedded_names, is_embedded, load_embedded
+from traces.catalog import catalog, embedded_names, is_embedded, load_cached, load_embedded
 from traces.errors import InputError, unknown_name
 from traces.files import exists
 from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
@@ -207,8 +207,10 @@ def _ready_workload(
         workload = load_embedded(trace)
     elif _is_saved_workload(trace):
         workload = Workload.load(Path(trace))
-    elif trace != STANDARD_INPUT and not exists(trace) and re.fullmatch(r"[\w-]+", trace):
-        raise unknown_name("trace or file", trace, embedded_names())
+    elif trace != STANDARD_INPUT and not exists(trace) and re.fullmatch(r"[\w.-]+", trace):
+        workload = load_cached(trace)
+        if workload is None and "." not in trace:
+            raise unknown_name("trace or file", trace, {*embedded_names(), *catalog()})
     if workload is not None and (input_column, output_column) != (None, None):
         raise InputError(f"{trace}: is a workload and has no columns to name")
     return workload

@@ -1,0 +1,36 @@
+"""What `joulecast trace list` shows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group
+
+from estimator.report import Report
+from estimator.view_parts import add_row, grid_table, notes_text
+from traces.catalog import CatalogEntry, is_embedded
+from traces.files import exists
+
+
+def trace_list_report(entries: Sequence[CatalogEntry]) -> Report:
+    """`joulecast trace list`."""
+    view = grid_table()
+    view.add_column("trace", no_wrap=True)
+    view.add_column("what", overflow="fold")
+    view.add_column("rows", justify="right")
+    view.add_column("licence")
+    view.add_column("here")
+    rows = [_row(entry) for entry in entries]
+    for row in rows:
+        count = "" if row["rows"] is None else f"{row['rows']:,}"
+        add_row(view, row["name"], row["title"], count, row["licence"], row["here"])
+    note = (
+        "joulecast trace fetch NAME gets one; joulecast trace list --format json has addresses, "
+        "checksums and what to cite."
+    )
+    return Report({"traces": rows}, rows, Group(view, notes_text([note])))
+
+
+def _row(entry: CatalogEntry) -> dict[str, Any]:
+    is_cached = exists(entry.workload_file)
+    here = "ships" if is_embedded(entry.name) else "fetched" if is_cached else ""
+    return {**vars(entry), "here": here}

@@ -1,0 +1,135 @@
+"""Fetching a public trace: resumed where it broke off, checked, binned, kept."""
+
+import hashlib
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from traces.catalog import CatalogEntry
+from traces.errors import InputError
+from traces.files import exists, write_text
+from traces.workload import Workload
+
+Tell = Callable[[int, int | None], None]
+"""Told how many bytes are there, and of how many, if that is known."""
+
+_PIECE_BYTES = 1 << 18
+_SECONDS = 30
+_PARTIAL = ".part"
+_TAG = ".version"
+
+
+def fetch(entry: CatalogEntry, tell: Tell = lambda _, __: None, again: bool = False) -> Workload:
+    """Download a trace, check it and bin it; what is cached already is not fetched again.
+
+    Args:
+        entry: The trace.
+        tell: Told of progress.
+        again: Fetch anew what is cached.
+
+    Returns:
+        Its workload, which is cached too.
+
+    Raises:
+        InputError: It cannot be reached, or what came is not what the catalogue promises.
+    """
+    if again:
+        for path in (entry.file, entry.workload_file):
+            path.unlink(missing_ok=True)
+    if not exists(entry.file):
+        try:
+            entry.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{entry.folder}: cannot be made ({error.strerror})") from error
+        _download(entry, tell)
+    if exists(entry.workload_file):
+        return Workload.load(entry.workload_file)
+    from traces.load import load_workload
+
+    workload = load_workload(entry.file).with_provenance(
+        trace=entry.name,
+        licence=entry.licence,
+        citation=entry.citation,
+        url=entry.url,
+        sha256=_checksum(entry.file),
+    )
+    write_text(entry.workload_file, workload.to_json())
+    return workload
+
+
+def _download(entry: CatalogEntry, tell: Tell) -> None:
+    """Into a partial file first, which a later try goes on with; whole and checked it is kept."""
+    partial = entry.file.with_name(entry.file.name + _PARTIAL)
+    try:
+        _copy(entry, partial, tell)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _refusal(entry, f"the server answers {error.code} {error.reason}") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise _refusal(entry, str(reason)) from error
+    found = partial.stat().st_size
+    if entry.bytes is not None and found != entry.bytes:
+        partial.unlink()
+        raise _refusal(entry, f"{found:,} bytes came, the catalogue knows {entry.bytes:,}")
+    if entry.sha256 is not None and (sha256 := _checksum(partial)) != entry.sha256:
+        partial.unlink()
+        raise _refusal(entry, f"its checksum is {sha256[:12]}..., not {entry.sha256[:12]}...")
+    partial.replace(entry.file)
+    partial.with_name(partial.name + _TAG).unlink(missing_ok=True)
+
+
+def _copy(entry: CatalogEntry, partial: Path, tell: Tell) -> None:
+    """Bytes from where a former try ended to the end that the server promises."""
+    there = partial.stat().st_size if partial.exists() else 0
+    tag = partial.with_name(partial.name + _TAG)
+    request = urllib.request.Request(entry.url)  # noqa: S310 - the catalogue has http(s) only
+    if there and tag.exists():
+        # The rest of this very version; the whole if the server has another one by now.
+        request.add_header("Range", f"bytes={there}-")
+        request.add_header("If-Range", tag.read_text(encoding="latin-1"))
+    try:
+        answer = urllib.request.urlopen(request, timeout=_SECONDS)  # noqa: S310 - as above
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not there:
+            raise
+        error.close()
+        partial.unlink()  # as long as the whole, or longer: begin again
+        _copy(entry, partial, tell)
+        return
+    with answer:
+        is_rest = answer.status == http.HTTPStatus.PARTIAL_CONTENT
+        there = there if is_rest else 0
+        whole = _whole_length(answer, there)
+        version = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+        if version and not version.startswith("W/"):
+            tag.write_text(version, encoding="latin-1")
+        else:
+            tag.unlink(missing_ok=True)
+        with partial.open("ab" if is_rest else "wb") as file:
+            while piece := answer.read(_PIECE_BYTES):
+                file.write(piece)
+                there += len(piece)
+                tell(there, whole)
+    if whole is not None and there != whole:
+        raise ConnectionError(
+            f"the connection broke off after {there:,} of {whole:,} bytes; fetch it again to go on"
+        )
+
+
+def _whole_length(answer: Any, there: int) -> int | None:
+    promised = answer.headers.get("Content-Length")
+    return there + int(promised) if promised is not None and promised.isdigit() else None
+
+
+def _refusal(entry: CatalogEntry, reason: str) -> InputError:
+    instead = f"; its stand-in {entry.stand_in} needs no network" if entry.stand_in else ""
+    return InputError(f"{entry.name}: cannot be fetched from {entry.url} ({reason}){instead}")
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
