@@ -2,6 +2,7 @@
 
 import json
 import os
+import urllib.parse
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -58,7 +59,7 @@ class CatalogEntry:
     @property
     def file(self) -> Path:
         """The cached file."""
-        return self.folder / self.url.partition("?")[0].rpartition("/")[2]
+        return self.folder / urllib.parse.urlsplit(self.url).path.rpartition("/")[2]
 
     @property
     def workload_file(self) -> Path:
@@ -152,7 +153,9 @@ def _entries(document: Any, where: str) -> dict[str, CatalogEntry]:
                 raise TypeError(f"{entry.name}: {', '.join(_COUNTS)} are numbers or null")
             if not entry.name.replace("-", "").replace(".", "").isalnum():
                 raise ValueError(f"{entry.name!r} is no name")
-            if entry.url.partition("://")[0] not in ("http", "https") or not entry.file.name:
+            if entry.url.partition("://")[0] not in ("http", "https") or (
+                entry.file == entry.folder
+            ):
                 raise ValueError(f"{entry.name}: {entry.url!r} is no http address of a file")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{where}: is not a catalogue of traces ({error})") from error

@@ -19,7 +19,6 @@ Tell = Callable[[int, int | None], None]
 _PIECE_BYTES = 1 << 18
 _SECONDS = 30
 _PARTIAL = ".part"
-_TAG = ".version"
 
 
 def fetch(entry: CatalogEntry, tell: Tell = lambda _, __: None, again: bool = False) -> Workload:
@@ -49,7 +48,13 @@ def fetch(entry: CatalogEntry, tell: Tell = lambda _, __: None, again: bool = Fa
         return Workload.load(entry.workload_file)
     from traces.load import load_workload
 
-    workload = load_workload(entry.file).with_provenance(
+    try:
+        binned = load_workload(entry.file)
+    except InputError as error:
+        raise InputError(
+            f"{error}; if the download went wrong, run: joulecast trace fetch {entry.name} --again"
+        ) from error
+    workload = binned.with_provenance(
         trace=entry.name,
         licence=entry.licence,
         citation=entry.citation,
@@ -71,21 +76,32 @@ def _download(entry: CatalogEntry, tell: Tell) -> None:
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise _refusal(entry, str(reason)) from error
-    found = partial.stat().st_size
-    if entry.bytes is not None and found != entry.bytes:
+    _tag(partial).unlink(missing_ok=True)
+    if (fault := _fault(entry, partial)) is not None:
         partial.unlink()
-        raise _refusal(entry, f"{found:,} bytes came, the catalogue knows {entry.bytes:,}")
-    if entry.sha256 is not None and (sha256 := _checksum(partial)) != entry.sha256:
-        partial.unlink()
-        raise _refusal(entry, f"its checksum is {sha256[:12]}..., not {entry.sha256[:12]}...")
+        raise _refusal(entry, fault)
     partial.replace(entry.file)
-    partial.with_name(partial.name + _TAG).unlink(missing_ok=True)
+
+
+def _fault(entry: CatalogEntry, path: Path) -> str | None:
+    """What a whole file lacks of what the catalogue promises."""
+    found = path.stat().st_size
+    if entry.bytes is not None and found != entry.bytes:
+        return f"{found:,} bytes came, the catalogue knows {entry.bytes:,}"
+    if entry.sha256 is not None and (sha256 := _checksum(path)) != entry.sha256:
+        return f"its checksum is {sha256[:12]}, not {entry.sha256[:12]}"
+    return None
+
+
+def _tag(partial: Path) -> Path:
+    """Where it is kept which version of the file a partial one is of."""
+    return partial.with_name(partial.name + ".version")
 
 
 def _copy(entry: CatalogEntry, partial: Path, tell: Tell) -> None:
     """Bytes from where a former try ended to the end that the server promises."""
     there = partial.stat().st_size if partial.exists() else 0
-    tag = partial.with_name(partial.name + _TAG)
+    tag = _tag(partial)
     request = urllib.request.Request(entry.url)  # noqa: S310 - the catalogue has http(s) only
     if there and tag.exists():
         # The rest of this very version; the whole if the server has another one by now.
