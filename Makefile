@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := traces measurements estimator tests benchmarks joulecast.py
 
-.PHONY: table4 test lint types unit benchmarks reading fuzz flops queries clean
+.PHONY: table4 test lint types unit benchmarks reading fuzz flops queries reconstructions clean
 
 table4: .venv/core
 	$(BIN)/joulecast table4
@@ -55,6 +55,10 @@ flops: .venv/all
 # The query that bins a trace, compiled again for what most traces look like.
 queries: .venv/core
 	$(BIN)/python -m traces.compiled
+
+# The workloads of datasets of which only published figures are known, made again.
+reconstructions: .venv/core
+	$(BIN)/python -m traces.reconstruct
 
 clean:
 	rm -rf .venv

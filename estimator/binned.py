@@ -7,7 +7,7 @@ Source: Fernandez et al. 2025, section 4.1.
 
 import math
 
-from estimator.estimate import Estimate, request_counts
+from estimator.estimate import Estimate, request_counts, source_of
 from estimator.flops import load_flops
 from estimator.ideal import Roofline, ideal_energy
 from measurements.interpolation import Coverage
@@ -74,6 +74,7 @@ def estimate_binned(
     beyond_tokens = workload.beyond.input_tokens + workload.beyond.output_tokens
     return Estimate(
         trace=trace,
+        source=source_of(workload),
         table=table.name,
         method="binned, whole batches" if whole_batches else "binned",
         requests=request_counts(workload, inside.requests),

@@ -193,26 +193,49 @@ def compare(
     default="dense",
     help="Peak of the ideal: what the chip can do, or the paper's convention.",
 )
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also draw the table (.png, .svg or .pdf).",
+)
 @with_options(TRACE_OPTIONS)
 @with_options(FORMAT_OPTIONS)
 def table4(
-    table_names: tuple[str, ...], traces: tuple[tuple[str, str], ...], peak: str, **options: Any
+    table_names: tuple[str, ...],
+    traces: tuple[tuple[str, str], ...],
+    peak: str,
+    plot: Path | None,
+    **options: Any,
 ) -> None:
     """Regenerate the paper's Table 4 beside the published one."""
-    from estimator.table4 import DEFAULT_TABLES, build_table4, embedded_rows, pick_tables
+    from estimator import table4_views
+    from estimator.plots import check_plot_path
+    from estimator.table4 import (
+        DEFAULT_TABLES,
+        build_table4,
+        embedded_rows,
+        pick_tables,
+        published_rows,
+    )
+    from estimator.table4_plot import plot_table4
     from measurements.hardware import Peak
     from measurements.table import load_table
     from traces.catalog import load_embedded
+    from traces.datasets import best_source
 
     tables = pick_tables([load_table(name) for name in table_names or DEFAULT_TABLES])
     given = TraceInput.of(options)
     check_output(options["output"], *(source for _, source in traces))
-    grid = tables["vllm"].grid
-    workloads = {key: load_embedded(key).on_grid(grid) for key in embedded_rows()}
-    for name, source in traces:
-        workloads[name] = given.load(source, grid)
+    if plot is not None:
+        check_plot_path(plot)
+    workloads = {key: (key, load_embedded(key)) for key in embedded_rows()}
+    own = dict(traces)
+    workloads |= {key: best_source(key) for key in published_rows() if key not in own}
+    workloads |= {key: (source, given.load(source, None)) for key, source in traces}
     result = build_table4(workloads, tables, cast("Peak", peak))
-    emit_report(views.table4_report(result, tables), options)
+    if plot is not None:
+        plot_table4(result, plot)
+    emit_report(table4_views.table4_report(result, tables), options)
 
 
 main.add_command(trace_group)

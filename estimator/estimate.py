@@ -16,6 +16,7 @@ class Estimate:
     Attributes:
         trace: What the user called the trace.
         table: Name of the energy table.
+        source: "trace", or "reconstructed" where only published figures of it are known.
         method: "binned", "binned, whole batches" or "stepwise".
         requests: "total", "estimated", "beyond_grid", "failed", "invalid" -> how many.
         invalid: What was wrong with the invalid rows -> how many.
@@ -32,6 +33,7 @@ class Estimate:
     """
 
     trace: str
+    source: str
     table: str
     method: str
     requests: Mapping[str, int]
@@ -71,6 +73,7 @@ class Estimate:
         """The estimate as plain JSON values."""
         return {
             "trace": self.trace,
+            "source": self.source,
             "table": self.table,
             "method": self.method,
             "requests": dict(self.requests),
@@ -94,6 +97,11 @@ class Estimate:
 def excess_percent(real_j: float, ideal_j: float) -> float:
     """How far an energy lies above an ideal: 100 (E / E_ideal - 1) [%]."""
     return 100 * (real_j / ideal_j - 1)
+
+
+def source_of(workload: Workload) -> str:
+    """`Estimate.source` of a workload."""
+    return "reconstructed" if workload.is_reconstructed else "trace"
 
 
 def request_counts(workload: Workload, estimated: int) -> dict[str, int]:

@@ -25,6 +25,7 @@ SD_LABELS = {
     "repeat": "equal runs",
     "card": "equal cards",
     "sampling": "lengths drawn",
+    "reconstruction": "lengths reconstructed",
 }
 
 
@@ -39,6 +40,12 @@ def interval_facts(estimate: Estimate) -> list[tuple[str, str]]:
         power_w = estimate.energy_j / estimate.seconds
         facts.append(("time on the GPU", f"{estimate.seconds:,.4g} s at {power_w:.0f} W"))
     return facts
+
+
+RECONSTRUCTED_NOTE = (
+    "Reconstructed: the lengths were made up to have the published mean, sd, median and 99th "
+    "percentile (docs/reconstruction.md)."
+)
 
 
 def interval_note(estimate: Estimate) -> str:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from estimator.estimate import Estimate, request_counts
+from estimator.estimate import Estimate, request_counts, source_of
 from estimator.flops import load_flops
 from estimator.ideal import Roofline
+from estimator.static_batching import StaticBatching
 from estimator.step_counts import LengthArray, StepCounts
 from estimator.step_model import (
     Scheduler,
@@ -34,6 +35,11 @@ from traces.workload import Workload
 
 MOST_SIMULATED = 50_000
 """Larger workloads are simulated in part and scaled."""
+
+RECONSTRUCTION_SD = {"continuous": 0.02, "static": 0.12}
+"""Relative sd where lengths were reconstructed, as found where the truth is known
+(docs/reconstruction.md). Static batches last as long as their longest request, which four figures
+tell badly."""
 
 _SEED = 20_251_123
 _DRAWS = 4
@@ -83,8 +89,12 @@ def estimate_stepwise(
     mean = _mean([service.counts for service in services])
     energy_j = model.predict_j(mean)
     sds = {**model.relative_sds(mean), "sampling": _sampling_sd(energies_j)}
+    if workload.is_reconstructed:
+        is_static = isinstance(scheduler, StaticBatching)
+        sds["reconstruction"] = RECONSTRUCTION_SD["static" if is_static else "continuous"]
     return Estimate(
         trace=trace,
+        source=source_of(workload),
         table=table.name,
         method="stepwise",
         requests=request_counts(workload, total.requests),

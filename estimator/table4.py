@@ -9,7 +9,8 @@ from typing import Any
 
 from estimator.binned import estimate_binned
 from estimator.compare import implied_rate, saving_from_excess, saving_percent
-from estimator.estimate import Estimate, excess_percent
+from estimator.estimate import Estimate, excess_percent, source_of
+from estimator.stepwise import estimate_stepwise
 from measurements.hardware import Peak, load_gpu
 from measurements.table import EnergyTable
 from traces.errors import InputError
@@ -51,19 +52,27 @@ class Table4Row:
 
     Attributes:
         dataset: Its name.
-        source: "trace" where its requests are at hand, else "published only".
-        estimates: Engine -> estimate; empty if published only.
+        source: "trace", "reconstructed", or "published only" where nothing is at hand.
+        trace: What the requests are; None if published only.
+        estimates: Engine -> binned estimate; empty if published only.
         measured: Our three figures; None if published only.
+        stepwise: Engine -> estimate by the step model; empty where a table supports none.
+        measured_stepwise: The three figures of these; None without them.
         published: The paper's; None for datasets that it does not have.
         implied_flops_per_s: Engine -> rate that its energy implies at rated power [FLOP/s].
+        peak: Which peak the ideal takes.
     """
 
     dataset: str
     source: str
+    trace: str | None
     estimates: Mapping[str, Estimate]
     measured: Excesses | None
+    stepwise: Mapping[str, Estimate]
+    measured_stepwise: Excesses | None
     published: Excesses | None
     implied_flops_per_s: Mapping[str, float]
+    peak: Peak
 
     def to_dict(self) -> dict[str, Any]:
         """The row as plain JSON values."""
@@ -75,7 +84,13 @@ class Table4Row:
         return {
             "dataset": self.dataset,
             "source": self.source,
+            "trace": self.trace,
             **ours,
+            "stepwise": self.measured_stepwise and self.measured_stepwise.to_dict(),
+            "stepwise_interval_percent": {
+                engine: [excess_percent(end, e.ideal_j[self.peak]) for end in e.interval_j or ()]
+                for engine, e in self.stepwise.items()
+            },
             "published": self.published and self.published.to_dict(),
             "requests": dict(self.estimates["vllm"].requests) if self.estimates else None,
             "invalid_rows": dict(self.estimates["vllm"].invalid) if self.estimates else None,
@@ -108,7 +123,7 @@ class Table4:
         """The table as plain JSON values."""
         return {
             "rows": [row.to_dict() for row in self.rows],
-            "method": "binned",
+            "methods": ["binned", "stepwise"],
             "gpu": self.gpu,
             "model": self.model,
             "peak": self.peak,
@@ -178,12 +193,15 @@ def pick_tables(tables: Sequence[EnergyTable]) -> dict[str, EnergyTable]:
 
 
 def build_table4(
-    workloads: Mapping[str, Workload], tables: Mapping[str, EnergyTable], peak: Peak = "dense"
+    workloads: Mapping[str, tuple[str, Workload]],
+    tables: Mapping[str, EnergyTable],
+    peak: Peak = "dense",
 ) -> Table4:
     """Estimate every workload from both tables and set it beside the paper's figures.
 
     Args:
-        workloads: Key of a published or embedded row, or any other name -> requests.
+        workloads: Key of a published or embedded row, or any other name -> what the requests are
+            called, and the requests.
         tables: "pytorch" and "vllm" -> table, of one GPU and model.
         peak: Peak of the ideal.
 
@@ -197,9 +215,11 @@ def build_table4(
     for key, dataset in names.items():
         paper = published[key][1] if key in published else None
         if key in workloads:
-            rows.append(_row(dataset, key, workloads[key], tables, peak, paper))
+            rows.append(_row(dataset, *workloads[key], tables, peak, paper))
         elif paper is not None:
-            rows.append(Table4Row(dataset, PUBLISHED_ONLY, {}, None, paper, {}))
+            rows.append(
+                Table4Row(dataset, PUBLISHED_ONLY, None, {}, None, {}, None, paper, {}, peak)
+            )
     vllm = tables["vllm"]
     return Table4(
         rows=rows,
@@ -213,27 +233,46 @@ def build_table4(
 
 def _row(
     dataset: str,
-    key: str,
+    trace: str,
     workload: Workload,
     tables: Mapping[str, EnergyTable],
     peak: Peak,
     paper: Excesses | None,
 ) -> Table4Row:
-    estimates = {engine: estimate_binned(workload, tables[engine], key) for engine in ENGINES}
-    pytorch, vllm = (estimates[engine] for engine in ENGINES)
+    estimates = {engine: estimate_binned(workload, tables[engine], trace) for engine in ENGINES}
+    stepwise = _stepwise(workload, tables, trace)
     return Table4Row(
         dataset=dataset,
-        source="trace",
+        source=source_of(workload),
+        trace=trace,
         estimates=estimates,
-        measured=Excesses(
-            excess_percent(pytorch.energy_j, pytorch.ideal_j[peak]),
-            excess_percent(vllm.energy_j, vllm.ideal_j[peak]),
-            saving_percent(vllm.energy_j, pytorch.energy_j),
-        ),
+        measured=_excesses(estimates, peak),
+        stepwise=stepwise,
+        measured_stepwise=_excesses(stepwise, peak) if stepwise else None,
         published=paper,
         implied_flops_per_s={
             engine: implied_rate(estimates[engine], tables[engine])[0] for engine in ENGINES
         },
+        peak=peak,
+    )
+
+
+def _stepwise(
+    workload: Workload, tables: Mapping[str, EnergyTable], trace: str
+) -> dict[str, Estimate]:
+    """Estimates by the step model; none if a table does not support one."""
+    try:
+        return {engine: estimate_stepwise(workload, tables[engine], trace) for engine in ENGINES}
+    except InputError:
+        return {}
+
+
+def _excesses(estimates: Mapping[str, Estimate], peak: Peak) -> Excesses:
+    pytorch, vllm = (estimates[engine] for engine in ENGINES)
+    return Excesses(
+        excess_percent(pytorch.energy_j, pytorch.ideal_j[peak]),
+        excess_percent(vllm.energy_j, vllm.ideal_j[peak]),
+        saving_percent(vllm.energy_j, pytorch.energy_j),
     )
 
 

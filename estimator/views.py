@@ -4,21 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group
-from rich.text import Text
 
 from estimator.compare import ComparedTable, implied_rate
 from estimator.estimate import Estimate
 from estimator.flops import CONVENTION, FlopsModel
 from estimator.report import Report, invalid_text, joules, kwh, percent
-from estimator.step_views import interval_facts, interval_note, parts_view
-from estimator.table4 import (
-    ENGINES,
-    Excesses,
-    Table4,
-    Table4Row,
-    published_dense_peak_flops_per_s,
-    published_implied_flops_per_s,
-)
+from estimator.step_views import RECONSTRUCTED_NOTE, interval_facts, interval_note, parts_view
 from estimator.view_parts import (
     add_row,
     facts_table,
@@ -40,12 +31,16 @@ IDEAL_LABELS = {
     "roofline": "roofline (compute or memory)",
 }
 
-BINNED = "binned: lengths rounded up to the grid, requests in the largest batches"
-
 
 def coverage_text(coverage: Mapping[Coverage, float]) -> str:
     """Shares of the energy by where the cells come from."""
     return ", ".join(f"{percent(share)} {kind}" for kind, share in coverage.items())
+
+
+def trace_text(estimate: Estimate) -> str:
+    """What the user called the trace, and whether it is one."""
+    is_one = estimate.source == "trace"
+    return estimate.trace if is_one else f"{estimate.trace} ({estimate.source})"
 
 
 def requests_text(estimate: Estimate) -> str:
@@ -79,7 +74,7 @@ def estimate_report(
 ) -> Report:
     """`joulecast estimate`; `extras` maps a JSON key to its value and how to show it."""
     facts = [
-        ("trace", estimate.trace),
+        ("trace", trace_text(estimate)),
         ("table", table_text(table)),
         ("method", estimate.method),
         ("requests", requests_text(estimate)),
@@ -99,6 +94,8 @@ def estimate_report(
         excess = estimate.excess_percent[name]
         add_row(ideals, IDEAL_LABELS[name], joules(ideal_j), f"{excess:,.1f} %")
     notes = [rate_note(*implied_rate(estimate, table)), interval_note(estimate)]
+    if estimate.source == "reconstructed":
+        notes.append(RECONSTRUCTED_NOTE)
     parts = [parts_view(estimate, table)] if explain else []
     document = estimate.to_dict() | {key: value for key, (value, _) in extras.items()}
     return Report(
@@ -130,7 +127,11 @@ def compare_report(
             *(f"{value:,.1f} %" for value in estimate.excess_percent.values()),
             "" if one is compared[0] else f"{one.saving_percent:,.1f} %",
         )
-    facts = [("trace", trace), ("method", first.method), ("requests", requests_text(first))]
+    facts = [
+        ("trace", trace_text(first)),
+        ("method", first.method),
+        ("requests", requests_text(first)),
+    ]
     facts += [
         ("coverage", f"{coverage_text(one.estimate.coverage)}: {table_text(table)}")
         for one, table in zip(compared, tables, strict=True)
@@ -142,75 +143,6 @@ def compare_report(
     rows = [one.to_dict() for one in compared]
     document = {"trace": trace, "method": first.method, "tables": rows}
     return Report(document, rows, Group(facts_table(facts), view, notes_text(notes)))
-
-
-def table4_report(table4: Table4, tables: Mapping[str, EnergyTable]) -> Report:
-    """`joulecast table4`."""
-    view = grid_table()
-    view.add_column("dataset", overflow="fold", min_width=12)
-    view.add_column("source", overflow="fold")
-    for whose in ("ours", "paper"):
-        for heading in ("PyTorch", "vLLM", "saving"):
-            view.add_column(f"{whose}\n{heading}", justify="right", no_wrap=True)
-    for row in table4.rows:
-        add_row(view, row.dataset, row.source, *_cells(row.measured), *_cells(row.published))
-    title = (
-        f"Table 4: energy above the ideal [%] and what vLLM saves over PyTorch [%]\n"
-        f"ours: {tables['vllm'].metadata['gpu_product']}, {table4.model}, ideal at the "
-        f"{table4.peak} peak; paper: RTX A6000, Llama-3.1-8B, ideal at the sparse peak"
-    )
-    facts = [("method", BINNED)] + [(engine, table_text(tables[engine])) for engine in ENGINES]
-    for row in table4.rows:
-        if row.estimates:
-            facts.append((row.dataset, requests_text(row.estimates["vllm"])))
-        for engine, estimate in row.estimates.items():
-            facts.append((f"  {engine}", coverage_text(estimate.coverage)))
-    return Report(
-        table4.to_dict(),
-        [_csv_row(row) for row in table4.rows],
-        Group(Text(title, style="bold"), view, facts_table(facts), notes_text(_rate_notes(table4))),
-    )
-
-
-def _csv_row(row: Table4Row) -> dict[str, Any]:
-    """A row with the same columns whether or not it has figures."""
-    nothing = dict.fromkeys(("pytorch_excess_percent", "vllm_excess_percent", "saving_percent"))
-    document = row.to_dict()
-    counts = dict.fromkeys(("total", "estimated", "beyond_grid", "failed", "invalid"))
-    reasons = document.pop("invalid_rows") or {}
-    return document | {
-        "published": document["published"] or nothing,
-        "requests": document["requests"] or counts,
-        "invalid_rows": "; ".join(f"{count} {reason}" for reason, count in reasons.items()),
-    }
-
-
-def _cells(excesses: Excesses | None) -> list[str]:
-    if excesses is None:
-        return ["-", "-", "-"]
-    return [
-        f"{excesses.pytorch_excess_percent:.2f}",
-        f"{excesses.vllm_excess_percent:.2f}",
-        f"{excesses.saving_percent:.2f}",
-    ]
-
-
-def _rate_notes(table4: Table4) -> list[str]:
-    ours = [rate for row in table4.rows for rate in row.implied_flops_per_s.values()]
-    notes = []
-    if ours:
-        notes.append(rate_note(max(ours), table4.dense_peak_flops_per_s, "Ours, the highest: "))
-    peak = published_dense_peak_flops_per_s()
-    rates = [rate for row in published_implied_flops_per_s().values() for rate in row.values()]
-    above = sum(rate > peak for rate in rates)
-    notes.append(
-        f"The paper's figures imply {min(rates) / 1e12:.1f} to {max(rates) / 1e12:.1f} TFLOP/s on "
-        f"a chip with a dense peak of {peak / 1e12:.1f}; {above} of {len(rates)} are more than it "
-        "can do, since its ideal takes the sparse peak."
-    )
-    if any(row.source != "trace" for row in table4.rows):
-        notes.append('Rows "published only": give their trace, as in --trace burstgpt=FILE.')
-    return notes
 
 
 def summary_report(trace: str, summary: TraceSummary) -> Report:
@@ -227,8 +159,9 @@ def summary_report(trace: str, summary: TraceSummary) -> Report:
         f"{summary.beyond_grid:,} ({percent(share)} of requests, "
         f"{percent(summary.beyond_grid_token_share)} of tokens)"
     )
+    made_up = " (reconstructed)" if summary.is_reconstructed else ""
     facts = [
-        ("trace", trace),
+        ("trace", trace + made_up),
         ("rows", f"{total:,}: {summary.requests:,} requests, {summary.failed:,} failed (o = 0)"),
         ("left out", invalid_text(summary.invalid)),
         ("beyond the grid", beyond),

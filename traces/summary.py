@@ -47,6 +47,7 @@ class TraceSummary:
         input: Input lengths.
         output: Output lengths.
         span_s: Time from the first arrival to the last [s], where the trace has arrival times.
+        is_reconstructed: Whether the requests were made up to have published figures.
     """
 
     requests: int
@@ -57,10 +58,12 @@ class TraceSummary:
     input: LengthStatistics | None
     output: LengthStatistics | None
     span_s: float | None
+    is_reconstructed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain JSON values."""
         return {
+            "source": "reconstructed" if self.is_reconstructed else "trace",
             "requests": self.requests,
             "failed": self.failed,
             "invalid": dict(self.invalid),
@@ -132,6 +135,7 @@ def _summary(
         input=inputs,
         output=outputs,
         span_s=span_s,
+        is_reconstructed=workload.is_reconstructed,
     )
 
 

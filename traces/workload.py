@@ -121,6 +121,11 @@ class Workload:
             tuple(sources),
         )
 
+    @property
+    def is_reconstructed(self) -> bool:
+        """Whether any of its requests were made up to have published figures."""
+        return any("reconstructed_from" in source for source in self.sources)
+
     @cached_property
     def requests(self) -> "npt.NDArray[np.float64]":
         """Requests per cell, shape (inputs + 1, outputs + 1), overflow last."""

@@ -194,12 +194,14 @@ def test_numbers_are_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch)
     from rich.console import Console
 
     from estimator.table4 import DEFAULT_TABLES, build_table4, pick_tables
-    from estimator.views import compare_report, table4_report
+    from estimator.table4_views import table4_report
+    from estimator.views import compare_report
 
     tables = pick_tables([load_table(name) for name in DEFAULT_TABLES])
     workload = load_embedded("azure-2023-code")
     long_name = "a_very_long_dataset_name_of_my_own_with_many_characters"
-    table4 = build_table4({long_name: workload, "azure-2023-code": workload}, tables)
+    named = {name: (name, workload) for name in (long_name, "azure-2023-code")}
+    table4 = build_table4(named, tables)
     compared = compare_tables(estimate_binned, workload, list(tables.values()), "code")
     for report in (
         table4_report(table4, tables),
@@ -217,6 +219,8 @@ def test_every_shape_of_output(run_cli: RunCli, tmp_path) -> None:
         ("table4",),
         ("table4", "--peak", "sparse"),
         ("trace", "summary", "azure-2023-code"),
+        ("trace", "list"),
+        ("estimate", "azure-2023-code", "--table", VLLM, "--method", "stepwise"),
         ("table", "list"),
         ("table", "show", VLLM),
         ("table", "show", PYTORCH, "--quantity", "batch-size"),
