@@ -62,6 +62,41 @@ def trace_fetch(name: str, again: bool) -> None:
     )
 
 
+@trace.command("task")
+@click.argument("name")
+@click.option(
+    "--tokenizer", required=True, help="Folder of a tokenizer, or its name on the Hugging Face hub."
+)
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with the data set's files; it comes from the hub if not given.",
+)
+@click.option("--unpadded", is_flag=True, help="Keep every text as long as it is.")
+@output_option("-o", "--output")
+def trace_task(
+    name: str, tokenizer: str, data: Path | None, unpadded: bool, output: Path | None
+) -> None:
+    """Make a workload of the NLP task NAME: wmt-14, wikitext-2, imdb or cnn-dailymail.
+
+    1,024 texts in tokens of the tokenizer, padded to the longest as the paper does.
+    """
+    from traces.tasks import load_task
+
+    workload = load_task(name, tokenizer, data, not unpadded)
+    if output is None:
+        print_text(workload.to_json())
+        return
+    workload.save(output)
+    (source,) = workload.sources
+    click.echo(
+        f"{output}: {workload.total.requests:,} texts of {source['mean_input_tokens']} +- "
+        f"{source['sd_input_tokens']} tokens, the longest {source['longest_input_tokens']}; "
+        f"padded: {source['padded']}",
+        err=True,
+    )
+
+
 @trace.command("summary")
 @click.argument("source", metavar="TRACE")
 @with_options(TRACE_OPTIONS)
