@@ -238,6 +238,30 @@ def table4(
     emit_report(table4_views.table4_report(result, tables), options)
 
 
+@main.command("tables")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    callback=split_named_traces,
+    metavar="NAME=FILE",
+    help="A task's workload, as joulecast trace task makes it.",
+)
+@with_options(FORMAT_OPTIONS)
+def tables(tasks: tuple[tuple[str, str], ...], **options: Any) -> None:
+    """Regenerate the paper's Tables 1 to 3, lengths of tasks and traces, beside the published."""
+    from estimator.length_tables import tables_report
+    from traces.errors import unknown_name
+    from traces.tasks import task_names
+    from traces.workload import Workload
+
+    for name, _ in tasks:
+        if name not in task_names():
+            raise unknown_name("task", name, task_names())
+    loaded = {name: Workload.load(Path(source)) for name, source in tasks}
+    emit_report(tables_report(loaded), options)
+
+
 main.add_command(trace_group)
 
 

@@ -152,7 +152,7 @@ def summary_report(trace: str, summary: TraceSummary) -> Report:
         view.add_column(heading, justify="left" if heading == "tokens" else "right")
     for name, statistics in (("input", summary.input), ("output", summary.output)):
         if statistics is not None:
-            add_row(view, name, *_statistics_cells(statistics))
+            add_row(view, name, *statistics_cells(statistics))
     total = summary.requests + summary.failed + sum(summary.invalid.values())
     share = summary.beyond_grid / summary.requests if summary.requests else 0.0
     beyond = (
@@ -172,7 +172,9 @@ def summary_report(trace: str, summary: TraceSummary) -> Report:
     return Report(document, [document], Group(facts_table(facts), view))
 
 
-def _statistics_cells(statistics: LengthStatistics) -> list[str]:
+def statistics_cells(statistics: LengthStatistics) -> list[str]:
+    """Mean, sd, median, 99th percentile and longest, as texts."""
+
     def quantile(bounds: tuple[float, float | None]) -> str:
         low, high = bounds
         if high is None:

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from traces.catalog import CatalogEntry, catalog, load_embedded
+from traces.errors import InputError
 from traces.files import exists
 from traces.reconstruct import published
 from traces.summary import LengthStatistics, summarise_workload
@@ -53,3 +55,69 @@ def _distance(found: LengthStatistics | None, wanted: Mapping[str, float]) -> fl
         abs(math.log(max(value, 1e-9) / wanted[name]))
         for value, name in ((found.mean, "mean"), (found.sd, "sd"))
     )
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Part of a BurstGPT file.
+
+    Attributes:
+        file: Name of the public trace.
+        label: Which rows.
+        requests: How many.
+        off: How far its means and standard deviations lie from the published ones, the largest as a
+            share.
+    """
+
+    file: str
+    label: str
+    requests: int
+    off: float
+
+
+def burstgpt_subsets() -> list[Subset]:
+    """Parts of the fetched BurstGPT files, the closest to the paper's figures first.
+
+    All rows and those that did not fail, of every model and kind of log and of each.
+    """
+    figures = next(row for row in published()["traces"] if row["name"] == "burstgpt")
+    wanted = [figures[side][name] for side in ("input", "output") for name in ("mean", "sd")]
+    found = [
+        Subset(
+            entry.name,
+            label,
+            count,
+            max(abs(value / want - 1) for value, want in zip(values, wanted, strict=True)),
+        )
+        for entry in candidates("burstgpt")
+        if exists(entry.file)
+        for label, count, *values in _subset_figures(entry)
+    ]
+    return sorted(found, key=lambda subset: (subset.off, subset.file, subset.label))
+
+
+def _subset_figures(entry: CatalogEntry) -> list[tuple[Any, ...]]:
+    """Label, requests, and mean and sd of inputs and outputs, for each part of a file."""
+    import duckdb
+
+    query = """
+        SELECT concat_ws(', ', coalesce("Model", 'all models'), coalesce("Log Type", 'all logs'),
+                         CASE WHEN failed THEN 'with failed calls' ELSE 'without failed calls' END),
+               count(*), avg(i), stddev(i), avg(o), stddev(o)
+        FROM (SELECT "Model", "Log Type", "Request tokens" AS i, "Response tokens" AS o
+              FROM read_csv($file)),
+             (VALUES (true), (false)) AS chosen(failed)
+        WHERE failed OR o > 0
+        GROUP BY GROUPING SETS ((failed), (failed, "Model"), (failed, "Log Type"),
+                                (failed, "Model", "Log Type"))
+        HAVING count(*) > 1
+    """
+    try:
+        with duckdb.connect() as database:
+            found: list[tuple[Any, ...]] = database.execute(
+                query, {"file": str(entry.file)}
+            ).fetchall()
+            return found
+    except duckdb.Error as error:
+        said = str(error).strip().splitlines()[0][:200]
+        raise InputError(f"{entry.file}: is not a BurstGPT file ({said})") from error

@@ -1,0 +1,154 @@
+"""The paper's Tables 1 to 3: how long the requests of its tasks and traces are, ours beside its."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group
+
+from estimator.report import Report
+from estimator.view_parts import add_row, grid_table, notes_text
+from estimator.views import statistics_cells
+from traces.catalog import catalog
+from traces.datasets import Subset, best_source, burstgpt_subsets
+from traces.files import exists
+from traces.load import summarise
+from traces.reconstruct import published
+from traces.summary import LengthStatistics, TraceSummary, summarise_workload
+from traces.workload import Workload
+
+_EMBEDDED = {"azure-2023-code": "Azure Code (2023)", "azure-2023-conv": "Azure Conversation (2023)"}
+
+
+@dataclass(frozen=True)
+class TraceLengths:
+    """One trace of Tables 2 and 3.
+
+    Attributes:
+        title: What it is.
+        name: Which requests ours are.
+        summary: Ours.
+        figures: The paper's, of "input" and "output"; None for a trace that it does not have.
+    """
+
+    title: str
+    name: str
+    summary: TraceSummary
+    figures: Mapping[str, Mapping[str, float]] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "dataset": self.title,
+            "trace": self.name,
+            **self.summary.to_dict(),
+            "published": self.figures
+            and {side: dict(self.figures[side]) for side in ("input", "output")},
+        }
+
+
+def trace_lengths() -> list[TraceLengths]:
+    """The paper's traces from the best source at hand, and those that ship."""
+    entries = catalog()
+    rows = []
+    for dataset in published()["traces"]:
+        name, workload = best_source(dataset["name"])
+        entry = entries.get(name)
+        is_file = entry is not None and exists(entry.file)
+        summary = summarise(entry.file) if is_file and entry else summarise_workload(workload)
+        rows.append(TraceLengths(dataset["title"], name, summary, dataset))
+    return rows + [
+        TraceLengths(title, name, summarise(name), None) for name, title in _EMBEDDED.items()
+    ]
+
+
+def tables_report(tasks: Mapping[str, Workload]) -> Report:
+    """`joulecast tables`.
+
+    Args:
+        tasks: Task -> workload that `joulecast trace task` made.
+    """
+    traces, subsets = trace_lengths(), burstgpt_subsets()
+    rows = [_task_row(task, tasks.get(task["name"])) for task in published()["tasks"]]
+    first = grid_table("Table 1: input lengths of the NLP tasks, in tokens")
+    for heading in ("task", "examples", "ours\nmean", "\nsd", "\nlongest"):
+        first.add_column(heading, justify="left" if heading == "task" else "right")
+    for heading in ("paper\nmean", "\nsd", "\nlongest", "\noutput"):
+        first.add_column(heading, justify="right")
+    for row in rows:
+        ours, paper = row["ours"] or {}, row["published"]
+        add_row(
+            first,
+            row["task"],
+            str(paper["examples"]),
+            *(str(ours.get(key, "-")) for key in ("mean", "sd", "longest")),
+            *(f"{paper[key]:,.2f}" for key in ("mean", "sd")),
+            *(f"{paper[key]:,}" for key in ("longest", "output_tokens")),
+        )
+    views = [_trace_table(2, "input", traces), _trace_table(3, "output", traces)]
+    document = {
+        "source": published()["source"],
+        "tasks": rows,
+        "traces": [trace.to_dict() for trace in traces],
+        "burstgpt_subsets": [vars(subset) for subset in subsets],
+    }
+    flat = [{"table": 1, **row} for row in rows]
+    return Report(document, flat, Group(first, *views, notes_text(_notes(traces, subsets))))
+
+
+def _task_row(task: Mapping[str, Any], workload: Workload | None) -> dict[str, Any]:
+    ours = None
+    if workload is not None:
+        source = next((s for s in workload.sources if s.get("kind") == "datasets"), {})
+        ours = {
+            key: source.get(f"{key}_input_tokens", "not kept") for key in ("mean", "sd", "longest")
+        }
+    return {
+        "task": task["title"],
+        "ours": ours,
+        "published": {
+            "examples": task["examples"],
+            "mean": task["input"]["mean"],
+            "sd": task["input"]["sd"],
+            "longest": task["input"]["maximum"],
+            "output_tokens": task["output_tokens"],
+        },
+    }
+
+
+def _trace_table(number: int, side: str, traces: list[TraceLengths]) -> Any:
+    view = grid_table(f"Table {number}: {side} lengths of the traces, in tokens")
+    view.add_column("dataset", overflow="fold", min_width=12)
+    view.add_column("source", overflow="fold")
+    for heading in ("mean", "sd", "median", "99th percentile"):
+        view.add_column(heading, justify="right")
+    for trace in traces:
+        own: LengthStatistics | None = getattr(trace.summary, side)
+        source = "reconstructed" if trace.summary.is_reconstructed else "trace"
+        cells = ["-"] * 4 if own is None else statistics_cells(own)[:4]
+        add_row(view, trace.title, source, *cells)
+        if trace.figures is not None:
+            figures = trace.figures[side]
+            exact = (f"{figures[key]:,.2f}" for key in ("mean", "sd"))
+            whole = (f"{figures[key]:,}" for key in ("median", "percentile_99"))
+            add_row(view, "", "published", *exact, *whole)
+    return view
+
+
+def _notes(traces: list[TraceLengths], subsets: list[Subset]) -> list[str]:
+    notes = []
+    if any(trace.summary.is_reconstructed for trace in traces):
+        notes.append(
+            "Reconstructed rows have the published figures by construction; of a workload, "
+            "quantiles are known to a bin. joulecast trace fetch gets the datasets themselves."
+        )
+    if subsets:
+        best = subsets[0]
+        notes.append(
+            f"Closest to the published BurstGPT: {best.file}, {best.label}: {best.requests:,} "
+            f"requests, means and sds within {100 * best.off:.1f} %."
+        )
+    else:
+        notes.append("Which BurstGPT file the paper's figures are of can be told once one is here.")
+    notes.append("Tasks: joulecast trace task NAME -o FILE, then --task NAME=FILE.")
+    return notes
