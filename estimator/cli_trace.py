@@ -42,7 +42,10 @@ def trace_list(**options: Any) -> None:
 @trace.command("fetch")
 @click.argument("name")
 @click.option("--again", is_flag=True, help="Fetch anew what is cached.")
-def trace_fetch(name: str, again: bool) -> None:
+@click.option(
+    "--from-hub", is_flag=True, help="Get it through datasets from the Hugging Face hub (BurstGPT)."
+)
+def trace_fetch(name: str, again: bool, from_hub: bool) -> None:
     """Download the public trace NAME, check it, and keep it and its workload in the cache.
 
     From then on NAME stands for it wherever a TRACE is asked for. A download that broke off goes on
@@ -54,7 +57,7 @@ def trace_fetch(name: str, again: bool) -> None:
 
     entry = find_entry(name)
     with DownloadBar(name) as bar:
-        workload = fetch(entry, bar.tell, again)
+        workload = fetch(entry, bar.tell, again, from_hub)
     requests, failed = workload.total.requests, workload.failed.requests
     click.echo(
         f"{name}: {requests:,} requests, {failed:,} failed, in {entry.workload_file}; cite: "

@@ -3,6 +3,7 @@
 import json
 import os
 import urllib.parse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -38,6 +39,7 @@ class CatalogEntry:
         bytes: Length of the file, None if not known.
         sha256: Checksum of the file, None if not known.
         stand_in: Name of a workload that may take its place, None if there is none.
+        hub: `repo` and `file` on the Hugging Face hub, None if it is not there.
     """
 
     name: str
@@ -50,6 +52,7 @@ class CatalogEntry:
     bytes: int | None = None
     sha256: str | None = None
     stand_in: str | None = None
+    hub: Mapping[str, str] | None = None
 
     @property
     def folder(self) -> Path:
@@ -60,6 +63,11 @@ class CatalogEntry:
     def file(self) -> Path:
         """The cached file."""
         return self.folder / urllib.parse.urlsplit(self.url).path.rpartition("/")[2]
+
+    @property
+    def hub_file(self) -> Path:
+        """The cached file, where it came from the hub."""
+        return self.folder / "hub.parquet"
 
     @property
     def workload_file(self) -> Path:
@@ -151,6 +159,8 @@ def _entries(document: Any, where: str) -> dict[str, CatalogEntry]:
                 raise TypeError(f"{entry.name}: {', '.join(_TEXTS)} are texts")
             if any(type(getattr(entry, key)) not in (int, type(None)) for key in _COUNTS):
                 raise TypeError(f"{entry.name}: {', '.join(_COUNTS)} are numbers or null")
+            if entry.hub is not None and set(entry.hub) != {"repo", "file"}:
+                raise TypeError(f"{entry.name}: hub has a repo and a file, or is null")
             if not entry.name.replace("-", "").replace(".", "").isalnum():
                 raise ValueError(f"{entry.name!r} is no name")
             if entry.url.partition("://")[0] not in ("http", "https") or (

@@ -21,13 +21,19 @@ _SECONDS = 30
 _PARTIAL = ".part"
 
 
-def fetch(entry: CatalogEntry, tell: Tell = lambda _, __: None, again: bool = False) -> Workload:
+def fetch(
+    entry: CatalogEntry,
+    tell: Tell = lambda _, __: None,
+    again: bool = False,
+    from_hub: bool = False,
+) -> Workload:
     """Download a trace, check it and bin it; what is cached already is not fetched again.
 
     Args:
         entry: The trace.
         tell: Told of progress.
         again: Fetch anew what is cached.
+        from_hub: Get it through the `datasets` library from the Hugging Face hub.
 
     Returns:
         Its workload, which is cached too.
@@ -35,21 +41,23 @@ def fetch(entry: CatalogEntry, tell: Tell = lambda _, __: None, again: bool = Fa
     Raises:
         InputError: It cannot be reached, or what came is not what the catalogue promises.
     """
-    if again:
-        for path in (entry.file, entry.workload_file):
-            path.unlink(missing_ok=True)
-    if not exists(entry.file):
+    file = entry.hub_file if from_hub else entry.file
+    if again or not exists(file):
         try:
             entry.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{entry.folder}: cannot be made ({error.strerror})") from error
-        _download(entry, tell)
+        if from_hub:
+            _download_from_hub(entry)
+        else:
+            _download(entry, tell)
+        entry.workload_file.unlink(missing_ok=True)
     if exists(entry.workload_file):
         return Workload.load(entry.workload_file)
     from traces.load import load_workload
 
     try:
-        binned = load_workload(entry.file)
+        binned = load_workload(file)
     except InputError as error:
         raise InputError(
             f"{error}; if the download went wrong, run: joulecast trace fetch {entry.name} --again"
@@ -58,8 +66,8 @@ def fetch(entry: CatalogEntry, tell: Tell = lambda _, __: None, again: bool = Fa
         trace=entry.name,
         licence=entry.licence,
         citation=entry.citation,
-        url=entry.url,
-        sha256=_checksum(entry.file),
+        url=entry.url if not from_hub or entry.hub is None else entry.hub["repo"],
+        sha256=_checksum(file),
     )
     write_text(entry.workload_file, workload.to_json())
     return workload
@@ -81,6 +89,26 @@ def _download(entry: CatalogEntry, tell: Tell) -> None:
         partial.unlink()
         raise _refusal(entry, fault)
     partial.replace(entry.file)
+
+
+def _download_from_hub(entry: CatalogEntry) -> None:
+    """The same rows through the `datasets` library, as Parquet."""
+    if entry.hub is None:
+        raise InputError(f"{entry.name}: is not on the Hugging Face hub; leave out --from-hub")
+    from traces.tasks import library
+
+    datasets = library("datasets")
+    partial = entry.hub_file.with_name(entry.hub_file.name + _PARTIAL)
+    try:
+        rows = datasets.load_dataset(entry.hub["repo"], data_files=entry.hub["file"], split="train")
+        rows.to_parquet(partial)
+    except Exception as error:
+        partial.unlink(missing_ok=True)
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(
+            f"{entry.name}: cannot be fetched from {entry.hub['repo']} on the hub ({said})"
+        ) from error
+    partial.replace(entry.hub_file)
 
 
 def _fault(entry: CatalogEntry, path: Path) -> str | None:

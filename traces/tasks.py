@@ -73,7 +73,7 @@ def _task(name: str) -> Mapping[str, Any]:
 
 def _texts(task: Mapping[str, Any], data: Path | None) -> list[str]:
     """The first texts that are not blank."""
-    datasets = _library("datasets")
+    datasets = library("datasets")
     hub = task["hub"]
     where = str(data) if data is not None else hub["repo"]
     try:
@@ -105,7 +105,7 @@ def _text_lengths(texts: list[str], tokenizer: str) -> "npt.NDArray[np.int64]":
     """Tokens of each text."""
     import numpy as np
 
-    transformers = _library("transformers")
+    transformers = library("transformers")
     transformers.logging.set_verbosity_error()
     try:
         loaded = transformers.AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
@@ -116,12 +116,17 @@ def _text_lengths(texts: list[str], tokenizer: str) -> "npt.NDArray[np.int64]":
     return np.array([len(tokens) for tokens in encoded], dtype=np.int64)
 
 
-def _library(name: str) -> Any:
+def library(name: str) -> Any:
+    """A module of the extra `hub`.
+
+    Raises:
+        InputError: It is not installed.
+    """
     import importlib
 
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise InputError(
-            f"tasks need {error.name}; install it with: pip install 'joulecast[hub]'"
+            f"this needs {error.name}; install it with: pip install 'joulecast[hub]'"
         ) from error

@@ -265,3 +265,28 @@ def test_a_published_workload_gives_the_same_estimate_anywhere(
         )
         assert own | {"trace": None} == theirs | {"trace": None}
     assert Workload.load(other) == load_workload(listed)
+
+
+def test_through_the_hub_come_the_same_rows(
+    server: Server, run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`datasets` itself, on a folder in the place of a repository."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    repository = tmp_path / "repository"
+    (repository / "data").mkdir(parents=True)
+    (repository / "data/trace.csv").write_bytes(FILE)
+    hub = {"repo": str(repository), "file": "data/trace.csv"}
+    add_entry(server, tmp_path, monkeypatch, hub=hub)
+    result = run_cli("trace", "fetch", "local-trace", "--from-hub")
+    assert result.exit_code == 0, result.output
+    assert load_workload("local-trace") == load_workload(repository / "data/trace.csv")
+    assert server.asked == []
+    add_entry(server, tmp_path, monkeypatch, hub=hub | {"file": "data/none.csv"})
+    again = run_cli("trace", "fetch", "local-trace", "--from-hub", "--again")
+    assert again.exit_code == 1
+    assert load_workload("local-trace").total.requests == 4000  # what was there still is
+    assert "on the hub (" in again.stderr
+    add_entry(server, tmp_path, monkeypatch)
+    refused = run_cli("trace", "fetch", "local-trace", "--from-hub", "--again")
+    assert "is not on the Hugging Face hub; leave out --from-hub" in refused.stderr
