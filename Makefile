@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
-SOURCES := traces measurements estimator tests benchmarks joulecast.py
+SOURCES := traces measurements estimator tests benchmarks notebooks joulecast.py
 
 .PHONY: table4 test lint types unit benchmarks reading fuzz flops queries reconstructions clean
 

@@ -4,6 +4,7 @@ The table is an Ibis expression on DuckDB: nothing is read until something is as
 the columns that the question needs are parsed.
 """
 
+import contextlib
 import os
 import re
 import tempfile
@@ -278,8 +279,10 @@ def _fetch(source: str, folder: str) -> list[tuple[Path, str]]:
 def _connect(folder: str, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
     settings = {"autoinstall_known_extensions": False, "temp_directory": folder}
     database = duckdb.connect(config=settings)
-    # Makes query_progress() answer; the bar itself is ours.
-    database.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+    # Makes query_progress() answer; the bar itself is ours. In a notebook without ipywidgets DuckDB
+    # refuses that, and the progress stays unknown.
+    with contextlib.suppress(duckdb.InvalidInputException):
+        database.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
     if memory_limit is None:
         # Without a limit DuckDB keeps what it read of many files until memory is full.
         memory_limit = f"{_MEGABYTES_PER_CORE * max(2, os.cpu_count() or 1)}MB"
