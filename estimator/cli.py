@@ -180,6 +180,11 @@ def compare(
     help="A PyTorch and a vLLM table of one GPU; by default the shipped ones.",
 )
 @click.option(
+    "--gpu",
+    metavar="NAME",
+    help="Take the shipped tables of this GPU, such as h100-sxm, in the place of --table.",
+)
+@click.option(
     "--trace",
     "traces",
     multiple=True,
@@ -202,6 +207,7 @@ def compare(
 @with_options(FORMAT_OPTIONS)
 def table4(
     table_names: tuple[str, ...],
+    gpu: str | None,
     traces: tuple[tuple[str, str], ...],
     peak: str,
     plot: Path | None,
@@ -216,6 +222,7 @@ def table4(
         embedded_rows,
         pick_tables,
         published_rows,
+        tables_of,
     )
     from estimator.table4_plot import plot_table4
     from measurements.hardware import Peak
@@ -223,7 +230,10 @@ def table4(
     from traces.catalog import load_embedded
     from traces.datasets import best_source
 
-    tables = pick_tables([load_table(name) for name in table_names or DEFAULT_TABLES])
+    if gpu is not None and table_names:
+        raise click.UsageError("--gpu takes the place of --table")
+    names = table_names or (DEFAULT_TABLES if gpu is None else tables_of(gpu))
+    tables = pick_tables([load_table(name) for name in names])
     given = TraceInput.of(options)
     check_output(options["output"], *(source for _, source in traces))
     if plot is not None:

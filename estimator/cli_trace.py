@@ -133,11 +133,12 @@ def trace_plot(source: str, output: Path, grid_name: str, **options: Any) -> Non
     from estimator.plots import check_plot_path
     from estimator.trace_plot import plot_distributions
     from traces.grid import GRIDS
+    from traces.load import is_reconstructed
 
     check_plot_path(output)
     check_output(output, source)
     found = TraceInput.of(options).distributions(source, GRIDS[grid_name])
-    plot_distributions(found, source, output)
+    plot_distributions(found, source, output, is_reconstructed(source))
 
 
 @trace.command("bin")

@@ -12,8 +12,8 @@ from estimator.compare import implied_rate, saving_from_excess, saving_percent
 from estimator.estimate import Estimate, excess_percent, source_of
 from estimator.stepwise import estimate_stepwise
 from measurements.hardware import Peak, load_gpu
-from measurements.table import EnergyTable
-from traces.errors import InputError
+from measurements.table import EnergyTable, table_names
+from traces.errors import InputError, unknown_name
 from traces.workload import Workload
 
 ENGINES = ("pytorch", "vllm")
@@ -164,6 +164,23 @@ def published_dense_peak_flops_per_s() -> float:
     """What the paper's GPU can do without sparse weights [FLOP/s]."""
     paper = _published()
     return load_gpu(paper["gpu"]).peak(paper["dtype"], "dense")
+
+
+def tables_of(gpu: str) -> list[str]:
+    """The shipped tables of Table 4's model on a GPU, one per engine.
+
+    Raises:
+        InputError: There are none; the GPUs that have them are named.
+    """
+    found = {name.partition("/")[0] for name in table_names()}
+    ready = [name for name in found if set(_names_of(name)) <= set(table_names())]
+    if gpu not in ready:
+        raise unknown_name("GPU with tables of both engines", gpu, ready)
+    return _names_of(gpu)
+
+
+def _names_of(gpu: str) -> list[str]:
+    return [f"{gpu}/llama-3.1-8b/{engine}" for engine in ENGINES]
 
 
 def pick_tables(tables: Sequence[EnergyTable]) -> dict[str, EnergyTable]:

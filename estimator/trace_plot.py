@@ -12,13 +12,16 @@ from traces.errors import InputError
 _TRUE, _BINNED = "#0072b2", "#d55e00"
 
 
-def plot_distributions(found: tuple[Distribution, Distribution], name: str, path: Path) -> None:
+def plot_distributions(
+    found: tuple[Distribution, Distribution], name: str, path: Path, is_reconstructed: bool = False
+) -> None:
     """Draw the distributions of input and output lengths side by side.
 
     Args:
         found: Of the input lengths and of the output lengths.
         name: What to call the trace.
         path: Ends in .png, .svg or .pdf.
+        is_reconstructed: Whether the requests were made up to have published figures.
 
     Raises:
         InputError: The ending is another, the file cannot be written, or there is nothing to draw.
@@ -29,7 +32,8 @@ def plot_distributions(found: tuple[Distribution, Distribution], name: str, path
     for axis, kind, distribution in zip(axes, ("input", "output"), found, strict=True):
         _draw(axis, kind, distribution)
     known = "" if found[0].lengths else "; true lengths unknown, since this is a workload of sums"
-    notes = f"{name}: requests with output, each bin at its upper edge{known}"
+    made_up = " (reconstructed from published figures)" if is_reconstructed else ""
+    notes = f"{name}{made_up}: requests with output, each bin at its upper edge{known}"
     save_figure(figure, notes, path)
 
 

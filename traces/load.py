@@ -61,6 +61,12 @@ def load_workload(
         return workload
 
 
+def is_reconstructed(trace: str | Path) -> bool:
+    """Whether a name or a saved workload is of requests made up to have published figures."""
+    workload = _ready_workload(str(trace), None, None)
+    return workload is not None and workload.is_reconstructed
+
+
 def load_with_lengths(
     trace: str | Path,
     most: int,

@@ -98,6 +98,13 @@ def test_both_methods_are_those_of_estimate(run_cli: RunCli) -> None:
         assert own == pytest.approx(estimate["excess_percent"]["dense"], rel=0.01)
 
 
+def test_a_gpu_names_its_tables(run_cli: RunCli) -> None:
+    assert table4(run_cli, "--gpu", "h100-sxm") == table4(run_cli)
+    assert "h100-sxm" in run_cli("table4", "--gpu", "a100-sxm").stderr
+    hand = "h100-sxm/llama-3.1-8b/vllm-by-hand"
+    assert run_cli("table4", "--gpu", "h100-sxm", "--table", hand).exit_code == 2
+
+
 def test_a_picture_of_the_table(run_cli: RunCli, tmp_path: Path) -> None:
     assert run_cli("table4", "--plot", tmp_path / "t.png").exit_code == 0
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
