@@ -10,6 +10,7 @@ from traces.errors import InputError
 from traces.files import exists
 from traces.reconstruct import published
 from traces.summary import LengthStatistics, summarise_workload
+from traces.trace import first_line
 from traces.workload import Workload
 
 
@@ -119,5 +120,4 @@ def _subset_figures(entry: CatalogEntry) -> list[tuple[Any, ...]]:
             ).fetchall()
             return found
     except duckdb.Error as error:
-        said = str(error).strip().splitlines()[0][:200]
-        raise InputError(f"{entry.file}: is not a BurstGPT file ({said})") from error
+        raise InputError(f"{entry.file}: is not a BurstGPT file ({first_line(error)})") from error

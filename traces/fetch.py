@@ -96,6 +96,7 @@ def _download_from_hub(entry: CatalogEntry) -> None:
     if entry.hub is None:
         raise InputError(f"{entry.name}: is not on the Hugging Face hub; leave out --from-hub")
     from traces.tasks import library
+    from traces.trace import first_line
 
     datasets = library("datasets")
     partial = entry.hub_file.with_name(entry.hub_file.name + _PARTIAL)
@@ -104,9 +105,9 @@ def _download_from_hub(entry: CatalogEntry) -> None:
         rows.to_parquet(partial)
     except Exception as error:
         partial.unlink(missing_ok=True)
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise InputError(
-            f"{entry.name}: cannot be fetched from {entry.hub['repo']} on the hub ({said})"
+            f"{entry.name}: cannot be fetched from {entry.hub['repo']} on the hub "
+            f"({first_line(error)})"
         ) from error
     partial.replace(entry.hub_file)
 

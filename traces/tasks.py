@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from traces.errors import InputError, unknown_name
 from traces.grid import POWER_OF_TWO_GRID
 from traces.reconstruct import published
+from traces.trace import first_line
 from traces.workload import Workload
 
 if TYPE_CHECKING:
@@ -92,11 +93,8 @@ def _texts(task: Mapping[str, Any], data: Path | None) -> list[str]:
         field = ".".join(hub["field"])
         raise InputError(f'{where}: its rows have no text "{field}" ({error})') from error
     except Exception as error:
-        said = (
-            str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        )
         raise InputError(
-            f"{where}: cannot be loaded ({said}); give its files with --data"
+            f"{where}: cannot be loaded ({first_line(error)}); give its files with --data"
         ) from error
     return texts
 
@@ -111,8 +109,9 @@ def _text_lengths(texts: list[str], tokenizer: str) -> "npt.NDArray[np.int64]":
         loaded = transformers.AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
         encoded = loaded(texts)["input_ids"]
     except Exception as error:
-        said = str(error).strip().splitlines()[0][:200]
-        raise InputError(f"{tokenizer}: cannot be loaded as a tokenizer ({said})") from error
+        raise InputError(
+            f"{tokenizer}: cannot be loaded as a tokenizer ({first_line(error)})"
+        ) from error
     return np.array([len(tokens) for tokens in encoded], dtype=np.int64)
 
 
