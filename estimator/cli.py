@@ -238,6 +238,8 @@ def table4(
     check_output(options["output"], *(source for _, source in traces))
     if plot is not None:
         check_plot_path(plot)
+        if plot == options["output"]:
+            raise click.UsageError("--plot and --output are the same file")
     workloads = {key: (key, load_embedded(key)) for key in embedded_rows()}
     own = dict(traces)
     workloads |= {key: best_source(key) for key in published_rows() if key not in own}

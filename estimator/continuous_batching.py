@@ -51,8 +51,8 @@ class ContinuousBatching:
                 most_requests=int(settings["max_num_seqs"]),
                 cache_blocks=int(settings["kv_cache_tokens"]) // block_tokens,
                 block_tokens=block_tokens,
-                chunked_prefill=bool(settings.get("chunked_prefill", True)),
-                steps_to_release=1 if settings.get("async_scheduling", True) else 0,
+                chunked_prefill=_truth(settings.get("chunked_prefill", True)),
+                steps_to_release=1 if _truth(settings.get("async_scheduling", True)) else 0,
             )
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise InputError(
@@ -64,6 +64,12 @@ class ContinuousBatching:
         ):
             raise InputError(f"{where}: its engine_settings are those of no scheduler")
         return found
+
+    def clip(self, lengths: LengthArray) -> LengthArray:
+        """Requests that were drawn, none longer than the cache holds."""
+        most = self.cache_blocks * self.block_tokens
+        outputs = np.minimum(lengths[:, 1], most)
+        return np.stack([np.minimum(lengths[:, 0], most + 1 - outputs), outputs], axis=1)
 
     def schedule(self, lengths: LengthArray) -> Steps:
         """Serve requests that are all there from the start, in their order.
@@ -82,13 +88,29 @@ class ContinuousBatching:
             i, o = lengths[int(needed.argmax())].tolist()
             raise InputError(
                 f"a request of {i} + {o} tokens does not fit into the engine's KV cache of "
-                f"{self.cache_blocks * self.block_tokens} tokens"
+                f"{self.cache_blocks * self.block_tokens} tokens; leave such requests out, or use "
+                "--method binned"
+            )
+        if (
+            not self.chunked_prefill
+            and len(lengths)
+            and (longest := int(lengths.sum(axis=1).max())) > self.token_budget
+        ):
+            raise InputError(
+                f"a request of {longest} tokens does not fit into a step of {self.token_budget}, "
+                "and the engine does not feed prompts in chunks; use --method binned"
             )
         return _Simulation(self, lengths[:, 0].tolist(), lengths[:, 1].tolist()).run()
 
     def schedule_batch(self, input_tokens: int, output_tokens: int, batch_size: int) -> Steps:
         """The same for equal requests."""
         return self.schedule(np.tile([input_tokens, output_tokens], (batch_size, 1)))
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
 
 
 class _Simulation:

@@ -8,7 +8,10 @@ import numpy as np
 from estimator.step_counts import LengthArray, Steps
 from measurements.interpolation import CellKey, FloatArray
 from measurements.runs import MAX_BATCH_SIZE
+from traces.errors import InputError
 from traces.grid import Grid
+
+_MOST_STEPS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class StaticBatching:
                 made.append((len(batch), int(batch[:, 0].max()), int(batch[:, 1].max())))
         return np.array(made, dtype=float).reshape(-1, 3)
 
+    def clip(self, lengths: LengthArray) -> LengthArray:
+        """Requests that were drawn; a batch of one takes any length."""
+        return lengths
+
     def schedule(self, lengths: LengthArray) -> Steps:
         """What every step of the batches feeds."""
         return self._steps(self.batches(lengths), len(lengths))
@@ -57,6 +64,11 @@ class StaticBatching:
     def _steps(self, batches: FloatArray, requests: int) -> Steps:
         """Per batch a prefill, and a decode step for each further token of its longest output."""
         sizes, inputs, outputs = batches.astype(float).T
+        if outputs.sum() > _MOST_STEPS:
+            raise InputError(
+                f"the longest outputs of the batches add up to {outputs.sum():,.0f} steps, and no "
+                f"more than {_MOST_STEPS:,} can be followed; use --method binned"
+            )
         steps = outputs.astype(np.int64)
         first = np.repeat(np.cumsum(steps) - steps, steps)
         step = np.arange(steps.sum()) - first  # 0 is the prefill

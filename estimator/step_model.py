@@ -29,6 +29,8 @@ CARD_SPREAD = 0.005
 """Relative sd between cards of a kind: two H100s differ by 0.7 % on average (docs/measure.md)."""
 
 _UNIFORM = 3**-0.5
+_EXACT = 1e-12
+"""Least variance of residuals, so that runs made up without noise can be fitted to."""
 
 
 class Scheduler(Protocol):
@@ -40,6 +42,9 @@ class Scheduler(Protocol):
         Args:
             lengths: (i, o) per request, in their order [tokens], shape (n, 2).
         """
+
+    def clip(self, lengths: LengthArray) -> LengthArray:
+        """Requests that were drawn, shortened to what the engine holds."""
 
     def schedule_batch(self, input_tokens: int, output_tokens: int, batch_size: int) -> Steps:
         """The same for a table's run: one batch of equal requests."""
@@ -54,6 +59,10 @@ def scheduler_of(table: EnergyTable) -> Scheduler:
     if table.engine == "pytorch":
         sizes = {cell: energy.batch_size for cell, energy in table.cells.items()}
         return StaticBatching(table.grid, sizes)
+    if table.engine != "vllm":
+        raise InputError(
+            f"{table.name}: how {table.engine} schedules requests is not known; use --method binned"
+        )
     return ContinuousBatching.from_settings(table.metadata["engine_settings"], table.name)
 
 
@@ -188,10 +197,12 @@ def fit_step_model(points: Sequence[Point]) -> StepModel:
     freedom = len(energies_j) - int(active.sum())
     residuals = relative @ coefficients - 1
     variance = float(residuals @ residuals) / freedom
-    used = relative[:, active]
-    covariance = np.zeros((len(TERMS), len(TERMS)))
-    # A pseudo-inverse, since runs at one batch size alone leave terms that move together.
-    covariance[np.ix_(active, active)] = variance * np.linalg.pinv(used.T @ used)
+    # Where the runs do not tell terms apart, all that is known of a price is that it is not below 0
+    # and that no run's energy is exceeded by that term alone.
+    highest = 1 / relative.max(axis=0)
+    scaled = relative * highest
+    known = scaled.T @ scaled / max(variance, _EXACT) + np.eye(len(TERMS))
+    covariance = np.linalg.inv(known) * np.outer(highest, highest)
     return StepModel(
         energy_j=coefficients,
         seconds=_fit(work, np.array([point.seconds for point in points])),

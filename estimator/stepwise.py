@@ -130,7 +130,7 @@ def _serve(
     services = []
     for draw in range(_DRAWS):
         generator = np.random.default_rng([_SEED, draw])
-        drawn = sample_lengths(workload, min(count, MOST_SIMULATED), generator)
+        drawn = scheduler.clip(sample_lengths(workload, min(count, MOST_SIMULATED), generator))
         surplus = _surplus(drawn, scheduler, roofline)
         if count > len(drawn):
             # What each further request adds, once all are running: the start and the end are long
@@ -164,19 +164,19 @@ def _sampling_sd(energies_j: Sequence[float]) -> float:
 
 
 def _coverage(workload: Workload, table: EnergyTable, model: StepModel) -> Mapping[Coverage, float]:
-    """Shares of the energy within and beyond the longest lengths that were measured.
+    """Shares of the energy within and beyond the lengths that were measured.
 
     A fit meets no run exactly, so nothing counts as measured. Steps are shared in proportion.
     """
-    longest = tuple(max(lengths) for lengths in zip(*table.measured, strict=True))
+    ranges = [(min(lengths), max(lengths)) for lengths in zip(*table.measured, strict=True)]
     inputs, outputs = workload.grid.input_edges, workload.grid.output_edges
     within = beyond = 0.0
     for (row, column), sums in workload.cells.items():
         energy_j = model.predict_j(StepCounts.of_sums(sums))
         is_within = (
             not workload.is_beyond((row, column))
-            and inputs[row] <= longest[0]
-            and outputs[column] <= longest[1]
+            and ranges[0][0] <= inputs[row] <= ranges[0][1]
+            and ranges[1][0] <= outputs[column] <= ranges[1][1]
         )
         within += energy_j if is_within else 0.0
         beyond += 0.0 if is_within else energy_j

@@ -20,6 +20,7 @@ from traces.grid import PAPER_GRID
 from traces.workload import Workload
 
 METHODS = ("binned", "stepwise")
+_SAME = ("gpu", "model", "engine", "dtype")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Held:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {
+            "requests": self.estimate.requests["estimated"],
             "energy_j": self.estimate.energy_j,
             "interval_j": self.estimate.interval_j and list(self.estimate.interval_j),
             "seconds": self.estimate.seconds,
@@ -57,7 +59,7 @@ class Validation:
         table: The table that the estimates rest on.
         metered_j: Mean energy of its valid runs [J].
         metered_seconds: Mean time of these [s].
-        held: Method -> estimate against meter.
+        held: Method -> estimate against meter; a method that cannot estimate is missing.
         ideal_j: The dense ideal of the true lengths [J].
         simulated: What our scheduler makes of the requests.
     """
@@ -132,7 +134,14 @@ def validate(
         "binned": lambda: estimate_binned(workload, table, name),
         "stepwise": lambda: estimate_stepwise(workload, table, name, lengths),
     }
-    held = {method: _hold(estimates[method](), metered_j) for method in methods}
+    held = {}
+    for method in methods:
+        try:
+            held[method] = _hold(estimates[method](), metered_j)
+        except InputError:
+            # The binned method has nothing to say of requests that all lie beyond the grid.
+            if method == "stepwise":
+                raise
     stepwise = held["stepwise"].estimate if "stepwise" in held else estimates["stepwise"]()
     return Validation(
         name=name,
@@ -165,7 +174,7 @@ def _hold(estimate: Estimate, metered_j: float) -> Held:
 
 def _table_of(name: str, replay: Replay, tables: Sequence[EnergyTable]) -> EnergyTable:
     for table in tables:
-        if all(table.metadata[key] == replay.facts[key] for key in ("gpu", "model", "engine")):
+        if all(table.metadata[key] == replay.facts[key] for key in _SAME):
             return table
     facts = replay.facts
     raise InputError(

@@ -26,7 +26,7 @@ def validation_report(found: Sequence[Validation]) -> Report:
             one.name,
             f"{len(one.replay.lengths):,}",
             joules(one.metered_j),
-            f"{one.held['binned'].error_percent:+.1f} %",
+            f"{one.held['binned'].error_percent:+.1f} %" if "binned" in one.held else "-",
             f"{stepwise.error_percent:+.1f} %",
             "yes" if stepwise.is_within else "NO",
             "-" if steps is None else f"{steps.steps:,}",
@@ -34,7 +34,9 @@ def validation_report(found: Sequence[Validation]) -> Report:
         )
     facts = []
     for method in METHODS:
-        errors = [abs(one.held[method].error_percent) for one in found]
+        errors = [abs(one.held[method].error_percent) for one in found if method in one.held]
+        if not errors:
+            continue
         text = f"median {statistics.median(errors):.1f} %, worst {max(errors):.1f} %"
         facts.append((f"{method}, absolute error", text))
     within = [one.held["stepwise"].is_within for one in found]

@@ -129,8 +129,10 @@ class Replay:
             [_counts(pair, 2) for pair in document["lengths"]],
             None if batches is None else [_counts(batch, 3) for batch in batches],
             [_run(run) for run in document["runs"]],
-            None if steps is None else EngineSteps(**steps),
+            None if steps is None else EngineSteps(**{key: _count(n) for key, n in steps.items()}),
         )
+        if replay.facts["engine"] == "pytorch" and batches is None:
+            raise ValueError("its static batches are missing")
         if not replay.lengths or not replay.runs:
             raise ValueError("it has no requests or no runs")
         if batches is not None and sum(batch[0] for batch in batches) != len(replay.lengths):
@@ -235,9 +237,21 @@ def _counts(value: Any, length: int) -> Any:
     return tuple(value)
 
 
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
 def _run(value: Any) -> ReplayRun:
     run = ReplayRun(**value)
     numbers = run.energy_j, run.seconds, run.idle_power_w
-    if any(not isinstance(one, (int, float)) or not 0 < one < 1e12 for one in numbers):
+    if any(type(one) not in (int, float) or not 0 < one < 1e12 for one in numbers):
         raise ValueError("energy_j, seconds and idle_power_w of a run are numbers above 0")
+    others = run.tick_error_j, run.temperature_start_c, run.temperature_end_c
+    texts = run.card, run.started_at, run.reason or ""
+    if any(type(one) not in (int, float) for one in others) or not all(
+        isinstance(text, str) for text in texts
+    ):
+        raise TypeError("a value of a run is of the wrong type")
     return run

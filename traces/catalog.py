@@ -62,7 +62,12 @@ class CatalogEntry:
     @property
     def file(self) -> Path:
         """The cached file."""
-        return self.folder / urllib.parse.urlsplit(self.url).path.rpartition("/")[2]
+        return self.folder / self.file_name
+
+    @property
+    def file_name(self) -> str:
+        """Last part of the address."""
+        return urllib.parse.urlsplit(self.url).path.rpartition("/")[2]
 
     @property
     def hub_file(self) -> Path:
@@ -142,7 +147,10 @@ def load_cached(name: str) -> Workload | None:
     if not exists(entry.workload_file):
         instead = f", or take its stand-in: {entry.stand_in}" if entry.stand_in else ""
         raise InputError(f"{name}: was not fetched yet; run: joulecast trace fetch {name}{instead}")
-    return Workload.load(entry.workload_file)
+    try:
+        return Workload.load(entry.workload_file)
+    except InputError as error:
+        raise InputError(f"{error}; to mend it, run: joulecast trace fetch {name}") from error
 
 
 @cache
@@ -164,7 +172,7 @@ def _entries(document: Any, where: str) -> dict[str, CatalogEntry]:
             if not entry.name.replace("-", "").replace(".", "").isalnum():
                 raise ValueError(f"{entry.name!r} is no name")
             if entry.url.partition("://")[0] not in ("http", "https") or (
-                entry.file == entry.folder
+                entry.file_name in ("", ".", "..", _WORKLOAD)
             ):
                 raise ValueError(f"{entry.name}: {entry.url!r} is no http address of a file")
     except (KeyError, TypeError, ValueError) as error:

@@ -1,10 +1,11 @@
 """Fetching a public trace: resumed where it broke off, checked, binned, kept."""
 
+import contextlib
 import hashlib
 import http.client
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ from traces.catalog import CatalogEntry
 from traces.errors import InputError
 from traces.files import exists, write_text
 from traces.workload import Workload
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
 
 Tell = Callable[[int, int | None], None]
 """Told how many bytes are there, and of how many, if that is known."""
@@ -42,18 +48,26 @@ def fetch(
         InputError: It cannot be reached, or what came is not what the catalogue promises.
     """
     file = entry.hub_file if from_hub else entry.file
-    if again or not exists(file):
-        try:
-            entry.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{entry.folder}: cannot be made ({error.strerror})") from error
-        if from_hub:
-            _download_from_hub(entry)
-        else:
-            _download(entry, tell)
-        entry.workload_file.unlink(missing_ok=True)
+    try:
+        entry.folder.mkdir(parents=True, exist_ok=True)
+        with _only_one(entry):
+            if again or not exists(file):
+                if from_hub:
+                    _download_from_hub(entry)
+                else:
+                    _download(entry, tell)
+                entry.workload_file.unlink(missing_ok=True)
+            return _workload(entry, file, from_hub)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{entry.folder}: cannot be used as a cache ({reason})") from error
+
+
+def _workload(entry: CatalogEntry, file: Path, from_hub: bool) -> Workload:
+    """The cached workload, made of the cached file if it is not there or damaged."""
     if exists(entry.workload_file):
-        return Workload.load(entry.workload_file)
+        with contextlib.suppress(InputError):
+            return Workload.load(entry.workload_file)
     from traces.load import load_workload
 
     try:
@@ -66,11 +80,26 @@ def fetch(
         trace=entry.name,
         licence=entry.licence,
         citation=entry.citation,
-        url=entry.url if not from_hub or entry.hub is None else entry.hub["repo"],
+        url=entry.hub["repo"] if from_hub and entry.hub is not None else entry.url,
         sha256=_checksum(file),
     )
     write_text(entry.workload_file, workload.to_json())
     return workload
+
+
+@contextlib.contextmanager
+def _only_one(entry: CatalogEntry) -> Iterator[None]:
+    """Refuse a trace that another process is fetching: both would write the same file."""
+    lock = entry.folder / ".lock"
+    with lock.open("a") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"{entry.name}: another process is fetching it; wait for that one"
+                ) from error
+        yield
 
 
 def _download(entry: CatalogEntry, tell: Tell) -> None:
@@ -148,13 +177,24 @@ def _copy(entry: CatalogEntry, partial: Path, tell: Tell) -> None:
     with answer:
         is_rest = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         there = there if is_rest else 0
-        whole = _whole_length(answer, there)
-        version = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
-        if version and not version.startswith("W/"):
-            tag.write_text(version, encoding="latin-1")
-        else:
+        if is_rest and not _goes_on_at(answer, there):
+            partial.unlink()  # another piece than was asked for: begin again
             tag.unlink(missing_ok=True)
+            _copy(entry, partial, tell)
+            return
+        whole = _whole_length(answer, there)
+        if whole is None and entry.bytes is None and not answer.chunked:
+            raise ConnectionError(
+                "the server does not say how long the file is, and the catalogue does not know "
+                "either, so that nobody could tell whether it is whole"
+            )
+        version = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
         with partial.open("ab" if is_rest else "wb") as file:
+            # Only now, when no byte of another version is left.
+            if version and not version.startswith("W/"):
+                tag.write_text(version, encoding="latin-1")
+            else:
+                tag.unlink(missing_ok=True)
             while piece := answer.read(_PIECE_BYTES):
                 file.write(piece)
                 there += len(piece)
@@ -163,6 +203,11 @@ def _copy(entry: CatalogEntry, partial: Path, tell: Tell) -> None:
         raise ConnectionError(
             f"the connection broke off after {there:,} of {whole:,} bytes; fetch it again to go on"
         )
+
+
+def _goes_on_at(answer: Any, there: int) -> bool:
+    """Whether the rest that a server sends begins where the part ends."""
+    return str(answer.headers.get("Content-Range", "")).startswith(f"bytes {there}-")
 
 
 def _whole_length(answer: Any, there: int) -> int | None:

@@ -302,7 +302,9 @@ def _cells_from_lists(grid: Grid, rows: Any) -> dict[tuple[int, int], CellSums]:
         if cell in cells:
             raise ValueError(f"cell {number} ({input_edge}, {output_edge}) is there twice")
         cells[cell] = sums = CellSums(*values)
-        _check_sums(sums, _bounds(grid.input_edges, cell[0]), _bounds(grid.output_edges, cell[1]))
+        low, high = _bounds(grid.output_edges, cell[1])
+        # Requests without output are not in cells.
+        _check_sums(sums, _bounds(grid.input_edges, cell[0]), (max(1, low), high))
     return cells
 
 
@@ -331,5 +333,6 @@ def _check_sums(
         if n * second < first * first or not first <= second <= first * (high or _LONGEST):
             raise ValueError(f"the squared {name} lengths of a cell do not fit its lengths")
     cross = sums.input_times_output
-    if n < 1 or cross**2 > sums.input_tokens_squared * sums.output_tokens_squared:
+    least = max(outputs[0] * sums.input_tokens, inputs[0] * sums.output_tokens)
+    if cross < least or n < 1 or cross**2 > sums.input_tokens_squared * sums.output_tokens_squared:
         raise ValueError("a cell's sums do not fit one another")

@@ -224,12 +224,15 @@ def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
         ("runs", [{"energy_j": 1}], "not a valid replay"),
         ("runs", "none", "not a valid replay"),
         ("engine_steps", {"stepz": 1}, "not a valid replay"),
+        ("engine_steps", {"steps": "a"}, "is no count"),
+        ("engine", "pytorch", "its static batches are missing"),
     ],
 )
 def test_a_spoilt_file_is_named(key: str, value: object, said: str, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     good_replay().save(path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    changes = {key: value} | ({"batches": None} if key == "engine" else {})
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(InputError, match=said) as caught:
         Replay.load(path)
     assert str(caught.value).startswith(f"{path}: ")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import measurements
 from estimator import stepwise
 from estimator.flops import load_flops
 from estimator.stepwise import estimate_stepwise
@@ -172,3 +173,67 @@ def test_an_empty_prompt_counts_as_one_token(tmp_path: Path, run_cli: RunCli) ->
     words = "estimate", tmp_path / "zero.csv", "--table", VLLM, "--method", "stepwise"
     result = run_cli(*words, "--format", "json")
     assert json.loads(result.stdout)["requests"]["estimated"] == 3
+
+
+def kept(folder: Path, output_tokens: int) -> str:
+    """The shipped vLLM table with only the runs of one output length."""
+    shipped = Path(measurements.__file__).parent / "tables" / VLLM
+    head, *lines = (shipped / "runs.csv").read_text().splitlines()
+    lines = [line for line in lines if line.split(",")[1] == str(output_tokens)]
+    folder.mkdir()
+    (folder / "runs.csv").write_text("\n".join([head, *lines]) + "\n")
+    metadata = json.loads((shipped / "table.json").read_text())
+    cells = {tuple(line.split(",")[:2]) for line in lines if line.split(",")[3] == "true"}
+    metadata |= {"measured_cells": len(cells), "complete": False}
+    (folder / "table.json").write_text(json.dumps(metadata))
+    return str(folder)
+
+
+@pytest.mark.parametrize("output_tokens", [8, 512])
+def test_what_a_table_does_not_tell_makes_the_interval_wide(
+    output_tokens: int, tmp_path: Path
+) -> None:
+    """Runs of one output length leave terms that move together; the full table knows better."""
+    workload = load_embedded("azure-2023-conv")
+    truth_j = estimate_stepwise(workload, load_table(VLLM), "x").energy_j
+    partial = estimate_stepwise(workload, load_table(kept(tmp_path / "t", output_tokens)), "x")
+    assert partial.interval_j is not None
+    low, high = partial.interval_j
+    assert low < truth_j < high
+    assert partial.coverage["extrapolated"] > 0.3
+
+
+def test_drawn_requests_are_no_longer_than_the_engine_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sums beyond the grid tell no longest length; what is drawn must still be served."""
+    rare = [(300, 4)] * 2000 + [(8300, 4)] * 20 + [(131_000, 4)]
+    monkeypatch.setattr(stepwise, "MOST_SIMULATED", 500)
+    estimate = estimate_stepwise(workload_of(PAPER_GRID, rare), load_table(VLLM), "x")
+    assert estimate.requests["estimated"] == 2021
+
+
+@pytest.mark.parametrize(
+    ("changes", "lengths", "said"),
+    [
+        ({"engine": "sglang"}, (10, 10), "how sglang schedules requests is not known"),
+        ({"chunked_prefill": "false"}, (10, 10), "its engine_settings lack"),
+        ({"chunked_prefill": False}, (20_000, 5), "does not feed prompts in chunks"),
+    ],
+)
+def test_a_table_that_cannot_be_followed_is_refused(
+    changes: dict, lengths: tuple[int, int], said: str
+) -> None:
+    table = load_table(VLLM)
+    settings = {**table.metadata["engine_settings"], **changes}
+    engine = changes.get("engine", "vllm")
+    metadata = {**table.metadata, "engine_settings": settings, "engine": engine}
+    workload = workload_of(PAPER_GRID, [lengths])
+    with pytest.raises(InputError, match=said):
+        estimate_stepwise(workload, replace(table, metadata=metadata), "x", np.array([lengths]))
+
+
+def test_endless_outputs_are_refused_in_one_line() -> None:
+    workload = workload_of(PAPER_GRID, [(10, 10**9)])
+    with pytest.raises(InputError, match="more than 20,000,000 can be followed"):
+        estimate_stepwise(workload, load_table(PYTORCH), "x", np.array([[10, 10**9]]))

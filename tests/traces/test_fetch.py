@@ -34,6 +34,8 @@ class Server:
     takes_ranges: bool = True
     tag: str | None = '"one"'
     tells_length: bool = True
+    says_range: bool = True
+    sends_whole: bool = False
     pause_s: float = 0.0
     asked: list[dict[str, str]] = field(default_factory=list)
 
@@ -57,6 +59,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
                     self.send_error(416)
                     return
                 self.send_response(206)
+                if state.says_range:
+                    begin = 0 if state.sends_whole else start
+                    last = len(state.content) - 1
+                    self.send_header("Content-Range", f"bytes {begin}-{last}/{last + 1}")
+                    start = begin
             else:
                 self.send_response(200)
             if state.tag is not None:
@@ -118,7 +125,7 @@ def test_what_was_fetched_goes_by_its_name(
     assert "4,000 requests, 0 failed" in result.stdout
     assert "cite: Nobody, 2026 (CC0)" in result.stdout
     folder = tmp_path / "cache/traces/local-trace"
-    assert sorted(path.name for path in folder.iterdir()) == ["trace.csv", "workload.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "trace.csv", "workload.json"]
     workload = load_workload(listed)
     assert workload == load_workload(folder / "trace.csv")
     (source,) = workload.sources
@@ -144,7 +151,9 @@ def test_a_download_that_broke_off_goes_on(server: Server, listed: str) -> None:
     assert server.asked[1]["Range"] == "bytes=10000-"
 
 
-@pytest.mark.parametrize("how", ["no ranges", "another version", "no tag"])
+@pytest.mark.parametrize(
+    "how", ["no ranges", "another version", "no tag", "another piece", "a piece of no place"]
+)
 def test_where_it_cannot_go_on_it_begins_again(how: str, server: Server, listed: str) -> None:
     server.cut_after = 10_000
     if how == "no tag":
@@ -153,6 +162,8 @@ def test_where_it_cannot_go_on_it_begins_again(how: str, server: Server, listed:
         fetch(find_entry(listed))
     server.cut_after = None
     server.takes_ranges = how != "no ranges"
+    server.sends_whole = how == "another piece"
+    server.says_range = how != "a piece of no place"
     if how == "another version":
         server.tag = '"two"'
     assert fetch(find_entry(listed)).total.requests == 4000
@@ -200,6 +211,36 @@ def test_a_slow_server_and_one_that_does_not_tell_the_length(server: Server, lis
     assert fetch(find_entry(listed)).total.requests == 4000
 
 
+def test_a_length_that_nobody_knows_is_refused(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off, such a file could not be told from a whole one."""
+    add_entry(server, tmp_path, monkeypatch, bytes=None, sha256=None)
+    server.tells_length, server.cut_after = False, 20_000
+    with pytest.raises(InputError, match="nobody could tell whether it is whole"):
+        fetch(find_entry("local-trace"))
+
+
+def test_two_at_once_do_not_share_a_file(server: Server, listed: str) -> None:
+    server.pause_s = 1.0
+    first = threading.Thread(target=fetch, args=(find_entry(listed),))
+    first.start()
+    time.sleep(0.4)
+    with pytest.raises(InputError, match="another process is fetching it"):
+        fetch(find_entry(listed))
+    first.join()
+    assert find_entry(listed).file.read_bytes() == FILE
+
+
+def test_a_damaged_workload_is_made_again(server: Server, listed: str, run_cli: RunCli) -> None:
+    whole = fetch(find_entry(listed))
+    find_entry(listed).workload_file.write_text("{")
+    said = run_cli("trace", "summary", listed).stderr
+    assert "to mend it, run: joulecast trace fetch local-trace" in said
+    assert fetch(find_entry(listed)) == whole
+    assert len(server.asked) == 1
+
+
 def test_no_server_at_all(
     server: Server, run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +258,7 @@ def test_a_cache_that_cannot_be_written(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot be used as a cache"):
         fetch(find_entry(listed))
 
 
@@ -226,6 +267,8 @@ def test_a_cache_that_cannot_be_written(
     [
         ({"url": "file:///etc/passwd"}, "no http address of a file"),
         ({"url": "http://host/"}, "no http address of a file"),
+        ({"url": "http://host/a/.."}, "no http address of a file"),
+        ({"url": "http://host/workload.json"}, "no http address of a file"),
         ({"name": "../up"}, "is no name"),
         ({"title": None}, "are texts"),
         ({"rows": "many"}, "are numbers or null"),

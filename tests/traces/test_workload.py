@@ -131,3 +131,17 @@ def test_a_cut_off_workload_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.json").write_text(text[: len(text) // 2])
     with pytest.raises(InputError, match="not whole JSON"):
         load_workload(str(tmp_path / "w.json"))
+
+
+@pytest.mark.parametrize(
+    "sums",
+    [
+        [5, 50, 500, 0, 0, 0],  # no output at all; such requests are failed ones
+        [2, 10, 50, 6, 18, 5],  # i * o adds up to less than the inputs alone
+    ],
+)
+def test_sums_that_no_requests_have_are_refused(sums: list[int]) -> None:
+    document = workload_of(PAPER_GRID, [(5, 3), (5, 3)]).to_dict()
+    document["cells"] = [[32, 8, *sums]]
+    with pytest.raises(InputError, match="is not a valid workload"):
+        Workload.from_dict(document)
