@@ -92,8 +92,47 @@ def tables_report(tasks: Mapping[str, Workload]) -> Report:
         "traces": [trace.to_dict() for trace in traces],
         "burstgpt_subsets": [vars(subset) for subset in subsets],
     }
-    flat = [{"table": 1, **row} for row in rows]
+    flat = _flat_tasks(rows) + _flat_traces(2, "input", traces) + _flat_traces(3, "output", traces)
     return Report(document, flat, Group(first, *views, notes_text(_notes(traces, subsets))))
+
+
+def _flat_tasks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Table 1 in the columns that all three share."""
+    return [
+        {
+            "table": 1,
+            "dataset": row["task"],
+            "source": "trace" if row["ours"] else "published only",
+            **_side("ours", row["ours"] or {}),
+            **_side("published", row["published"]),
+        }
+        for row in rows
+    ]
+
+
+def _flat_traces(number: int, side: str, traces: list[TraceLengths]) -> list[dict[str, Any]]:
+    """Table 2 or 3 in these columns; a quantile that is known to a bin has its upper end."""
+    rows = []
+    for trace in traces:
+        own = trace.to_dict()
+        ours = dict(own[f"{side}_tokens"] or {})
+        for name in ("median", "percentile_99"):
+            ours[name] = (ours.get(name) or [None, None])[1]
+        rows.append(
+            {
+                "table": number,
+                "dataset": trace.title,
+                "source": own["source"],
+                **_side("ours", ours | {"longest": ours.get("maximum")}),
+                **_side("published", (own["published"] or {}).get(side) or {}),
+            }
+        )
+    return rows
+
+
+def _side(whose: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("mean", "sd", "median", "percentile_99", "longest")
+    return {f"{whose}_{name}": figures.get(name) for name in names}
 
 
 def _task_row(task: Mapping[str, Any], workload: Workload | None) -> dict[str, Any]:

@@ -128,16 +128,16 @@ def _download_from_hub(entry: CatalogEntry) -> None:
     from traces.trace import first_line
 
     datasets = library("datasets")
+    # Its retries are told in the error, once.
+    library("huggingface_hub").logging.set_verbosity_error()
     partial = entry.hub_file.with_name(entry.hub_file.name + _PARTIAL)
     try:
         rows = datasets.load_dataset(entry.hub["repo"], data_files=entry.hub["file"], split="train")
         rows.to_parquet(partial)
     except Exception as error:
         partial.unlink(missing_ok=True)
-        raise InputError(
-            f"{entry.name}: cannot be fetched from {entry.hub['repo']} on the hub "
-            f"({first_line(error)})"
-        ) from error
+        where = f"{entry.hub['repo']} on the hub"
+        raise _refusal(entry, first_line(error), where) from error
     partial.replace(entry.hub_file)
 
 
@@ -215,9 +215,11 @@ def _whole_length(answer: Any, there: int) -> int | None:
     return there + int(promised) if promised is not None and promised.isdigit() else None
 
 
-def _refusal(entry: CatalogEntry, reason: str) -> InputError:
+def _refusal(entry: CatalogEntry, reason: str, where: str | None = None) -> InputError:
     instead = f"; its stand-in {entry.stand_in} needs no network" if entry.stand_in else ""
-    return InputError(f"{entry.name}: cannot be fetched from {entry.url} ({reason}){instead}")
+    return InputError(
+        f"{entry.name}: cannot be fetched from {where or entry.url} ({reason}){instead}"
+    )
 
 
 def _checksum(path: Path) -> str:

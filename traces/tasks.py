@@ -75,6 +75,7 @@ def _task(name: str) -> Mapping[str, Any]:
 def _texts(task: Mapping[str, Any], data: Path | None) -> list[str]:
     """The first texts that are not blank."""
     datasets = library("datasets")
+    library("huggingface_hub").logging.set_verbosity_error()
     hub = task["hub"]
     where = str(data) if data is not None else hub["repo"]
     try:

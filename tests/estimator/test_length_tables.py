@@ -1,5 +1,7 @@
 """The paper's Tables 1 to 3 beside what is at hand."""
 
+import csv
+import io
 import json
 import random
 from pathlib import Path
@@ -29,6 +31,14 @@ def test_published_figures_stand_beside_ours(run_cli: RunCli) -> None:
     shown = run_cli("tables").stdout
     for text in ("Table 1:", "Table 2:", "Table 3:", "published", "Which BurstGPT file"):
         assert text in shown
+
+
+def test_all_three_tables_are_in_the_csv(run_cli: RunCli) -> None:
+    rows = list(csv.DictReader(io.StringIO(run_cli("tables", "--format", "csv").stdout)))
+    assert [row["table"] for row in rows] == ["1"] * 4 + ["2"] * 5 + ["3"] * 5
+    assert rows[4]["dataset"] == "BurstGPT"
+    assert (rows[4]["published_mean"], rows[9]["published_mean"]) == ("256.8", "35.1")
+    assert rows[0]["source"] == "published only"
 
 
 def test_a_fetched_file_is_exact_and_its_best_part_is_named(
