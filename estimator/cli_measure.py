@@ -14,12 +14,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from estimator.cli_options import FiniteRange
+from estimator.cli_options import FiniteRange, with_options
+from estimator.engine_options import ENGINE_OPTIONS, GPU_OPTION
 from estimator.measure_plan import Wanted, cost_model, longest_request, model_name
 from estimator.version import VERSION
 from measurements.cost import CostModel
 from measurements.cross_check import CodeCarbonCheck
-from measurements.engines import ENGINES, Engine, EngineRequest, load_engine
+from measurements.engines import Engine, EngineRequest, load_engine
 from measurements.gates import MAX_RELATIVE_SD
 from measurements.gpu_devices import NvmlGpu, choose_gpus, open_gpus
 from measurements.hardware import Gpu, find_gpu
@@ -37,15 +38,7 @@ from traces.grid import PAPER_GRID, Grid
 
 
 @click.command()
-@click.option("--engine", required=True, type=click.Choice(sorted(ENGINES)), help="Serving engine.")
-@click.option(
-    "--model", required=True, help="A shipped model, or a folder or file with a config.json."
-)
-@click.option(
-    "--weights",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with the model's weights; random ones are drawn if not given.",
-)
+@with_options(ENGINE_OPTIONS)
 @click.option("--plan", "plan_name", type=click.Choice(PLANS), default="full", help="Which runs.")
 @click.option("--runs", type=click.IntRange(1, 99), default=3, help="Repeats of every run.")
 @click.option("--seed", type=int, default=0, help="Seed of the order of the runs.")
@@ -54,13 +47,7 @@ from traces.grid import PAPER_GRID, Grid
 @click.option(
     "--time-budget", type=FiniteRange(min=0), metavar="MINUTES", help="Measure what fits."
 )
-@click.option(
-    "--gpu",
-    "gpu_indices",
-    type=click.IntRange(0),
-    multiple=True,
-    help="Index of the GPU, as nvidia-smi numbers it.",
-)
+@GPU_OPTION
 @click.option(
     "--compile/--eager",
     "compiled",

@@ -16,6 +16,7 @@ from estimator.cli_options import (
     emit_report,
     with_options,
 )
+from estimator.engine_options import ENGINE_OPTIONS, GPU_OPTION
 from estimator.measure_plan import model_name
 from estimator.static_batching import StaticBatching
 from estimator.step_counts import LengthArray
@@ -23,7 +24,7 @@ from estimator.step_model import scheduler_of
 from estimator.validate import find_replays, shipped_tables_for, validate
 from estimator.validate_views import validation_report
 from estimator.version import VERSION
-from measurements.engines import ENGINES, EngineRequest, load_engine
+from measurements.engines import EngineRequest, load_engine
 from measurements.gpu_devices import choose_gpus, open_gpus
 from measurements.hardware import find_gpu
 from measurements.host import host_cpu
@@ -39,15 +40,7 @@ _MOST_READ = 200_000
 
 @click.command()
 @click.argument("trace")
-@click.option("--engine", required=True, type=click.Choice(sorted(ENGINES)), help="Serving engine.")
-@click.option(
-    "--model", required=True, help="A shipped model, or a folder or file with a config.json."
-)
-@click.option(
-    "--weights",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with the model's weights; random ones are drawn if not given.",
-)
+@with_options(ENGINE_OPTIONS)
 @click.option(
     "--requests",
     "count",
@@ -63,13 +56,7 @@ _MOST_READ = 200_000
     metavar="TABLE",
     help="Where static batches take B(I, O) from (pytorch).",
 )
-@click.option(
-    "--gpu",
-    "gpu_indices",
-    type=click.IntRange(0),
-    multiple=True,
-    help="Index of the GPU, as nvidia-smi numbers it.",
-)
+@GPU_OPTION
 @click.option(
     "-o",
     "--output",

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Group
 
 from estimator.report import Report
+from estimator.table4 import embedded_rows
 from estimator.view_parts import add_row, grid_table, notes_text
 from estimator.views import statistics_cells
 from traces.catalog import catalog
@@ -16,8 +17,6 @@ from traces.load import summarise
 from traces.reconstruct import published
 from traces.summary import LengthStatistics, TraceSummary, summarise_workload
 from traces.workload import Workload
-
-_EMBEDDED = {"azure-2023-code": "Azure Code (2023)", "azure-2023-conv": "Azure Conversation (2023)"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def trace_lengths() -> list[TraceLengths]:
         summary = summarise(entry.file) if is_file and entry else summarise_workload(workload)
         rows.append(TraceLengths(dataset["title"], name, summary, dataset))
     return rows + [
-        TraceLengths(title, name, summarise(name), None) for name, title in _EMBEDDED.items()
+        TraceLengths(title, name, summarise(name), None) for name, title in embedded_rows().items()
     ]
 
 
