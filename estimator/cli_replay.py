@@ -1,9 +1,10 @@
 """`joulecast replay` and `joulecast validate`: run real requests, hold estimates against them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import click
@@ -38,15 +39,33 @@ from traces.sampling import sample_lengths
 _MOST_READ = 200_000
 
 
+@dataclass(frozen=True)
+class _Draw:
+    """Requests to run.
+
+    Attributes:
+        lengths: (i, o) per request [tokens].
+        facts: Where they come from.
+        batches: The static batches to run them in, if any.
+        output: Replay file to write.
+    """
+
+    lengths: Sequence[tuple[int, int]]
+    facts: Mapping[str, Any]
+    batches: Sequence[StaticBatch] | None
+    output: Path
+
+
 @click.command()
-@click.argument("trace")
+@click.argument("traces", nargs=-1, required=True, metavar="TRACE...")
 @with_options(ENGINE_OPTIONS)
 @click.option(
     "--requests",
-    "count",
+    "counts",
     type=click.IntRange(1, _MOST_READ),
-    default=1000,
-    help="How many requests to draw.",
+    multiple=True,
+    default=(1000,),
+    help="How many requests to draw; once, or once per trace.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the draw.")
 @click.option("--runs", type=click.IntRange(1, 99), default=1, help="How often to run them.")
@@ -61,16 +80,16 @@ _MOST_READ = 200_000
     "-o",
     "--output",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Replay file to write.",
+    type=click.Path(path_type=Path),
+    help="Replay file to write; of several traces, the folder of their replay files.",
 )
 @with_options(TRACE_OPTIONS)
 def replay(
-    trace: str,
+    traces: Sequence[str],
     engine: str,
     model: str,
     weights: Path | None,
-    count: int,
+    counts: Sequence[int],
     seed: int,
     runs: int,
     table_name: str | None,
@@ -78,56 +97,77 @@ def replay(
     output: Path,
     **options: Any,
 ) -> None:
-    """Run requests drawn from TRACE on the GPU at hand, under the meter.
+    """Run requests drawn from each TRACE on the GPU at hand, under the meter.
 
-    They have the trace's own lengths and are all asked at once, in random order.
+    They have the trace's own lengths and are all asked at once, in random order. Of several traces,
+    one is run after the other, and the engine starts once.
     """
-    if exists(output):
-        raise InputError(f"{output}: is there already; a measurement is not overwritten")
-    if not output.absolute().parent.is_dir():
-        raise InputError(f"{output}: its folder is not there; make it first")
+    outputs = _outputs(traces, output)
     if (table_name is None) == (engine == "pytorch"):
         raise click.UsageError("--table is for --engine pytorch, which needs it for its batches")
+    if len(counts) not in {1, len(traces)}:
+        raise click.UsageError(
+            f"--requests is given {len(counts)} times for {len(traces)} traces; give it once, or "
+            "once per trace"
+        )
     config = load_config(model)
     most = int(config.get("max_position_embeddings") or 2**31)
-    drawn, facts = _draw(trace, count, seed, most, options)
-    batches = None if table_name is None else _static_batches(table_name, drawn)
+    each = [counts[0]] * len(traces) if len(counts) == 1 else counts
+    draws = []
+    for trace, count, path in zip(traces, each, outputs, strict=True):
+        drawn, facts = _draw(trace, count, seed, most, options)
+        batches = None if table_name is None else _static_batches(table_name, drawn)
+        draws.append(_Draw([(i, o) for i, o in drawn.tolist()], facts, batches, path))
     gpus = open_gpus(choose_gpus(gpu_indices, os.environ))
     sheet = find_gpu(gpus[0].product)
     click.echo(f"{gpus[0].product}: starting {engine} with {model}", err=True)
-    longest = int(drawn.sum(axis=1).max())
+    longest = max(i + o for draw in draws for i, o in draw.lengths)
     loaded = load_engine(engine, EngineRequest(model, config, weights, None, longest, len(gpus)))
-    lengths = [(i, o) for i, o in drawn.tolist()]
-    made, steps = replay_requests(
-        loaded, gpus, lengths, batches, runs, lambda text: click.echo(text, err=True)
-    )
-    Replay(
-        {
-            **facts,
-            "gpu": sheet.name,
-            "gpu_product": gpus[0].product,
-            "gpu_count": len(gpus),
-            "power_limit_w": sum(gpu.power_limit_w() for gpu in gpus),
-            "model": model_name(model),
-            "engine": loaded.name,
-            "engine_version": loaded.version,
-            "engine_settings": loaded.settings(),
-            "dtype": loaded.dtype,
-            "weights": loaded.weights,
-            "batches_from": table_name,
-            "measured_on": datetime.now(UTC).date().isoformat(),
-            "measured_by": f"joulecast {VERSION}",
-            "host_cpu": host_cpu(),
-        },
-        lengths,
-        batches,
-        made,
-        steps,
-    ).save(output)
-    invalid = [run.reason for run in made if run.reason is not None]
-    click.echo(f"{output}: {len(lengths):,} requests, {len(made) - len(invalid)} valid runs")
+    idle_power_w, invalid = None, []
+    if len(traces) > 1:
+        output.mkdir(exist_ok=True)
+    for draw in draws:
+        made, steps = replay_requests(
+            loaded,
+            gpus,
+            draw.lengths,
+            draw.batches,
+            runs,
+            lambda text: click.echo(text, err=True),
+            idle_power_w,
+        )
+        idle_power_w = made[0].idle_power_w
+        Replay(
+            {
+                **draw.facts,
+                "gpu": sheet.name,
+                "gpu_product": gpus[0].product,
+                "gpu_count": len(gpus),
+                "power_limit_w": sum(gpu.power_limit_w() for gpu in gpus),
+                "model": model_name(model),
+                "engine": loaded.name,
+                "engine_version": loaded.version,
+                "engine_settings": loaded.settings(),
+                "dtype": loaded.dtype,
+                "weights": loaded.weights,
+                "batches_from": table_name,
+                "measured_on": datetime.now(UTC).date().isoformat(),
+                "measured_by": f"joulecast {VERSION}",
+                "host_cpu": host_cpu(),
+            },
+            draw.lengths,
+            draw.batches,
+            made,
+            steps,
+        ).save(draw.output)
+        valid = [run for run in made if run.reason is None]
+        click.echo(f"{draw.output}: {len(draw.lengths):,} requests, {len(valid)} valid runs")
+        if len(valid) < runs:
+            reason = next(run.reason for run in made if run.reason is not None)
+            failed = runs - len(valid)
+            invalid.append(f"{draw.output}: {failed} of {runs} runs are invalid: {reason}")
     if invalid:
-        raise InputError(f"{output}: {len(invalid)} of {runs} runs are invalid: {invalid[0]}")
+        raise InputError("; ".join(invalid))
 
 
 @click.command("validate")
@@ -151,6 +191,26 @@ def validate_command(replays: Path, table_names: Sequence[str], **options: Any) 
         )
         found.append(validate(name, one, given or shipped_tables_for(one)))
     emit_report(validation_report(found), options)
+
+
+def _outputs(traces: Sequence[str], output: Path) -> list[Path]:
+    """The replay file of each trace; none is there yet."""
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"{output}: its folder is not there; make it first")
+    if len(traces) == 1:
+        if output.is_dir():
+            raise InputError(f"{output}: is a folder; name the file to write")
+        paths = [output]
+    else:
+        if exists(output) and not output.is_dir():
+            raise InputError(f"{output}: is a file; replays of several traces go into a folder")
+        paths = [output / f"{PurePath(trace).stem}.json" for trace in traces]
+    if twice := [path for path in paths if paths.count(path) > 1]:
+        raise InputError(f"{twice[0]}: two traces of that name; give one of them another")
+    for path in paths:
+        if exists(path):
+            raise InputError(f"{path}: is there already; a measurement is not overwritten")
+    return paths
 
 
 def _draw(

@@ -17,7 +17,7 @@ from traces.files import read_json, write_text
 IDLE_SECONDS = 10.0
 _MARK = "joulecast replay"
 _VERSION = 1
-_WARM_UP_REQUESTS = 64
+_WARM_UP_REQUESTS = 32
 _LONGEST = 2**31
 _TEXTS = (
     "trace", "gpu", "gpu_product", "model", "engine", "engine_version", "dtype", "measured_on",
@@ -147,6 +147,7 @@ def replay_requests(
     batches: Sequence[StaticBatch] | None,
     runs: int,
     note: Callable[[str], None],
+    idle_power_w: float | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[list[ReplayRun], EngineSteps | None]:
@@ -160,6 +161,8 @@ def replay_requests(
             schedules by itself.
         runs: How often.
         note: Told of progress.
+        idle_power_w: Of these GPUs with the engine loaded [W], if an earlier replay of this engine
+            measured it and warmed them; None to do both.
         clock: Monotonic time [s].
         sleep: Waits [s].
 
@@ -171,9 +174,10 @@ def replay_requests(
         MeterError: A counter cannot be believed.
     """
     meter = Meter(gpus, clock, sleep)
-    note("idle power, with the model loaded")
-    idle_power_w = meter.measure_idle(IDLE_SECONDS).mean_power_w
-    counted = None
+    is_warm = idle_power_w is not None
+    if idle_power_w is None:
+        note("idle power, with the model loaded")
+        idle_power_w = meter.measure_idle(IDLE_SECONDS).mean_power_w
     if batches is None:
         if not isinstance(engine, ContinuousEngine):
             raise EngineError(f"{engine.name} runs static batches; give the table that has B(I, O)")
@@ -182,9 +186,11 @@ def replay_requests(
     else:
         work = _one_after_another(engine, batches)
         small = _one_after_another(engine, batches[:1])
-    note(f"warm after {warm_up(small, gpus, clock)} small batches")
-    if isinstance(engine, ContinuousEngine):
-        counted = engine.record_steps()
+    if is_warm:
+        small()
+    else:
+        note(f"warm after {warm_up(small, gpus, clock)} small batches")
+    counted = _count_steps(engine, note)
     asked = sum(o for _, o in lengths)
     if batches is not None:
         asked = sum(n * o for n, _, o in batches)
@@ -222,6 +228,17 @@ def replay_requests(
             round(value / runs) for value in (counted.steps, counted.tokens, counted.preempted)
         )
     return made, counted
+
+
+def _count_steps(engine: Engine, note: Callable[[str], None]) -> EngineSteps | None:
+    """Count the engine's steps from now on, where it has a scheduler that can be watched."""
+    if not isinstance(engine, ContinuousEngine):
+        return None
+    try:
+        return engine.record_steps()
+    except EngineError as error:
+        note(str(error))
+        return None
 
 
 def _one_after_another(engine: Engine, batches: Sequence[StaticBatch]) -> Callable[[], int]:

@@ -125,7 +125,7 @@ class ContinuousEngine(Engine, Protocol):
         """Make requests of these lengths (I, O) ready to be asked all at once; as `prepare`."""
 
     def record_steps(self) -> EngineSteps:
-        """Count the engine's own steps from now on.
+        """Count the engine's own steps from now on, from zero.
 
         Raises:
             EngineError: This version does not let itself be counted.

@@ -68,6 +68,7 @@ class VllmEngine:
         self._config = self._llm.llm_engine.vllm_config
         self._vocabulary = int(request.config["vocab_size"])
         self._random = random.Random(SEED)  # noqa: S311 - token ids, not secrets
+        self._steps: EngineSteps | None = None
 
     @property
     def dtype(self) -> str:
@@ -141,7 +142,12 @@ class VllmEngine:
 
     def record_steps(self) -> EngineSteps:
         """Count what vLLM's own scheduler feeds, from now on."""
-        counted = EngineSteps()
+        if self._steps is None:
+            self._watch_scheduler()
+        self._steps = EngineSteps()
+        return self._steps
+
+    def _watch_scheduler(self) -> None:
         try:
             scheduler = self._llm.llm_engine.engine_core.engine_core.scheduler
             own = scheduler.schedule
@@ -153,14 +159,13 @@ class VllmEngine:
 
         def schedule(*args: Any, **options: Any) -> Any:
             output = own(*args, **options)
-            if output.total_num_scheduled_tokens:
-                counted.steps += 1
-                counted.tokens += int(output.total_num_scheduled_tokens)
-                counted.preempted += len(output.preempted_req_ids or ())
+            if self._steps is not None and output.total_num_scheduled_tokens:
+                self._steps.steps += 1
+                self._steps.tokens += int(output.total_num_scheduled_tokens)
+                self._steps.preempted += len(output.preempted_req_ids or ())
             return output
 
         scheduler.schedule = schedule
-        return counted
 
     def _blocks(self) -> tuple[int, int]:
         """Usable blocks of the KV cache and tokens in each; one block is vLLM's own null block."""
