@@ -1,6 +1,8 @@
-"""The made-up traces among the shipped replays: python benchmarks/replay_traces.py FOLDER.
+"""The made-up traces among the shipped replays: python benchmarks/replay_traces.py FOLDER [AZURE].
 
-Each has lengths that the public traces hardly have. The seed makes them the same every time.
+Each has lengths that the public traces hardly have. The seed makes them the same every time. AZURE,
+a folder with the Azure 2023 traces, adds those of their requests whose outputs are short: static
+batches last as long as their longest output, and the rest would take an hour.
 """
 
 import sys
@@ -52,11 +54,21 @@ def short_replies(generator: np.random.Generator) -> tuple[Array, Array]:
     return lognormal(generator, 8000, 40, 0.5, 8, 120), generator.integers(4, 25, 8000)
 
 
+def summaries(generator: np.random.Generator) -> tuple[Array, Array]:
+    """News articles, as the paper's CNN-DailyMail task has them, and their summaries."""
+    inputs = np.clip(generator.normal(838.5, 400.7, 2000).round(), 64, 2386)
+    return inputs, generator.integers(40, 65, 2000)
+
+
+AZURE = {"azure-2023-code": 32, "azure-2023-conv": 128}
+"""Trace -> longest output kept [tokens]."""
+
 TRACES = {
     "long-inputs": long_inputs,
     "long-outputs": long_outputs,
     "mixed-extremes": mixed_extremes,
     "short-replies": short_replies,
+    "summaries": summaries,
 }
 
 
@@ -67,6 +79,10 @@ def main() -> None:
         inputs, outputs = make(np.random.default_rng([SEED, k]))
         rows = "".join(f"{i:.0f},{o:.0f}\n" for i, o in zip(inputs, outputs, strict=True))
         write_text(folder / f"{name}.csv", f"input_tokens,output_tokens\n{rows}")
+    for name, longest in AZURE.items() if len(sys.argv) > 2 else ():
+        head, *lines = (Path(sys.argv[2]) / f"{name}.csv").read_text().splitlines()
+        kept = [line for line in lines if int(line.rsplit(",", 1)[1]) <= longest]
+        write_text(folder / f"{name}-short-outputs.csv", "\n".join([head, *kept, ""]))
 
 
 if __name__ == "__main__":
