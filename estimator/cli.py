@@ -92,20 +92,30 @@ def main() -> None:
 
 
 def _load_for(
-    method: str, whole_batches: bool, trace: str, grid: "Grid", options: dict[str, Any]
+    method: str,
+    whole_batches: bool,
+    trace: str,
+    grid: "Grid",
+    options: dict[str, Any],
+    host_name: str | None = None,
 ) -> "tuple[Workload, EstimationMethod]":
     """TRACE as a method wants it, and the method."""
     given = TraceInput.of(options)
     if method == "binned":
         from estimator.binned import estimate_binned
 
+        if host_name is not None:
+            raise click.UsageError("--host is for --method stepwise")
         return given.load(trace, grid), partial(estimate_binned, whole_batches=whole_batches)
     from estimator.stepwise import MOST_SIMULATED, estimate_stepwise
 
     if whole_batches:
         raise click.UsageError("--whole-batches is for --method binned")
+    from measurements.table import load_table
+
+    host = None if host_name is None else load_table(host_name)
     workload, lengths = given.load_with_lengths(trace, MOST_SIMULATED)
-    return workload, partial(estimate_stepwise, lengths=lengths)
+    return workload, partial(estimate_stepwise, lengths=lengths, host=host)
 
 
 @main.command()
@@ -114,6 +124,12 @@ def _load_for(
 @_METHOD_OPTION
 @_WHOLE_BATCHES_OPTION
 @click.option("--explain", is_flag=True, help="Where the joules go (stepwise).")
+@click.option(
+    "--host",
+    "host_name",
+    metavar="TABLE",
+    help="A table measured on the serving host, for the pace of its processor (stepwise).",
+)
 @click.option("--pue", type=FiniteRange(min=1), help="Facility energy over GPU energy.")
 @click.option("--carbon", type=FiniteRange(min=0), help="Carbon intensity [gCO2e/kWh].")
 @click.option("--price", type=FiniteRange(min=0), help="Price of a kilowatt hour.")
@@ -125,6 +141,7 @@ def estimate(
     method: str,
     whole_batches: bool,
     explain: bool,
+    host_name: str | None,
     pue: float | None,
     carbon: float | None,
     price: float | None,
@@ -137,7 +154,7 @@ def estimate(
         raise click.UsageError("--explain is for --method stepwise")
     table = load_table(table_name)
     check_output(options["output"], trace)
-    workload, make = _load_for(method, whole_batches, trace, table.grid, options)
+    workload, make = _load_for(method, whole_batches, trace, table.grid, options, host_name)
     result = make(workload, table, trace)
     extras = views.cost_extras(result, pue, carbon, price)
     emit_report(views.estimate_report(result, table, extras, explain), options)

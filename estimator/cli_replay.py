@@ -189,7 +189,8 @@ def validate_command(replays: Path, table_names: Sequence[str], **options: Any) 
         name = (
             path.stem if path == replays else path.relative_to(replays).with_suffix("").as_posix()
         )
-        found.append(validate(name, one, given or shipped_tables_for(one)))
+        shipped = shipped_tables_for(one)
+        found.append(validate(name, one, given or shipped, [*given, *shipped]))
     emit_report(validation_report(found), options)
 
 

@@ -15,6 +15,9 @@ import numpy as np
 from estimator.step_counts import LengthArray, Steps
 from traces.errors import InputError
 
+GRAPH_TOKENS = 512
+"""vLLM records CUDA graphs for steps of up to so many tokens, unless it is told otherwise."""
+
 
 @dataclass(frozen=True)
 class ContinuousBatching:
@@ -28,6 +31,7 @@ class ContinuousBatching:
         chunked_prefill: Whether a prompt may be fed in pieces.
         steps_to_release: Steps after its last in which a request still holds its cache: one where
             the next step is scheduled before the last one's tokens are there.
+        graph_tokens: Most tokens of a step that runs as a CUDA graph.
     """
 
     token_budget: int
@@ -36,6 +40,7 @@ class ContinuousBatching:
     block_tokens: int
     chunked_prefill: bool = True
     steps_to_release: int = 1
+    graph_tokens: int = GRAPH_TOKENS
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], where: str) -> "ContinuousBatching":
@@ -53,6 +58,11 @@ class ContinuousBatching:
                 block_tokens=block_tokens,
                 chunked_prefill=_truth(settings.get("chunked_prefill", True)),
                 steps_to_release=1 if _truth(settings.get("async_scheduling", True)) else 0,
+                graph_tokens=(
+                    0
+                    if _truth(settings.get("eager", False))
+                    else int(settings.get("max_cudagraph_capture_size", GRAPH_TOKENS))
+                ),
             )
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise InputError(
@@ -152,7 +162,8 @@ class _Simulation:
                 log.append((decoding, fed, cached + decoding, pairs, sampled))
             done += self._end_step()
         decoding, fed_tokens, context, fed_pairs, sampled_tokens = np.array(log, dtype=float).T
-        return Steps(decoding, fed_tokens, context, fed_pairs, sampled_tokens, count)
+        is_launched = decoding + fed_tokens > self._rules.graph_tokens
+        return Steps(decoding, fed_tokens, context, fed_pairs, sampled_tokens, is_launched, count)
 
     def _release(self, step: int) -> None:
         """Give back the caches of the requests that ended in a step."""

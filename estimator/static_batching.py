@@ -81,6 +81,7 @@ class StaticBatching:
             context=decoding * (i + step),
             pairs=np.where(is_prefill, n * i * i / 2, 0.0),
             sampled=n,
+            is_launched=np.zeros(len(n), dtype=bool),  # all are alike: the price of a step holds it
             requests=requests,
         )
 

@@ -75,6 +75,8 @@ class Steps:
         context: Cached tokens that the decoding requests read, the new one included.
         pairs: Prompt query-key pairs.
         sampled: Tokens that come out.
+        is_launched: Whether the step is launched kernel by kernel, by an engine that runs others
+            as CUDA graphs; such a step takes at least as long as the host needs for that.
         requests: Requests served, a number.
     """
 
@@ -83,6 +85,7 @@ class Steps:
     context: FloatArray
     pairs: FloatArray
     sampled: FloatArray
+    is_launched: npt.NDArray[np.bool_]
     requests: int
 
     @property

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from estimator.continuous_batching import ContinuousBatching
+from estimator.host_pace import TimedBatch
 from estimator.static_batching import StaticBatching
 from estimator.step_counts import TERMS, LengthArray, StepCounts, Steps
 from measurements.interpolation import FloatArray
@@ -72,13 +73,18 @@ class Point:
 
     Attributes:
         batch: (I, O, batch size).
-        counts: What one batch makes the engine do.
+        steps: What one batch makes the engine do.
         runs: The runs, one or more.
     """
 
     batch: tuple[int, int, int]
-    counts: StepCounts
+    steps: Steps
     runs: Sequence[Run]
+
+    @cached_property
+    def counts(self) -> StepCounts:
+        """Sums over the steps."""
+        return self.steps.counts
 
     @cached_property
     def energy_j(self) -> float:
@@ -107,9 +113,14 @@ def table_points(table: EnergyTable) -> list[Point]:
             f"needs {len(TERMS) + 1}; measure more, or use --method binned"
         )
     scheduler = scheduler_of(table)
+    return [Point(batch, scheduler.schedule_batch(*batch), runs) for batch, runs in groups.items()]
+
+
+def timed_batches(points: Sequence[Point]) -> list[TimedBatch]:
+    """Points as what the pace of their host is found from."""
     return [
-        Point(batch, scheduler.schedule_batch(*batch).counts, runs)
-        for batch, runs in groups.items()
+        TimedBatch(point.steps, point.counts.array(), point.seconds, point.energy_j)
+        for point in points
     ]
 
 

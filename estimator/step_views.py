@@ -18,6 +18,7 @@ PART_LABELS = {
     "pairs": "prompt attention",
     "outputs": "tokens sampled: output head, scheduling",
     "requests": "requests taken in",
+    "host": "waiting longer (or less) for this host than for the table's",
 }
 SD_LABELS = {
     "coefficients": "coefficients",
@@ -25,6 +26,7 @@ SD_LABELS = {
     "repeat": "equal runs",
     "card": "equal cards",
     "sampling": "lengths drawn",
+    "host": "how fast the host launches steps",
     "reconstruction": "lengths reconstructed",
 }
 

@@ -4,9 +4,11 @@
 
 T, K, P, O and R are sums over the requests. S, and what padding or recomputing adds to the others,
 come from the engine's scheduler: the requests themselves where they are known and not too many,
-else requests drawn with the workload's lengths, scaled.
+else requests drawn with the workload's lengths, scaled. Where another host serves them than the
+table's, what the GPU waits longer or shorter for it is added.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,16 +16,19 @@ import numpy as np
 
 from estimator.estimate import Estimate, request_counts, source_of
 from estimator.flops import load_flops
+from estimator.host_pace import HOST_SPREAD, KNOWN_HOST_SPREAD, HostPace, fit_host_pace
 from estimator.ideal import Roofline
 from estimator.static_batching import StaticBatching
-from estimator.step_counts import LengthArray, StepCounts
+from estimator.step_counts import LengthArray, StepCounts, Steps
 from estimator.step_model import (
+    Point,
     Scheduler,
     StepModel,
     fit_step_model,
     interval_j,
     scheduler_of,
     table_points,
+    timed_batches,
 )
 from measurements.hardware import Peak
 from measurements.interpolation import Coverage, FloatArray
@@ -53,14 +58,48 @@ class _Service:
     Attributes:
         counts: Work of the engine.
         roofline_j: Least energy of its steps [J].
+        waiting_seconds: How long the GPU waits for each of the hosts asked about [s].
     """
 
     counts: StepCounts
     roofline_j: float
+    waiting_seconds: FloatArray
+
+
+@dataclass(frozen=True)
+class _Hosts:
+    """The hosts that matter to an estimate, by what they need to launch a step.
+
+    Attributes:
+        pace: Of the table's own host; None if its engine leaves nothing to launch.
+        serving: Of the host that will serve [s].
+        slow: Of one that is slower than that by two standard deviations [s].
+        is_known: Whether the serving host was measured.
+    """
+
+    pace: HostPace | None
+    serving: float = 0.0
+    slow: float = 0.0
+    is_known: bool = False
+
+    @property
+    def launches(self) -> tuple[float, ...]:
+        """Times to launch a step, for `_Service.waiting_seconds` [s]."""
+        return () if self.pace is None else (self.pace.launch_seconds, self.serving, self.slow)
+
+    def waiting(self, steps: Steps) -> FloatArray:
+        """How long the GPU waits for each host [s]."""
+        if self.pace is None:
+            return np.zeros(0)
+        return np.array([self.pace.waiting_seconds(steps, launch) for launch in self.launches])
 
 
 def estimate_stepwise(
-    workload: Workload, table: EnergyTable, trace: str, lengths: LengthArray | None = None
+    workload: Workload,
+    table: EnergyTable,
+    trace: str,
+    lengths: LengthArray | None = None,
+    host: EnergyTable | None = None,
 ) -> Estimate:
     """Estimate a workload with the step model, with an error bar.
 
@@ -70,6 +109,8 @@ def estimate_stepwise(
         trace: What to call the workload.
         lengths: (i, o) per request in the order in which they are asked [tokens], shape (n, 2);
             drawn from the workload if they are not known.
+        host: A table measured on the host that will serve, `--plan quick` will do: it tells how
+            long that host takes to launch a step. None if it is not known.
 
     Raises:
         InputError: No request to estimate, a table that no step model can be fitted to, or a
@@ -81,14 +122,25 @@ def estimate_stepwise(
             f"{trace}: has no request to estimate: {workload.failed.requests} failed, "
             f"{sum(workload.invalid.values())} were invalid"
         )
-    model, scheduler = fit_step_model(table_points(table)), scheduler_of(table)
+    points, scheduler = table_points(table), scheduler_of(table)
+    model, hosts = fit_step_model(points), _hosts(table, points, host)
     flops = load_flops(table.config)
     roofline = Roofline(flops, load_shape(table.config), table.gpu, table.dtype)
-    services = _serve(workload, lengths, scheduler, roofline)
+    services = _serve(workload, lengths, scheduler, roofline, hosts)
     energies_j = [model.predict_j(service.counts) for service in services]
     mean = _mean([service.counts for service in services])
-    energy_j = model.predict_j(mean)
+    energy_j, seconds = model.predict_j(mean), model.predict_seconds(mean)
+    parts_j, least_parts_j = model.parts_j(mean), roofline.parts_energy(mean)
     sds = {**model.relative_sds(mean), "sampling": _sampling_sd(energies_j)}
+    if hosts.pace is not None:
+        waiting = np.mean([service.waiting_seconds for service in services], axis=0)
+        at_table, serving, slow = (hosts.pace.waiting_power_w * waiting).tolist()
+        seconds = float(hosts.pace.gpu_seconds @ mean.array()) + float(waiting[1])
+        if hosts.is_known:
+            parts_j = {**parts_j, "host": serving - at_table}
+            least_parts_j = {**least_parts_j, "host": 0.0}
+            energy_j += serving - at_table
+        sds["host"] = (slow - serving) / 2 / energy_j
     if workload.is_reconstructed:
         is_static = isinstance(scheduler, StaticBatching)
         sds["reconstruction"] = RECONSTRUCTION_SD["static" if is_static else "continuous"]
@@ -111,43 +163,84 @@ def estimate_stepwise(
             "roofline": float(np.mean([service.roofline_j for service in services])),
         },
         coverage=_coverage(workload, table, model),
-        seconds=model.predict_seconds(mean),
-        parts_j=model.parts_j(mean),
-        least_parts_j=roofline.parts_energy(mean),
+        seconds=seconds,
+        parts_j=parts_j,
+        least_parts_j=least_parts_j,
         relative_sds=sds,
     )
 
 
+def _hosts(table: EnergyTable, points: Sequence[Point], host: EnergyTable | None) -> _Hosts:
+    """The table's host and the serving one."""
+    pace = fit_host_pace(timed_batches(points), table.gpu.tdp_w)
+    if host is not None:
+        _require_same_engine(table, host)
+    if pace is None:
+        return _Hosts(None)
+    serving = None
+    if host is not None:
+        serving = pace.launch_seconds_on(timed_batches(table_points(host)))
+        if serving is None:
+            raise InputError(
+                f"{host.name}: has no run that tells how long its host takes to launch a step; "
+                "measure --plan quick there"
+            )
+    spread = HOST_SPREAD if serving is None else KNOWN_HOST_SPREAD
+    launch = pace.launch_seconds if serving is None else serving
+    return _Hosts(pace, launch, launch * math.exp(2 * spread), serving is not None)
+
+
+def _require_same_engine(table: EnergyTable, host: EnergyTable) -> None:
+    for key in ("gpu", "model", "engine"):
+        if table.metadata[key] != host.metadata[key]:
+            raise InputError(
+                f"{host.name}: is of {key} {host.metadata[key]}, and {table.name} of "
+                f"{table.metadata[key]}; a host is told by a table of the same GPU, model and "
+                "engine"
+            )
+
+
 def _serve(
-    workload: Workload, lengths: LengthArray | None, scheduler: Scheduler, roofline: Roofline
+    workload: Workload,
+    lengths: LengthArray | None,
+    scheduler: Scheduler,
+    roofline: Roofline,
+    hosts: _Hosts,
 ) -> list[_Service]:
     """Serve the requests if they are known, else several draws of such requests."""
     if lengths is not None:
         steps = scheduler.schedule(np.maximum(lengths, 1))
-        return [_Service(steps.counts, roofline.steps_energy(steps))]
+        return [_Service(steps.counts, roofline.steps_energy(steps), hosts.waiting(steps))]
     count = workload.total.requests
     exact = StepCounts.of_sums(workload.total).array()
     services = []
     for draw in range(_DRAWS):
         generator = np.random.default_rng([_SEED, draw])
         drawn = scheduler.clip(sample_lengths(workload, min(count, MOST_SIMULATED), generator))
-        surplus = _surplus(drawn, scheduler, roofline)
+        surplus = _surplus(drawn, scheduler, roofline, hosts)
         if count > len(drawn):
             # What each further request adds, once all are running: the start and the end are long
             # in a part and short in the whole.
             half = len(drawn) // 2
-            each = (surplus - _surplus(drawn[:half], scheduler, roofline)) / (len(drawn) - half)
+            each = surplus - _surplus(drawn[:half], scheduler, roofline, hosts)
+            each /= len(drawn) - half
             surplus += (count - len(drawn)) * each
-        *work, roofline_j = surplus
-        services.append(_Service(StepCounts(*(exact + work).tolist()), float(roofline_j)))
+        work, roofline_j, waiting = (
+            surplus[: len(exact)],
+            surplus[len(exact)],
+            surplus[len(exact) + 1 :],
+        )
+        services.append(_Service(StepCounts(*(exact + work).tolist()), float(roofline_j), waiting))
     return services
 
 
-def _surplus(lengths: LengthArray, scheduler: Scheduler, roofline: Roofline) -> FloatArray:
-    """What serving takes beyond the sums over the requests, and the roofline, shape (7,)."""
+def _surplus(
+    lengths: LengthArray, scheduler: Scheduler, roofline: Roofline, hosts: _Hosts
+) -> FloatArray:
+    """What serving takes beyond the sums over the requests, the roofline and the waiting."""
     steps = scheduler.schedule(lengths)
     more = steps.counts.array() - StepCounts.of_lengths(lengths).array()
-    return np.append(more, roofline.steps_energy(steps))
+    return np.concatenate([more, [roofline.steps_energy(steps)], hosts.waiting(steps)])
 
 
 def _mean(counts: Sequence[StepCounts]) -> StepCounts:

@@ -57,6 +57,7 @@ class Validation:
         name: Of the replay file.
         replay: What was metered.
         table: The table that the estimates rest on.
+        host: The table that tells the pace of the host, if any was measured there.
         metered_j: Mean energy of its valid runs [J].
         metered_seconds: Mean time of these [s].
         held: Method -> estimate against meter; a method that cannot estimate is missing.
@@ -67,6 +68,7 @@ class Validation:
     name: str
     replay: Replay
     table: str
+    host: str | None
     metered_j: float
     metered_seconds: float
     held: Mapping[str, Held]
@@ -82,6 +84,7 @@ class Validation:
             "requests": len(self.replay.lengths),
             "runs": len(self.replay.valid_runs),
             "table": self.table,
+            "host": self.host,
             "metered_j": self.metered_j,
             "metered_seconds": self.metered_seconds,
             "ideal_j": self.ideal_j,
@@ -110,7 +113,11 @@ def find_replays(path: Path) -> list[Path]:
 
 
 def validate(
-    name: str, replay: Replay, tables: Sequence[EnergyTable], methods: Sequence[str] = METHODS
+    name: str,
+    replay: Replay,
+    tables: Sequence[EnergyTable],
+    hosts: Sequence[EnergyTable] = (),
+    methods: Sequence[str] = METHODS,
 ) -> Validation:
     """Hold the estimates of a replay's requests against what they took.
 
@@ -118,6 +125,8 @@ def validate(
         name: What to call the replay.
         replay: Metered; none of its runs is in any fit.
         tables: The first of the same GPU, model and engine is taken.
+        hosts: Tables that may have been measured where the replay was; the first that was tells
+            how fast the host launches steps.
         methods: Which estimates.
 
     Raises:
@@ -127,12 +136,13 @@ def validate(
     if not runs:
         raise InputError(f"{name}: has no valid run: {replay.runs[0].reason}")
     table = _table_of(name, replay, tables)
+    host = _host_of(replay, hosts)
     lengths = np.array(replay.lengths, dtype=np.int64)
     workload = Workload.of_lengths(PAPER_GRID, lengths)
     metered_j = statistics.fmean(run.energy_j for run in runs)
     estimates = {
         "binned": lambda: estimate_binned(workload, table, name),
-        "stepwise": lambda: estimate_stepwise(workload, table, name, lengths),
+        "stepwise": lambda: estimate_stepwise(workload, table, name, lengths, host),
     }
     held = {}
     for method in methods:
@@ -147,6 +157,7 @@ def validate(
         name=name,
         replay=replay,
         table=table.name,
+        host=None if host is None else host.name,
         metered_j=metered_j,
         metered_seconds=statistics.fmean(run.seconds for run in runs),
         held=held,
@@ -161,6 +172,16 @@ def shipped_tables_for(replay: Replay) -> list[EnergyTable]:
     engine = str(replay.facts["engine"])
     names = [name for name in table_names() if name.startswith(prefix + engine)]
     return [load_table(name) for name in sorted(names, key=lambda name: name != prefix + engine)]
+
+
+def _host_of(replay: Replay, hosts: Sequence[EnergyTable]) -> EnergyTable | None:
+    """The first table that has a run on the card of a replay."""
+    cards = {run.card for run in replay.valid_runs}
+    for table in hosts:
+        is_same = all(table.metadata[key] == replay.facts[key] for key in _SAME)
+        if is_same and any(run.valid and run.gpu in cards for run in table.runs):
+            return table
+    return None
 
 
 def _hold(estimate: Estimate, metered_j: float) -> Held:

@@ -1,0 +1,179 @@
+"""How long the serving host takes to launch a step, and what waiting for it costs.
+
+vLLM records CUDA graphs for steps of up to 512 tokens. Larger steps are launched kernel by kernel;
+where the GPU is done sooner than that takes, it waits. How long a launch takes is a property of the
+host: three machines with the same card took about 31, 36 and 58 ms. So a table's runs say what
+steps cost on the host of the table, and a few runs on another host, how much longer they wait
+there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from estimator.step_counts import Steps
+from measurements.interpolation import FloatArray
+
+HOST_SPREAD = 0.32
+"""Sd of the logarithm of the time to launch a step, between the hosts of three H100s."""
+
+KNOWN_HOST_SPREAD = 0.05
+"""The same where it was measured on the serving host: steps of two replays against their fit."""
+
+WAITING_SHARE_OF_TDP = 0.3
+"""Power of a GPU that waits for its host, over its TDP: 211 and 207 W of 700 in the two full tables
+of the H100, where energy is fitted to work and time; tables of few batches do not tell it."""
+
+_BATCHES_THAT_TELL = 30
+_TOLERANCE = 0.01
+_ROUNDS = 8
+_LAUNCHES = np.geomspace(0.004, 0.25, 84)
+_SHAPE_COLUMNS = 5
+
+
+@dataclass(frozen=True)
+class TimedBatch:
+    """A batch of a table.
+
+    Attributes:
+        steps: What its steps feed.
+        work: Its counts in the order of `TERMS`, shape (6,).
+        seconds: How long it took [s].
+        energy_j: What it took [J].
+    """
+
+    steps: Steps
+    work: FloatArray
+    seconds: float
+    energy_j: float
+
+
+@dataclass(frozen=True)
+class HostPace:
+    """Time of an engine's steps.
+
+    Attributes:
+        gpu_seconds: What the GPU needs for each kind of work, in the order of `TERMS` [s each].
+        launch_seconds: What the host needs to launch a step without a CUDA graph [s].
+        waiting_power_w: Power of the GPU while it waits [W].
+    """
+
+    gpu_seconds: FloatArray
+    launch_seconds: float
+    waiting_power_w: float
+
+    def waiting_seconds(self, steps: Steps, launch_seconds: float) -> float:
+        """How long the GPU waits in steps that take so long to launch [s]."""
+        gpu = step_work(steps, steps.is_launched) @ self.gpu_seconds[:_SHAPE_COLUMNS]
+        return float(np.maximum(0.0, launch_seconds - gpu).sum())
+
+    def launch_seconds_on(self, batches: Sequence[TimedBatch]) -> float | None:
+        """What another host needs to launch a step, by batches timed there [s].
+
+        None if none of them has such steps.
+        """
+        runs = _Runs(batches)
+        if not runs.is_launched.any():
+            return None
+        costs = [runs.cost(self.gpu_seconds, launch) for launch in _LAUNCHES]
+        return float(_LAUNCHES[int(np.argmin(costs))])
+
+
+def fit_host_pace(batches: Sequence[TimedBatch], tdp_w: float) -> HostPace | None:
+    """The pace of a table's own host; None if all its steps run as CUDA graphs.
+
+    The time of a batch is what the GPU needs, and in launched steps at least as long as the host
+    does. Least squares of relative errors, bounded where a batch is far off, since hosts stumble.
+
+    Args:
+        batches: Of the table.
+        tdp_w: Rated power of the GPU [W].
+    """
+    runs = _Runs(batches)
+    if not runs.is_launched.any():
+        return None
+    fits = [(runs.fit(launch), launch) for launch in _LAUNCHES]
+    costs = np.array([runs.cost(gpu_seconds, launch) for gpu_seconds, launch in fits])
+    # Below some time nothing waits, and all times are equally good: the longest of them.
+    best = int(np.flatnonzero(costs <= costs.min() * (1 + 1e-6))[-1])
+    gpu_seconds, launch = fits[best]
+    return HostPace(gpu_seconds, float(launch), _waiting_power(batches, tdp_w))
+
+
+def step_work(steps: Steps, chosen: npt.NDArray[np.bool_]) -> FloatArray:
+    """Work of some steps: steps, tokens, context, pairs, outputs; shape (chosen steps, 5)."""
+    return np.stack(
+        [
+            np.ones(int(chosen.sum())),
+            (steps.decoding + steps.prompt_tokens)[chosen],
+            steps.context[chosen],
+            steps.pairs[chosen],
+            steps.sampled[chosen],
+        ],
+        axis=1,
+    )
+
+
+def _waiting_power(batches: Sequence[TimedBatch], tdp_w: float) -> float:
+    """What a second costs beside the work done in it [W]."""
+    from scipy.optimize import nnls
+
+    fallback = WAITING_SHARE_OF_TDP * tdp_w
+    if len(batches) < _BATCHES_THAT_TELL:
+        return fallback
+    energies_j = np.array([batch.energy_j for batch in batches])
+    known = np.array([[*batch.work, batch.seconds] for batch in batches])
+    prices, _ = nnls(known / energies_j[:, None], np.ones(len(batches)))
+    return float(prices[-1]) or fallback
+
+
+class _Runs:
+    """Batches of a table, with all their launched steps in one array."""
+
+    def __init__(self, batches: Sequence[TimedBatch]) -> None:
+        self._work = np.array([batch.work for batch in batches])
+        self._seconds = np.array([batch.seconds for batch in batches])
+        self._steps = np.concatenate(
+            [step_work(batch.steps, batch.steps.is_launched) for batch in batches]
+        )
+        counts = [int(batch.steps.is_launched.sum()) for batch in batches]
+        self._batch = np.repeat(np.arange(len(batches)), counts)
+        self.is_launched = np.array(counts) > 0
+
+    def _waits(self, gpu_seconds: FloatArray, launch: float) -> npt.NDArray[np.bool_]:
+        """Which launched steps take the host longer than the GPU."""
+        return np.asarray(self._steps @ gpu_seconds[:_SHAPE_COLUMNS] < launch)
+
+    def _sums(self, values: FloatArray) -> FloatArray:
+        """Sums over the launched steps of each batch."""
+        return np.bincount(self._batch, values, len(self._seconds)).astype(float)
+
+    def fit(self, launch: float) -> FloatArray:
+        """What the GPU needs for each kind of work, if a launch takes so long [s], shape (6,).
+
+        Steps that wait count as the launch, the others as their work; which do is found again with
+        every round.
+        """
+        from scipy.optimize import nnls
+
+        weights = 1 / self._seconds
+        gpu_seconds, _ = nnls(self._work * weights[:, None], self._seconds * weights)
+        for _ in range(_ROUNDS):
+            waits = self._waits(gpu_seconds, launch)
+            work = self._work.copy()
+            for column in range(_SHAPE_COLUMNS):
+                work[:, column] -= self._sums(self._steps[:, column] * waits)
+            rest = self._seconds - launch * self._sums(waits.astype(float))
+            errors = (work @ gpu_seconds - rest) / self._seconds / _TOLERANCE
+            weights = (1 + errors * errors) ** -0.25 / self._seconds
+            gpu_seconds, _ = nnls(work * weights[:, None], rest * weights)
+        return np.asarray(gpu_seconds)
+
+    def cost(self, gpu_seconds: FloatArray, launch: float) -> float:
+        """How badly the batches' times are met."""
+        steps = self._steps @ gpu_seconds[:_SHAPE_COLUMNS]
+        waiting = self._sums(np.maximum(0.0, launch - steps))
+        errors = np.log((self._work @ gpu_seconds + waiting) / self._seconds) / _TOLERANCE
+        return float((np.sqrt(1 + errors * errors) - 1).sum())
