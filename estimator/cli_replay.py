@@ -179,9 +179,35 @@ def replay(
     metavar="TABLE",
     help="Table to estimate from; by default the shipped one of the replay's GPU and engine.",
 )
+@click.option(
+    "--known-host/--unknown-host",
+    "is_host_known",
+    default=True,
+    help="Whether to take the pace of a replay's host from a table measured on the same card.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw it into this file (.png, .svg, .pdf).",
+)
 @with_options(FORMAT_OPTIONS)
-def validate_command(replays: Path, table_names: Sequence[str], **options: Any) -> None:
-    """Hold every method's estimate of REPLAYS, a file or folder, against what they took."""
+def validate_command(
+    replays: Path,
+    table_names: Sequence[str],
+    is_host_known: bool,
+    plot: Path | None,
+    **options: Any,
+) -> None:
+    """Hold every method's estimate of REPLAYS, a file or folder, against what they took.
+
+    The shipped replays lie in measurements/replays.
+    """
+    if plot is not None:
+        from estimator.plots import check_plot_path
+
+        check_plot_path(plot)
+        if plot == options["output"]:
+            raise click.UsageError("--plot and --output are the same file")
     given = [load_table(name) for name in table_names]
     found = []
     for path in find_replays(replays):
@@ -190,8 +216,13 @@ def validate_command(replays: Path, table_names: Sequence[str], **options: Any) 
             path.stem if path == replays else path.relative_to(replays).with_suffix("").as_posix()
         )
         shipped = shipped_tables_for(one)
-        found.append(validate(name, one, given or shipped, [*given, *shipped]))
+        hosts = [*given, *shipped] if is_host_known else []
+        found.append(validate(name, one, given or shipped, hosts))
     emit_report(validation_report(found), options)
+    if plot is not None:
+        from estimator.validate_plot import plot_validations
+
+        plot_validations(found, plot)
 
 
 def _outputs(traces: Sequence[str], output: Path) -> list[Path]:

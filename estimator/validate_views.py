@@ -43,8 +43,12 @@ def validation_report(found: Sequence[Validation]) -> Report:
     facts.append(("stepwise, interval holds", f"{sum(map(bool, within))} of {len(within)}"))
     rows = [one.to_dict() for one in found]
     tables = sorted({one.table for one in found})
+    notes = [f"Estimated from {', '.join(tables)}."]
+    if hosts := sorted({one.host for one in found if one.host is not None}):
+        told = sum(one.host is not None for one in found)
+        notes.append(f"The pace of the host of {told} replays is from {', '.join(hosts)}.")
     return Report(
         {"replays": rows, "tables": tables},
         rows,
-        Group(view, facts_table(facts), notes_text([f"Estimated from {', '.join(tables)}."])),
+        Group(view, facts_table(facts), notes_text(notes)),
     )
