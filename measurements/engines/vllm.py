@@ -90,6 +90,9 @@ class VllmEngine:
             "async_scheduling": bool(config.scheduler_config.async_scheduling),
             "max_model_len": config.model_config.max_model_len,
             "eager": bool(config.model_config.enforce_eager),
+            "max_cudagraph_capture_size": int(
+                config.compilation_config.max_cudagraph_capture_size or 0
+            ),
             "prefix_caching": bool(config.cache_config.enable_prefix_caching),
             "tensor_parallel_size": config.parallel_config.tensor_parallel_size,
         }

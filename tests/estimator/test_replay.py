@@ -137,6 +137,48 @@ def test_the_draw_is_of_the_trace_and_repeats(
     assert "has 400 requests that the model takes, fewer than --requests 401" in too_many.stderr
 
 
+def test_several_traces_take_one_start_of_the_engine(
+    machine: dict, run_cli: RunCli, tmp_path: Path
+) -> None:
+    words = ("replay", "azure-2023-code", "azure-2023-conv", "--engine", "vllm")
+    words = (*words, "--model", "llama-3.1-8b", "--requests", 300, "--requests", 200)
+    folder = tmp_path / "replays"
+    result = run_cli(*words, "-o", folder)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("starting vllm") == 1
+    assert result.stderr.count("idle power") == 1
+    made = {path.stem: Replay.load(path) for path in folder.iterdir()}
+    counts = {name: len(one.lengths) for name, one in made.items()}
+    assert counts == {"azure-2023-code": 300, "azure-2023-conv": 200}
+    assert len({one.runs[0].idle_power_w for one in made.values()}) == 1
+    again = run_cli(*words, "-o", folder)
+    assert again.exit_code == 1
+    assert "azure-2023-code.json: is there already" in again.stderr
+    for more, code, said in (
+        (("--requests", 5, "-o", tmp_path / "x"), 2, "--requests is given 3 times for 2 traces"),
+        (("azure-2023-code", "--requests", 9, "-o", tmp_path / "x"), 1, "two traces of that name"),
+        (("-o", folder / "azure-2023-code.json"), 1, "is a file; replays of several traces"),
+        (("-o", tmp_path / "a" / "b"), 1, "its folder is not there"),
+    ):
+        result = run_cli(*words, *more)
+        assert result.exit_code == code
+        assert said in result.stderr
+    assert "is a folder; name the file" in run_cli(*WORDS, "--engine", "vllm", "-o", folder).stderr
+
+
+def test_a_replay_goes_on_where_steps_cannot_be_counted(
+    machine: dict, run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> EngineSteps:
+        raise EngineError("vLLM 9 keeps its scheduler elsewhere")
+
+    monkeypatch.setattr(machine["engine"], "record_steps", refuse)
+    result = run_cli(*WORDS, "--engine", "vllm", "-o", tmp_path / "x.json")
+    assert result.exit_code == 0, result.output
+    assert "keeps its scheduler elsewhere" in result.stderr
+    assert Replay.load(tmp_path / "x.json").engine_steps is None
+
+
 def test_static_batches_come_from_a_table(machine: dict, run_cli: RunCli, tmp_path: Path) -> None:
     machine["engine"] = FakeEngine(sleep=machine["work"], seconds_per_batch=3.0, name="pytorch")
     path = tmp_path / "static.json"

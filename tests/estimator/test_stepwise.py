@@ -121,7 +121,7 @@ def test_what_is_said_of_an_estimate(run_cli: RunCli) -> None:
     assert sum(document["parts_j"].values()) == pytest.approx(document["energy_j"])
     assert set(document["parts_j"]) == set(document["least_parts_j"])
     assert set(document["relative_sds"]) == {
-        "coefficients", "shape", "repeat", "card", "sampling"
+        "coefficients", "shape", "repeat", "card", "sampling", "host"
     }  # fmt: skip
     assert document["coverage"]["measured"] == 0
     assert 100 < document["energy_j"] / document["seconds"] < 700

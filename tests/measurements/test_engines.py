@@ -7,7 +7,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from measurements.engines import EngineError, EngineRequest, load_engine
+from measurements.engines import (
+    ContinuousEngine,
+    EngineError,
+    EngineRequest,
+    EngineSteps,
+    load_engine,
+)
 from measurements.engines.random_weights import draw_weights
 from measurements.models import load_config
 from traces.errors import InputError
@@ -41,8 +47,15 @@ class StandIn:
                     dtype="torch.bfloat16", max_model_len=8704, enforce_eager=False
                 ),
                 parallel_config=SimpleNamespace(tensor_parallel_size=1),
-            )
+                compilation_config=SimpleNamespace(max_cudagraph_capture_size=512),
+            ),
+            engine_core=SimpleNamespace(
+                engine_core=SimpleNamespace(scheduler=SimpleNamespace(schedule=self.schedule))
+            ),
         )
+
+    def schedule(self) -> SimpleNamespace:
+        return SimpleNamespace(total_num_scheduled_tokens=70, preempted_req_ids={"a", "b"})
 
     def apply_model(self, change: Any) -> None:
         StandIn.asked["redrawn"] = change
@@ -123,6 +136,24 @@ def test_crashes_are_one_line(vllm: SimpleNamespace, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(StandIn, "__init__", crash)
     with pytest.raises(EngineError, match="vLLM does not start"):
         load_engine("vllm", REQUEST)
+
+
+def test_steps_are_counted_from_zero_each_time(vllm: SimpleNamespace) -> None:
+    engine = load_engine("vllm", REQUEST)
+    assert isinstance(engine, ContinuousEngine)
+    scheduler = engine._llm.llm_engine.engine_core.engine_core.scheduler
+    first = engine.record_steps()
+    for _ in range(3):
+        assert scheduler.schedule().total_num_scheduled_tokens == 70
+    second = engine.record_steps()
+    scheduler.schedule()
+    assert first == EngineSteps(steps=3, tokens=210, preempted=6)
+    assert second == EngineSteps(steps=1, tokens=70, preempted=2)
+    assert engine.settings()["max_cudagraph_capture_size"] == 512
+    elsewhere = load_engine("vllm", REQUEST)
+    elsewhere._llm.llm_engine.engine_core = None
+    with pytest.raises(EngineError, match="keeps its scheduler elsewhere"):
+        elsewhere.record_steps()
 
 
 def test_without_vllm(monkeypatch: pytest.MonkeyPatch) -> None:

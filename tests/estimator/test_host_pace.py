@@ -1,0 +1,194 @@
+"""How long hosts take to launch steps, found again where it is known."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from estimator.continuous_batching import GRAPH_TOKENS, ContinuousBatching
+from estimator.host_pace import (
+    HOST_SPREAD,
+    WAITING_SHARE_OF_TDP,
+    HostPace,
+    TimedBatch,
+    fit_host_pace,
+    step_work,
+)
+from estimator.step_model import interval_j, table_points, timed_batches
+from estimator.stepwise import estimate_stepwise
+from measurements.replay import Replay
+from measurements.table import load_table
+from tests.conftest import RunCli
+from traces.grid import PAPER_GRID
+from traces.workload import Workload
+
+VLLM = "h100-sxm/llama-3.1-8b/vllm"
+QUICK = "h100-sxm/llama-3.1-8b/vllm-quick"
+PYTORCH = "h100-sxm/llama-3.1-8b/pytorch"
+REPLAYS = Path(__file__).parents[2] / "measurements" / "replays"
+GPU_SECONDS = np.array([6.4e-3, 2.2e-5, 3.9e-8, 9e-10, 4.4e-6, 2e-4])
+
+
+@pytest.fixture(scope="module")
+def shipped() -> list[TimedBatch]:
+    return timed_batches(table_points(load_table(VLLM)))
+
+
+def on_a_host(batches: list[TimedBatch], launch_seconds: float) -> list[TimedBatch]:
+    """The same batches, as long as they take where a launch takes so long."""
+    made = []
+    for batch in batches:
+        work = step_work(batch.steps, np.ones(len(batch.steps.decoding), dtype=bool))
+        gpu = work @ GPU_SECONDS[:5]
+        host = np.where(batch.steps.is_launched, launch_seconds, 0.0)
+        seconds = float(np.maximum(gpu, host).sum() + batch.work[5] * GPU_SECONDS[5])
+        made.append(replace(batch, seconds=seconds))
+    return made
+
+
+def test_steps_beyond_the_graphs_are_launched() -> None:
+    rules = ContinuousBatching(8, 4, 100, 4, steps_to_release=0, graph_tokens=2)
+    steps = rules.schedule(np.array([[5, 3], [6, 2]]))
+    assert (steps.decoding + steps.prompt_tokens).tolist() == [8, 4, 2]
+    assert steps.is_launched.tolist() == [True, True, False]
+    settings = load_table(VLLM).metadata["engine_settings"]
+    for changes, tokens in (
+        ({}, GRAPH_TOKENS),
+        ({"max_cudagraph_capture_size": 256}, 256),
+        ({"eager": True}, 0),
+    ):
+        found = ContinuousBatching.from_settings({**settings, **changes}, "t")
+        assert found.graph_tokens == tokens
+
+
+@pytest.mark.parametrize("launch_seconds", [0.045, 0.06, 0.08])
+def test_a_known_pace_is_found_again(launch_seconds: float, shipped: list[TimedBatch]) -> None:
+    made = on_a_host(shipped, launch_seconds)
+    pace = fit_host_pace(made, 700)
+    assert pace is not None
+    assert pace.launch_seconds == pytest.approx(launch_seconds, rel=0.06)
+    assert pace.gpu_seconds[:3] == pytest.approx(GPU_SECONDS[:3], rel=0.03)
+
+
+def test_another_host_is_told_by_few_batches(shipped: list[TimedBatch]) -> None:
+    """As `--plan quick` has them; stumbles of single batches do not matter much."""
+    pace = fit_host_pace(on_a_host(shipped, 0.035), 700)
+    assert pace is not None
+    few = [
+        batch
+        for point, batch in zip(table_points(load_table(VLLM)), shipped, strict=True)
+        if point.batch in {run.batch for run in load_table(QUICK).runs}
+    ]
+    there = on_a_host(few, 0.07)
+    there[0] = replace(there[0], seconds=1.3 * there[0].seconds)
+    assert pace.launch_seconds_on(there) == pytest.approx(0.07, rel=0.06)
+    assert pace.launch_seconds_on([b for b in few if not b.steps.is_launched.any()]) is None
+
+
+def test_where_all_steps_are_alike_there_is_no_pace(shipped: list[TimedBatch]) -> None:
+    assert fit_host_pace(timed_batches(table_points(load_table(PYTORCH))), 700) is None
+    few = [batch for batch in shipped if not batch.steps.is_launched.any()]
+    assert fit_host_pace(few, 700) is None
+
+
+def test_waiting_by_hand() -> None:
+    """Steps of 8, 4 and 2 tokens, the first two launched, at 10 ms a token and 50 ms a launch."""
+    steps = ContinuousBatching(8, 4, 100, 4, steps_to_release=0, graph_tokens=2).schedule(
+        np.array([[5, 3], [6, 2]])
+    )
+    pace = HostPace(np.array([0, 0.01, 0, 0, 0, 0]), 0.05, 200)
+    assert pace.waiting_seconds(steps, 0.05) == pytest.approx(0.01)  # 50 - 40 ms, once
+    assert pace.waiting_seconds(steps, 0.0) == 0
+    assert pace.waiting_seconds(steps, 0.1) == pytest.approx(0.02 + 0.06)
+
+
+def test_what_the_shipped_tables_tell(shipped: list[TimedBatch]) -> None:
+    """The figures of docs/stepwise.md."""
+    found = {}
+    for name in ("vllm", "vllm-first-card"):
+        table = load_table(f"h100-sxm/llama-3.1-8b/{name}")
+        pace = fit_host_pace(timed_batches(table_points(table)), table.gpu.tdp_w)
+        assert pace is not None
+        found[name] = pace
+    assert found["vllm"].waiting_power_w == pytest.approx(200, abs=5)
+    assert found["vllm-first-card"].waiting_power_w == pytest.approx(197, abs=5)
+    quick = timed_batches(table_points(load_table(QUICK)))
+    assert found["vllm"].launch_seconds_on(quick) == pytest.approx(0.058, abs=0.003)
+    assert found["vllm"].launch_seconds < found["vllm-first-card"].launch_seconds < 0.045
+    few = fit_host_pace(quick, 700)
+    assert few is not None
+    assert few.waiting_power_w == WAITING_SHARE_OF_TDP * 700
+
+
+def test_hosts_of_any_pace_lie_within_the_interval() -> None:
+    """Long outputs on hosts as they differ, each metered with errors of the other kinds too."""
+    replay = Replay.load(REPLAYS / "vllm" / "long-outputs.json")
+    table, lengths = load_table(VLLM), np.array(replay.lengths)
+    workload = Workload.of_lengths(PAPER_GRID, lengths)
+    estimate = estimate_stepwise(workload, table, "x", lengths)
+    assert estimate.relative_sds is not None
+    assert estimate.relative_sds["host"] > 0.01
+    points = table_points(table)
+    pace = fit_host_pace(timed_batches(points), table.gpu.tdp_w)
+    assert pace is not None
+    steps = ContinuousBatching.from_settings(table.metadata["engine_settings"], "t").schedule(
+        lengths
+    )
+    own = pace.waiting_seconds(steps, pace.launch_seconds)
+    generator = np.random.default_rng(5)
+    others = {key: sd for key, sd in estimate.relative_sds.items() if key != "host"}
+    sd = math.sqrt(sum(one * one for one in others.values()))
+    low, high = estimate.interval_j or (0, 0)
+    hits = 0
+    for _ in range(1000):
+        launch = pace.launch_seconds * math.exp(HOST_SPREAD * generator.standard_normal())
+        longer = pace.waiting_seconds(steps, launch) - own
+        metered_j = (estimate.energy_j + pace.waiting_power_w * longer) * (
+            1 + sd * generator.standard_normal()
+        )
+        hits += low <= metered_j <= high
+    assert hits >= 930
+    assert interval_j(estimate.energy_j, others, 70)[1] < high
+
+
+def test_a_slower_host_costs_more_and_is_explained(run_cli: RunCli, tmp_path: Path) -> None:
+    trace = tmp_path / "long.csv"
+    trace.write_text("input_tokens,output_tokens\n" + "100,400\n" * 1000)
+    words = "estimate", trace, "--table", VLLM, "--method", "stepwise"
+    plain = json.loads(run_cli(*words, "--format", "json").stdout)
+    known = json.loads(run_cli(*words, "--host", QUICK, "--format", "json").stdout)
+    assert plain["energy_j"] * 1.02 < known["energy_j"] < plain["energy_j"] * 1.15
+    assert known["seconds"] > 1.1 * plain["seconds"]
+    assert known["relative_sds"]["host"] < plain["relative_sds"]["host"]
+    assert sum(known["parts_j"].values()) == pytest.approx(known["energy_j"])
+    assert known["parts_j"]["host"] == pytest.approx(known["energy_j"] - plain["energy_j"])
+    shown = run_cli(*words, "--host", QUICK, "--explain").stdout
+    assert "waiting longer (or less) for this host" in shown
+    again = json.loads(run_cli(*words, "--host", VLLM, "--format", "json").stdout)
+    assert again["energy_j"] == pytest.approx(plain["energy_j"], rel=2e-3)
+
+
+def test_a_host_is_told_by_a_table_of_the_same_kind(run_cli: RunCli) -> None:
+    words = "estimate", "azure-2023-code", "--table", VLLM
+    result = run_cli(*words, "--method", "stepwise", "--host", PYTORCH)
+    assert result.exit_code == 1
+    assert "is of engine pytorch, and h100-sxm/llama-3.1-8b/vllm of vllm" in result.stderr
+    result = run_cli(*words, "--host", QUICK)
+    assert result.exit_code == 2
+    assert "--host is for --method stepwise" in result.stderr
+
+
+def test_drawn_requests_wait_as_the_real_ones_do() -> None:
+    replay = Replay.load(REPLAYS / "vllm" / "long-outputs.json")
+    lengths = np.array(replay.lengths)
+    workload = Workload.of_lengths(PAPER_GRID, lengths)
+    table, host = load_table(VLLM), load_table(QUICK)
+    real = estimate_stepwise(workload, table, "x", lengths, host)
+    drawn = estimate_stepwise(workload, table, "x", host=host)
+    assert real.parts_j is not None
+    assert drawn.parts_j is not None
+    assert real.parts_j["host"] > 500
+    assert drawn.parts_j["host"] == pytest.approx(real.parts_j["host"], rel=0.15)
