@@ -30,7 +30,7 @@ from measurements.gpu_devices import choose_gpus, open_gpus
 from measurements.hardware import find_gpu
 from measurements.host import host_cpu
 from measurements.models import load_config
-from measurements.replay import Replay, StaticBatch, replay_requests
+from measurements.replay import SHIPPED, Replay, StaticBatch, replay_requests
 from measurements.table import load_table
 from traces.errors import InputError
 from traces.files import exists
@@ -171,7 +171,9 @@ def replay(
 
 
 @click.command("validate")
-@click.argument("replays", type=click.Path(exists=True, path_type=Path))
+@click.argument(
+    "replays", required=False, default=SHIPPED, type=click.Path(exists=True, path_type=Path)
+)
 @click.option(
     "--table",
     "table_names",
@@ -200,7 +202,7 @@ def validate_command(
 ) -> None:
     """Hold every method's estimate of REPLAYS, a file or folder, against what they took.
 
-    The shipped replays lie in measurements/replays.
+    Left out, they are the ones that ship.
     """
     if plot is not None:
         from estimator.plots import check_plot_path

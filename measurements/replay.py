@@ -14,6 +14,9 @@ from measurements.window import meter_window, warm_up
 from traces.errors import InputError
 from traces.files import read_json, write_text
 
+SHIPPED = Path(__file__).parent / "replays"
+"""The folder of the replays that ship."""
+
 IDLE_SECONDS = 10.0
 _MARK = "joulecast replay"
 _VERSION = 1

@@ -1,0 +1,58 @@
+"""How far estimates of the shipped replays are off, by what they rest on; docs/accuracy.md.
+
+Prints the error of the step model for every vLLM replay: from each table, with and without the pace
+of the replay's host, and from the runs of the quick plan alone.
+"""
+
+import statistics
+from dataclasses import replace
+
+from estimator.validate import find_replays, shipped_tables_for, validate
+from measurements.cost import cost_from_runs
+from measurements.plans import make_plan
+from measurements.replay import SHIPPED, Replay
+from measurements.table import EnergyTable, load_table
+
+PREFIX = "h100-sxm/llama-3.1-8b/"
+
+
+def quick_runs_of(table: EnergyTable) -> EnergyTable:
+    """A table with none but the first runs of its quick plan."""
+    sizes = {cell: int(energy.batch_size) for cell, energy in table.measured.items()}
+    cost = cost_from_runs(table.runs, table.name)
+    plan = make_plan("quick", table.grid, lambda i, o: sizes.get((i, o), 0), cost, 1)
+    batches = {spec.batch for spec in plan}
+    return replace(table, runs=[r for r in table.runs if r.batch in batches and r.run == 1])
+
+
+def main() -> None:
+    """Print it all."""
+    paths = find_replays(SHIPPED / "vllm")
+    replays = {path.stem: Replay.load(path) for path in paths}
+    print("replays:", ", ".join(replays))
+    whole = {name: load_table(PREFIX + name) for name in ("vllm", "vllm-first-card")}
+    tables = {
+        **whole,
+        **{f"quick runs of {name}": quick_runs_of(table) for name, table in whole.items()},
+        "vllm-quick": load_table(PREFIX + "vllm-quick"),
+    }
+    for label, table in tables.items():
+        for host in ("known", "unknown"):
+            errors = []
+            held = 0
+            for name, replay in replays.items():
+                hosts = shipped_tables_for(replay) if host == "known" else []
+                found = validate(name, replay, [table], hosts, ["stepwise"]).held["stepwise"]
+                errors.append(found.error_percent)
+                held += bool(found.is_within)
+            sizes = [abs(error) for error in errors]
+            print(
+                f"{label:30s} host {host:8s}",
+                " ".join(f"{error:+5.1f}" for error in errors),
+                f" median {statistics.median(sizes):.1f}, worst {max(sizes):.1f}; "
+                f"interval holds {held} of {len(errors)}",
+            )
+
+
+if __name__ == "__main__":
+    main()
