@@ -118,7 +118,8 @@ class EnergyTable:
         try:
             return {**self.measured, **fill(self.grid, self.measured)}
         except ValueError as error:
-            raise InputError(f"{self.name}: has {error}") from error
+            advice = "measure more, or use --method stepwise"
+            raise InputError(f"{self.name}: has {error}; {advice}") from error
 
     def batch_energy_sd_j(self, cell: CellKey) -> float | None:
         """Standard deviation of E_batch over a cell's runs [J]; None for fewer than two."""

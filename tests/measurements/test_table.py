@@ -14,6 +14,7 @@ from measurements.table import load_table, table_names
 from tests.conftest import RunCli
 from traces.errors import InputError
 
+QUICK = "h100-sxm/llama-3.1-8b/vllm-quick"
 HAND_MADE = {"pytorch-by-hand": 26, "vllm-by-hand": 32}
 
 
@@ -30,9 +31,17 @@ def test_hand_made_tables_say_what_they_are(name: str) -> None:
 
 
 def test_every_shipped_table_loads() -> None:
-    assert len(table_names()) == 6
+    assert len(table_names()) == 7
     for name in table_names():
-        assert len(load_table(name).cells) == 56
+        if name != QUICK:
+            assert len(load_table(name).cells) == 56
+
+
+def test_the_quick_table_is_for_the_step_model_alone() -> None:
+    table = load_table(QUICK)
+    assert (len(table.runs), len(table.measured)) == (12, 5)
+    with pytest.raises(InputError, match="needs 6 at the least; measure more, or use --method"):
+        _ = table.cells
 
 
 def test_the_measured_vllm_table() -> None:
