@@ -34,7 +34,7 @@ def main() -> None:
     tables = {
         **whole,
         **{f"quick runs of {name}": quick_runs_of(table) for name, table in whole.items()},
-        "vllm-quick": load_table(PREFIX + "vllm-quick"),
+        **{name: load_table(PREFIX + name) for name in ("vllm-quick", "vllm-quick-second")},
     }
     for label, table in tables.items():
         for host in ("known", "unknown"):

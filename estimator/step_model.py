@@ -75,11 +75,14 @@ class Point:
         batch: (I, O, batch size).
         steps: What one batch makes the engine do.
         runs: The runs, one or more.
+        waiting_j: Part of a batch's energy that the GPU spent waiting for its host [J]; prices are
+            of the rest.
     """
 
     batch: tuple[int, int, int]
     steps: Steps
     runs: Sequence[Run]
+    waiting_j: float = 0.0
 
     @cached_property
     def counts(self) -> StepCounts:
@@ -202,11 +205,12 @@ def fit_step_model(points: Sequence[Point]) -> StepModel:
     """Fit the step model to a table's points, more than there are terms."""
     work = np.array([point.counts.array() for point in points])
     energies_j = np.array([point.energy_j for point in points])
-    coefficients = _fit(work, energies_j)
+    waiting = np.array([point.waiting_j for point in points]) / energies_j
+    coefficients = _fit(work, energies_j, waiting)
     relative = work / energies_j[:, None]
     active = coefficients > 0
     freedom = len(energies_j) - int(active.sum())
-    residuals = relative @ coefficients - 1
+    residuals = relative @ coefficients + waiting - 1
     variance = float(residuals @ residuals) / freedom
     # Where the runs do not tell terms apart, all that is known of a price is that it is not below 0
     # and that no run's energy is exceeded by that term alone.
@@ -240,11 +244,17 @@ def held_out_errors(points: Sequence[Point]) -> dict[tuple[int, int, int], float
     return errors
 
 
-def _fit(work: FloatArray, values: FloatArray) -> FloatArray:
-    """Non-negative coefficients, least squares of relative errors, shape (6,)."""
+def _fit(work: FloatArray, values: FloatArray, known: FloatArray | float = 0.0) -> FloatArray:
+    """Non-negative coefficients, least squares of relative errors, shape (6,).
+
+    Args:
+        work: Counts of each batch, shape (batches, 6).
+        values: What they add up to.
+        known: Share of these that is none of the work's.
+    """
     from scipy.optimize import nnls
 
-    coefficients, _ = nnls(work / values[:, None], np.ones(len(values)))
+    coefficients, _ = nnls(work / values[:, None], np.ones(len(values)) - known)
     return np.asarray(coefficients)
 
 

@@ -19,7 +19,7 @@ PART_LABELS = {
     "pairs": "prompt attention",
     "outputs": "tokens sampled: output head, scheduling",
     "requests": "requests taken in",
-    "host": "waiting longer (or less) for this host than for the table's",
+    "waiting": "waiting for the host to launch steps",
 }
 SD_LABELS = {
     "coefficients": "coefficients",

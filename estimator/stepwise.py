@@ -4,13 +4,14 @@
 
 T, K, P, O and R are sums over the requests. S, and what padding or recomputing adds to the others,
 come from the engine's scheduler: the requests themselves where they are known and not too many,
-else requests drawn with the workload's lengths, scaled. Where another host serves them than the
-table's, what the GPU waits longer or shorter for it is added.
+else requests drawn with the workload's lengths, scaled. What the GPU spends waiting for its host to
+launch steps is kept apart: it is taken off the table's runs before they are priced, and added for
+the host that serves.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,18 +75,29 @@ class _Hosts:
         pace: Of the table's own host; None if its engine leaves nothing to launch.
         serving: Of the host that will serve [s].
         slow: Of one that is slower than that by two standard deviations [s].
-        is_known: Whether the serving host was measured.
     """
 
     pace: HostPace | None
     serving: float = 0.0
     slow: float = 0.0
-    is_known: bool = False
 
     @property
     def launches(self) -> tuple[float, ...]:
         """Times to launch a step, for `_Service.waiting_seconds` [s]."""
-        return () if self.pace is None else (self.pace.launch_seconds, self.serving, self.slow)
+        return () if self.pace is None else (self.serving, self.slow)
+
+    def without_waiting(self, points: Sequence[Point]) -> Sequence[Point]:
+        """A table's points, each with what its GPU spent waiting for the table's host."""
+        if self.pace is None:
+            return points
+        own = self.pace.launch_seconds
+        return [
+            replace(
+                point,
+                waiting_j=self.pace.waiting_power_w * self.pace.waiting_seconds(point.steps, own),
+            )
+            for point in points
+        ]
 
     def waiting(self, steps: Steps) -> FloatArray:
         """How long the GPU waits for each host [s]."""
@@ -123,7 +135,8 @@ def estimate_stepwise(
             f"{sum(workload.invalid.values())} were invalid"
         )
     points, scheduler = table_points(table), scheduler_of(table)
-    model, hosts = fit_step_model(points), _hosts(table, points, host)
+    hosts = _hosts(table, points, host)
+    model = fit_step_model(hosts.without_waiting(points))
     flops = load_flops(table.config)
     roofline = Roofline(flops, load_shape(table.config), table.gpu, table.dtype)
     services = _serve(workload, lengths, scheduler, roofline, hosts)
@@ -134,13 +147,12 @@ def estimate_stepwise(
     sds = {**model.relative_sds(mean), "sampling": _sampling_sd(energies_j)}
     if hosts.pace is not None:
         waiting = np.mean([service.waiting_seconds for service in services], axis=0)
-        at_table, serving, slow = (hosts.pace.waiting_power_w * waiting).tolist()
-        seconds = float(hosts.pace.gpu_seconds @ mean.array()) + float(waiting[1])
-        if hosts.is_known:
-            parts_j = {**parts_j, "host": serving - at_table}
-            least_parts_j = {**least_parts_j, "host": 0.0}
-            energy_j += serving - at_table
-        sds["host"] = (slow - serving) / 2 / energy_j
+        serving_j, slow_j = (hosts.pace.waiting_power_w * waiting).tolist()
+        seconds = float(hosts.pace.gpu_seconds @ mean.array()) + float(waiting[0])
+        parts_j = {**parts_j, "waiting": serving_j}
+        least_parts_j = {**least_parts_j, "waiting": 0.0}
+        energy_j += serving_j
+        sds["host"] = (slow_j - serving_j) / 2 / energy_j
     # No card draws more than its limit for long; a table of few runs tells times less well.
     seconds = max(seconds, energy_j / table.metadata["power_limit_w"])
     if workload.is_reconstructed:
@@ -189,7 +201,7 @@ def _hosts(table: EnergyTable, points: Sequence[Point], host: EnergyTable | None
             )
     spread = HOST_SPREAD if serving is None else KNOWN_HOST_SPREAD
     launch = pace.launch_seconds if serving is None else serving
-    return _Hosts(pace, launch, launch * math.exp(2 * spread), serving is not None)
+    return _Hosts(pace, launch, launch * math.exp(2 * spread))
 
 
 def _require_same_engine(table: EnergyTable, host: EnergyTable) -> None:

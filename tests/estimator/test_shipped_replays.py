@@ -103,11 +103,21 @@ def test_the_runs_of_the_quick_plan_alone_reach_three_percent(name: str) -> None
     assert all(one.held["stepwise"].is_within for one in found)
 
 
+def test_eight_runs_of_the_quick_plan_measured_afresh_reach_it_too() -> None:
+    """On a fourth card, whose host is slow; the time for it ended before the last three."""
+    table = load_table(PREFIX + "vllm-quick-second")
+    assert len(table.runs) == 8
+    for is_host_known in (True, False):
+        found = held("vllm", [table], is_host_known)
+        assert max(errors(found)) <= 3
+        assert all(one.held["stepwise"].is_within for one in found)
+
+
 def test_the_quick_plan_of_before_measured_there_did_not() -> None:
     """Its twelve runs had no full batch of middling lengths; two replays are off by more."""
     found = held("vllm", [load_table(PREFIX + "vllm-quick")])
-    assert statistics.median(errors(found)) == pytest.approx(1.9, abs=0.1)
-    assert max(errors(found)) == pytest.approx(4.2, abs=0.1)
+    assert statistics.median(errors(found)) == pytest.approx(2.6, abs=0.1)
+    assert max(errors(found)) == pytest.approx(3.8, abs=0.1)
     assert all(one.held["stepwise"].is_within for one in found)
 
 
@@ -115,7 +125,7 @@ def test_an_unknown_host_is_within_the_interval() -> None:
     found = held("vllm", is_host_known=False)
     assert all(one.held["stepwise"].is_within for one in found)
     by_name = {one.name: one.held["stepwise"].error_percent for one in found}
-    assert by_name.pop("long-outputs") == pytest.approx(-5.8, abs=0.1)
+    assert by_name.pop("long-outputs") == pytest.approx(-5.9, abs=0.1)
     assert max(map(abs, by_name.values())) <= 2
 
 
