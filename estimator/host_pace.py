@@ -2,9 +2,9 @@
 
 vLLM records CUDA graphs for steps of up to 512 tokens. Larger steps are launched kernel by kernel;
 where the GPU is done sooner than that takes, it waits. How long a launch takes is a property of the
-host: three machines with the same card took about 31, 36 and 58 ms. So a table's runs say what
-steps cost on the host of the table, and a few runs on another host, how much longer they wait
-there.
+host: four machines with the same card took about 32, 38, 59 and 65 ms. So what a table's runs spend
+waiting is taken off before they are priced, and a few runs on another host tell how long the GPU
+will wait there.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ import numpy.typing as npt
 from estimator.step_counts import Steps
 from measurements.interpolation import FloatArray
 
-HOST_SPREAD = 0.32
-"""Sd of the logarithm of the time to launch a step, between the hosts of three H100s."""
+HOST_SPREAD = 0.34
+"""Sd of the logarithm of the time to launch a step, between the hosts of four H100s."""
 
 KNOWN_HOST_SPREAD = 0.05
 """The same where it was measured on the serving host: steps of two replays against their fit."""
 
 WAITING_SHARE_OF_TDP = 0.3
-"""Power of a GPU that waits for its host, over its TDP: 211 and 207 W of 700 in the two full tables
+"""Power of a GPU that waits for its host, over its TDP: 200 and 197 W of 700 in the two full tables
 of the H100, where energy is fitted to work and time; tables of few batches do not tell it."""
 
 _BATCHES_THAT_TELL = 30
