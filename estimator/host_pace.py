@@ -27,8 +27,12 @@ WAITING_SHARE_OF_TDP = 0.3
 of the H100, where energy is fitted to work and time; tables of few batches do not tell it."""
 
 _BATCHES_THAT_TELL = 30
+_MOST_OF_A_BATCH = 0.9
+"""Waiting draws less than any batch as a whole does."""
+
 _TOLERANCE = 0.01
 _ROUNDS = 8
+_LEAST = 1e-9
 _LAUNCHES = np.geomspace(0.004, 0.25, 84)
 _SHAPE_COLUMNS = 5
 
@@ -120,13 +124,14 @@ def _waiting_power(batches: Sequence[TimedBatch], tdp_w: float) -> float:
     """What a second costs beside the work done in it [W]."""
     from scipy.optimize import nnls
 
-    fallback = WAITING_SHARE_OF_TDP * tdp_w
+    most = _MOST_OF_A_BATCH * min(batch.energy_j / batch.seconds for batch in batches)
+    fallback = min(most, WAITING_SHARE_OF_TDP * tdp_w)
     if len(batches) < _BATCHES_THAT_TELL:
         return fallback
     energies_j = np.array([batch.energy_j for batch in batches])
     known = np.array([[*batch.work, batch.seconds] for batch in batches])
     prices, _ = nnls(known / energies_j[:, None], np.ones(len(batches)))
-    return float(prices[-1]) or fallback
+    return min(most, float(prices[-1])) or fallback
 
 
 class _Runs:
@@ -175,5 +180,6 @@ class _Runs:
         """How badly the batches' times are met."""
         steps = self._steps @ gpu_seconds[:_SHAPE_COLUMNS]
         waiting = self._sums(np.maximum(0.0, launch - steps))
-        errors = np.log((self._work @ gpu_seconds + waiting) / self._seconds) / _TOLERANCE
+        told = np.maximum(self._work @ gpu_seconds + waiting, _LEAST * self._seconds)
+        errors = np.log(told / self._seconds) / _TOLERANCE
         return float((np.sqrt(1 + errors * errors) - 1).sum())

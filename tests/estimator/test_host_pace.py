@@ -105,6 +105,15 @@ def test_waiting_by_hand() -> None:
     assert pace.waiting_seconds(steps, 0.1) == pytest.approx(0.02 + 0.06)
 
 
+def test_waiting_takes_less_than_any_batch(shipped: list[TimedBatch]) -> None:
+    """An engine that hardly uses its GPU, at 130 W all the time, in a few batches and in many."""
+    for few in (shipped, shipped[:10]):
+        made = [replace(batch, energy_j=130 * batch.seconds) for batch in on_a_host(few, 0.2)]
+        pace = fit_host_pace(made, 700)
+        assert pace is not None
+        assert 0 < pace.waiting_power_w <= 0.9 * 130 + 1e-9
+
+
 def test_what_the_shipped_tables_tell(shipped: list[TimedBatch]) -> None:
     """The figures of docs/stepwise.md."""
     found = {}
