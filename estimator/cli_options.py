@@ -199,11 +199,11 @@ class TraceInput:
 
 
 def check_output(output: Path | None, *sources: str) -> None:
-    """Refuse to write a result over a trace that it is made from."""
+    """Refuse to write a result over a file that it is made from."""
     if output is None or not exists(output):
         return
     for given in sources:
         source = given.removeprefix("file://")
         names = [source] if exists(source) else glob.glob(source, recursive=True)
         if any(exists(name) and output.samefile(name) for name in names):
-            raise InputError(f"{output}: is a trace that was given; write to another file")
+            raise InputError(f"{output}: is what was given to read; write to another file")

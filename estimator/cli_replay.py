@@ -14,6 +14,7 @@ from estimator.cli_options import (
     FORMAT_OPTIONS,
     TRACE_OPTIONS,
     TraceInput,
+    check_output,
     emit_report,
     with_options,
 )
@@ -210,9 +211,14 @@ def validate_command(
         check_plot_path(plot)
         if plot == options["output"]:
             raise click.UsageError("--plot and --output are the same file")
+        if not plot.absolute().parent.is_dir():
+            raise InputError(f"{plot}: its folder is not there; make it first")
     given = [load_table(name) for name in table_names]
     found = []
-    for path in find_replays(replays):
+    paths = find_replays(replays)
+    for target in (plot, options["output"]):
+        check_output(target, *map(str, paths))
+    for path in paths:
         one = Replay.load(path)
         name = (
             path.stem if path == replays else path.relative_to(replays).with_suffix("").as_posix()

@@ -2,12 +2,12 @@
 
 vLLM records CUDA graphs for steps of up to 512 tokens. Larger steps are launched kernel by kernel;
 where the GPU is done sooner than that takes, it waits. How long a launch takes is a property of the
-host: four machines with the same card took about 32, 38, 59 and 65 ms. So what a table's runs spend
+host: four machines with the same card took about 33, 39, 59 and 65 ms. So what a table's runs spend
 waiting is taken off before they are priced, and a few runs on another host tell how long the GPU
 will wait there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from estimator.step_counts import Steps
 from measurements.interpolation import FloatArray
 
-HOST_SPREAD = 0.34
+HOST_SPREAD = 0.32
 """Sd of the logarithm of the time to launch a step, between the hosts of four H100s."""
 
 KNOWN_HOST_SPREAD = 0.05
@@ -26,14 +26,15 @@ WAITING_SHARE_OF_TDP = 0.3
 """Power of a GPU that waits for its host, over its TDP: 200 and 197 W of 700 in the two full tables
 of the H100, where energy is fitted to work and time; tables of few batches do not tell it."""
 
-_BATCHES_THAT_TELL = 30
+_BATCHES_THAT_TELL = 60
 _MOST_OF_A_BATCH = 0.9
 """Waiting draws less than any batch as a whole does."""
 
 _TOLERANCE = 0.01
 _ROUNDS = 8
 _LEAST = 1e-9
-_LAUNCHES = np.geomspace(0.004, 0.25, 84)
+_LAUNCHES = np.geomspace(0.004, 1.0, 64)
+_FINE = 17
 _SHAPE_COLUMNS = 5
 
 
@@ -81,8 +82,7 @@ class HostPace:
         runs = _Runs(batches)
         if not runs.is_launched.any():
             return None
-        costs = [runs.cost(self.gpu_seconds, launch) for launch in _LAUNCHES]
-        return float(_LAUNCHES[int(np.argmin(costs))])
+        return _longest_best(lambda launch: runs.cost(self.gpu_seconds, launch))
 
 
 def fit_host_pace(batches: Sequence[TimedBatch], tdp_w: float) -> HostPace | None:
@@ -98,12 +98,23 @@ def fit_host_pace(batches: Sequence[TimedBatch], tdp_w: float) -> HostPace | Non
     runs = _Runs(batches)
     if not runs.is_launched.any():
         return None
-    fits = [(runs.fit(launch), launch) for launch in _LAUNCHES]
-    costs = np.array([runs.cost(gpu_seconds, launch) for gpu_seconds, launch in fits])
-    # Below some time nothing waits, and all times are equally good: the longest of them.
-    best = int(np.flatnonzero(costs <= costs.min() * (1 + 1e-6))[-1])
-    gpu_seconds, launch = fits[best]
-    return HostPace(gpu_seconds, float(launch), _waiting_power(batches, tdp_w))
+    launch = _longest_best(lambda launch: runs.cost(runs.fit(launch), launch))
+    return HostPace(runs.fit(launch), launch, _waiting_power(batches, tdp_w))
+
+
+def _longest_best(cost: Callable[[float], float]) -> float:
+    """The time to launch a step at which a cost is least, first roughly and then finely [s].
+
+    Below some time nothing waits, and all times are equally good: the longest of them.
+    """
+    launches = _LAUNCHES
+    for _ in range(2):
+        costs = np.array([cost(float(launch)) for launch in launches])
+        best = int(np.flatnonzero(costs <= costs.min() * (1 + 1e-6))[-1])
+        low, high = max(best - 1, 0), min(best + 1, len(launches) - 1)
+        found = float(launches[best])
+        launches = np.geomspace(launches[low], launches[high], _FINE)
+    return found
 
 
 def step_work(steps: Steps, chosen: npt.NDArray[np.bool_]) -> FloatArray:

@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -65,6 +65,22 @@ def scheduler_of(table: EnergyTable) -> Scheduler:
             f"{table.name}: how {table.engine} schedules requests is not known; use --method binned"
         )
     return ContinuousBatching.from_settings(table.metadata["engine_settings"], table.name)
+
+
+def kind_of(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What two tables, or a table and a replay, must share for one to speak for the other.
+
+    Args:
+        facts: Of table.json or of a replay.
+    """
+    settings = facts["engine_settings"]
+    named = {key: facts[key] for key in ("gpu", "model", "engine", "dtype")}
+    return {
+        **named,
+        "gpu_count": facts.get("gpu_count", 1),
+        "eager": settings.get("eager", False),
+        "compiled": settings.get("compiled", False),
+    }
 
 
 @dataclass(frozen=True)

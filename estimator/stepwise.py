@@ -27,6 +27,7 @@ from estimator.step_model import (
     StepModel,
     fit_step_model,
     interval_j,
+    kind_of,
     scheduler_of,
     table_points,
     timed_batches,
@@ -36,7 +37,7 @@ from measurements.interpolation import Coverage, FloatArray
 from measurements.models import load_shape
 from measurements.table import EnergyTable
 from traces.errors import InputError
-from traces.sampling import sample_lengths
+from traces.sampling import Tail, sample_lengths
 from traces.workload import Workload
 
 MOST_SIMULATED = 50_000
@@ -139,12 +140,13 @@ def estimate_stepwise(
     model = fit_step_model(hosts.without_waiting(points))
     flops = load_flops(table.config)
     roofline = Roofline(flops, load_shape(table.config), table.gpu, table.dtype)
-    services = _serve(workload, lengths, scheduler, roofline, hosts)
+    services, tail = _serve(workload, lengths, scheduler, roofline, hosts)
     energies_j = [model.predict_j(service.counts) for service in services]
+    tail_j = None if tail is None else model.predict_j(tail.counts)
     mean = _mean([service.counts for service in services])
     energy_j, seconds = model.predict_j(mean), model.predict_seconds(mean)
     parts_j, least_parts_j = model.parts_j(mean), roofline.parts_energy(mean)
-    sds = {**model.relative_sds(mean), "sampling": _sampling_sd(energies_j)}
+    sds = {**model.relative_sds(mean), "sampling": _sampling_sd(energies_j, tail_j)}
     if hosts.pace is not None:
         waiting = np.mean([service.waiting_seconds for service in services], axis=0)
         serving_j, slow_j = (hosts.pace.waiting_power_w * waiting).tolist()
@@ -190,6 +192,11 @@ def _hosts(table: EnergyTable, points: Sequence[Point], host: EnergyTable | None
     if host is not None:
         _require_same_engine(table, host)
     if pace is None:
+        if host is not None:
+            raise InputError(
+                f"{table.name}: tells nothing of its own host's pace, so that of another cannot be "
+                "taken into account; leave --host out"
+            )
         return _Hosts(None)
     serving = None
     if host is not None:
@@ -205,12 +212,12 @@ def _hosts(table: EnergyTable, points: Sequence[Point], host: EnergyTable | None
 
 
 def _require_same_engine(table: EnergyTable, host: EnergyTable) -> None:
-    for key in ("gpu", "model", "engine"):
-        if table.metadata[key] != host.metadata[key]:
+    ours, theirs = kind_of(table.metadata), kind_of(host.metadata)
+    for key, value in ours.items():
+        if theirs[key] != value:
             raise InputError(
-                f"{host.name}: is of {key} {host.metadata[key]}, and {table.name} of "
-                f"{table.metadata[key]}; a host is told by a table of the same GPU, model and "
-                "engine"
+                f"{host.name}: is of {key} {theirs[key]}, and {table.name} of {value}; a host is "
+                "told by a table of the same GPUs, model, engine and settings"
             )
 
 
@@ -220,32 +227,49 @@ def _serve(
     scheduler: Scheduler,
     roofline: Roofline,
     hosts: _Hosts,
-) -> list[_Service]:
-    """Serve the requests if they are known, else several draws of such requests."""
+) -> tuple[list[_Service], _Service | None]:
+    """Serve the requests if they are known, else several draws of such requests.
+
+    Returns:
+        Each; and where lengths beyond the grid had to be drawn, one more whose longest are shorter,
+        since sums do not tell the longest, and static batches last as long as theirs.
+    """
     if lengths is not None:
         steps = scheduler.schedule(np.maximum(lengths, 1))
-        return [_Service(steps.counts, roofline.steps_energy(steps), hosts.waiting(steps))]
+        return [_Service(steps.counts, roofline.steps_energy(steps), hosts.waiting(steps))], None
+
+    def serve(draw: int, tail: Tail) -> _Service:
+        generator = np.random.default_rng([_SEED, draw])
+        return _serve_drawn(workload, generator, tail, scheduler, roofline, hosts)
+
+    services = [serve(draw, "gamma") for draw in range(_DRAWS)]
+    is_beyond = any(workload.is_beyond(cell) for cell in workload.cells)
+    return services, serve(_DRAWS, "uniform") if is_beyond else None
+
+
+def _serve_drawn(
+    workload: Workload,
+    generator: np.random.Generator,
+    tail: Tail,
+    scheduler: Scheduler,
+    roofline: Roofline,
+    hosts: _Hosts,
+) -> _Service:
     count = workload.total.requests
     exact = StepCounts.of_sums(workload.total).array()
-    services = []
-    for draw in range(_DRAWS):
-        generator = np.random.default_rng([_SEED, draw])
-        drawn = scheduler.clip(sample_lengths(workload, min(count, MOST_SIMULATED), generator))
-        surplus = _surplus(drawn, scheduler, roofline, hosts)
-        if count > len(drawn):
-            # What each further request adds, once all are running: the start and the end are long
-            # in a part and short in the whole.
-            half = len(drawn) // 2
-            each = surplus - _surplus(drawn[:half], scheduler, roofline, hosts)
-            each /= len(drawn) - half
-            surplus += (count - len(drawn)) * each
-        work, roofline_j, waiting = (
-            surplus[: len(exact)],
-            surplus[len(exact)],
-            surplus[len(exact) + 1 :],
-        )
-        services.append(_Service(StepCounts(*(exact + work).tolist()), float(roofline_j), waiting))
-    return services
+    some = sample_lengths(workload, min(count, MOST_SIMULATED), generator, tail)
+    drawn = scheduler.clip(some)
+    surplus = _surplus(drawn, scheduler, roofline, hosts)
+    if count > len(drawn):
+        # What each further request adds, once all are running: the start and the end are long
+        # in a part and short in the whole.
+        half = len(drawn) // 2
+        each = surplus - _surplus(drawn[:half], scheduler, roofline, hosts)
+        each /= len(drawn) - half
+        surplus += (count - len(drawn)) * each
+    terms = len(exact)
+    work, roofline_j, waiting = surplus[:terms], surplus[terms], surplus[terms + 1 :]
+    return _Service(StepCounts(*(exact + work).tolist()), float(roofline_j), waiting)
 
 
 def _surplus(
@@ -261,13 +285,18 @@ def _mean(counts: Sequence[StepCounts]) -> StepCounts:
     return StepCounts(*np.mean([one.array() for one in counts], axis=0).tolist())
 
 
-def _sampling_sd(energies_j: Sequence[float]) -> float:
-    """Relative sd of what the requests come to, around the mean of some draws of them."""
-    draws = len(energies_j)
-    if draws < 2:
-        return 0.0
-    spread = float(np.std(energies_j, ddof=1) / np.mean(energies_j))
-    return spread * float(np.sqrt(1 + 1 / draws))
+def _sampling_sd(energies_j: Sequence[float], tail_j: float | None) -> float:
+    """Relative sd of what the requests come to, around the mean of some draws of them.
+
+    Args:
+        energies_j: Of the draws [J].
+        tail_j: Of a draw whose longest requests are shorter [J], if that matters: the truth is
+            taken to lie anywhere between the two.
+    """
+    draws, mean_j = len(energies_j), float(np.mean(energies_j))
+    spread = float(np.std(energies_j, ddof=1)) * math.sqrt(1 + 1 / draws) if draws > 1 else 0.0
+    between = 0.0 if tail_j is None else (tail_j - mean_j) / math.sqrt(3)
+    return math.hypot(spread, between) / mean_j
 
 
 def _coverage(workload: Workload, table: EnergyTable, model: StepModel) -> Mapping[Coverage, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from estimator.binned import estimate_binned
 from estimator.estimate import Estimate
 from estimator.step_counts import Steps
-from estimator.step_model import scheduler_of
+from estimator.step_model import kind_of, scheduler_of
 from estimator.stepwise import estimate_stepwise
 from measurements.replay import Replay
 from measurements.table import EnergyTable, load_table, table_names
@@ -20,7 +20,6 @@ from traces.grid import PAPER_GRID
 from traces.workload import Workload
 
 METHODS = ("binned", "stepwise")
-_SAME = ("gpu", "model", "engine", "dtype")
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,14 @@ class Validation:
     held: Mapping[str, Held]
     ideal_j: float
     simulated: Steps
+
+    @property
+    def has_other_batches(self) -> bool:
+        """Whether it was run in other static batches than the table would have it run in."""
+        batches = self.replay.batches
+        if batches is None:
+            return False
+        return sum(outputs for _, _, outputs in batches) != self.simulated.counts.steps
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -134,7 +141,9 @@ def validate(
     """
     runs = replay.valid_runs
     if not runs:
-        raise InputError(f"{name}: has no valid run: {replay.runs[0].reason}")
+        raise InputError(
+            f"{name}: has no valid run: {replay.runs[0].reason}; make it again, or take it away"
+        )
     table = _table_of(name, replay, tables)
     host = _host_of(replay, hosts)
     lengths = np.array(replay.lengths, dtype=np.int64)
@@ -148,10 +157,10 @@ def validate(
     for method in methods:
         try:
             held[method] = _hold(estimates[method](), metered_j)
-        except InputError:
+        except InputError as error:
             # The binned method has nothing to say of requests that all lie beyond the grid.
             if method == "stepwise":
-                raise
+                raise InputError(f"{name}: {error}") from error
     stepwise = held["stepwise"].estimate if "stepwise" in held else estimates["stepwise"]()
     return Validation(
         name=name,
@@ -178,8 +187,9 @@ def _host_of(replay: Replay, hosts: Sequence[EnergyTable]) -> EnergyTable | None
     """The first table that has a run on the card of a replay."""
     cards = {run.card for run in replay.valid_runs}
     for table in hosts:
-        is_same = all(table.metadata[key] == replay.facts[key] for key in _SAME)
-        if is_same and any(run.valid and run.gpu in cards for run in table.runs):
+        if kind_of(table.metadata) == kind_of(replay.facts) and any(
+            run.valid and run.gpu in cards for run in table.runs
+        ):
             return table
     return None
 
@@ -195,10 +205,10 @@ def _hold(estimate: Estimate, metered_j: float) -> Held:
 
 def _table_of(name: str, replay: Replay, tables: Sequence[EnergyTable]) -> EnergyTable:
     for table in tables:
-        if all(table.metadata[key] == replay.facts[key] for key in _SAME):
+        if kind_of(table.metadata) == kind_of(replay.facts):
             return table
     facts = replay.facts
     raise InputError(
-        f"{name}: no table of {facts['model']} on {facts['gpu']} with {facts['engine']}; give one "
-        "with --table"
+        f"{name}: no table of {facts['model']} on {facts['gpu']} with {facts['engine']} and the "
+        "same settings; give one with --table"
     )

@@ -61,4 +61,6 @@ def plot_validations(found: Sequence[Validation], path: Path) -> None:
     axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, fontsize=8, frameon=False)
     notes = "Metered energy is 100 %. No replay is in any fit. Binned leaves out requests beyond "
     notes += f"the grid. Tables: {', '.join(sorted({one.table for one in found}))}."
+    if hosts := sorted({one.host for one in found if one.host is not None}):
+        notes += f" The pace of hosts: {', '.join(hosts)}, of the replays' own card."
     save_figure(figure, notes, path)

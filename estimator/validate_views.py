@@ -47,6 +47,10 @@ def validation_report(found: Sequence[Validation]) -> Report:
     if hosts := sorted({one.host for one in found if one.host is not None}):
         told = sum(one.host is not None for one in found)
         notes.append(f"The pace of the host of {told} replays is from {', '.join(hosts)}.")
+    if others := [one.name for one in found if one.has_other_batches]:
+        notes.append(
+            f"Run in other static batches than the table makes of them: {', '.join(others)}."
+        )
     return Report(
         {"replays": rows, "tables": tables},
         rows,

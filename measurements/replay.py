@@ -3,11 +3,12 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from measurements.engines import ContinuousEngine, Engine, EngineError, EngineSteps
+from measurements.gates import MAX_POWER_OVER_LIMIT
 from measurements.gpu_devices import GpuDevice
 from measurements.meter import Meter
 from measurements.window import meter_window, warm_up
@@ -132,12 +133,17 @@ class Replay:
             [_counts(pair, 2) for pair in document["lengths"]],
             None if batches is None else [_counts(batch, 3) for batch in batches],
             [_run(run) for run in document["runs"]],
-            None if steps is None else EngineSteps(**{key: _count(n) for key, n in steps.items()}),
+            None if steps is None else _engine_steps(steps),
         )
         if replay.facts["engine"] == "pytorch" and batches is None:
             raise ValueError("its static batches are missing")
         if not replay.lengths or not replay.runs:
             raise ValueError("it has no requests or no runs")
+        limit_w = document.get("power_limit_w")
+        if isinstance(limit_w, int | float) and any(
+            run.energy_j > MAX_POWER_OVER_LIMIT * limit_w * run.seconds for run in replay.valid_runs
+        ):
+            raise ValueError(f"a valid run drew more than the limit of {limit_w} W allows")
         if batches is not None and sum(batch[0] for batch in batches) != len(replay.lengths):
             raise ValueError("its batches do not hold its requests")
         return replay
@@ -263,7 +269,17 @@ def _count(value: Any) -> int:
     return value
 
 
+def _engine_steps(value: Any) -> EngineSteps:
+    names = {"steps", "tokens", "preempted"}
+    if not isinstance(value, dict) or set(value) != names:
+        raise ValueError(f'"engine_steps" has {", ".join(sorted(names))}, and nothing else')
+    return EngineSteps(**{key: _count(number) for key, number in value.items()})
+
+
 def _run(value: Any) -> ReplayRun:
+    names = {field.name for field in fields(ReplayRun)}
+    if not isinstance(value, dict) or set(value) != names:
+        raise ValueError(f"a run has {', '.join(sorted(names))}, and nothing else")
     run = ReplayRun(**value)
     numbers = run.energy_j, run.seconds, run.idle_power_w
     if any(type(one) not in (int, float) or not 0 < one < 1e12 for one in numbers):
@@ -274,4 +290,6 @@ def _run(value: Any) -> ReplayRun:
         isinstance(text, str) for text in texts
     ):
         raise TypeError("a value of a run is of the wrong type")
+    if run.tick_error_j < 0 or run.reason == "":
+        raise ValueError("tick_error_j of a run is 0 or more, and its reason a text or null")
     return run

@@ -1,7 +1,7 @@
 """Requests with the lengths of a workload, of which only sums are known."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from traces.workload import CellSums, Workload
 
@@ -9,22 +9,29 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+Tail = Literal["gamma", "uniform"]
+
 _ALL_AT_THE_ENDS = 1e-6
 
 
 def sample_lengths(
-    workload: Workload, count: int, generator: "np.random.Generator"
+    workload: Workload,
+    count: int,
+    generator: "np.random.Generator",
+    tail: Tail = "gamma",
 ) -> "npt.NDArray[np.int64]":
     """Draw requests, in random order, whose lengths are distributed as a workload's.
 
     Each cell gives its share of the requests; within it, input and output lengths are drawn
     independently from beta distributions over its bin with the mean and variance that its sums
-    tell. Beyond the last edge, where there is no upper end, they are gamma distributions.
+    tell. Beyond the last edge sums tell no longest length: gamma distributions have rare lengths
+    far above the mean, uniform ones end soon after it.
 
     Args:
         workload: Its failed and invalid requests are left out.
         count: Requests wanted. As many as there are: every cell gives exactly its own.
         generator: Source of randomness.
+        tail: How lengths beyond the last edge are distributed.
 
     Returns:
         (i, o) per request [tokens], 1 or more each, shape (count, 2).
@@ -40,8 +47,15 @@ def sample_lengths(
     drawn = [
         np.stack(
             [
-                _draw(_moments(sums, "input"), workload.grid.input_edges, row, k, generator),
-                _draw(_moments(sums, "output"), workload.grid.output_edges, column, k, generator),
+                _draw(_moments(sums, "input"), workload.grid.input_edges, row, k, generator, tail),
+                _draw(
+                    _moments(sums, "output"),
+                    workload.grid.output_edges,
+                    column,
+                    k,
+                    generator,
+                    tail,
+                ),
             ],
             axis=1,
         )
@@ -65,6 +79,7 @@ def _draw(
     index: int,
     count: int,
     generator: "np.random.Generator",
+    tail: Tail,
 ) -> "npt.NDArray[np.float64]":
     import numpy as np
 
@@ -74,6 +89,9 @@ def _draw(
         return np.full(count, mean)
     if index == len(edges):
         above = mean - low
+        if tail == "uniform":
+            half = min(above, (3 * variance) ** 0.5)
+            return generator.uniform(mean - half, mean + half, count)
         return low + generator.gamma(above * above / variance, variance / above, count)
     width = edges[index] - low
     share = (mean - low) / width

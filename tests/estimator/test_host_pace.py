@@ -186,6 +186,10 @@ def test_a_host_is_told_by_a_table_of_the_same_kind(run_cli: RunCli) -> None:
     result = run_cli(*words, "--method", "stepwise", "--host", PYTORCH)
     assert result.exit_code == 1
     assert "is of engine pytorch, and h100-sxm/llama-3.1-8b/vllm of vllm" in result.stderr
+    result = run_cli("estimate", "azure-2023-code", "--table", PYTORCH, "--method", "stepwise",
+                     "--host", PYTORCH)  # fmt: skip
+    assert result.exit_code == 1
+    assert "leave --host out" in result.stderr
     result = run_cli(*words, "--host", QUICK)
     assert result.exit_code == 2
     assert "--host is for --method stepwise" in result.stderr

@@ -14,7 +14,7 @@ from estimator.continuous_batching import ContinuousBatching
 from estimator.step_model import fit_step_model, table_points
 from measurements.engines import EngineError, EngineSteps
 from measurements.gpu_devices import MeterError
-from measurements.replay import Replay
+from measurements.replay import SHIPPED, Replay
 from measurements.table import load_table
 from tests.conftest import RunCli
 from tests.measurements.fakes import FakeEngine, FakeGpu, FakeTime
@@ -227,20 +227,22 @@ def test_a_run_that_fails_a_gate_is_kept_and_counts_for_nothing(
     assert "has no valid run: tokens produced" in run_cli("validate", path).stderr
 
 
+GOOD_RUN = {
+    "energy_j": 1e4, "seconds": 20.0, "tick_error_j": 1.0, "temperature_start_c": 50.0,
+    "temperature_end_c": 51.0, "card": "GPU-1", "idle_power_w": 100.0,
+    "started_at": "now", "reason": None,
+}  # fmt: skip
+
+
 def good_replay() -> Replay:
     facts = {
         "trace": "t", "gpu": "h100-sxm", "gpu_product": "x", "model": "llama-3.1-8b",
         "engine": "vllm", "engine_version": "1", "engine_settings": {}, "dtype": "bfloat16",
         "measured_on": "2026-11-23", "measured_by": "a test",
     }  # fmt: skip
-    run = {
-        "energy_j": 1e4, "seconds": 20.0, "tick_error_j": 1.0, "temperature_start_c": 50.0,
-        "temperature_end_c": 51.0, "card": "GPU-1", "idle_power_w": 100.0,
-        "started_at": "now", "reason": None,
-    }  # fmt: skip
     from measurements.replay import ReplayRun
 
-    return Replay(facts, [(100, 20), (30, 4)], [(2, 100, 20)], [ReplayRun(**run)], None)
+    return Replay(facts, [(100, 20), (30, 4)], [(2, 100, 20)], [ReplayRun(**GOOD_RUN)], None)
 
 
 def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
@@ -266,7 +268,13 @@ def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
         ("runs", [{"energy_j": 1}], "not a valid replay"),
         ("runs", "none", "not a valid replay"),
         ("engine_steps", {"stepz": 1}, "not a valid replay"),
-        ("engine_steps", {"steps": "a"}, "is no count"),
+        ("engine_steps", {"steps": "a", "tokens": 1, "preempted": 0}, "is no count"),
+        ("engine_steps", 5, "and nothing else"),
+        ("engine_steps", {}, "and nothing else"),
+        ("runs", [{**GOOD_RUN, "tick_error_j": -5.0}], "tick_error_j of a run"),
+        ("runs", [{**GOOD_RUN, "reason": ""}], "its reason a text or null"),
+        ("runs", [{**GOOD_RUN, "foo": 1}], "and nothing else"),
+        ("power_limit_w", 400.0, "more than the limit of 400.0 W"),
         ("engine", "pytorch", "its static batches are missing"),
     ],
 )
@@ -281,6 +289,38 @@ def test_a_spoilt_file_is_named(key: str, value: object, said: str, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
+def test_a_replay_is_not_overwritten_by_what_is_said_of_it(
+    machine: dict, run_cli: RunCli, tmp_path: Path
+) -> None:
+    path = tmp_path / "r.json"
+    assert run_cli(*WORDS, "--engine", "vllm", "-o", path).exit_code == 0
+    before = path.read_bytes()
+    for words in (("-o", path, "--format", "json"), ("-o", path)):
+        result = run_cli("validate", path, *words)
+        assert result.exit_code == 1
+        assert "is what was given to read" in result.stderr
+    result = run_cli("validate", path, "-o", tmp_path / "o", "--plot", tmp_path / "no" / "p.png")
+    assert result.exit_code == 1
+    assert "its folder is not there" in result.stderr
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_settings_and_batches_are_told(run_cli: RunCli, tmp_path: Path) -> None:
+    shipped = SHIPPED / "vllm" / "short-replies.json"
+    path = tmp_path / "r.json"
+    for changes in ({"gpu_count": 4}, {"engine_settings": {"eager": True}}):
+        path.write_text(json.dumps(json.loads(shipped.read_text()) | changes))
+        result = run_cli("validate", path)
+        assert result.exit_code == 1
+        assert "and the same settings; give one with --table" in result.stderr
+    static = json.loads((SHIPPED / "pytorch" / "short-replies.json").read_text())
+    assert "other static batches" not in run_cli("validate", SHIPPED / "pytorch").stdout
+    path.write_text(json.dumps(static | {"batches": [[4000, 120, 24]]}))
+    said = " ".join(run_cli("validate", path).stdout.split())
+    assert "Run in other static batches than the table makes of them: r." in said
+
+
 def test_validate_says_what_it_lacks(run_cli: RunCli, tmp_path: Path) -> None:
     assert "holds no replay" in run_cli("validate", tmp_path).stderr
     own = good_replay()
@@ -288,7 +328,7 @@ def test_validate_says_what_it_lacks(run_cli: RunCli, tmp_path: Path) -> None:
     other.save(tmp_path / "r.json")
     result = run_cli("validate", tmp_path / "r.json")
     assert result.exit_code == 1
-    assert "no table of llama-3.1-8b on a100-sxm-80gb with vllm; give one with --table" in (
+    assert "no table of llama-3.1-8b on a100-sxm-80gb with vllm and the same settings; give" in (
         result.stderr
     )
     assert load_embedded("azure-2023-code").total.requests == 8819

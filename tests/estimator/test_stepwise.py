@@ -55,6 +55,20 @@ def test_drawn_lengths_stand_for_the_real_ones(
         assert drawn.ideal_j["dense"] == real.ideal_j["dense"]
 
 
+@pytest.mark.parametrize("longest", [1024, 2000])
+def test_outputs_beyond_the_grid_are_within_the_interval(longest: int) -> None:
+    """Static batches last as long as their longest, which sums beyond the grid do not tell."""
+    generator = np.random.default_rng(8)
+    outputs = np.minimum(generator.integers(1, 2001, 4000), longest)
+    lengths = np.stack([generator.integers(1, 2001, 4000), outputs], axis=1)
+    workload = Workload.of_lengths(PAPER_GRID, lengths)
+    table = load_table(PYTORCH)
+    real = estimate_stepwise(workload, table, "x", lengths)
+    drawn = estimate_stepwise(workload, table, "x")
+    assert drawn.interval_j is not None
+    assert drawn.interval_j[0] < real.energy_j < drawn.interval_j[1]
+
+
 def test_a_part_stands_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """60,000 requests, simulated whole and from a sixth of them."""
     workload = load_embedded("azure-2023-conv")
