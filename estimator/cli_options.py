@@ -198,12 +198,12 @@ class TraceInput:
             return summarise(trace, *columns, self.on_invalid, self.memory_limit, bar.watch)
 
 
-def check_output(output: Path | None, *sources: str) -> None:
-    """Refuse to write a result over a file that it is made from."""
+def check_output(output: Path | None, *sources: str, kind: str = "trace") -> None:
+    """Refuse to write a result over a file of some kind that it is made from."""
     if output is None or not exists(output):
         return
     for given in sources:
         source = given.removeprefix("file://")
         names = [source] if exists(source) else glob.glob(source, recursive=True)
         if any(exists(name) and output.samefile(name) for name in names):
-            raise InputError(f"{output}: is what was given to read; write to another file")
+            raise InputError(f"{output}: is a {kind} that was given; write to another file")

@@ -126,7 +126,7 @@ def replay(
     loaded = load_engine(engine, EngineRequest(model, config, weights, None, longest, len(gpus)))
     idle_power_w, invalid = None, []
     if len(traces) > 1:
-        output.mkdir(exist_ok=True)
+        _make_folder(output)
     for draw in draws:
         made, steps = replay_requests(
             loaded,
@@ -217,7 +217,7 @@ def validate_command(
     found = []
     paths = find_replays(replays)
     for target in (plot, options["output"]):
-        check_output(target, *map(str, paths))
+        check_output(target, *map(str, paths), kind="replay")
     for path in paths:
         one = Replay.load(path)
         name = (
@@ -251,6 +251,13 @@ def _outputs(traces: Sequence[str], output: Path) -> list[Path]:
         if exists(path):
             raise InputError(f"{path}: is there already; a measurement is not overwritten")
     return paths
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be made ({error.strerror})") from error
 
 
 def _draw(

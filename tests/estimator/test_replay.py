@@ -298,7 +298,7 @@ def test_a_replay_is_not_overwritten_by_what_is_said_of_it(
     for words in (("-o", path, "--format", "json"), ("-o", path)):
         result = run_cli("validate", path, *words)
         assert result.exit_code == 1
-        assert "is what was given to read" in result.stderr
+        assert "is a replay that was given" in result.stderr
     result = run_cli("validate", path, "-o", tmp_path / "o", "--plot", tmp_path / "no" / "p.png")
     assert result.exit_code == 1
     assert "its folder is not there" in result.stderr
