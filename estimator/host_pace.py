@@ -20,7 +20,8 @@ HOST_SPREAD = 0.32
 """Sd of the logarithm of the time to launch a step, between the hosts of four H100s."""
 
 KNOWN_HOST_SPREAD = 0.05
-"""The same where it was measured on the serving host: steps of two replays against their fit."""
+"""The same where it was measured on the serving host: launched steps of the replay of long outputs
+took 57 and 60 ms, where runs of a sweep on that machine say 58."""
 
 WAITING_SHARE_OF_TDP = 0.3
 """Power of a GPU that waits for its host, over its TDP: 200 and 197 W of 700 in the two full tables
