@@ -8,8 +8,7 @@ import statistics
 from dataclasses import replace
 
 from estimator.validate import find_replays, shipped_tables_for, validate
-from measurements.cost import cost_from_runs
-from measurements.plans import make_plan
+from measurements.plans import quick_batches
 from measurements.replay import SHIPPED, Replay
 from measurements.table import EnergyTable, load_table
 
@@ -18,10 +17,7 @@ PREFIX = "h100-sxm/llama-3.1-8b/"
 
 def quick_runs_of(table: EnergyTable) -> EnergyTable:
     """A table with none but the first runs of its quick plan."""
-    sizes = {cell: int(energy.batch_size) for cell, energy in table.measured.items()}
-    cost = cost_from_runs(table.runs, table.name)
-    plan = make_plan("quick", table.grid, lambda i, o: sizes.get((i, o), 0), cost, 1)
-    batches = {spec.batch for spec in plan}
+    batches = quick_batches(table)
     return replace(table, runs=[r for r in table.runs if r.batch in batches and r.run == 1])
 
 

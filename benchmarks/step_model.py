@@ -9,8 +9,7 @@ from scipy.optimize import nnls
 
 from estimator.step_counts import TERMS
 from estimator.step_model import Point, table_points
-from measurements.cost import cost_from_runs
-from measurements.plans import make_plan
+from measurements.plans import quick_batches
 from measurements.table import EnergyTable, load_table
 
 TABLES = ("vllm", "vllm-first-card", "pytorch")
@@ -58,15 +57,7 @@ def with_time(points: list[Point]) -> tuple[np.ndarray, float]:
 
 def quick(table: EnergyTable, points: list[Point]) -> tuple[list[Point], list[Point]]:
     """The points of `--plan quick`, and all others."""
-    sizes = {cell: int(energy.batch_size) for cell, energy in table.measured.items()}
-    plan = make_plan(
-        "quick",
-        table.grid,
-        lambda i, o: sizes.get((i, o), 0),
-        cost_from_runs(table.runs, table.name),
-        1,
-    )
-    batches = {spec.batch for spec in plan}
+    batches = quick_batches(table)
     chosen = [point for point in points if point.batch in batches]
     return chosen, [point for point in points if point.batch not in batches]
 

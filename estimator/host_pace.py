@@ -9,6 +9,7 @@ will wait there.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -159,9 +160,13 @@ class _Runs:
         self._batch = np.repeat(np.arange(len(batches)), counts)
         self.is_launched = np.array(counts) > 0
 
-    def _waits(self, gpu_seconds: FloatArray, launch: float) -> npt.NDArray[np.bool_]:
-        """Which launched steps take the host longer than the GPU."""
-        return np.asarray(self._steps @ gpu_seconds[:_SHAPE_COLUMNS] < launch)
+    @cached_property
+    def _without_waiting(self) -> FloatArray:
+        """What the GPU needs for each kind of work if it never waits [s], where fits begin."""
+        from scipy.optimize import nnls
+
+        gpu_seconds, _ = nnls(self._work / self._seconds[:, None], np.ones(len(self._seconds)))
+        return np.asarray(gpu_seconds)
 
     def _sums(self, values: FloatArray) -> FloatArray:
         """Sums over the launched steps of each batch."""
@@ -175,18 +180,17 @@ class _Runs:
         """
         from scipy.optimize import nnls
 
-        weights = 1 / self._seconds
-        gpu_seconds, _ = nnls(self._work * weights[:, None], self._seconds * weights)
+        gpu_seconds = self._without_waiting
         for _ in range(_ROUNDS):
-            waits = self._waits(gpu_seconds, launch)
+            waits = self._steps @ gpu_seconds[:_SHAPE_COLUMNS] < launch
             work = self._work.copy()
             for column in range(_SHAPE_COLUMNS):
                 work[:, column] -= self._sums(self._steps[:, column] * waits)
             rest = self._seconds - launch * self._sums(waits.astype(float))
             errors = (work @ gpu_seconds - rest) / self._seconds / _TOLERANCE
             weights = (1 + errors * errors) ** -0.25 / self._seconds
-            gpu_seconds, _ = nnls(work * weights[:, None], rest * weights)
-        return np.asarray(gpu_seconds)
+            gpu_seconds = np.asarray(nnls(work * weights[:, None], rest * weights)[0])
+        return gpu_seconds
 
     def cost(self, gpu_seconds: FloatArray, launch: float) -> float:
         """How badly the batches' times are met."""

@@ -60,7 +60,7 @@ class _Service:
     Attributes:
         counts: Work of the engine.
         roofline_j: Least energy of its steps [J].
-        waiting_seconds: How long the GPU waits for each of the hosts asked about [s].
+        waiting_seconds: How long the GPU waits, as `_Hosts.waiting` has it [s].
     """
 
     counts: StepCounts
@@ -82,11 +82,6 @@ class _Hosts:
     serving: float = 0.0
     slow: float = 0.0
 
-    @property
-    def launches(self) -> tuple[float, ...]:
-        """Times to launch a step, for `_Service.waiting_seconds` [s]."""
-        return () if self.pace is None else (self.serving, self.slow)
-
     def without_waiting(self, points: Sequence[Point]) -> Sequence[Point]:
         """A table's points, each with what its GPU spent waiting for the table's host."""
         if self.pace is None:
@@ -101,10 +96,11 @@ class _Hosts:
         ]
 
     def waiting(self, steps: Steps) -> FloatArray:
-        """How long the GPU waits for each host [s]."""
+        """How long the GPU waits for the serving host and for the slow one [s]."""
         if self.pace is None:
             return np.zeros(0)
-        return np.array([self.pace.waiting_seconds(steps, launch) for launch in self.launches])
+        launches = self.serving, self.slow
+        return np.array([self.pace.waiting_seconds(steps, launch) for launch in launches])
 
 
 def estimate_stepwise(

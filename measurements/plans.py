@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from measurements.cost import CostModel, batch_terms
+from measurements.cost import CostModel, batch_terms, cost_from_runs
 from measurements.interpolation import FloatArray
 from measurements.runs import BatchRun
+from measurements.table import EnergyTable
 from traces.grid import Grid
 
 PLANS = ("paper", "full", "spread", "quick")
@@ -83,6 +84,14 @@ def make_plan(
                 priority = spread_repeats if is_spread else repeats
             plan.append(replace(spec, run=run, priority=priority))
     return sorted(plan, key=lambda spec: spec.priority)
+
+
+def quick_batches(table: EnergyTable) -> set[tuple[int, int, int]]:
+    """The batches (I, O, size) that a quick plan takes where all is as a table measured it."""
+    sizes = {cell: int(energy.batch_size) for cell, energy in table.measured.items()}
+    cost = cost_from_runs(table.runs, table.name)
+    plan = make_plan("quick", table.grid, lambda i, o: sizes.get((i, o), 0), cost, 1)
+    return {spec.batch for spec in plan}
 
 
 def plan_cells(name: str, grid: Grid) -> list[tuple[int, int]]:

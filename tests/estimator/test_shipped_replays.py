@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from estimator.validate import Validation, find_replays, shipped_tables_for, validate
-from measurements.cost import cost_from_runs
-from measurements.plans import make_plan
+from measurements.plans import quick_batches
 from measurements.replay import Replay
 from measurements.table import EnergyTable, load_table
 from tests.conftest import RunCli
@@ -43,10 +42,7 @@ def errors(found: list[Validation]) -> list[float]:
 
 def quick_runs_of(table: EnergyTable) -> EnergyTable:
     """A table with none but the runs of its quick plan."""
-    sizes = {cell: int(energy.batch_size) for cell, energy in table.measured.items()}
-    cost = cost_from_runs(table.runs, table.name)
-    plan = make_plan("quick", table.grid, lambda i, o: sizes.get((i, o), 0), cost, 1)
-    batches = {spec.batch for spec in plan}
+    batches = quick_batches(table)
     runs = [run for run in table.runs if run.batch in batches and run.run == 1]
     assert len(runs) <= 12
     return replace(table, runs=runs)
