@@ -6,11 +6,12 @@ Source: Fernandez et al. 2025, section 4.1.
 """
 
 import math
+from typing import cast
 
-from estimator.estimate import Estimate, request_counts, source_of
+from estimator.estimate import CellEstimate, Estimate, cell_edges, request_counts, source_of
 from estimator.flops import load_flops
 from estimator.ideal import Roofline, ideal_energy
-from measurements.interpolation import Coverage
+from measurements.interpolation import CellKey, Coverage
 from measurements.models import load_shape
 from measurements.table import EnergyTable
 from traces.errors import InputError
@@ -19,8 +20,8 @@ from traces.workload import Workload
 
 def binned_energy(
     workload: Workload, table: EnergyTable, whole_batches: bool = False
-) -> dict[Coverage, float]:
-    """Sum over cells of N / B * E_batch, by where the cell's E_batch comes from.
+) -> list[CellEstimate]:
+    """N / B * E_batch of every cell that has requests.
 
     Args:
         workload: Requests on the table's grid; those beyond it are left out.
@@ -29,19 +30,21 @@ def binned_energy(
             of an interpolated cell, which is fractional, is rounded down first.
 
     Returns:
-        Energies that add up to E_total [J].
+        Cells, by their edges; their energies add up to E_total.
     """
-    energies_j: dict[Coverage, float] = {"measured": 0.0, "interpolated": 0.0, "extrapolated": 0.0}
-    grid = workload.grid
-    for (row, column), sums in workload.cells.items():
-        if workload.is_beyond((row, column)):
+    cells = []
+    for place, sums in sorted(workload.cells.items()):
+        edges = cell_edges(workload.grid, place)
+        if workload.is_beyond(place):
+            cells.append(CellEstimate(*edges, sums.requests, None, None))
             continue
-        cell = table.cells[grid.input_edges[row], grid.output_edges[column]]
+        cell = table.cells[cast("CellKey", edges)]
         batches = sums.requests / cell.batch_size
         if whole_batches:
             batches = math.ceil(sums.requests / max(1, math.floor(cell.batch_size)))
-        energies_j[cell.coverage] += batches * cell.batch_energy_j
-    return energies_j
+        energy_j = batches * cell.batch_energy_j
+        cells.append(CellEstimate(*edges, sums.requests, energy_j, cell.coverage))
+    return cells
 
 
 def estimate_binned(
@@ -66,7 +69,11 @@ def estimate_binned(
             f"table's grid, {workload.failed.requests} failed, "
             f"{sum(workload.invalid.values())} were invalid"
         )
-    energies_j = binned_energy(workload, table, whole_batches)
+    cells = binned_energy(workload, table, whole_batches)
+    energies_j: dict[Coverage, float] = {"measured": 0.0, "interpolated": 0.0, "extrapolated": 0.0}
+    for cell in cells:
+        if cell.coverage is not None and cell.energy_j is not None:
+            energies_j[cell.coverage] += cell.energy_j
     energy_j = sum(energies_j.values())
     flops, gpu = load_flops(table.config), table.gpu
     roofline = Roofline(flops, load_shape(table.config), gpu, table.dtype)
@@ -91,4 +98,5 @@ def estimate_binned(
             "roofline": roofline.energy(workload, table),
         },
         coverage={kind: part / energy_j for kind, part in energies_j.items()},
+        cells=tuple(cells),
     )

@@ -3,16 +3,15 @@
 import signal
 import sys
 import threading
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from estimator.cli_estimate import compare, estimate, region_list
 from estimator.cli_options import (
     FORMAT_OPTIONS,
     TRACE_OPTIONS,
-    FiniteRange,
     JoulecastGroup,
     Lengths,
     TraceInput,
@@ -29,35 +28,11 @@ from estimator.version import VERSION
 
 if TYPE_CHECKING:
     from estimator import table_views, views
-    from estimator.compare import EstimationMethod
-    from traces.grid import Grid
-    from traces.workload import Workload
 else:
     # Binning a trace needs neither, and importing them takes longer than reading a million rows.
     views, table_views = LazyModule("estimator.views"), LazyModule("estimator.table_views")
 
 LENGTH = click.IntRange(1, 2**31)
-
-
-METHODS = ("binned", "stepwise")
-
-
-_TABLE_OPTION = click.option(
-    "--table",
-    "table_name",
-    required=True,
-    metavar="TABLE",
-    help="A shipped table (see: joulecast table list) or a folder.",
-)
-_METHOD_OPTION = click.option(
-    "--method",
-    type=click.Choice(METHODS),
-    default="binned",
-    help="The paper's formula, or the step model, which has an error bar.",
-)
-_WHOLE_BATCHES_OPTION = click.option(
-    "--whole-batches", is_flag=True, help="Round the batches of every cell up to whole ones."
-)
 
 
 class MainGroup(JoulecastGroup):
@@ -68,6 +43,11 @@ class MainGroup(JoulecastGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands, sorted."""
         return sorted([*super().list_commands(ctx), *self._later])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what was typed, for results that say how they were made."""
+        ctx.meta["joulecast.words"] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name."""
@@ -89,103 +69,6 @@ def main() -> None:
     if threading.current_thread() is threading.main_thread():
         # Ended from outside, temporary files go and a sweep closes its folder, as with Ctrl-C.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-
-
-def _load_for(
-    method: str,
-    whole_batches: bool,
-    trace: str,
-    grid: "Grid",
-    options: dict[str, Any],
-    host_name: str | None = None,
-) -> "tuple[Workload, EstimationMethod]":
-    """TRACE as a method wants it, and the method."""
-    given = TraceInput.of(options)
-    if method == "binned":
-        from estimator.binned import estimate_binned
-
-        if host_name is not None:
-            raise click.UsageError("--host is for --method stepwise")
-        return given.load(trace, grid), partial(estimate_binned, whole_batches=whole_batches)
-    from estimator.stepwise import MOST_SIMULATED, estimate_stepwise
-
-    if whole_batches:
-        raise click.UsageError("--whole-batches is for --method binned")
-    from measurements.table import load_table
-
-    host = None if host_name is None else load_table(host_name)
-    workload, lengths = given.load_with_lengths(trace, MOST_SIMULATED)
-    return workload, partial(estimate_stepwise, lengths=lengths, host=host)
-
-
-@main.command()
-@click.argument("trace")
-@_TABLE_OPTION
-@_METHOD_OPTION
-@_WHOLE_BATCHES_OPTION
-@click.option("--explain", is_flag=True, help="Where the joules go (stepwise).")
-@click.option(
-    "--host",
-    "host_name",
-    metavar="TABLE",
-    help="A table measured on the serving host, for the pace of its processor (stepwise).",
-)
-@click.option("--pue", type=FiniteRange(min=1), help="Facility energy over GPU energy.")
-@click.option("--carbon", type=FiniteRange(min=0), help="Carbon intensity [gCO2e/kWh].")
-@click.option("--price", type=FiniteRange(min=0), help="Price of a kilowatt hour.")
-@with_options(TRACE_OPTIONS)
-@with_options(FORMAT_OPTIONS)
-def estimate(
-    trace: str,
-    table_name: str,
-    method: str,
-    whole_batches: bool,
-    explain: bool,
-    host_name: str | None,
-    pue: float | None,
-    carbon: float | None,
-    price: float | None,
-    **options: Any,
-) -> None:
-    """Estimate the energy of TRACE: a file, glob, - (standard input), saved workload or name."""
-    from measurements.table import load_table
-
-    if explain and method != "stepwise":
-        raise click.UsageError("--explain is for --method stepwise")
-    table = load_table(table_name)
-    check_output(options["output"], trace)
-    workload, make = _load_for(method, whole_batches, trace, table.grid, options, host_name)
-    result = make(workload, table, trace)
-    extras = views.cost_extras(result, pue, carbon, price)
-    emit_report(views.estimate_report(result, table, extras, explain), options)
-
-
-@main.command()
-@click.argument("trace")
-@click.option(
-    "--table",
-    "table_names",
-    required=True,
-    multiple=True,
-    metavar="TABLE",
-    help="A shipped table or a folder; give it again for each further table.",
-)
-@_METHOD_OPTION
-@_WHOLE_BATCHES_OPTION
-@with_options(TRACE_OPTIONS)
-@with_options(FORMAT_OPTIONS)
-def compare(
-    trace: str, table_names: tuple[str, ...], method: str, whole_batches: bool, **options: Any
-) -> None:
-    """Hold TRACE's estimate against its ideals, and tables against the first one."""
-    from estimator.compare import compare_tables
-    from measurements.table import load_table
-
-    tables = [load_table(name) for name in table_names]
-    check_output(options["output"], trace)
-    workload, make = _load_for(method, whole_batches, trace, tables[0].grid, options)
-    compared = compare_tables(make, workload, tables, trace)
-    emit_report(views.compare_report(compared, tables, trace), options)
 
 
 @main.command()
@@ -291,6 +174,9 @@ def tables(tasks: tuple[tuple[str, str], ...], **options: Any) -> None:
     emit_report(tables_report(loaded), options)
 
 
+main.add_command(estimate)
+main.add_command(compare)
+main.add_command(region_list)
 main.add_command(trace_group)
 
 

@@ -15,20 +15,17 @@ from traces.errors import InputError
 from traces.files import exists
 from traces.grid import Grid
 from traces.load import (
+    LoadedTrace,
     load_distributions,
     load_from_spark,
     load_from_table,
-    load_with_lengths,
-    load_workload,
+    load_trace,
     summarise,
 )
 from traces.sources import OnInvalid
 from traces.workload import Workload
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from traces.distribution import Distribution
     from traces.summary import TraceSummary
 
@@ -67,6 +64,19 @@ def output_option(*names: str) -> Option:
     )
 
 
+class FiniteRange(click.FloatRange):
+    """A float range that takes neither nan nor inf."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Convert and check."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
 TRACE_OPTIONS: list[Option] = [
     click.option("--input-column", help="Column of the input length [tokens]."),
     click.option("--output-column", help="Column of the output length [tokens]."),
@@ -95,6 +105,50 @@ FORMAT_OPTIONS: list[Option] = [
 ]
 
 
+class _Converted(click.ParamType[Any]):
+    """An option whose value a function of ours understands, or says why not."""
+
+    def __init__(self, name: str, convert: Callable[[Any], Any]) -> None:
+        self.name, self._convert = name, convert
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert, or end with wrong usage."""
+        try:
+            return self._convert(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _carbon(value: Any) -> Any:
+    from estimator.carbon import intensity_of
+
+    return intensity_of(value)
+
+
+def _price(value: Any) -> Any:
+    from estimator.facility import Price
+
+    return Price.of(value)
+
+
+COST_OPTIONS: list[Option] = [
+    click.option("--pue", type=FiniteRange(min=1), help="Facility energy over GPU energy."),
+    click.option(
+        "--carbon",
+        type=_Converted("carbon", _carbon),
+        metavar="NUMBER|REGION",
+        help="Carbon intensity [gCO2e/kWh], or whose to take: FR, France, US-CA, SE3 "
+        "(see: joulecast regions).",
+    ),
+    click.option(
+        "--price",
+        type=_Converted("price", _price),
+        metavar="PRICE",
+        help='Price of a kilowatt hour, with a currency if you like: "0.18 EUR".',
+    ),
+]
+
+
 def with_options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
     """A decorator that gives a command several options."""
 
@@ -109,19 +163,6 @@ def with_options(options: list[Callable[[Command], Command]]) -> Callable[[Comma
 def emit_report(report: Report, options: dict[str, Any]) -> None:
     """Print or write a report as the values of `FORMAT_OPTIONS` say."""
     emit(report, cast("OutputFormat", options["output_format"]), options["output"])
-
-
-class FiniteRange(click.FloatRange):
-    """A float range that takes neither nan nor inf."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Convert and check."""
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number", param, ctx)
-        return number
 
 
 def split_named_traces(
@@ -158,21 +199,18 @@ class TraceInput:
 
     def load(self, trace: str, grid: Grid | None) -> Workload:
         """TRACE as a workload on a grid; None for its own."""
-        columns = self.input_column, self.output_column
-        with ReadingBar(trace) as bar:
-            return load_workload(
-                trace, grid, *columns, self.on_invalid, self.memory_limit, bar.watch
-            )
+        return self.load_trace(trace, grid).workload
 
-    def load_with_lengths(
-        self, trace: str, most: int
-    ) -> "tuple[Workload, npt.NDArray[np.int64] | None]":
-        """TRACE as a workload, and the lengths of its requests if they are known and few enough."""
+    def load_trace(
+        self, trace: str, grid: Grid | None, most_lengths: int = 0, with_counts: bool = False
+    ) -> LoadedTrace:
+        """TRACE as a workload on a grid, and more as `traces.load.load_trace` gives it."""
         columns = self.input_column, self.output_column
         with ReadingBar(trace) as bar:
-            return load_with_lengths(
-                trace, most, *columns, self.on_invalid, self.memory_limit, bar.watch
-            )
+            return load_trace(
+                trace, grid, *columns, self.on_invalid, self.memory_limit, bar.watch,
+                most_lengths, with_counts,
+            )  # fmt: skip
 
     def load_elsewhere(
         self, source: str, master: str | None, address: str | None, grid: Grid

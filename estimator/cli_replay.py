@@ -264,7 +264,8 @@ def _draw(
     trace: str, count: int, seed: int, most: int, options: dict[str, Any]
 ) -> tuple[LengthArray, dict[str, Any]]:
     """So many of a trace's requests, in random order, and what to say of the draw."""
-    workload, lengths = TraceInput.of(options).load_with_lengths(trace, _MOST_READ)
+    loaded = TraceInput.of(options).load_trace(trace, None, _MOST_READ)
+    workload, lengths = loaded.workload, loaded.lengths
     generator = np.random.default_rng(seed)
     how = "requests of the trace"
     if lengths is None:

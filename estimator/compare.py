@@ -1,10 +1,12 @@
 """Real against ideal, table against table."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from estimator.estimate import Estimate
+from estimator.facility import Facility
 from estimator.ideal import implied_flops_per_s
 from measurements.table import EnergyTable
 from traces.errors import InputError
@@ -30,12 +32,15 @@ class ComparedTable:
     Attributes:
         estimate: The estimate from this table.
         saving_percent: What it saves over the first table [%].
+        saving_interval_percent: 95 % interval of that, taking the two estimates' errors as
+            independent; None for the first table, and where the method has no interval [%].
         implied_flops_per_s: Rate that the estimate implies at rated power [FLOP/s].
         dense_peak_flops_per_s: What the chip can do [FLOP/s].
     """
 
     estimate: Estimate
     saving_percent: float
+    saving_interval_percent: tuple[float, float] | None
     implied_flops_per_s: float
     dense_peak_flops_per_s: float
 
@@ -44,9 +49,47 @@ class ComparedTable:
         return {
             **self.estimate.to_dict(),
             "saving_percent": self.saving_percent,
+            "saving_interval_percent": self.saving_interval_percent
+            and list(self.saving_interval_percent),
             "implied_flops_per_s": self.implied_flops_per_s,
             "dense_peak_flops_per_s": self.dense_peak_flops_per_s,
         }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One trace, estimated from several tables.
+
+    Attributes:
+        trace: What the user called the trace.
+        method: "binned", "binned, whole batches" or "stepwise".
+        tables: The estimates, in the order in which the tables were given.
+    """
+
+    trace: str
+    method: str
+    tables: tuple[ComparedTable, ...]
+
+    @property
+    def ranked(self) -> list[ComparedTable]:
+        """The tables by energy, the least first."""
+        return sorted(self.tables, key=lambda one: one.estimate.energy_j)
+
+    def at(self, facility: Facility | None) -> "Comparison":
+        """The same energies, with the footprint that they have in a facility."""
+        tables = (replace(one, estimate=one.estimate.at(facility)) for one in self.tables)
+        return replace(self, tables=tuple(tables))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as plain JSON values."""
+        tables = [one.to_dict() for one in self.tables]
+        return {"trace": self.trace, "method": self.method, "tables": tables}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from estimator.notebook_views import comparison_html
+
+        return comparison_html(self)
 
 
 def compare_tables(
@@ -54,7 +97,7 @@ def compare_tables(
     workload: Workload,
     tables: Sequence[EnergyTable],
     trace: str,
-) -> list[ComparedTable]:
+) -> Comparison:
     """Estimate one workload from several tables.
 
     Args:
@@ -80,15 +123,29 @@ def compare_tables(
                 "not cover the same requests"
             )
     estimates = [method(workload, table, trace) for table in tables]
-    baseline_j = estimates[0].energy_j
-    return [
+    compared = [
         ComparedTable(
             estimate,
-            saving_percent(estimate.energy_j, baseline_j),
+            saving_percent(estimate.energy_j, estimates[0].energy_j),
+            None if estimate is estimates[0] else _saving_interval(estimate, estimates[0]),
             *implied_rate(estimate, table),
         )
         for estimate, table in zip(estimates, tables, strict=True)
     ]
+    return Comparison(trace, estimates[0].method, tuple(compared))
+
+
+def _saving_interval(estimate: Estimate, baseline: Estimate) -> tuple[float, float] | None:
+    """The interval of a saving, from the relative half widths of the two intervals [%]."""
+    if estimate.interval_j is None or baseline.interval_j is None:
+        return None
+    halves = [
+        (one.interval_j[1] - one.interval_j[0]) / 2 / one.energy_j
+        for one in (estimate, baseline)
+        if one.interval_j is not None
+    ]
+    ratio, half = estimate.energy_j / baseline.energy_j, math.hypot(*halves)
+    return 100 * (1 - ratio * (1 + half)), 100 * (1 - ratio * (1 - half))
 
 
 def implied_rate(estimate: Estimate, table: EnergyTable) -> tuple[float, float]:

@@ -1,12 +1,52 @@
 """What an estimate says, whichever method made it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from estimator.facility import Facility
 from measurements.interpolation import Coverage
 from measurements.meter import JOULES_PER_KWH
+from traces.grid import Grid
 from traces.workload import Workload
+
+
+@dataclass(frozen=True)
+class CellEstimate:
+    """The part of an estimate that falls to one cell of the grid.
+
+    Attributes:
+        input_tokens: The cell's input edge, I* [tokens]; None beyond the last.
+        output_tokens: Its output edge, O* [tokens]; None beyond the last.
+        requests: Requests in the cell.
+        energy_j: Their energy [J]; None if they are left out.
+        coverage: Where that energy comes from; None likewise.
+    """
+
+    input_tokens: int | None
+    output_tokens: int | None
+    requests: int
+    energy_j: float | None
+    coverage: Coverage | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The cell as plain JSON values."""
+        return {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "requests": self.requests,
+            "energy_j": self.energy_j,
+            "coverage": self.coverage,
+        }
+
+
+def cell_edges(grid: Grid, cell: tuple[int, int]) -> tuple[int | None, int | None]:
+    """Edges of a cell (row, column) of a workload [tokens]; None beyond the last."""
+    row, column = cell
+    return (
+        grid.input_edges[row] if row < len(grid.input_edges) else None,
+        grid.output_edges[column] if column < len(grid.output_edges) else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -26,10 +66,13 @@ class Estimate:
         interval_j: 95 % interval [J]; None where the method does not support one.
         ideal_j: "dense", "sparse", "roofline" -> energy of that ideal [J].
         coverage: "measured", "interpolated", "extrapolated" -> share of energy_j.
+        cells: The cells that have requests, by edges, those left out included. By the step model a
+            cell has its share of what the whole takes.
         seconds: Time on the GPU [s]; this and what follows is None where the method has none.
         parts_j: Term of the step model -> its part of energy_j [J].
         least_parts_j: The same, if each kind of work alone ran at the chip's peaks [J].
         relative_sds: What the interval is made of -> relative sd.
+        facility: Where the GPUs stand; None if that was not asked for.
     """
 
     trace: str
@@ -44,15 +87,42 @@ class Estimate:
     interval_j: tuple[float, float] | None
     ideal_j: Mapping[str, float]
     coverage: Mapping[Coverage, float]
+    cells: tuple[CellEstimate, ...] = ()
     seconds: float | None = None
     parts_j: Mapping[str, float] | None = None
     least_parts_j: Mapping[str, float] | None = None
     relative_sds: Mapping[str, float] | None = None
+    facility: Facility | None = None
+
+    def at(self, facility: Facility | None) -> "Estimate":
+        """The same energy, with the footprint that it has in a facility."""
+        return replace(self, facility=facility)
 
     @property
     def energy_kwh(self) -> float:
         """GPU energy [kWh]."""
         return self.energy_j / JOULES_PER_KWH
+
+    @property
+    def interval_kwh(self) -> tuple[float, float] | None:
+        """95 % interval [kWh]; None where the method does not support one."""
+        if self.interval_j is None:
+            return None
+        low, high = self.interval_j
+        return low / JOULES_PER_KWH, high / JOULES_PER_KWH
+
+    @property
+    def interval_percent(self) -> float | None:
+        """Half the width of the interval over the energy [%]; None likewise."""
+        if self.interval_j is None:
+            return None
+        low, high = self.interval_j
+        return 100 * (high - low) / 2 / self.energy_j
+
+    @property
+    def mean_power_w(self) -> float | None:
+        """Energy over time on the GPU [W]; None where the method has no time."""
+        return None if self.seconds is None else self.energy_j / self.seconds
 
     @property
     def joules_per_request(self) -> float:
@@ -65,13 +135,18 @@ class Estimate:
         return self.energy_j / self.estimated_tokens["output"]
 
     @property
+    def joules_per_1000_tokens(self) -> float:
+        """Energy per 1,000 tokens, inputs and outputs together, lengths not rounded up [J]."""
+        return 1000 * self.energy_j / sum(self.estimated_tokens.values())
+
+    @property
     def excess_percent(self) -> dict[str, float]:
         """How far the energy lies above each ideal [%]."""
         return {name: excess_percent(self.energy_j, ideal) for name, ideal in self.ideal_j.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """The estimate as plain JSON values."""
-        return {
+        document: dict[str, Any] = {
             "trace": self.trace,
             "source": self.source,
             "table": self.table,
@@ -81,17 +156,32 @@ class Estimate:
             "beyond_grid_token_share": self.beyond_grid_token_share,
             "energy_j": self.energy_j,
             "energy_kwh": self.energy_kwh,
-            "interval_j": None if self.interval_j is None else list(self.interval_j),
+            "interval_j": self.interval_j and list(self.interval_j),
+            "interval_kwh": self.interval_kwh and list(self.interval_kwh),
+            "interval_percent": self.interval_percent,
             "joules_per_request": self.joules_per_request,
             "joules_per_output_token": self.joules_per_output_token,
+            "joules_per_1000_tokens": self.joules_per_1000_tokens,
+            "estimated_tokens": dict(self.estimated_tokens),
             "ideal_j": dict(self.ideal_j),
             "excess_percent": self.excess_percent,
             "coverage": dict(self.coverage),
             "seconds": self.seconds,
+            "mean_power_w": self.mean_power_w,
             "parts_j": self.parts_j and dict(self.parts_j),
             "least_parts_j": self.least_parts_j and dict(self.least_parts_j),
             "relative_sds": self.relative_sds and dict(self.relative_sds),
+            "cells": [cell.to_dict() for cell in self.cells],
         }
+        if self.facility is not None:
+            document |= self.facility.to_dict(self.energy_j, self.interval_j)
+        return document
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from estimator.notebook_views import estimate_html
+
+        return estimate_html(self)
 
 
 def excess_percent(real_j: float, ideal_j: float) -> float:

@@ -14,6 +14,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from estimator.report import three_digits
 from measurements.interpolation import CellKey, FloatArray
 from traces.errors import InputError
 from traces.files import write_bytes
@@ -93,7 +94,7 @@ def plot_heat_maps(maps: Sequence[HeatMap], grid: Grid, notes: str, path: Path) 
         is_light = _luminance(np.asarray(image.cmap(image.norm(values)))) > _EVEN_CONTRAST
         for row, i in enumerate(grid.input_edges):
             for column, o in enumerate(grid.output_edges):
-                text = _short(panel.values[i, o]) + panel.marks.get((i, o), "")
+                text = three_digits(panel.values[i, o]) + panel.marks.get((i, o), "")
                 colour = "black" if is_light[row, column] else "white"
                 axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
         bar = figure.colorbar(image, ax=axis, label=panel.quantity)
@@ -134,10 +135,3 @@ def _luminance(colours: FloatArray) -> FloatArray:
     shares = colours[..., :3]
     linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
     return np.asarray(linear @ _LUMINANCE)
-
-
-def _short(number: float) -> str:
-    """Three digits, which fit into a cell; whole numbers whole."""
-    return (
-        f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:#.3g}".rstrip(".")
-    )

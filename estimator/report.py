@@ -108,6 +108,8 @@ def flatten(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def joules(energy_j: float) -> str:
     """An energy with four digits and the fitting prefix."""
+    if energy_j == 0:
+        return "0 J"
     for factor, unit in ((1e12, "TJ"), (1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ"), (1.0, "J")):
         if energy_j >= factor:
             return f"{energy_j / factor:#.4g} {unit}"
@@ -119,9 +121,42 @@ def four_digits(number: float) -> str:
     return f"{number:#.4g}".rstrip(".")
 
 
+def three_digits(number: float) -> str:
+    """Three digits, which fit into a cell; whole numbers whole."""
+    return (
+        f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:#.3g}".rstrip(".")
+    )
+
+
+def compact(number: float) -> str:
+    """A number in few letters, for a narrow cell: at most three digits once it is above 10,000."""
+    if number < 1e4:
+        is_whole = number >= 100 or number == int(number)
+        return f"{number:.0f}" if is_whole else f"{number:.2g}"
+    rounded = float(f"{number:.3g}")
+    size, suffix = next(
+        (size, suffix) for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if rounded >= size
+    )
+    return f"{rounded / size:.4g}{suffix}"
+
+
 def kwh(energy_kwh: float) -> str:
     """Kilowatt hours with four digits."""
-    return f"{energy_kwh:,.4g} kWh" if energy_kwh < 1e4 else f"{energy_kwh:,.0f} kWh"
+    return f"{energy_kwh:#,.4g} kWh" if energy_kwh < 1e4 else f"{energy_kwh:,.0f} kWh"
+
+
+def grams(mass_g: float) -> str:
+    """A mass of CO2 equivalents with four digits and the fitting unit."""
+    for factor, unit in ((1e6, "t"), (1e3, "kg")):
+        if mass_g >= 10 * factor:
+            return f"{mass_g / factor:,.4g} {unit} CO2e"
+    return f"{mass_g:,.4g} gCO2e"
+
+
+def money(amount: float, currency: str | None) -> str:
+    """An amount with four digits, or to the cent if it is large."""
+    text = f"{amount:,.4g}" if amount < 100 else f"{amount:,.2f}"
+    return f"{text} {currency}" if currency else text
 
 
 def percent(share: float) -> str:

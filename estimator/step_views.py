@@ -32,16 +32,23 @@ SD_LABELS = {
 }
 
 
+def interval_text(estimate: Estimate) -> str:
+    """The interval, or nothing where there is none."""
+    if estimate.interval_j is None:
+        return ""
+    low, high = estimate.interval_j
+    return f"{joules(low)} to {joules(high)}"
+
+
 def interval_facts(estimate: Estimate) -> list[tuple[str, str]]:
     """The interval and the time, where the method has them."""
     facts = []
     if estimate.interval_j is not None:
-        low, high = estimate.interval_j
-        half = (high - low) / 2 / estimate.energy_j
-        facts.append(("95 % interval", f"{joules(low)} to {joules(high)} (+- {percent(half)})"))
+        half = f"+- {estimate.interval_percent:.1f} %"
+        facts.append(("95 % interval", f"{interval_text(estimate)} ({half})"))
     if estimate.seconds is not None:
-        power_w = estimate.energy_j / estimate.seconds
-        facts.append(("time on the GPU", f"{estimate.seconds:,.4g} s at {power_w:.0f} W"))
+        power = f"{estimate.mean_power_w:.0f} W"
+        facts.append(("time on the GPU", f"{estimate.seconds:,.4g} s at {power}"))
     return facts
 
 

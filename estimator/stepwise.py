@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from estimator.estimate import Estimate, request_counts, source_of
+from estimator.estimate import CellEstimate, Estimate, cell_edges, request_counts, source_of
 from estimator.flops import load_flops
 from estimator.host_pace import HOST_SPREAD, KNOWN_HOST_SPREAD, HostPace, fit_host_pace
 from estimator.ideal import Roofline
@@ -151,6 +151,7 @@ def estimate_stepwise(
         least_parts_j = {**least_parts_j, "waiting": 0.0}
         energy_j += serving_j
         sds["host"] = (slow_j - serving_j) / 2 / energy_j
+    cells = _cells(workload, table, model, energy_j)
     # No card draws more than its limit for long; a table of few runs tells times less well.
     seconds = max(seconds, energy_j / table.metadata["power_limit_w"])
     if workload.is_reconstructed:
@@ -174,7 +175,8 @@ def estimate_stepwise(
             },
             "roofline": float(np.mean([service.roofline_j for service in services])),
         },
-        coverage=_coverage(workload, table, model),
+        coverage=_coverage(cells, energy_j),
+        cells=tuple(cells),
         seconds=seconds,
         parts_j=parts_j,
         least_parts_j=least_parts_j,
@@ -295,26 +297,40 @@ def _sampling_sd(energies_j: Sequence[float], tail_j: float | None) -> float:
     return math.hypot(spread, between) / mean_j
 
 
-def _coverage(workload: Workload, table: EnergyTable, model: StepModel) -> Mapping[Coverage, float]:
-    """Shares of the energy within and beyond the lengths that were measured.
+def _cells(
+    workload: Workload, table: EnergyTable, model: StepModel, energy_j: float
+) -> list[CellEstimate]:
+    """The cells' parts of the energy, and whether they lie among the lengths that were measured.
 
     A fit meets no run exactly, so nothing counts as measured. Steps are shared in proportion.
     """
     ranges = [(min(lengths), max(lengths)) for lengths in zip(*table.measured, strict=True)]
-    inputs, outputs = workload.grid.input_edges, workload.grid.output_edges
-    within = beyond = 0.0
-    for (row, column), sums in workload.cells.items():
-        energy_j = model.predict_j(StepCounts.of_sums(sums))
-        is_within = (
-            not workload.is_beyond((row, column))
-            and ranges[0][0] <= inputs[row] <= ranges[0][1]
-            and ranges[1][0] <= outputs[column] <= ranges[1][1]
-        )
-        within += energy_j if is_within else 0.0
-        beyond += 0.0 if is_within else energy_j
-    whole = within + beyond
-    return {
-        "measured": 0.0,
-        "interpolated": within / whole,
-        "extrapolated": beyond / whole,
+    alone_j = {
+        place: model.predict_j(StepCounts.of_sums(sums)) for place, sums in workload.cells.items()
     }
+    whole_j = sum(alone_j.values())
+    cells = []
+    for place, sums in sorted(workload.cells.items()):
+        edges = cell_edges(workload.grid, place)
+        is_within = all(
+            edge is not None and low <= edge <= high
+            for edge, (low, high) in zip(edges, ranges, strict=True)
+        )
+        cells.append(
+            CellEstimate(
+                *edges,
+                sums.requests,
+                energy_j * alone_j[place] / whole_j,
+                "interpolated" if is_within else "extrapolated",
+            )
+        )
+    return cells
+
+
+def _coverage(cells: Sequence[CellEstimate], energy_j: float) -> Mapping[Coverage, float]:
+    """Shares of the energy within and beyond the lengths that were measured."""
+    shares: dict[Coverage, float] = {"measured": 0.0, "interpolated": 0.0, "extrapolated": 0.0}
+    for cell in cells:
+        if cell.coverage is not None and cell.energy_j is not None:
+            shares[cell.coverage] += cell.energy_j / energy_j
+    return shares

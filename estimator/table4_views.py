@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
+from estimator.estimate_views import coverage_text, rate_note, requests_text
 from estimator.report import Report
 from estimator.step_views import RECONSTRUCTED_NOTE
 from estimator.table4 import (
@@ -18,7 +19,6 @@ from estimator.table4 import (
     published_implied_flops_per_s,
 )
 from estimator.view_parts import add_row, facts_table, grid_table, notes_text, table_text
-from estimator.views import coverage_text, rate_note, requests_text
 from measurements.table import EnergyTable
 
 METHODS_TEXT = (

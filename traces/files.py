@@ -18,6 +18,17 @@ def exists(path: str | Path) -> bool:
         return False
 
 
+def shown_address(source: str) -> str:
+    """An address without what may be secret: a password, the signature of a signed one.
+
+    Names of files are as they were.
+    """
+    if "://" not in source:
+        return source
+    scheme, _, rest = source.partition("?")[0].partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
 def parse_json(text: str) -> Any:
     """JSON without NaN, infinities and bottomless nesting.
 

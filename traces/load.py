@@ -1,8 +1,9 @@
 """TRACE as people give it: a shipped name, a saved workload, or a file of requests."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,71 @@ if TYPE_CHECKING:
     from traces.reader import FileTrace
     from traces.summary import TraceSummary
     from traces.trace import Watch
+
+
+@dataclass(frozen=True)
+class LoadedTrace:
+    """A trace as an estimate and its page want it.
+
+    Attributes:
+        workload: The requests on a grid.
+        lengths: (i, o) per request in the file's order, shape (n, 2) [tokens]; None if only sums
+            are known, or if there are more requests than were asked for.
+        counts: Input and output length [tokens] -> how many requests have it; None if only sums are
+            known, or if not asked for.
+    """
+
+    workload: Workload
+    lengths: "npt.NDArray[np.int64] | None" = None
+    counts: tuple[Mapping[int, int], Mapping[int, int]] | None = None
+
+
+def load_trace(
+    trace: str | Path,
+    grid: Grid | None = None,
+    input_column: str | None = None,
+    output_column: str | None = None,
+    on_invalid: OnInvalid = "error",
+    memory_limit: str | None = None,
+    watch: "Watch | None" = None,
+    most_lengths: int = 0,
+    with_counts: bool = False,
+) -> LoadedTrace:
+    """A workload, and from a file of requests also how long they are.
+
+    Args:
+        trace: A shipped name, a saved workload, a trace file, a glob, an address (http, https, s3),
+            or "-" for standard input. A shipped name wins over a file of that name; write ./NAME
+            for the file.
+        grid: The cells wanted; by default a workload keeps its own, and a trace goes on
+            `POWER_OF_TWO_GRID`.
+        input_column: Column of the input length, where the format is not a known one.
+        output_column: Column of the output length, likewise.
+        on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out.
+        memory_limit: Most memory that reading may take, such as "500MB".
+        watch: Told what share of a long read is done, 0 to 1.
+        most_lengths: Give the lengths one by one if there are at most so many requests.
+        with_counts: Count the lengths, which takes memory for each that occurs.
+
+    Raises:
+        InputError: It is none of these, or cannot be read.
+    """
+    from traces.distribution import length_counts, request_lengths
+
+    trace = str(trace)
+    workload = _ready_workload(trace, input_column, output_column)
+    if workload is not None:
+        return LoadedTrace(workload if grid is None else workload.on_grid(grid))
+    columns = input_column, output_column
+    with _binned(trace, grid or POWER_OF_TWO_GRID, *columns, on_invalid, memory_limit, watch) as (
+        opened,
+        workload,
+    ):
+        return LoadedTrace(
+            workload,
+            request_lengths(opened) if workload.total.requests <= most_lengths else None,
+            length_counts(opened) if with_counts else None,
+        )
 
 
 def load_workload(
@@ -49,16 +115,8 @@ def load_workload(
     Raises:
         InputError: It is none of these, or cannot be read.
     """
-    trace = str(trace)
-    workload = _ready_workload(trace, input_column, output_column)
-    if workload is not None:
-        return workload if grid is None else workload.on_grid(grid)
     columns = input_column, output_column
-    with _binned(trace, grid or POWER_OF_TWO_GRID, *columns, on_invalid, memory_limit, watch) as (
-        _,
-        workload,
-    ):
-        return workload
+    return load_trace(trace, grid, *columns, on_invalid, memory_limit, watch).workload
 
 
 def is_reconstructed(trace: str | Path) -> bool:
@@ -83,19 +141,9 @@ def load_with_lengths(
     Returns:
         The workload, and (i, o) per request in the file's order, shape (n, 2) [tokens], or None.
     """
-    from traces.distribution import request_lengths
-
-    trace = str(trace)
-    workload = _ready_workload(trace, input_column, output_column)
-    if workload is not None:
-        return workload, None
     columns = input_column, output_column
-    with _binned(trace, POWER_OF_TWO_GRID, *columns, on_invalid, memory_limit, watch) as (
-        opened,
-        workload,
-    ):
-        is_small = workload.total.requests <= most
-        return workload, request_lengths(opened) if is_small else None
+    loaded = load_trace(trace, None, *columns, on_invalid, memory_limit, watch, most)
+    return loaded.workload, loaded.lengths
 
 
 def load_from_spark(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from traces.errors import InputError
+from traces.files import shown_address
 
 _PIECE_BYTES = 1 << 20
 _SECONDS = 60
@@ -29,20 +30,14 @@ def fetch_remote(source: str, folder: Path) -> list[tuple[Path, str]]:
     """
     scheme = source.partition("://")[0].lower()
     if scheme in ("http", "https"):
-        return [(_fetch_http(source, folder / "remote-0"), _shown(source))]
+        return [(_fetch_http(source, folder / "remote-0"), shown_address(source))]
     if scheme == "s3":
         return _fetch_s3(source, folder)
     raise InputError(f"{source}: cannot be read; addresses are http, https or s3")
 
 
-def _shown(source: str) -> str:
-    """An address without what may be secret: a password, the signature of a signed one."""
-    scheme, _, rest = source.partition("?")[0].partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
 def _fetch_http(address: str, path: Path) -> Path:
-    source = _shown(address)
+    source = shown_address(address)
     try:
         quoted = urllib.parse.quote(address, safe="/:?&=%#@+,;~!$'()*[]")
         with urllib.request.urlopen(quoted, timeout=_SECONDS) as answer:  # noqa: S310 - http(s)

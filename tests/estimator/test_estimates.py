@@ -135,7 +135,7 @@ def test_compare_saves_over_the_first() -> None:
     workload = load_embedded("azure-2023-code")
     first, second = compare_tables(
         estimate_binned, workload, [load_table(PYTORCH), load_table(VLLM)], "code"
-    )
+    ).tables
     assert first.saving_percent == 0
     ratio = second.estimate.energy_j / first.estimate.energy_j
     assert second.saving_percent == pytest.approx(100 * (1 - ratio))
@@ -193,9 +193,9 @@ def test_numbers_are_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch)
     """No figure is cut to fit; names give way."""
     from rich.console import Console
 
+    from estimator.estimate_views import compare_report
     from estimator.table4 import DEFAULT_TABLES, build_table4, pick_tables
     from estimator.table4_views import table4_report
-    from estimator.views import compare_report
 
     tables = pick_tables([load_table(name) for name in DEFAULT_TABLES])
     workload = load_embedded("azure-2023-code")
@@ -205,7 +205,7 @@ def test_numbers_are_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch)
     compared = compare_tables(estimate_binned, workload, list(tables.values()), "code")
     for report in (
         table4_report(table4, tables),
-        compare_report(compared, list(tables.values()), "code"),
+        compare_report(compared, list(tables.values())),
     ):
         console = Console(width=80, record=True, file=io.StringIO())
         console.print(report.view)

@@ -1,0 +1,144 @@
+"""Carbon intensity of electricity by region, from the data that CodeCarbon ships.
+
+Annual averages: countries and Nordic bidding zones by the generation there, US states by the rate
+that the EPA publishes, Chinese provinces by the factor that the ministry publishes. Each value has
+its year.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from traces.errors import InputError, unknown_name
+
+_GRAMS_PER_POUND = 453.59237
+_KWH_PER_MWH = 1000
+
+
+@dataclass(frozen=True)
+class CarbonIntensity:
+    """What a kilowatt hour emits.
+
+    Attributes:
+        g_per_kwh: Carbon intensity [gCO2e/kWh].
+        region: Code, such as "FRA" or "US-CA"; None where the user gave the number.
+        name: Of the region; None likewise.
+        year: Of the value; None likewise.
+        source: Where the number is from.
+    """
+
+    g_per_kwh: float
+    region: str | None = None
+    name: str | None = None
+    year: int | None = None
+    source: str = "given"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The intensity as plain JSON values."""
+        return {
+            "g_per_kwh": self.g_per_kwh,
+            "region": self.region,
+            "name": self.name,
+            "year": self.year,
+            "source": self.source,
+        }
+
+
+@cache
+def regions() -> dict[str, CarbonIntensity]:
+    """Every region with a known intensity, by code.
+
+    Codes are ISO 3166-1 alpha-3 for countries ("FRA"), ISO 3166-2 for US states and Chinese
+    provinces ("US-CA", "CN-BJ"), and the names of bidding zones in Sweden and Norway ("SE3").
+    Values of 0 are left out: CodeCarbon has them where next to nothing is known.
+    """
+    from codecarbon.input import DataSource
+
+    data, release = DataSource(), f"CodeCarbon {version('codecarbon')}"
+    found = {
+        code: CarbonIntensity(
+            float(mix["carbon_intensity"]),
+            code,
+            mix["country_name"],
+            int(mix["year"]),
+            f"{release}, global_energy_mix.json",
+        )
+        for code, mix in data.get_global_energy_mix_data().items()
+        if mix.get("carbon_intensity") is not None
+    }
+    states = data.get_country_emissions_data("usa")
+    for name, state in states.items():
+        if name.startswith("_"):
+            continue
+        code = f"US-{state['regionCode']}"
+        found[code] = CarbonIntensity(
+            float(state["emissions"]) * _GRAMS_PER_POUND / _KWH_PER_MWH,
+            code,
+            f"{name.title()}, United States",
+            int(states["_source"]["year"]),
+            f"{release}, usa_emissions.json",
+        )
+    for zones, file in (
+        (data.get_nordic_country_energy_mix_data(), "nordic_emissions.json"),
+        (data.get_china_provincial_emissions_data(), "china_provincial_emissions.json"),
+    ):
+        for code, zone in zones["data"].items():
+            if code == "FI":  # the country has a value of its own
+                continue
+            found[code] = CarbonIntensity(
+                float(zone["emission_factor"]),
+                code,
+                zone["description"] + (", China" if code.startswith("CN-") else ""),
+                int(zone["year"]),
+                f"{release}, {file}",
+            )
+    return {code: one for code, one in sorted(found.items()) if one.g_per_kwh > 0}
+
+
+def find_region(name: str) -> CarbonIntensity:
+    """The intensity of a region.
+
+    Args:
+        name: A code of `regions`, an ISO 3166-1 alpha-2 code ("FR"), or the name of a country or
+            of another region ("France"), in any case.
+
+    Raises:
+        InputError: No such region, or none whose intensity is known.
+    """
+    import pycountry
+
+    known = regions()
+    wanted = name.strip()
+    by_name = {one.name.casefold(): code for code, one in known.items() if one.name is not None}
+    code = by_name.get(wanted.casefold(), wanted.upper())
+    if code not in known:
+        try:
+            country = pycountry.countries.lookup(wanted)
+        except LookupError:
+            names = [one.name for one in known.values() if one.name is not None]
+            raise unknown_name("region", name, [*known, *names]) from None
+        code = country.alpha_3
+        if code not in known:
+            raise InputError(
+                f"{name}: CodeCarbon has no carbon intensity of {country.name}; give gCO2e/kWh"
+            )
+    return known[code]
+
+
+def intensity_of(carbon: float | str | CarbonIntensity) -> CarbonIntensity:
+    """An intensity from a number [gCO2e/kWh], or from a region as `find_region` takes it.
+
+    Raises:
+        InputError: A number below 0 or not finite, or an unknown region.
+    """
+    if isinstance(carbon, CarbonIntensity):
+        return carbon
+    try:
+        number = float(carbon)
+    except ValueError:
+        return find_region(str(carbon))
+    if not (math.isfinite(number) and number >= 0):
+        raise InputError(f"a carbon intensity of {carbon} gCO2e/kWh: it is a number, 0 or more")
+    return CarbonIntensity(number)

@@ -1,0 +1,196 @@
+"""`joulecast estimate` and `joulecast compare`."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from estimator.cli_options import (
+    COST_OPTIONS,
+    FORMAT_OPTIONS,
+    TRACE_OPTIONS,
+    TraceInput,
+    check_output,
+    emit_report,
+    with_options,
+)
+from traces.errors import InputError
+from traces.files import shown_address
+
+if TYPE_CHECKING:
+    from estimator.carbon import CarbonIntensity
+    from estimator.compare import EstimationMethod
+    from estimator.facility import Price
+    from measurements.table import EnergyTable
+    from traces.load import LoadedTrace
+
+_METHOD_OPTION = click.option(
+    "--method",
+    type=click.Choice(["binned", "stepwise"]),
+    default="binned",
+    help="The paper's formula, or the step model, which has an error bar.",
+)
+_WHOLE_BATCHES_OPTION = click.option(
+    "--whole-batches", is_flag=True, help="Round the batches of every cell up to whole ones."
+)
+_HTML_OPTION = click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the result as a page, one file to look at or to send on.",
+)
+
+
+@click.command()
+@click.argument("trace")
+@click.option(
+    "--table",
+    "table_name",
+    required=True,
+    metavar="TABLE",
+    help="A shipped table (see: joulecast table list) or a folder.",
+)
+@_METHOD_OPTION
+@_WHOLE_BATCHES_OPTION
+@click.option("--explain", is_flag=True, help="Where the joules go (stepwise).")
+@click.option(
+    "--host",
+    "host_name",
+    metavar="TABLE",
+    help="A table measured on the serving host, for the pace of its processor (stepwise).",
+)
+@with_options(COST_OPTIONS)
+@_HTML_OPTION
+@with_options(TRACE_OPTIONS)
+@with_options(FORMAT_OPTIONS)
+def estimate(
+    trace: str,
+    table_name: str,
+    method: str,
+    whole_batches: bool,
+    explain: bool,
+    host_name: str | None,
+    pue: float | None,
+    carbon: "CarbonIntensity | None",
+    price: "Price | None",
+    html: Path | None,
+    **options: Any,
+) -> None:
+    """Estimate the energy of TRACE: a file, glob, - (standard input), saved workload or name."""
+    from estimator.estimate_views import estimate_report
+    from estimator.facility import Facility
+    from measurements.table import load_table
+
+    if explain and method != "stepwise":
+        raise click.UsageError("--explain is for --method stepwise")
+    if host_name is not None and method != "stepwise":
+        raise click.UsageError("--host is for --method stepwise")
+    facility = Facility.of(pue, carbon, price)
+    table = load_table(table_name)
+    host = None if host_name is None else load_table(host_name)
+    _check_files(options["output"], html, trace)
+    loaded, make = _load_for(method, whole_batches, trace, table, html, options, host)
+    result = make(loaded.workload, table, shown_address(trace)).at(facility)
+    if html is not None:
+        from estimator.estimate_page import write_estimate_page
+
+        write_estimate_page(html, result, table, loaded, host, _command_line())
+        click.echo(f"{html}: the page of this estimate", err=True)
+    emit_report(estimate_report(result, table, explain), options)
+
+
+@click.command()
+@click.argument("trace")
+@click.option(
+    "--table",
+    "table_names",
+    required=True,
+    multiple=True,
+    metavar="TABLE",
+    help="A shipped table or a folder; give it again for each further table.",
+)
+@_METHOD_OPTION
+@_WHOLE_BATCHES_OPTION
+@with_options(COST_OPTIONS)
+@_HTML_OPTION
+@with_options(TRACE_OPTIONS)
+@with_options(FORMAT_OPTIONS)
+def compare(
+    trace: str,
+    table_names: tuple[str, ...],
+    method: str,
+    whole_batches: bool,
+    pue: float | None,
+    carbon: "CarbonIntensity | None",
+    price: "Price | None",
+    html: Path | None,
+    **options: Any,
+) -> None:
+    """Hold TRACE's estimate against its ideals, and tables against the first one."""
+    from estimator.compare import compare_tables
+    from estimator.estimate_views import compare_report
+    from estimator.facility import Facility
+    from measurements.table import load_table
+
+    facility = Facility.of(pue, carbon, price)
+    tables = [load_table(name) for name in table_names]
+    _check_files(options["output"], html, trace)
+    loaded, make = _load_for(method, whole_batches, trace, tables[0], html, options)
+    result = compare_tables(make, loaded.workload, tables, shown_address(trace)).at(facility)
+    if html is not None:
+        from estimator.compare_page import write_compare_page
+
+        write_compare_page(html, result, tables, loaded, _command_line())
+        click.echo(f"{html}: the page of this comparison", err=True)
+    emit_report(compare_report(result, tables), options)
+
+
+def _load_for(
+    method: str,
+    whole_batches: bool,
+    trace: str,
+    table: "EnergyTable",
+    html: Path | None,
+    options: dict[str, Any],
+    host: "EnergyTable | None" = None,
+) -> "tuple[LoadedTrace, EstimationMethod]":
+    """TRACE as a method and a page want it, and the method."""
+    from estimator.forecast import Method, estimation_method, reading_of
+
+    if whole_batches and method != "binned":
+        raise click.UsageError("--whole-batches is for --method binned")
+    chosen = cast("Method", method)
+    reading = reading_of(chosen, table)
+    loaded = TraceInput.of(options).load_trace(trace, *reading, with_counts=html is not None)
+    return loaded, estimation_method(chosen, loaded, whole_batches, host)
+
+
+def _check_files(output: Path | None, html: Path | None, trace: str) -> None:
+    """Refuse files that would replace one another or the trace, before any work."""
+    for path in (output, html):
+        check_output(path, trace)
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"{path}: cannot be written, since its folder does not exist")
+    if html is not None and output is not None and html.resolve() == output.resolve():
+        raise click.UsageError("--html and --output are the same file")
+
+
+def _command_line() -> str:
+    """What the user typed, to be typed again."""
+    words = click.get_current_context().find_root().meta.get("joulecast.words", ())
+    return shlex.join(["joulecast", *map(shown_address, words)])
+
+
+@click.command("regions")
+@click.argument("words", nargs=-1)
+@with_options(FORMAT_OPTIONS)
+def region_list(words: tuple[str, ...], **options: Any) -> None:
+    """Regions that --carbon knows, with their carbon intensity; WORDS narrow them down."""
+    from estimator.carbon import regions
+    from estimator.region_views import region_list_report
+
+    wanted = " ".join(words).casefold()
+    found = [one for one in regions().values() if wanted in f"{one.region} {one.name}".casefold()]
+    if not found:
+        raise InputError(f'no region with "{wanted}" in its code or name')
+    emit_report(region_list_report(found), options)

@@ -1,0 +1,86 @@
+"""`joulecast compare --html`: several tables side by side, as a page to look at and to send on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from estimator.compare import Comparison
+from estimator.estimate_page import estimate_warnings, length_figures
+from estimator.estimate_views import SAVING_NOTE, facility_notes, rate_note, trace_text
+from estimator.page import (
+    Numbers,
+    document_script,
+    provenance,
+    render,
+    source_facts,
+    table_facts,
+    write_page,
+)
+from estimator.page_figures import Bar, energy_bars
+from measurements.table import EnergyTable
+from traces.load import LoadedTrace
+
+
+def write_compare_page(
+    path: Path,
+    comparison: Comparison,
+    tables: Sequence[EnergyTable],
+    loaded: LoadedTrace,
+    command: str,
+) -> None:
+    """Write the page of a comparison, whole or not at all.
+
+    Args:
+        path: File to write.
+        comparison: What was found.
+        tables: What it was found from, in the same order.
+        loaded: The trace, with its lengths counted if they are known.
+        command: How to make the page again.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    write_page(path, compare_page(comparison, tables, loaded, command))
+
+
+def compare_page(
+    comparison: Comparison, tables: Sequence[EnergyTable], loaded: LoadedTrace, command: str
+) -> str:
+    """The page as a text; arguments as for `write_compare_page`."""
+    document = comparison.to_dict()
+    first = comparison.tables[0].estimate
+    has_intervals = first.interval_j is not None
+    ranking = sorted(
+        range(len(comparison.tables)), key=lambda k: comparison.tables[k].estimate.energy_j
+    )
+    warnings: dict[str, None] = {}
+    for one, table in zip(comparison.tables, tables, strict=True):
+        warnings |= dict.fromkeys(estimate_warnings(one.estimate, table))
+    return render(
+        "compare.html.j2",
+        document=document,
+        n=Numbers(document),
+        script=document_script(document),
+        trace=trace_text(first),
+        ranking=ranking,
+        has_intervals=has_intervals,
+        ranked_figure=energy_bars(
+            [
+                Bar(one.estimate.table, one.estimate.energy_j, "first", one.estimate.interval_j)
+                for one in comparison.ranked
+            ],
+            "ranked",
+            "Energy by each table, the least first",
+        ),
+        notes=list(warnings),
+        rate_notes=[
+            rate_note(
+                one.implied_flops_per_s, one.dense_peak_flops_per_s, f"{one.estimate.table}: "
+            )
+            for one in comparison.tables
+        ],
+        length_figures=length_figures(first, tables[0], loaded),
+        meaning=[*([SAVING_NOTE] if has_intervals else []), *facility_notes(first.facility)],
+        all_table_facts=[table_facts(table) for table in tables],
+        source_facts=source_facts(loaded.workload),
+        provenance=provenance(command),
+    )

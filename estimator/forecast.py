@@ -1,0 +1,197 @@
+"""The estimate of a trace, and of several tables side by side, as programs ask for it."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from estimator.carbon import CarbonIntensity
+from estimator.compare import Comparison, EstimationMethod, compare_tables
+from estimator.estimate import Estimate
+from estimator.facility import Facility, Price
+from measurements.table import EnergyTable, load_table
+from traces.errors import InputError
+from traces.files import shown_address
+from traces.grid import Grid
+from traces.load import LoadedTrace, load_trace
+from traces.workload import Workload
+
+if TYPE_CHECKING:
+    from traces.sources import OnInvalid
+
+Method = Literal["binned", "stepwise"]
+METHODS: tuple[Method, ...] = ("binned", "stepwise")
+
+
+def estimate(
+    trace: str | Path | Workload,
+    table: str | Path | EnergyTable,
+    method: Method = "binned",
+    *,
+    whole_batches: bool = False,
+    host: str | Path | EnergyTable | None = None,
+    pue: float | None = None,
+    carbon: float | str | CarbonIntensity | None = None,
+    price: float | str | Price | None = None,
+    input_column: str | None = None,
+    output_column: str | None = None,
+    on_invalid: "OnInvalid" = "error",
+    memory_limit: str | None = None,
+) -> Estimate:
+    """Estimate the energy of a trace.
+
+    Args:
+        trace: A trace file, a glob, an address, a saved workload or a catalogue name, as
+            `load_workload` takes them, or a `Workload`.
+        table: A shipped table's name, a folder, or an `EnergyTable`.
+        method: "binned" for the paper's formula (Fernandez et al. 2025, section 4.1), "stepwise"
+            for the step model, which has an interval.
+        whole_batches: Round batches up per cell (binned).
+        host: A table measured on the serving host, for the pace of its processor (stepwise).
+        pue: Facility energy over GPU energy, 1 or more.
+        carbon: Carbon intensity [gCO2e/kWh], or a region such as "FR" or "US-CA".
+        price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
+        input_column: Column of the input length [tokens], where the format is not a known one.
+        output_column: Column of the output length [tokens], likewise.
+        on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out.
+        memory_limit: Most memory that reading may take, such as "500MB".
+
+    Returns:
+        Energies [J] beside their ideals; with "stepwise" also an interval.
+
+    Raises:
+        InputError: Something given cannot be used; one line says what, where, and what to do.
+    """
+    facility = Facility.of(pue, carbon, price)
+    table = _table(table)
+    grid, most = reading_of(method, table)
+    columns = input_column, output_column
+    loaded = _load(trace, grid, *columns, on_invalid, memory_limit, most)
+    make = estimation_method(method, loaded, whole_batches, None if host is None else _table(host))
+    return make(loaded.workload, table, _name(trace)).at(facility)
+
+
+def compare(
+    trace: str | Path | Workload,
+    tables: Sequence[str | Path | EnergyTable],
+    method: Method = "binned",
+    *,
+    whole_batches: bool = False,
+    pue: float | None = None,
+    carbon: float | str | CarbonIntensity | None = None,
+    price: float | str | Price | None = None,
+    input_column: str | None = None,
+    output_column: str | None = None,
+    on_invalid: "OnInvalid" = "error",
+    memory_limit: str | None = None,
+) -> Comparison:
+    """Estimate a trace from several tables: engines, GPUs or batch limits side by side.
+
+    Args:
+        trace: As in `estimate`, as is everything but `tables`.
+        tables: One or more, of one model and on one grid; the first is the baseline of savings.
+        method: "binned" or "stepwise".
+        whole_batches: Round batches up per cell (binned).
+        pue: Facility energy over GPU energy, 1 or more.
+        carbon: Carbon intensity [gCO2e/kWh], or a region.
+        price: Price of a kilowatt hour.
+        input_column: Column of the input length [tokens].
+        output_column: Column of the output length [tokens].
+        on_invalid: "error" or "skip".
+        memory_limit: Most memory that reading may take, such as "500MB".
+
+    Returns:
+        An estimate per table, in the order given, and what each saves over the first.
+
+    Raises:
+        InputError: Something given cannot be used, or tables that cannot be compared.
+    """
+    facility = Facility.of(pue, carbon, price)
+    if isinstance(tables, str) or not tables:
+        raise InputError("compare takes a list of one or more tables")
+    loaded_tables = [_table(table) for table in tables]
+    grid, most = reading_of(method, loaded_tables[0])
+    columns = input_column, output_column
+    loaded = _load(trace, grid, *columns, on_invalid, memory_limit, most)
+    make = estimation_method(method, loaded, whole_batches)
+    return compare_tables(make, loaded.workload, loaded_tables, _name(trace)).at(facility)
+
+
+class Reading(NamedTuple):
+    """How a method wants a trace read.
+
+    Attributes:
+        grid: The cells; None for the workload's own, or the finest.
+        most_lengths: Up to how many requests it wants the lengths one by one.
+    """
+
+    grid: Grid | None
+    most_lengths: int
+
+
+def reading_of(method: Method, table: EnergyTable) -> Reading:
+    """How a method wants a trace read, to estimate it from a table.
+
+    Raises:
+        InputError: There is no such method.
+    """
+    if method not in METHODS:
+        raise InputError(f'method "{method}" is none of: {", ".join(METHODS)}')
+    if method == "binned":
+        return Reading(table.grid, 0)
+    from estimator.stepwise import MOST_SIMULATED
+
+    return Reading(None, MOST_SIMULATED)
+
+
+def estimation_method(
+    method: Method,
+    loaded: LoadedTrace,
+    whole_batches: bool = False,
+    host: EnergyTable | None = None,
+) -> EstimationMethod:
+    """What makes an estimate of a loaded trace from a table.
+
+    Raises:
+        InputError: An argument that the method does not take.
+    """
+    if method == "binned":
+        from estimator.binned import estimate_binned
+
+        if host is not None:
+            raise InputError("the pace of a host is for the method stepwise")
+        return partial(estimate_binned, whole_batches=whole_batches)
+    from estimator.stepwise import estimate_stepwise
+
+    if whole_batches:
+        raise InputError("whole batches are for the method binned")
+    return partial(estimate_stepwise, lengths=loaded.lengths, host=host)
+
+
+def _table(table: str | Path | EnergyTable) -> EnergyTable:
+    return table if isinstance(table, EnergyTable) else load_table(str(table))
+
+
+def _load(
+    trace: str | Path | Workload,
+    grid: Grid | None,
+    input_column: str | None,
+    output_column: str | None,
+    on_invalid: "OnInvalid",
+    memory_limit: str | None,
+    most_lengths: int,
+) -> LoadedTrace:
+    columns = input_column, output_column
+    if not isinstance(trace, Workload):
+        return load_trace(
+            trace, grid, *columns, on_invalid, memory_limit, most_lengths=most_lengths
+        )
+    if columns != (None, None):
+        raise InputError(f"{_name(trace)}: is a workload and has no columns to name")
+    return LoadedTrace(trace if grid is None else trace.on_grid(grid))
+
+
+def _name(trace: str | Path | Workload) -> str:
+    if not isinstance(trace, Workload):
+        return shown_address(str(trace))
+    return trace.sources[0].get("name", "workload") if trace.sources else "workload"

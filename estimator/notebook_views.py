@@ -1,0 +1,74 @@
+"""What results show of themselves in a notebook."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from estimator.compare import Comparison
+from estimator.estimate import Estimate
+from estimator.report import joules, kwh
+
+
+def estimate_html(estimate: Estimate) -> str:
+    """An estimate as a small table."""
+    from estimator.estimate_views import (
+        coverage_text,
+        facility_facts,
+        requests_text,
+        trace_text,
+    )
+    from estimator.step_views import interval_facts
+
+    return _table(
+        ("", "value"),
+        [
+            ("trace", trace_text(estimate)),
+            ("table", estimate.table),
+            ("method", estimate.method),
+            ("requests", requests_text(estimate)),
+            ("GPU energy", f"{joules(estimate.energy_j)} = {kwh(estimate.energy_kwh)}"),
+            *interval_facts(estimate),
+            ("per request", joules(estimate.joules_per_request)),
+            ("per output token", joules(estimate.joules_per_output_token)),
+            ("per 1,000 tokens", joules(estimate.joules_per_1000_tokens)),
+            *facility_facts(estimate),
+            *(
+                (f"above the {name} ideal", f"{excess:,.1f} %")
+                for name, excess in estimate.excess_percent.items()
+            ),
+            ("coverage", coverage_text(estimate.coverage)),
+        ],
+    )
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """A comparison as a table, the least energy first."""
+    from estimator.estimate_views import saving_text
+    from estimator.step_views import interval_text
+
+    rows = []
+    for one in comparison.ranked:
+        estimate = one.estimate
+        rows.append(
+            (
+                estimate.table,
+                joules(estimate.energy_j),
+                interval_text(estimate),
+                joules(estimate.joules_per_request),
+                joules(estimate.joules_per_output_token),
+                saving_text(comparison, comparison.tables.index(one)),
+            )
+        )
+    head = ("table", "energy", "95 % interval", "per request", "per output token", "saving")
+    return _table(head, rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cells = [Markup("<tr>{}</tr>").format(_cells("th", head))]
+    cells += [Markup("<tr>{}</tr>").format(_cells("td", row)) for row in rows]
+    return str(Markup("<table>{}</table>").format(Markup("").join(cells)))
+
+
+def _cells(tag: str, texts: Sequence[str]) -> Markup:
+    element = Markup(f'<{tag} style="text-align: left">{{}}</{tag}>')  # noqa: S704 - th or td
+    return Markup("").join(element.format(text) for text in texts)
