@@ -38,7 +38,7 @@ LENGTH = click.IntRange(1, 2**31)
 class MainGroup(JoulecastGroup):
     """Imports commands that bring a good deal along when they are called for."""
 
-    _later = ("measure", "replay", "validate")
+    _later = ("completion", "doctor", "measure", "replay", "validate")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands, sorted."""
@@ -51,6 +51,14 @@ class MainGroup(JoulecastGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name."""
+        if cmd_name == "completion":
+            from estimator.cli_completion import completion
+
+            return completion
+        if cmd_name == "doctor":
+            from estimator.cli_doctor import doctor
+
+            return doctor
         if cmd_name == "measure":
             from estimator.cli_measure import measure
 

@@ -44,6 +44,17 @@ class JoulecastGroup(click.Group):
         except InputError as error:
             raise click.ClickException(str(error)) from error
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the words begin with; completable while a shell asks."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and ctx.resilient_parsing:
+            from estimator.completion import add_completions
+
+            add_completions(command, ctx)
+        return name, command, rest
+
 
 def _dash_is_none(
     ctx: click.Context,  # noqa: ARG001 - click passes all three

@@ -1,6 +1,7 @@
 """Pieces that every view is made of."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -8,8 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from measurements.table import EnergyTable
 from traces.grid import Grid
+
+if TYPE_CHECKING:
+    from measurements.table import EnergyTable
 
 
 def grid_table(title: str | None = None) -> Table:
@@ -37,7 +40,7 @@ def add_row(table: Table, *cells: str) -> None:
     table.add_row(*(Text(cell) for cell in cells))
 
 
-def table_text(table: EnergyTable) -> str:
+def table_text(table: "EnergyTable") -> str:
     """A table in a few words, with what is wrong with it."""
     rows, columns = table.grid.shape
     made = ", made by hand" if table.metadata["measured_by"] == "hand" else ""

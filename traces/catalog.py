@@ -19,7 +19,9 @@ CATALOG_VARIABLE = "JOULECAST_CATALOG"
 """A file in the format of catalog.json whose traces are added; one of a known name replaces it."""
 
 _SUFFIX = ".json"
-_WORKLOAD = "workload.json"
+WORKLOAD_NAME = "workload.json"
+"""Name of the cached workload, in the folder of its trace."""
+
 _TEXTS = ("name", "title", "url", "format", "licence", "citation")
 _COUNTS = ("rows", "bytes")
 
@@ -57,7 +59,7 @@ class CatalogEntry:
     @property
     def folder(self) -> Path:
         """Where its file and its workload are cached."""
-        return cache_folder() / "traces" / self.name
+        return traces_folder() / self.name
 
     @property
     def file(self) -> Path:
@@ -77,7 +79,7 @@ class CatalogEntry:
     @property
     def workload_file(self) -> Path:
         """The cached workload."""
-        return self.folder / _WORKLOAD
+        return self.folder / WORKLOAD_NAME
 
 
 def cache_folder() -> Path:
@@ -87,6 +89,11 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("joulecast", appauthor=False)
+
+
+def traces_folder() -> Path:
+    """Where public traces are cached, a folder each."""
+    return cache_folder() / "traces"
 
 
 def catalog() -> dict[str, CatalogEntry]:
@@ -172,7 +179,7 @@ def _entries(document: Any, where: str) -> dict[str, CatalogEntry]:
             if not entry.name.replace("-", "").replace(".", "").isalnum():
                 raise ValueError(f"{entry.name!r} is no name")
             if entry.url.partition("://")[0] not in ("http", "https") or (
-                entry.file_name in ("", ".", "..", _WORKLOAD)
+                entry.file_name in ("", ".", "..", WORKLOAD_NAME)
             ):
                 raise ValueError(f"{entry.name}: {entry.url!r} is no http address of a file")
     except (KeyError, TypeError, ValueError) as error:
