@@ -23,8 +23,7 @@ class CodeCarbonCheck(WatchLog):
             from codecarbon import OfflineEmissionsTracker
         except ImportError as error:
             raise MeterError(
-                f"this cross-check needs {error.name}; install it with: "
-                "pip install 'joulecast[codecarbon]'"
+                f"this cross-check needs {error.name}; install it with: pip install codecarbon"
             ) from error
         super().__init__("cross_check.csv", ("energy_j", "codecarbon_energy_j"))
         self._tracker: Any = OfflineEmissionsTracker(
