@@ -89,8 +89,10 @@ class FiniteRange(click.FloatRange):
 
 
 TRACE_OPTIONS: list[Option] = [
-    click.option("--input-column", help="Column of the input length [tokens]."),
-    click.option("--output-column", help="Column of the output length [tokens]."),
+    click.option(
+        "--input-column", help="Column of the input length [tokens]; dots lead into JSON objects."
+    ),
+    click.option("--output-column", help="Column of the output length [tokens]; likewise."),
     click.option(
         "--on-invalid",
         type=click.Choice(["error", "skip"]),

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunCli
+from traces.load import load_workload
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SNIPPET = re.compile(r"^```\w+ (\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+"""A block with the name of a file behind its language is that file, to the commands."""
 MADE_BY_MAKE = ("make ", "git ", "cd ", "pip ", "python3 ", "source ")
 
 
@@ -33,6 +36,12 @@ def in_a_folder_with_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
         "5,ChatGPT,472,18,490,Conversation log\n"
     )
+    for page in PAGES:
+        for name, content in SNIPPET.findall(page.read_text()):
+            (tmp_path / name).write_text(content)
+    for page_name, body in blocks("python"):
+        if page_name == "own-log.md":  # makes bench.csv of bench.json
+            exec(compile(body, page_name, "exec"), {})
 
 
 @pytest.mark.usefixtures("in_a_folder_with_a_log")
@@ -51,6 +60,27 @@ def test_shell_blocks(page: str, body: str, run_cli: RunCli) -> None:
 @pytest.mark.parametrize(("page", "body"), blocks("python"))
 def test_python_blocks(page: str, body: str) -> None:
     exec(compile(body, page, "exec"), {})
+
+
+@pytest.mark.usefixtures("in_a_folder_with_a_log")
+@pytest.mark.parametrize(
+    ("name", "options", "read", "tokens", "failed", "invalid"),
+    [
+        ("openai.jsonl", {}, 2, (907, 474), 0, 0),
+        ("batch_output.jsonl", {"on_invalid": "skip"}, 1, (812, 164), 0, 1),
+        ("spend_logs.csv", {}, 2, (907, 474), 1, 0),
+        ("litellm.jsonl", {}, 2, (907, 474), 0, 0),
+        ("bench.csv", {}, 2, (907, 474), 1, 0),
+    ],
+)
+def test_logs_that_are_shown_say_what_the_page_says(
+    name: str, options, read: int, tokens: tuple[int, int], failed: int, invalid: int
+) -> None:
+    workload = load_workload(name, **options)
+    total = workload.total
+    assert (total.requests, total.input_tokens, total.output_tokens) == (read, *tokens)
+    assert workload.failed.requests == failed
+    assert sum(workload.invalid.values()) == invalid
 
 
 @pytest.mark.parametrize(("page", "body"), blocks("console"))

@@ -1,7 +1,8 @@
 """The trace formats that are recognised by their columns, one entry each.
 
 Sources: Azure/AzurePublicDataset (AzureLLMInferenceDataset2023.md, ...2024.md), HPMLL/BurstGPT
-(README of releases 1.1 and 1.2), kvcache-ai/Mooncake (trace files).
+(README of releases 1.1 and 1.2), kvcache-ai/Mooncake (trace files), OpenAI's API reference (chat
+completions, responses, batch), BerriAI/litellm (schema.prisma, StandardLoggingPayload).
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,12 +11,12 @@ from typing import Literal
 
 from traces.errors import InputError
 
-ArrivalUnit = Literal["timestamp", "seconds", "milliseconds"]
+ArrivalUnit = Literal["timestamp", "seconds", "milliseconds", "timestamp or seconds"]
 
 
 @dataclass(frozen=True)
 class TraceFormat:
-    """Which columns of a known format hold what.
+    """Which columns of a known format hold what; dots lead into the objects of JSON rows.
 
     Attributes:
         name: What people call the format.
@@ -31,6 +32,12 @@ class TraceFormat:
     arrival_column: str | None = None
     arrival_unit: ArrivalUnit = "seconds"
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the lengths, and of the arrival time where there is one."""
+        lengths = self.input_column, self.output_column
+        return lengths if self.arrival_column is None else (*lengths, self.arrival_column)
+
 
 FORMATS = (
     TraceFormat("joulecast", "input_tokens", "output_tokens", "arrival_s", "seconds"),
@@ -39,11 +46,41 @@ FORMATS = (
     ),
     TraceFormat("BurstGPT", "Request tokens", "Response tokens", "Timestamp", "seconds"),
     TraceFormat("Mooncake", "input_length", "output_length", "timestamp", "milliseconds"),
+    TraceFormat(
+        "OpenAI usage", "prompt_tokens", "completion_tokens", "startTime", "timestamp or seconds"
+    ),
+    TraceFormat(
+        "OpenAI completions", "usage.prompt_tokens", "usage.completion_tokens", "created", "seconds"
+    ),
+    TraceFormat(
+        "OpenAI responses", "usage.input_tokens", "usage.output_tokens", "created_at", "seconds"
+    ),
+    TraceFormat(
+        "OpenAI batch of completions",
+        "response.body.usage.prompt_tokens",
+        "response.body.usage.completion_tokens",
+        "response.body.created",
+        "seconds",
+    ),
+    TraceFormat(
+        "OpenAI batch of responses",
+        "response.body.usage.input_tokens",
+        "response.body.usage.output_tokens",
+        "response.body.created_at",
+        "seconds",
+    ),
 )
+"""Of several that fit, the first counts: what a row says itself comes before what lies within it.
+
+`startTime` is that of LiteLLM: a timestamp in its database, seconds in its JSON logs.
+"""
+
+_BENCHMARK_COLUMNS = {"input_lens", "output_lens"}
+"""Arrays in the results of `vllm bench serve --save-detailed` and its like."""
 
 
 def recognise(columns: Iterable[str]) -> TraceFormat | None:
-    """The known format whose length columns are all there, or None."""
+    """The first known format whose length columns are all there, or None."""
     present = set(columns)
     for known in FORMATS:
         if {known.input_column, known.output_column} <= present:
@@ -58,7 +95,7 @@ def choose_columns(
 
     Args:
         name: What to call the source in messages.
-        columns: Those that it has.
+        columns: Those that it has, nested ones with dots between their keys.
         input_column: What the user named, if anything.
         output_column: Likewise.
 
@@ -79,6 +116,11 @@ def choose_columns(
         )
     for column in (chosen.input_column, chosen.output_column):
         count = columns.count(column)
+        if count == 0 and set(columns) >= _BENCHMARK_COLUMNS:
+            raise InputError(
+                f"{name}: is the result of a benchmark, whose lengths are two arrays; "
+                "docs/own-log.md has the lines that make rows of them"
+            )
         if count == 0:
             listed = ", ".join(shorten(each) for each in columns[:12])
             raise InputError(

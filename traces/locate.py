@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 
 from traces.files import parse_json
+from traces.formats import TraceFormat
+from traces.nested import KeyPath
 from traces.sources import TraceFile, open_lines
 
 
@@ -24,26 +26,28 @@ def line_of_record(file: TraceFile, record: int) -> int | None:
 
 
 def malformed_line(
-    file: TraceFile, wanted: Sequence[str], until: int | None = None
+    file: TraceFile, chosen: TraceFormat, until: int | None = None
 ) -> tuple[int, str] | None:
     """The first line that begins no record at all, and why; None if every line is in one.
 
     Args:
         file: Where to look.
-        wanted: Columns that must be text; others are not looked at.
+        chosen: Columns that must be there as they should; others are not looked at.
         until: Last line to look at; None for all.
     """
     if file.kind == "json lines":
+        paths = [file.path_to(name) for name in chosen.columns]
         return next(
             (
                 (n, reason)
                 for n, line in enumerate(itertools.islice(_lines(file), until), start=1)
-                if line.strip() and (reason := _json_fault(line))
+                if line.strip() and (reason := _json_fault(line, paths))
             ),
             None,
         )
     if file.kind == "csv":
-        return _csv_fault(file, [file.columns.index(column) for column in wanted], until)
+        lengths = chosen.input_column, chosen.output_column
+        return _csv_fault(file, [file.columns.index(column) for column in lengths], until)
     return None
 
 
@@ -101,19 +105,31 @@ def _csv_records(file: TraceFile, strict: bool = False) -> Iterator[tuple[int, l
         begins = reader.line_num + 1
 
 
-def _json_fault(line: str) -> str | None:
+class _Object(list[tuple[str, object]]):
+    """The keys of a JSON object with their values, some perhaps twice."""
+
+
+def _json_fault(line: str, paths: Sequence[KeyPath]) -> str | None:
     try:
         record = parse_json(line)
     except ValueError:
         return "is not JSON"
     if not isinstance(record, dict):
         return "is not a JSON object"
-    keys: list[str] = []
-    json.loads(line, object_pairs_hook=lambda pairs: keys.append(_doubled(pairs)))
-    return f'has the key "{keys[-1]}" twice' if keys[-1] else None
+    row = json.loads(line, object_pairs_hook=_Object)
+    return next((fault for path in paths if (fault := _path_fault(row, path))), None)
 
 
-def _doubled(pairs: list[tuple[str, object]]) -> str:
-    """A key that occurs twice in a JSON object, or nothing."""
-    names = [name for name, _ in pairs]
-    return next((name for name in names if names.count(name) > 1), "")
+def _path_fault(row: _Object, path: KeyPath) -> str | None:
+    """Why a value cannot be told, being there twice or where an object should be."""
+    value: object = row
+    for depth, key in enumerate(path):
+        if value is None:
+            return None
+        if not isinstance(value, _Object):
+            return f'has something in "{".".join(path[:depth])}" that is no object'
+        found = [inner for name, inner in value if name == key]
+        if len(found) > 1:
+            return f'has the key "{".".join(path[: depth + 1])}" twice'
+        value = found[0] if found else None
+    return None

@@ -163,14 +163,10 @@ class FileTrace(Trace):
             if found := self.execute(bad):
                 # Rows that are none were left out here, and shift the count.
                 line = line_of_record(file, found[0]["row"] + 1)
-                if line is not None and (fault := malformed_line(file, self._wanted, line)):
+                if line is not None and (fault := malformed_line(file, self.format, line)):
                     return self._malformed(file, *fault)
                 return _describe_problem(file, self.format, found[0], line)
         return None
-
-    @property
-    def _wanted(self) -> tuple[str, str]:
-        return self.format.input_column, self.format.output_column
 
     def _malformed(self, file: TraceFile, line: int, reason: str) -> InputError:
         remedy = "; mend it or pass --on-invalid skip" if self.on_invalid == "error" else ""
@@ -186,7 +182,7 @@ class FileTrace(Trace):
             named = [file for file in parquet if self._is_damaged(file)] or parquet
             named = named or list(self.files)
         for file in named:
-            if fault := malformed_line(file, self._wanted):
+            if fault := malformed_line(file, self.format):
                 return self._malformed(file, *fault)
         found = re.search(r"CSV Error on Line: (\d+)", message)
         where = f":{found[1]}" if found else ""
@@ -257,7 +253,7 @@ def open_trace(
                 database.execute(_TEXT_AS_TEXT)
             kinds = {
                 view: create_view(database, view, group, chosen, on_invalid == "error")
-                for view, group in named_views(alike(files)).items()
+                for view, group in named_views(alike(files, chosen)).items()
             }
             sources = describe_sources(files, chosen)
             yield FileTrace(source, on_invalid, sources, files, chosen, database, kinds, watch)
@@ -298,11 +294,15 @@ def _connect(folder: str, memory_limit: str | None) -> duckdb.DuckDBPyConnection
     return database
 
 
-def alike(files: Sequence[TraceFile]) -> list[list[TraceFile]]:
-    """Files that one reader call takes, together; the order of the groups is that of the files."""
+def alike(files: Sequence[TraceFile], chosen: TraceFormat) -> list[list[TraceFile]]:
+    """Files that one reader call takes, together; the order of the groups is that of the files.
+
+    JSON rows may lack keys, so there it only matters where the wanted columns lie.
+    """
     groups: dict[object, list[TraceFile]] = {}
     for file in files:
-        layout = (file.kind, file.compression, file.columns, file.types, file.delimiter)
+        columns = tuple(map(file.path_to, chosen.columns)) if file.is_json else file.columns
+        layout = (file.kind, file.compression, columns, file.types, file.delimiter)
         groups.setdefault((*layout, file.blank_lines), []).append(file)
     return list(groups.values())
 
@@ -312,7 +312,7 @@ def common_format(
 ) -> TraceFormat:
     """The format that all files share; arrival times only if every file has them alike."""
     formats = {
-        choose_columns(file.name, file.columns, input_column, output_column): file for file in files
+        choose_columns(file.name, file.names, input_column, output_column): file for file in files
     }
     (first, one), *others = formats.items()
     for other, file in others:
@@ -328,10 +328,14 @@ def _seconds(value: Any, unit: ArrivalUnit) -> Any:
     """Arrival time [s]; timestamps count from 1970-01-01 UTC."""
     import ibis
 
-    if unit == "timestamp":
+    kind = value.type()
+    if unit == "timestamp or seconds" and not kind.is_timestamp():
+        seconds = _seconds(value, "seconds")
+        return seconds.coalesce(_seconds(value, "timestamp")) if kind.is_string() else seconds
+    if unit.startswith("timestamp"):
         epoch = ibis.timestamp("1970-01-01 00:00:00")
         # With an offset or without one, which counts as UTC.
-        moment = value if value.type().is_timestamp() else value.try_cast("timestamp('UTC')")
+        moment = value if kind.is_timestamp() else value.try_cast("timestamp('UTC')")
         return moment.delta(epoch, unit="microsecond") / 1e6
     return value.try_cast("float64") / (1000.0 if unit == "milliseconds" else 1.0)
 

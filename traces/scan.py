@@ -8,6 +8,7 @@ import duckdb
 
 from traces.errors import InputError
 from traces.formats import TraceFormat
+from traces.nested import KeyPath, Tree, key_tree
 from traces.parquet import duration_columns
 from traces.sources import TraceFile
 
@@ -52,9 +53,12 @@ def create_view(
             # DuckDB renames columns that differ in case alone; their order stays.
             found = [row[0] for row in database.execute(f"DESCRIBE FROM {reader}").fetchall()]
             names = [found[file.columns.index(name)] for name in names]
-        columns = ", ".join(
-            f"{_quoted(name)} AS {key}" for key, name in zip(wanted, names, strict=True)
+        values = (
+            [_value(file.path_to(name)) for name in names]
+            if file.is_json
+            else [_quoted(name) for name in names]
         )
+        columns = ", ".join(f"{value} AS {key}" for key, value in zip(wanted, values, strict=True))
         select = f"SELECT {columns} FROM {reader}"  # noqa: S608 - every part is quoted
         database.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {select}")
         kinds = tuple(row[1] for row in database.execute(f"DESCRIBE {view}").fetchall())
@@ -103,13 +107,30 @@ def _reader(files: Sequence[TraceFile], wanted: Sequence[str], strict: bool) -> 
         return _call("read_csv", paths, options)
     if file.kind == "parquet":
         return _call("read_parquet", paths, {})
+    tree = key_tree(file.name, map(file.path_to, wanted))
     options = {
-        "columns": dict.fromkeys(wanted, "VARCHAR"),
+        "columns": {key: _json_type(below) for key, below in tree.items()},
         "format": "array" if file.kind == "json array" else "newline_delimited",
         "compression": file.compression,
         "ignore_errors": not strict and file.kind == "json lines",
     }
     return _call("read_json", paths, options)
+
+
+def _json_type(below: Tree | None) -> str:
+    """The type that keeps what is wanted of a JSON value, as it is written."""
+    if below is None:
+        return "VARCHAR"
+    fields = (f"{_quoted(key)} {_json_type(deeper)}" for key, deeper in below.items())
+    return f"STRUCT({', '.join(fields)})"
+
+
+def _value(path: KeyPath) -> str:
+    """A value within the objects of a row, as SQL."""
+    value = _quoted(path[0])
+    for key in path[1:]:
+        value = f"struct_extract({value}, {_literal(key)})"
+    return value
 
 
 def _wrong_type(name: str, column: str, kind: str) -> InputError:

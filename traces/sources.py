@@ -3,6 +3,7 @@
 Everything is recognised by content, never by the file's name.
 """
 
+import contextlib
 import csv
 import glob
 import gzip
@@ -13,13 +14,14 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, cast
 
 from traces.errors import InputError
 from traces.files import exists, parse_json
+from traces.nested import KeyPath, key_paths
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,6 +33,8 @@ OnInvalid = Literal["error", "skip"]
 STANDARD_INPUT = "-"
 _HEAD_BYTES = 1 << 16
 _LINE_CHARACTERS = 1 << 24
+_HEAD_CHARACTERS = 1 << 20
+_HEAD_OBJECTS = 100
 _BOM = b"\xef\xbb\xbf"
 _DELIMITERS = ",;\t|"
 _FOREIGN = {
@@ -54,6 +58,7 @@ class TraceFile:
         delimiter: Between the fields of a CSV file.
         blank_lines: Above the header of a CSV file.
         types: Of the columns of a Parquet file.
+        nested: Where values lie within the objects of JSON rows.
     """
 
     path: Path
@@ -64,6 +69,23 @@ class TraceFile:
     delimiter: str = ","
     blank_lines: int = 0
     types: tuple[str, ...] = ()
+    nested: tuple[KeyPath, ...] = ()
+
+    @property
+    def is_json(self) -> bool:
+        """Whether its rows are JSON objects."""
+        return self.kind in ("json lines", "json array")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What its columns may be called: by their names, or by the keys of nested ones."""
+        nested = dict.fromkeys(".".join(path) for path in self.nested)
+        return self.columns + tuple(name for name in nested if name not in self.columns)
+
+    def path_to(self, name: str) -> KeyPath:
+        """Where a column of that name lies; one really called so wins, then the least nested."""
+        paths = [] if name in self.columns else [p for p in self.nested if ".".join(p) == name]
+        return min(paths, key=len, default=(name,))
 
 
 def find_files(source: str) -> list[tuple[Path, str]]:
@@ -221,12 +243,12 @@ def _describe_text(path: Path, name: str, compression: Compression) -> TraceFile
     if first == b"{" and text is not head:
         raise InputError(f"{name}: begins with a byte order mark, which JSON lines may not have")
     if first == b"{":
-        keys = _json_keys(path, name, compression)
-        return TraceFile(path, name, "json lines", compression, keys)
+        keys, nested = _json_keys(path, name, compression)
+        return TraceFile(path, name, "json lines", compression, keys, nested=nested)
     if first == b"[":
-        keys = _array_keys(path, name, compression)
+        keys, nested = _array_keys(path, name, compression)
         _require_end(path, name, compression)
-        return TraceFile(path, name, "json array", compression, keys)
+        return TraceFile(path, name, "json array", compression, keys, nested=nested)
     return _describe_csv(path, name, compression)
 
 
@@ -250,41 +272,55 @@ def _first_lines(path: Path, name: str, compression: Compression) -> Iterator[st
         yield line
 
 
-def _json_keys(path: Path, name: str, compression: Compression) -> tuple[str, ...]:
+_Keys = tuple[tuple[str, ...], tuple[KeyPath, ...]]
+"""Columns of the rows themselves, and where values lie within their objects."""
+
+
+def _json_keys(path: Path, name: str, compression: Compression) -> _Keys:
     """Keys of the first hundred objects together; the first line alone may lack some."""
-    keys: dict[str, None] = {}
-    objects = 0
-    for line in itertools.islice(_first_lines(path, name, compression), 100):
-        try:
-            record = parse_json(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            objects += 1
-            keys |= dict.fromkeys(record)
-    if not objects:
+    records = []
+    for line in itertools.islice(_first_lines(path, name, compression), _HEAD_OBJECTS):
+        with contextlib.suppress(ValueError):
+            records.append(parse_json(line))
+    if not any(isinstance(record, dict) for record in records):
         raise InputError(f"{name}: its first lines are no JSON objects; write one request per line")
-    return tuple(keys)
+    return _keys_of(records)
 
 
-def _array_keys(path: Path, name: str, compression: Compression) -> tuple[str, ...]:
-    """Keys of the first object in a JSON array, decoded from as much as it takes."""
+def _array_keys(path: Path, name: str, compression: Compression) -> _Keys:
+    """Keys of the first objects in a JSON array together, decoded from as much as it takes."""
     decoder = json.JSONDecoder()
-    text = ""
+    text, size = "", 0
+    records: list[object] = []
     with open_bytes(path, compression) as stream:
-        while len(text) < _LINE_CHARACTERS and (block := stream.read(_HEAD_BYTES)):
+        while len(records) < _HEAD_OBJECTS and (block := stream.read(_HEAD_BYTES)):
             text += block.decode("utf-8", errors="replace")
-            body = text.lstrip("\ufeff \t\r\n")[1:].lstrip()
+            text = text if size else text.lstrip("\ufeff \t\r\n")[1:]
+            size += len(block)
             try:
-                record, _ = decoder.raw_decode(body)
-            except ValueError:
-                continue
+                while len(records) < _HEAD_OBJECTS:
+                    text = text.lstrip(" \t\r\n,")
+                    record, end = decoder.raw_decode(text)
+                    records.append(record)
+                    text = text[end:]
+            except ValueError:  # that was all of it, or the next object goes on in the next block
+                if size >= (_HEAD_CHARACTERS if records else _LINE_CHARACTERS):
+                    break
             except RecursionError:
                 break
-            if isinstance(record, dict):
-                return tuple(record)
-            break
-    raise InputError(f"{name}: is not a JSON array of objects; write one request per line")
+    if not records or not isinstance(records[0], dict):
+        raise InputError(f"{name}: is not a JSON array of objects; write one request per line")
+    return _keys_of(records)
+
+
+def _keys_of(records: Iterable[object]) -> _Keys:
+    columns: dict[str, None] = {}
+    nested: dict[KeyPath, None] = {}
+    for record in records:
+        if isinstance(record, dict):
+            columns |= dict.fromkeys(record)
+            nested |= dict.fromkeys(key_paths(record))
+    return tuple(columns), tuple(nested)
 
 
 def _describe_csv(path: Path, name: str, compression: Compression) -> TraceFile:

@@ -1,10 +1,12 @@
 """Traces read by Spark, on a cluster or on this machine, through Ibis and PySpark."""
 
+import functools
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import ibis.expr.types as ir
 from traces.errors import InputError
 from traces.formats import TraceFormat
 from traces.lengths import union
+from traces.nested import KeyPath, Tree, key_tree
 from traces.reader import alike, common_format, describe_sources
 from traces.scan import create_view
 from traces.sources import OnInvalid, TraceFile, describe, find_files
@@ -69,7 +72,7 @@ def open_spark(
         try:
             tables = [
                 _stored(session, connection, group, chosen, f"requests_{k}")
-                for k, group in enumerate(alike(files))
+                for k, group in enumerate(alike(files, chosen))
             ]
         except InputError:
             raise
@@ -120,7 +123,8 @@ def _stored(
     paths = [_location(each) for each in files]
     for each in files:
         _require_name(each)
-    wanted = {"input": chosen.input_column, "output": chosen.output_column}
+    names = {"input": chosen.input_column, "output": chosen.output_column}
+    wanted: dict[str, KeyPath] = {key: (name,) for key, name in names.items()}
     if file.kind == "csv":
         _require_rows_on_lines(session, file.name, paths)
         columns = ", ".join(f"c{k} STRING" for k in range(len(file.columns)))
@@ -134,23 +138,34 @@ def _stored(
             mode="PERMISSIVE",
             columnNameOfCorruptRecord=_CORRUPT,
         )
-        wanted = {key: f"c{file.columns.index(name)}" for key, name in wanted.items()}
+        wanted = {key: (f"c{file.columns.index(name)}",) for key, name in names.items()}
     elif file.kind == "parquet":
         if not any("://" in each.name for each in files):
             # Spark would take durations and nanoseconds for counts.
             create_view(duckdb.connect(), "requests", files, chosen, strict=True)
         frame = session.read.parquet(*paths)
     elif file.kind == "json lines":
-        columns = ", ".join(f"`{name.replace('`', '``')}` STRING" for name in wanted.values())
-        frame = session.read.json(paths, schema=columns)
+        wanted = {key: file.path_to(name) for key, name in names.items()}
+        tree = key_tree(file.name, wanted.values())
+        frame = session.read.json(paths, schema=_fields(tree, " "))
     else:
         raise InputError(f"{file.name}: is one JSON array; Spark needs a request per line")
     frame.createOrReplaceTempView(view)
     table = connection.table(view)
     malformed = table[_CORRUPT].notnull() if file.kind == "csv" else ibis.literal(False)
-    stored = table.select(**{key: table[name] for key, name in wanted.items()}, malformed=malformed)
+    lengths = {key: functools.reduce(getitem, path, table) for key, path in wanted.items()}
+    stored = table.select(**lengths, malformed=malformed)
     require_lengths(file.name, stored)
     return stored
+
+
+def _fields(tree: Tree, between: str) -> str:
+    """Wanted keys and their types as Spark's schemas have them, which are `between` them."""
+    return ", ".join(
+        f"`{key.replace('`', '``')}`{between}"
+        + ("STRING" if below is None else f"STRUCT<{_fields(below, ': ')}>")
+        for key, below in tree.items()
+    )
 
 
 def _require_name(file: TraceFile) -> None:
