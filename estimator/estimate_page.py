@@ -127,7 +127,7 @@ def length_figures(estimate: Estimate, table: EnergyTable, loaded: LoadedTrace) 
 def _map_unit(estimate: Estimate) -> tuple[float, str]:
     """A unit in which the energies of most cells are neither long nor begin with a zero."""
     energies_j = [cell.energy_j for cell in estimate.cells if cell.energy_j]
-    return energy_unit(max(min(energies_j), max(energies_j) / 1e6))
+    return energy_unit(max(1.0, min(energies_j), max(energies_j) / 1e6))
 
 
 def _gap_figure(estimate: Estimate) -> Markup:

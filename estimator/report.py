@@ -129,15 +129,13 @@ def three_digits(number: float) -> str:
 
 
 def compact(number: float) -> str:
-    """A number in few letters, for a narrow cell: at most three digits once it is above 10,000."""
-    if number < 1e4:
-        is_whole = number >= 100 or number == int(number)
-        return f"{number:.0f}" if is_whole else f"{number:.2g}"
-    rounded = float(f"{number:.3g}")
-    size, suffix = next(
-        (size, suffix) for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if rounded >= size
-    )
-    return f"{rounded / size:.4g}{suffix}"
+    """A number in few letters, for a narrow cell: two or three digits."""
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")):
+        if number >= size:
+            shown = number / size
+            is_whole = shown >= 10 or (suffix == "" and number == int(number))
+            return f"{shown:.0f}{suffix}" if is_whole else f"{shown:.1f}{suffix}"
+    return f"{number:.1g}"
 
 
 def kwh(energy_kwh: float) -> str:
