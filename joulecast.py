@@ -4,9 +4,12 @@ Names handed on from the three packages that do the work: `traces`, `measurement
 """
 
 from estimator.binned import estimate_binned
-from estimator.compare import ComparedTable, compare_tables
-from estimator.estimate import Estimate
+from estimator.carbon import CarbonIntensity, find_region, regions
+from estimator.compare import ComparedTable, Comparison, compare_tables
+from estimator.estimate import CellEstimate, Estimate
+from estimator.facility import Facility, Price
 from estimator.flops import FlopsModel, load_flops
+from estimator.forecast import compare, estimate
 from estimator.ideal import ideal_energy
 from estimator.stepwise import estimate_stepwise
 from estimator.version import VERSION
@@ -21,25 +24,38 @@ from traces.load import (
     load_workload,
     summarise,
 )
-from traces.workload import Workload
+from traces.summary import LengthStatistics, TraceSummary
+from traces.workload import CellSums, Failed, Workload
 
 __version__ = VERSION
 
 __all__ = [
     "PAPER_GRID",
     "POWER_OF_TWO_GRID",
+    "CarbonIntensity",
+    "CellEstimate",
+    "CellSums",
     "ComparedTable",
+    "Comparison",
     "EnergyTable",
     "Estimate",
+    "Facility",
+    "Failed",
     "FlopsModel",
     "Gpu",
     "Grid",
     "InputError",
+    "LengthStatistics",
+    "Price",
+    "TraceSummary",
     "Workload",
     "__version__",
+    "compare",
     "compare_tables",
+    "estimate",
     "estimate_binned",
     "estimate_stepwise",
+    "find_region",
     "ideal_energy",
     "load_flops",
     "load_from_spark",
@@ -48,6 +64,7 @@ __all__ = [
     "load_table",
     "load_with_lengths",
     "load_workload",
+    "regions",
     "summarise",
     "table_names",
 ]

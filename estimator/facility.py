@@ -32,7 +32,7 @@ class Price:
         if isinstance(price, Price):
             return price
         words = re.fullmatch(
-            r"(?P<before>[A-Za-z]{3})?\s*(?P<number>[^\sA-Za-z]+)\s*(?P<after>[A-Za-z]{3})?",
+            r"(?P<before>[A-Za-z]{3})?\s*(?P<number>[\d.]+(?:[eE][+-]?\d+)?)\s*(?P<after>[A-Za-z]{3})?",
             str(price).strip(),
         )
         number = None if words is None else _finite(words["number"])

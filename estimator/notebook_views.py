@@ -1,12 +1,9 @@
 """What results show of themselves in a notebook."""
 
-from collections.abc import Sequence
-
-from markupsafe import Markup
-
 from estimator.compare import Comparison
 from estimator.estimate import Estimate
 from estimator.report import joules, kwh
+from traces.html import html_table
 
 
 def estimate_html(estimate: Estimate) -> str:
@@ -19,8 +16,8 @@ def estimate_html(estimate: Estimate) -> str:
     )
     from estimator.step_views import interval_facts
 
-    return _table(
-        ("", "value"),
+    return html_table(
+        ("", ""),
         [
             ("trace", trace_text(estimate)),
             ("table", estimate.table),
@@ -60,15 +57,4 @@ def comparison_html(comparison: Comparison) -> str:
             )
         )
     head = ("table", "energy", "95 % interval", "per request", "per output token", "saving")
-    return _table(head, rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    cells = [Markup("<tr>{}</tr>").format(_cells("th", head))]
-    cells += [Markup("<tr>{}</tr>").format(_cells("td", row)) for row in rows]
-    return str(Markup("<table>{}</table>").format(Markup("").join(cells)))
-
-
-def _cells(tag: str, texts: Sequence[str]) -> Markup:
-    element = Markup(f'<{tag} style="text-align: left">{{}}</{tag}>')  # noqa: S704 - th or td
-    return Markup("").join(element.format(text) for text in texts)
+    return html_table(head, rows)

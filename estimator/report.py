@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -140,21 +141,29 @@ def compact(number: float) -> str:
 
 def kwh(energy_kwh: float) -> str:
     """Kilowatt hours with four digits."""
-    return f"{energy_kwh:#,.4g} kWh" if energy_kwh < 1e4 else f"{energy_kwh:,.0f} kWh"
+    return f"{plain_digits(energy_kwh)} kWh"
 
 
 def grams(mass_g: float) -> str:
     """A mass of CO2 equivalents with four digits and the fitting unit."""
-    for factor, unit in ((1e6, "t"), (1e3, "kg")):
-        if mass_g >= 10 * factor:
-            return f"{mass_g / factor:,.4g} {unit} CO2e"
-    return f"{mass_g:,.4g} gCO2e"
+    for factor, unit in ((1e6, "t CO2e"), (1e3, "kg CO2e")):
+        if mass_g >= factor:
+            return f"{plain_digits(mass_g / factor)} {unit}"
+    return f"{plain_digits(mass_g)} gCO2e"
 
 
 def money(amount: float, currency: str | None) -> str:
     """An amount with four digits, or to the cent if it is large."""
-    text = f"{amount:,.4g}" if amount < 100 else f"{amount:,.2f}"
+    text = plain_digits(amount) if amount < 100 else f"{amount:,.2f}"
     return f"{text} {currency}" if currency else text
+
+
+def plain_digits(number: float) -> str:
+    """A number of 0 or more with four digits, never with an exponent."""
+    if number == 0:
+        return "0"
+    decimals = 3 - math.floor(math.log10(number))
+    return f"{number:,.{max(0, decimals)}f}"
 
 
 def percent(share: float) -> str:

@@ -121,6 +121,17 @@ class EnergyTable:
             advice = "measure more, or use --method stepwise"
             raise InputError(f"{self.name}: has {error}; {advice}") from error
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what was measured, on what, when."""
+        from traces.html import html_table
+
+        facts = ("gpu_product", "model", "dtype", "engine", "engine_version", "measured_on")
+        rows = [("table", self.name)]
+        rows += [(name.replace("_", " "), str(self.metadata[name])) for name in facts]
+        rows.append(("cells measured", f"{len(self.measured)} of {math.prod(self.grid.shape)}"))
+        rows.append(("runs", f"{sum(run.valid for run in self.runs)} valid of {len(self.runs)}"))
+        return html_table(("", ""), rows)
+
     def batch_energy_sd_j(self, cell: CellKey) -> float | None:
         """Standard deviation of E_batch over a cell's runs [J]; None for fewer than two."""
         runs = self.capacity_runs.get(cell, [])

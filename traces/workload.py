@@ -228,6 +228,18 @@ class Workload:
         )
         return f'{{\n{head}  "cells": [\n    {cells}\n  ]\n}}\n'
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: requests per cell."""
+        from traces.html import html_table
+
+        outputs = [*(f"output {edge:,}" for edge in self.grid.output_edges), "longer"]
+        inputs = [*(f"input {edge:,}" for edge in self.grid.input_edges), "longer"]
+        rows = [
+            [name, *(f"{count:,.0f}" if count else "" for count in counts)]
+            for name, counts in zip(inputs, self.requests.tolist(), strict=True)
+        ]
+        return html_table(["requests", *outputs], rows)
+
     def save(self, path: Path) -> None:
         """Write the workload to a file, whole or not at all."""
         write_text(path, self.to_json())

@@ -1,0 +1,151 @@
+"""jc.estimate and jc.compare: what the commands do, from Python."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+import joulecast as jc
+from tests.conftest import RunCli, workload_of
+
+VLLM, PYTORCH = (f"h100-sxm/llama-3.1-8b/{engine}" for engine in ("vllm", "pytorch"))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "log.csv"
+    rows = "".join(f"{1 + 37 * k % 9001},{1 + 29 * k % 600}\n" for k in range(400))
+    path.write_text("in,out\n" + rows)
+    return path
+
+
+COLUMNS = ("--input-column", "in", "--output-column", "out")
+
+
+@pytest.mark.parametrize("method", ["binned", "stepwise"])
+def test_estimate_is_what_the_command_prints(method: str, log: Path, run_cli: RunCli) -> None:
+    words = ("estimate", log, "--table", VLLM, "--method", method, "--carbon", "FR", *COLUMNS)
+    printed = json.loads(run_cli(*words, "--format", "json").stdout)
+    found = jc.estimate(log, VLLM, method, carbon="FR", input_column="in", output_column="out")
+    assert found.to_dict() == printed
+
+
+def test_compare_is_what_the_command_prints(log: Path, run_cli: RunCli) -> None:
+    tables = ("--table", PYTORCH, "--table", VLLM)
+    words = ("compare", log, *tables, "--method", "stepwise", *COLUMNS)
+    printed = json.loads(run_cli(*words, "--format", "json").stdout)
+    found = jc.compare(
+        log, [PYTORCH, jc.load_table(VLLM)], "stepwise", input_column="in", output_column="out"
+    )
+    assert found.to_dict() == printed
+
+
+def test_a_workload_stands_for_its_trace() -> None:
+    workload = jc.load_workload("azure-2023-code")
+    by_name, by_sums = (jc.estimate(trace, VLLM) for trace in ("azure-2023-code", workload))
+    assert by_sums.energy_j == by_name.energy_j
+    assert by_sums.trace == workload.sources[0]["name"]
+    with pytest.raises(jc.InputError, match="has no columns"):
+        jc.estimate(workload, VLLM, input_column="in")
+
+
+def test_cells_add_up_to_the_whole() -> None:
+    for method in ("binned", "stepwise"):
+        found = jc.estimate("azure-2023-conv", VLLM, method)
+        assert sum(cell.energy_j or 0 for cell in found.cells) == pytest.approx(found.energy_j)
+        counted = found.requests["estimated"] + found.requests["beyond_grid"]
+        assert sum(cell.requests for cell in found.cells) == counted
+        for kind, share in found.coverage.items():
+            of_kind = sum(c.energy_j or 0 for c in found.cells if c.coverage == kind)
+            assert of_kind / found.energy_j == pytest.approx(share, abs=1e-12)
+
+
+def test_left_out_cells_have_no_energy() -> None:
+    workload = workload_of(jc.PAPER_GRID, [(100, 20), (9000, 20), (9000, 9000)])
+    first, second, third = jc.estimate(workload, VLLM).cells
+    assert (first.input_tokens, first.output_tokens) == (128, 32)
+    assert first.energy_j is not None
+    assert (second.input_tokens, second.output_tokens, second.energy_j) == (None, 32, None)
+    assert (third.input_tokens, third.output_tokens, third.coverage) == (None, None, None)
+
+
+def test_tokens_are_true_ones() -> None:
+    found = jc.estimate(workload_of(jc.PAPER_GRID, [(100, 20), (50, 30)]), VLLM)
+    assert found.joules_per_1000_tokens == pytest.approx(1000 * found.energy_j / 200)
+    assert found.joules_per_output_token == pytest.approx(found.energy_j / 50)
+
+
+def test_savings_have_intervals_and_tables_a_rank() -> None:
+    found = jc.compare("azure-2023-conv", [PYTORCH, VLLM, f"{VLLM}-first-card"], "stepwise")
+    energies = [one.estimate.energy_j for one in found.ranked]
+    assert energies == sorted(energies)
+    first, second, _ = found.tables
+    assert first.saving_percent == 0
+    assert first.saving_interval_percent is None
+    low, high = second.saving_interval_percent or (0, 0)
+    assert low < second.saving_percent < high
+    # Relative half widths of the two add as independent errors do.
+    halves = [(e.interval_percent or 0) / 100 for e in (first.estimate, second.estimate)]
+    ratio = second.estimate.energy_j / first.estimate.energy_j
+    assert high - low == pytest.approx(200 * ratio * (halves[0] ** 2 + halves[1] ** 2) ** 0.5)
+    binned = jc.compare("azure-2023-conv", [PYTORCH, VLLM])
+    assert binned.tables[1].saving_interval_percent is None
+
+
+def test_results_are_frozen_and_plain() -> None:
+    found = jc.estimate("azure-2023-code", VLLM, "stepwise", pue=1.1, price="0.2 EUR")
+    compared = jc.compare("azure-2023-code", [VLLM, PYTORCH])
+    for result in (found, found.cells[0], compared, compared.tables[0]):
+        assert dataclasses.is_dataclass(result)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            result.trace = "other"  # type: ignore[union-attr, misc]
+        json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_results_show_themselves_in_a_notebook() -> None:
+    trace = jc.load_workload("azure-2023-code")
+    named = dataclasses.replace(trace, sources=({"name": "<b>code</b>"},))
+    html = jc.estimate(named, VLLM, "stepwise")._repr_html_()
+    assert "&lt;b&gt;code&lt;/b&gt;" in html
+    assert "95 % interval" in html
+    html = jc.compare("azure-2023-code", [PYTORCH, VLLM])._repr_html_()
+    assert html.index(VLLM) < html.index(PYTORCH)  # the least first
+    for result in (trace, jc.load_table(VLLM)):
+        assert "<table>" in result._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        ({"method": "guess"}, "none of: binned, stepwise"),
+        ({"method": "binned", "host": VLLM}, "for the method stepwise"),
+        ({"method": "stepwise", "whole_batches": True}, "for the method binned"),
+        ({"carbon": "Atlantis"}, "unknown region"),
+        ({"table": "no-such"}, "unknown table"),
+        ({"trace": "no-such"}, "unknown trace"),
+    ],
+)
+def test_what_cannot_be_used_is_said(arguments: dict, fragment: str) -> None:
+    with pytest.raises(jc.InputError, match=fragment):
+        jc.estimate(**{"trace": "azure-2023-code", "table": VLLM, **arguments})
+
+
+@pytest.mark.parametrize("tables", [[], VLLM])
+def test_compare_takes_a_list(tables: list[str] | str) -> None:
+    with pytest.raises(jc.InputError, match="a list of one or more tables"):
+        jc.compare("azure-2023-code", tables)
+
+
+def test_bars_of_a_comparison_have_the_lengths_of_the_energies(run_cli: RunCli) -> None:
+    tables = ("--table", PYTORCH, "--table", VLLM)
+    lines = run_cli("compare", "azure-2023-code", *tables).stdout.splitlines()
+    bars = [line.count("█") for line in lines if "█" in line]
+    found = jc.compare("azure-2023-code", [PYTORCH, VLLM])
+    energies = [one.estimate.energy_j for one in found.ranked]
+    assert bars == [round(40 * energy / max(energies)) for energy in energies]
+    intervals = run_cli("compare", "azure-2023-code", *tables, "--method", "stepwise").stdout
+    assert "░" in intervals
+    assert "Bars: energy, with its 95 % interval" in intervals
+    alone = run_cli("compare", "azure-2023-code", "--table", VLLM).stdout
+    assert "█" not in alone

@@ -1,0 +1,17 @@
+"""Small tables that results show of themselves in a notebook."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of texts; what they hold is never taken for markup."""
+    lines = [Markup("<tr>{}</tr>").format(_cells("th", head))] if any(head) else []
+    lines += [Markup("<tr>{}</tr>").format(_cells("td", row)) for row in rows]
+    return str(Markup("<table>{}</table>").format(Markup("").join(lines)))
+
+
+def _cells(tag: str, texts: Sequence[str]) -> Markup:
+    element = Markup(f'<{tag} style="text-align: left">{{}}</{tag}>')  # noqa: S704 - th or td
+    return Markup("").join(element.format(text) for text in texts)
