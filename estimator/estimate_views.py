@@ -177,7 +177,7 @@ def saving_text(comparison: Comparison, place: int) -> str:
     if one.saving_interval_percent is None:
         return text
     low, high = one.saving_interval_percent
-    return f"{text}\n{low:,.1f} to {high:,.1f} %"
+    return f"{text}\n{low:,.1f} to\n{high:,.1f} %"
 
 
 def _figures_view(comparison: Comparison) -> Table:

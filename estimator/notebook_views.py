@@ -53,7 +53,7 @@ def comparison_html(comparison: Comparison) -> str:
                 interval_text(estimate),
                 joules(estimate.joules_per_request),
                 joules(estimate.joules_per_output_token),
-                saving_text(comparison, comparison.tables.index(one)),
+                saving_text(comparison, comparison.tables.index(one)).replace("\n", " "),
             )
         )
     head = ("table", "energy", "95 % interval", "per request", "per output token", "saving")

@@ -14,7 +14,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SNIPPET = re.compile(r"^```\w+ (\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 """A block with the name of a file behind its language is that file, to the commands."""
-MADE_BY_MAKE = ("make ", "git ", "cd ", "pip ", "python3 ", "source ")
+MADE_BY_MAKE = ("make ", "git ", "cd ", "pip ", "python3 ", "source ", ".venv/bin/pip ")
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
