@@ -9,6 +9,7 @@ from estimator.estimate_views import SAVING_NOTE, facility_notes, rate_note, tra
 from estimator.page import (
     Numbers,
     document_script,
+    for_readers,
     provenance,
     render,
     source_facts,
@@ -71,7 +72,7 @@ def compare_page(
             "ranked",
             "Energy by each table, the least first",
         ),
-        notes=list(warnings),
+        notes=for_readers(list(warnings)),
         rate_notes=[
             rate_note(
                 one.implied_flops_per_s, one.dense_peak_flops_per_s, f"{one.estimate.table}: "

@@ -8,12 +8,19 @@ from markupsafe import Markup
 
 from estimator.compare import implied_rate
 from estimator.estimate import CellEstimate, Estimate
-from estimator.estimate_views import IDEAL_LABELS, facility_notes, rate_note, trace_text
+from estimator.estimate_views import (
+    IDEAL_LABELS,
+    below_ideal_notes,
+    facility_notes,
+    rate_note,
+    trace_text,
+)
 from estimator.page import (
     MapCell,
     Numbers,
     document_script,
     estimate_grid,
+    for_readers,
     gpu_facts,
     length_ranges,
     map_rows,
@@ -86,10 +93,13 @@ def estimate_page(
         script=document_script(document),
         trace=trace_text(estimate),
         table_text=table_text(table),
-        notes=estimate_warnings(estimate, table),
+        notes=for_readers(estimate_warnings(estimate, table)),
         gap_figure=_gap_figure(estimate),
         ideal_labels=IDEAL_LABELS,
-        rate_note=rate_note(*implied_rate(estimate, table)),
+        ideal_notes=[
+            rate_note(*implied_rate(estimate, table)),
+            *below_ideal_notes(estimate),
+        ],
         parts_figure=_parts_figure(estimate),
         part_labels=PART_LABELS,
         length_figures=length_figures(estimate, table, loaded),
@@ -104,7 +114,7 @@ def estimate_page(
         output_edges=[*(f"{edge:,}" for edge in grid.output_edges), outputs[-1]],
         cell_ranges=[_ranges(cell, grid) for cell in estimate.cells],
         coverage_note=STEPWISE_COVERAGE_NOTE if estimate.parts_j else "",
-        meaning=[interval_note(estimate), *facility_notes(estimate.facility)],
+        meaning=for_readers([interval_note(estimate), *facility_notes(estimate.facility)]),
         table_facts=table_facts(table),
         host_facts=[] if host is None else table_facts(host),
         source_facts=source_facts(loaded.workload),

@@ -94,9 +94,21 @@ def facility_facts(estimate: Estimate) -> list[tuple[str, str]]:
 def estimate_notes(estimate: Estimate, table: EnergyTable) -> list[str]:
     """Remarks on an estimate."""
     notes = [rate_note(*implied_rate(estimate, table)), interval_note(estimate)]
+    notes += below_ideal_notes(estimate)
     if estimate.source == "reconstructed":
         notes.append(RECONSTRUCTED_NOTE)
     return [*notes, *facility_notes(estimate.facility)]
+
+
+def below_ideal_notes(estimate: Estimate) -> list[str]:
+    """How an estimate can lie below an ideal."""
+    below = [name for name, excess in estimate.excess_percent.items() if excess < 0]
+    if not below:
+        return []
+    drawn = "" if estimate.mean_power_w is None else f", here {estimate.mean_power_w:.0f} W"
+    names = " and the ".join(below)
+    why = "ideals take rated power all the time, and a card that is lightly loaded draws less"
+    return [f"Below the {names} ideal: {why}{drawn}."]
 
 
 def facility_notes(facility: Facility | None) -> list[str]:

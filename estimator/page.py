@@ -3,6 +3,7 @@
 import json
 import math
 import platform
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -105,6 +106,11 @@ def write_page(path: Path, page: str) -> None:
         InputError: The file cannot be written.
     """
     write_text(path, page)
+
+
+def for_readers(notes: Sequence[str]) -> list[str]:
+    """Remarks without the names of documents that whoever gets the page does not have."""
+    return [re.sub(r" \(docs/[\w.]+\)", "", note) for note in notes]
 
 
 def document_script(document: Mapping[str, Any]) -> Markup:
