@@ -70,7 +70,9 @@ class MainGroup(JoulecastGroup):
         return super().get_command(ctx, cmd_name)
 
 
-@click.group(cls=MainGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=MainGroup, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
 @click.version_option(VERSION, message="%(prog)s %(version)s")
 def main() -> None:
     """Forecast the energy that an LLM serving stack will spend on a request trace."""

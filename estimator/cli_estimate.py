@@ -29,7 +29,7 @@ _METHOD_OPTION = click.option(
     "--method",
     type=click.Choice(["binned", "stepwise"]),
     default="binned",
-    help="The paper's formula, or the step model, which has an error bar.",
+    help="The paper's formula, or the step model, which has a 95 % interval.",
 )
 _WHOLE_BATCHES_OPTION = click.option(
     "--whole-batches", is_flag=True, help="Round the batches of every cell up to whole ones."
@@ -52,7 +52,7 @@ _HTML_OPTION = click.option(
 )
 @_METHOD_OPTION
 @_WHOLE_BATCHES_OPTION
-@click.option("--explain", is_flag=True, help="Where the joules go (stepwise).")
+@click.option("--explain", is_flag=True, help="Also show where the joules go (stepwise).")
 @click.option(
     "--host",
     "host_name",
@@ -76,7 +76,11 @@ def estimate(
     html: Path | None,
     **options: Any,
 ) -> None:
-    """Estimate the energy of TRACE: a file, glob, - (standard input), saved workload or name."""
+    """Estimate the energy of TRACE.
+
+    TRACE is a file or a glob of files, an address, - (standard input), a saved workload, or the
+    name of a public trace (see: joulecast trace list).
+    """
     from estimator.estimate_views import estimate_report
     from estimator.facility import Facility
     from measurements.table import load_table
@@ -126,7 +130,10 @@ def compare(
     html: Path | None,
     **options: Any,
 ) -> None:
-    """Hold TRACE's estimate against its ideals, and tables against the first one."""
+    """Hold TRACE's estimate against its ideals, and tables against the first one.
+
+    Tables are of one model on one grid: engines, GPUs, or one engine with other settings.
+    """
     from estimator.compare import compare_tables
     from estimator.estimate_views import compare_report
     from estimator.facility import Facility

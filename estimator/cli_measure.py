@@ -39,13 +39,28 @@ from traces.grid import PAPER_GRID, Grid
 
 @click.command()
 @with_options(ENGINE_OPTIONS)
-@click.option("--plan", "plan_name", type=click.Choice(PLANS), default="full", help="Which runs.")
+@click.option(
+    "--plan",
+    "plan_name",
+    type=click.Choice(PLANS),
+    default="full",
+    help="Which batches to run: all cells (paper), also smaller batches (full), twelve cells over "
+    "the whole grid (spread), or a minute and a half for the step model (quick).",
+)
 @click.option("--runs", type=click.IntRange(1, 99), default=3, help="Repeats of every run.")
 @click.option("--seed", type=int, default=0, help="Seed of the order of the runs.")
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the table.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the folder's missing runs.")
 @click.option(
-    "--time-budget", type=FiniteRange(min=0), metavar="MINUTES", help="Measure what fits."
+    "--time-budget",
+    type=FiniteRange(min=0),
+    metavar="MINUTES",
+    help="Make only runs that fit into this time, the most informative ones first.",
 )
 @GPU_OPTION
 @click.option(

@@ -191,7 +191,7 @@ def replay(
 @click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw it into this file (.png, .svg, .pdf).",
+    help="Also draw it into this file (.png, .svg or .pdf).",
 )
 @with_options(FORMAT_OPTIONS)
 def validate_command(

@@ -125,7 +125,7 @@ def trace_summary(source: str, **options: Any) -> None:
     "grid_name",
     type=click.Choice(["paper", "power-of-two"]),
     default="paper",
-    help="The bins to compare with.",
+    help="The grid to compare with.",
 )
 @with_options(TRACE_OPTIONS)
 def trace_plot(source: str, output: Path, grid_name: str, **options: Any) -> None:

@@ -167,7 +167,7 @@ def estimate_warnings(estimate: Estimate, table: EnergyTable) -> list[str]:
     if implied > peak:
         notes.append(rate_note(implied, peak))
     if estimate.relative_sds is None:
-        notes.append(BINNED_NOTE + " The step model (--method stepwise) has one.")
+        notes.append(BINNED_NOTE)
     if estimate.source == "reconstructed":
         notes.append(RECONSTRUCTED_NOTE)
     if table.metadata["measured_by"] == "hand":

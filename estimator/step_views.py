@@ -10,7 +10,7 @@ from measurements.table import EnergyTable
 BINNED_NOTE = (
     "No interval: the binned method rounds lengths up to the grid, a bias that its measurements "
     "cannot size; held against a meter it came out from 59 % too low to 88 % too high "
-    "(docs/accuracy.md)."
+    "(docs/accuracy.md). The step model has one: --method stepwise."
 )
 PART_LABELS = {
     "steps": "steps: reading the weights, launching kernels",
