@@ -1,16 +1,22 @@
 """joulecast: forecast the energy that an LLM serving stack will spend on a request trace.
 
 Names handed on from the three packages that do the work: `traces`, `measurements`, `estimator`.
+docs/python.md describes each.
 """
 
 from estimator.binned import estimate_binned
-from estimator.compare import ComparedTable, compare_tables
-from estimator.estimate import Estimate
+from estimator.carbon import CarbonIntensity, find_region, regions
+from estimator.compare import ComparedTable, Comparison, compare_tables
+from estimator.estimate import CellEstimate, Estimate
+from estimator.facility import Facility, Price
 from estimator.flops import FlopsModel, load_flops
+from estimator.forecast import compare, estimate
 from estimator.ideal import ideal_energy
 from estimator.stepwise import estimate_stepwise
 from estimator.version import VERSION
-from measurements.hardware import Gpu, load_gpu
+from measurements.hardware import Gpu, gpu_names, load_gpu
+from measurements.interpolation import CellEnergy
+from measurements.runs import Run
 from measurements.table import EnergyTable, load_table, table_names
 from traces.errors import InputError
 from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
@@ -21,25 +27,41 @@ from traces.load import (
     load_workload,
     summarise,
 )
-from traces.workload import Workload
+from traces.summary import LengthStatistics, TraceSummary
+from traces.workload import CellSums, Failed, Workload
 
 __version__ = VERSION
 
 __all__ = [
     "PAPER_GRID",
     "POWER_OF_TWO_GRID",
+    "CarbonIntensity",
+    "CellEnergy",
+    "CellEstimate",
+    "CellSums",
     "ComparedTable",
+    "Comparison",
     "EnergyTable",
     "Estimate",
+    "Facility",
+    "Failed",
     "FlopsModel",
     "Gpu",
     "Grid",
     "InputError",
+    "LengthStatistics",
+    "Price",
+    "Run",
+    "TraceSummary",
     "Workload",
     "__version__",
+    "compare",
     "compare_tables",
+    "estimate",
     "estimate_binned",
     "estimate_stepwise",
+    "find_region",
+    "gpu_names",
     "ideal_energy",
     "load_flops",
     "load_from_spark",
@@ -48,6 +70,7 @@ __all__ = [
     "load_table",
     "load_with_lengths",
     "load_workload",
+    "regions",
     "summarise",
     "table_names",
 ]
