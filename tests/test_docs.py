@@ -91,8 +91,22 @@ def test_shown_output_is_the_real_one(page: str, body: str, run_cli: RunCli) -> 
     assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()
 
 
+def headings(page: Path) -> set[str]:
+    """What a link may name behind the #, as code hosts and the site make it of a heading."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
 def test_links_between_pages_lead_somewhere() -> None:
+    checked = 0
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text()):
+            if "://" in target:
+                continue
+            file = page.parent / target if target else page
+            assert file.exists(), f"{page.name} links to {target}"
+            if anchor and not anchor.startswith("joulecast-"):  # those of commands: tests/test_site
+                assert anchor in headings(file), f"{page.name} links to {target}#{anchor}"
+                checked += 1
+    assert checked > 10
