@@ -46,7 +46,7 @@ napoleon_use_ivar = True
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autodoc_class_signature = "separated"
-autodoc_default_options = {"exclude-members": "__init__"}
+autodoc_default_options = {"exclude-members": "__init__, __new__"}
 autodoc_preserve_defaults = True
 toc_object_entries_show_parents = "hide"
 
@@ -69,18 +69,18 @@ def link_names(
     options: Any,  # noqa: ARG001
     lines: list[str],
 ) -> None:
-    """Read `name` in docstrings as code, and as a link if it is public; shorten types' names."""
+    """Read `name` in docstrings as code, and public names and pages as links; shorten types."""
 
     def role(match: re.Match[str]) -> str:
         word = match[1]
         return f":py:obj:`~joulecast.{word}`" if word in NAMES else f"``{word}``"
 
-    lines[:] = [
-        re.sub(r"\b[a-z_.]+\.(?=[A-Z])", "", line)
-        if line.startswith(":vartype")
-        else re.sub(r"(?<![`:])`([^`]+)`(?!`)", role, line)
-        for line in lines
-    ]
+    for number, line in enumerate(lines):
+        if line.startswith(":vartype"):
+            lines[number] = re.sub(r"\b[a-z_.]+\.(?=[A-Z])", "", line)
+        else:
+            coded = re.sub(r"(?<![`:])`([^`]+)`(?!`)", role, line)
+            lines[number] = re.sub(r"\bdocs/([\w-]+)\.md\b", r":doc:`\1`", coded)
 
 
 def unlink_outside(app: Sphinx, doctree: nodes.document) -> None:
@@ -95,6 +95,13 @@ def unlink_outside(app: Sphinx, doctree: nodes.document) -> None:
             node.replace_self(node.children[0].children)
 
 
+def show_defaults(command: click.Command) -> None:
+    """Say in the reference what an option is where it is left out; --help is kept short."""
+    for option in command.params:
+        if isinstance(option, click.Option) and not (option.is_flag or option.multiple):
+            option.show_default = isinstance(option.default, (str, int, float))
+
+
 def load_commands(group: click.Group, path: str) -> Iterator[str]:
     """Import what a group only imports when it is called for, which sphinx-click passes over.
 
@@ -106,6 +113,7 @@ def load_commands(group: click.Group, path: str) -> Iterator[str]:
         command = group.get_command(context, name)
         if command is not None:
             group.add_command(command)
+            show_defaults(command)
             yield f"{path} {name}"
         if isinstance(command, click.Group):
             yield from load_commands(command, f"{path} {name}")
@@ -122,13 +130,17 @@ def name_commands_whole(app: Sphinx, doctree: nodes.document) -> None:  # noqa: 
             section[0] = nodes.title(path, path)
 
 
+FIELD_NAMES = {"Variables": "Attributes", "Options": "Choices"}
+"""What Sphinx and sphinx-click head lists of fields with -> what they are of."""
+
+
 def polish_fields(app: Sphinx, doctree: nodes.document) -> None:  # noqa: ARG001
-    """Write a dash between a field and what it is, and call attributes what Python calls them."""
+    """Call fields by better names, and write a dash between a field and what it is."""
     for text in list(doctree.findall(nodes.Text)):
         if text == " -- ":
             text.parent.replace(text, nodes.Text(" \N{EN DASH} "))
-        elif text == "Variables" and isinstance(text.parent, nodes.field_name):
-            text.parent.replace(text, nodes.Text("Attributes"))
+        elif text in FIELD_NAMES and isinstance(text.parent, nodes.field_name):
+            text.parent.replace(text, nodes.Text(FIELD_NAMES[text]))
 
 
 def setup(app: Sphinx) -> None:

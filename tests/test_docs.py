@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import joulecast as jc
 from tests.conftest import RunCli
 from traces.load import load_workload
 
@@ -89,6 +90,19 @@ def test_shown_output_is_the_real_one(page: str, body: str, run_cli: RunCli) -> 
     assert command.startswith("$ joulecast "), f"{page}: {command}"
     printed = run_cli(*shlex.split(command)[2:]).stdout
     assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()
+
+
+def test_every_key_of_a_result_is_described() -> None:
+    page = (ROOT / "docs/files.md").read_text()
+    rows = dict(re.findall(r"^\| `([\w ]+)` \| (.*) \|$", page, re.MULTILINE))
+    table = "h100-sxm/llama-3.1-8b/vllm"
+    costs = {"pue": 1.2, "carbon": "FR", "price": "0.18 EUR"}
+    estimate = jc.estimate("azure-2023-code", table, "stepwise", **costs).to_dict()
+    comparison = jc.compare("azure-2023-code", [table, table]).to_dict()
+    cells = {key for cell in estimate["cells"] for key in cell}
+    assert {*estimate, *cells} <= set(re.findall(r"`(\w+)`", rows["estimate"]))
+    more = {*comparison, *comparison["tables"][0]} - set(estimate)
+    assert more <= set(re.findall(r"`(\w+)`", rows["compare"]))
 
 
 def headings(page: Path) -> set[str]:
