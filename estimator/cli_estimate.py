@@ -29,7 +29,7 @@ _METHOD_OPTION = click.option(
     "--method",
     type=click.Choice(["binned", "stepwise"]),
     default="binned",
-    help="The paper's formula, or the step model, which has an error bar.",
+    help="The paper's formula, or the step model, which has an interval.",
 )
 _WHOLE_BATCHES_OPTION = click.option(
     "--whole-batches", is_flag=True, help="Round the batches of every cell up to whole ones."
