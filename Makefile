@@ -4,9 +4,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
-SOURCES := traces measurements estimator tests benchmarks notebooks joulecast.py
+SOURCES := traces measurements estimator tests benchmarks notebooks docs/conf.py docs/pictures joulecast.py
 
-.PHONY: table4 test lint types unit benchmarks reading fuzz flops queries reconstructions clean
+.PHONY: table4 test lint types unit docs pictures benchmarks reading fuzz flops queries reconstructions clean
 
 table4: .venv/core
 	$(BIN)/joulecast table4
@@ -22,6 +22,14 @@ types: .venv/all
 
 unit: .venv/all
 	$(BIN)/pytest
+
+# The pages as a site, docs/_build/index.html; a link that leads nowhere ends the build.
+docs: .venv/all
+	$(BIN)/python -m sphinx -q -n -W --keep-going docs docs/_build
+
+# The pictures of README and docs, drawn again.
+pictures: .venv/all
+	$(BIN)/python docs/pictures/draw.py
 
 benchmarks: .venv/all
 	$(BIN)/python benchmarks/start_up.py
@@ -49,7 +57,7 @@ flops: .venv/all
 	@touch $@
 
 .venv/all: .venv/core
-	$(PIP) -e '.[flops,test]'
+	$(PIP) -e '.[docs,flops,test]'
 	@touch $@
 
 # The query that bins a trace, compiled again for what most traces look like.
@@ -61,4 +69,4 @@ reconstructions: .venv/core
 	$(BIN)/python -m traces.reconstruct
 
 clean:
-	rm -rf .venv
+	rm -rf .venv docs/_build

@@ -1,6 +1,7 @@
 """joulecast: forecast the energy that an LLM serving stack will spend on a request trace.
 
 Names handed on from the three packages that do the work: `traces`, `measurements`, `estimator`.
+docs/python.md describes each.
 """
 
 from estimator.binned import estimate_binned
@@ -13,7 +14,9 @@ from estimator.forecast import compare, estimate
 from estimator.ideal import ideal_energy
 from estimator.stepwise import estimate_stepwise
 from estimator.version import VERSION
-from measurements.hardware import Gpu, load_gpu
+from measurements.hardware import Gpu, gpu_names, load_gpu
+from measurements.interpolation import CellEnergy
+from measurements.runs import Run
 from measurements.table import EnergyTable, load_table, table_names
 from traces.errors import InputError
 from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
@@ -33,6 +36,7 @@ __all__ = [
     "PAPER_GRID",
     "POWER_OF_TWO_GRID",
     "CarbonIntensity",
+    "CellEnergy",
     "CellEstimate",
     "CellSums",
     "ComparedTable",
@@ -47,6 +51,7 @@ __all__ = [
     "InputError",
     "LengthStatistics",
     "Price",
+    "Run",
     "TraceSummary",
     "Workload",
     "__version__",
@@ -56,6 +61,7 @@ __all__ = [
     "estimate_binned",
     "estimate_stepwise",
     "find_region",
+    "gpu_names",
     "ideal_energy",
     "load_flops",
     "load_from_spark",

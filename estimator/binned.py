@@ -52,11 +52,17 @@ def estimate_binned(
 ) -> Estimate:
     """The paper's estimate of a workload, beside its ideals.
 
+    E_total = sum over cells of N(I*, O*) / B(I*, O*) * E_batch(I*, O*)
+    (Fernandez et al. 2025, section 4.1)
+
     Args:
         workload: Requests on the table's grid, or on one that refines it.
         table: Measured energies.
         trace: What to call the workload.
         whole_batches: Round batches up per cell.
+
+    Returns:
+        Energies [J] without an interval; requests beyond the grid are left out and counted.
 
     Raises:
         InputError: No request to estimate, grids that do not fit, or a model without FLOPs.

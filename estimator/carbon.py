@@ -53,6 +53,9 @@ def regions() -> dict[str, CarbonIntensity]:
     Codes are ISO 3166-1 alpha-3 for countries ("FRA"), ISO 3166-2 for US states and Chinese
     provinces ("US-CA", "CN-BJ"), and the names of bidding zones in Sweden and Norway ("SE3").
     Values of 0 are left out: CodeCarbon has them where next to nothing is known.
+
+    Returns:
+        Code -> intensity [gCO2e/kWh] with its year and source, sorted by code.
     """
     from codecarbon.input import DataSource
 
@@ -103,6 +106,9 @@ def find_region(name: str) -> CarbonIntensity:
     Args:
         name: A code of `regions`, an ISO 3166-1 alpha-2 code ("FR"), or the name of a country or
             of another region ("France"), in any case.
+
+    Returns:
+        The annual average [gCO2e/kWh] with its year and source.
 
     Raises:
         InputError: No such region, or none whose intensity is known.

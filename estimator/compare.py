@@ -106,6 +106,9 @@ def compare_tables(
         tables: One or more; the first is the baseline of the savings.
         trace: What to call the workload.
 
+    Returns:
+        An estimate per table [J], in the order given, and what each saves over the first [%].
+
     Raises:
         InputError: Tables of different models, or on different grids, which would not estimate
             the same requests.

@@ -55,8 +55,8 @@ class Estimate:
 
     Attributes:
         trace: What the user called the trace.
-        table: Name of the energy table.
         source: "trace", or "reconstructed" where only published figures of it are known.
+        table: Name of the energy table.
         method: "binned", "binned, whole batches" or "stepwise".
         requests: "total", "estimated", "beyond_grid", "failed", "invalid" -> how many.
         invalid: What was wrong with the invalid rows -> how many.

@@ -38,7 +38,10 @@ _HELD_OUT_POINTS = ((96, 0), (7, 33))
 
 @dataclass(frozen=True)
 class FlopsModel:
-    """The law above for one model.
+    """FLOPs of one model as a function of lengths, counted by the DeepSpeed profiler.
+
+    FLOPs(I, O) = a (I + O - 1) + b [I^2 + (O - 1)(I + 1) + (O - 1)(O - 2) / 2] + c O
+    (docs/method.md)
 
     Attributes:
         model: Short name, or path of the config.
@@ -104,6 +107,14 @@ def stored_models() -> list[str]:
 
 def load_flops(model: str) -> FlopsModel:
     """The stored law of a shipped model, which needs no torch; that of a config.json is profiled.
+
+    Args:
+        model: A shipped name such as "llama-3.1-8b", or the path of a Hugging Face config.json
+            (profiling it needs the extra `flops`).
+
+    Returns:
+        FLOPs of a request as a function of its two lengths [tokens], counted by the DeepSpeed
+        profiler.
 
     Raises:
         InputError: Neither stored nor a file; the nearest name is suggested.

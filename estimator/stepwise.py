@@ -110,7 +110,10 @@ def estimate_stepwise(
     lengths: LengthArray | None = None,
     host: EnergyTable | None = None,
 ) -> Estimate:
-    """Estimate a workload with the step model, with an error bar.
+    """Estimate a workload with the step model, with an interval.
+
+    E = e_step S + e_token T + e_context K + e_pair P + e_output O + e_request R
+    (docs/stepwise.md)
 
     Args:
         workload: The requests, on any grid.
@@ -120,6 +123,9 @@ def estimate_stepwise(
             drawn from the workload if they are not known.
         host: A table measured on the host that will serve, `--plan quick` will do: it tells how
             long that host takes to launch a step. None if it is not known.
+
+    Returns:
+        Energies [J] with a 95 % interval, time on the GPU [s], and the parts of the energy [J].
 
     Raises:
         InputError: No request to estimate, a table that no step model can be fitted to, or a

@@ -99,7 +99,7 @@ def _repeats(table: EnergyTable) -> Check:
         f"{WANTED_RUNS} valid runs per cell",
         few == 0,
         f"{few} of {len(table.capacity_runs)} cells have fewer",
-        "the spread between runs is part of the error bar",
+        "the spread between runs is part of the interval",
     )
 
 

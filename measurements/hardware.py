@@ -60,6 +60,12 @@ def gpu_names() -> list[str]:
 def load_gpu(name: str) -> Gpu:
     """The data sheet of a GPU by its short name.
 
+    Args:
+        name: One of `gpu_names`, such as "h100-sxm".
+
+    Returns:
+        Power [W], memory [B], bandwidth [B/s] and peak rates [FLOP/s], each with its source.
+
     Raises:
         InputError: No such name; the nearest is suggested.
     """

@@ -98,7 +98,7 @@ class EnergyTable:
 
     @cached_property
     def measured(self) -> Mapping[CellKey, CellEnergy]:
-        """The measured cells: mean over the valid runs at capacity."""
+        """The measured cells, each by the mean over its valid runs at capacity."""
         return {
             cell: CellEnergy(
                 statistics.fmean(run.batch_energy_j for run in runs),
@@ -110,7 +110,7 @@ class EnergyTable:
 
     @cached_property
     def cells(self) -> Mapping[CellKey, CellEnergy]:
-        """Every cell of the grid: measured, or filled in from the measured ones.
+        """Every cell of the grid, measured or filled in from the measured ones.
 
         Raises:
             InputError: Too few cells are measured to fill in the others.
@@ -152,6 +152,9 @@ def load_table(name: str) -> EnergyTable:
     Args:
         name: A shipped name such as "h100-sxm/llama-3.1-8b/vllm", or a folder with table.json and
             runs.csv.
+
+    Returns:
+        The table; cells that it lacks are only filled in when they are asked for.
 
     Raises:
         InputError: No such table, or something in it cannot be true; file and line are named.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import joulecast as jc
 from tests.conftest import RunCli
 from traces.load import load_workload
 
@@ -91,8 +92,35 @@ def test_shown_output_is_the_real_one(page: str, body: str, run_cli: RunCli) -> 
     assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()
 
 
+def test_every_key_of_a_result_is_described() -> None:
+    page = (ROOT / "docs/files.md").read_text()
+    rows = dict(re.findall(r"^\| `([\w ]+)` \| (.*) \|$", page, re.MULTILINE))
+    table = "h100-sxm/llama-3.1-8b/vllm"
+    costs = {"pue": 1.2, "carbon": "FR", "price": "0.18 EUR"}
+    estimate = jc.estimate("azure-2023-code", table, "stepwise", **costs).to_dict()
+    comparison = jc.compare("azure-2023-code", [table, table]).to_dict()
+    cells = {key for cell in estimate["cells"] for key in cell}
+    assert {*estimate, *cells} <= set(re.findall(r"`(\w+)`", rows["estimate"]))
+    more = {*comparison, *comparison["tables"][0]} - set(estimate)
+    assert more <= set(re.findall(r"`(\w+)`", rows["compare"]))
+
+
+def headings(page: Path) -> set[str]:
+    """What a link may name behind the #, as code hosts and the site make it of a heading."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
 def test_links_between_pages_lead_somewhere() -> None:
+    checked = 0
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text()):
+            if "://" in target:
+                continue
+            file = page.parent / target if target else page
+            assert file.exists(), f"{page.name} links to {target}"
+            if anchor:
+                assert anchor in headings(file), f"{page.name} links to {target}#{anchor}"
+                checked += 1
+    assert checked > 10

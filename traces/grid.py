@@ -58,7 +58,7 @@ class Grid:
 
         Returns:
             Indices into `input_edges` and `output_edges`, shape (n,) each. A length beyond the last
-            edge gets the index one past it: the overflow row or column.
+            edge gets the index one past it; such a request lies beyond the grid.
         """
         import numpy as np  # binning a trace takes less time than importing it
 

@@ -106,11 +106,15 @@ def load_workload(
             for the file.
         grid: The cells wanted; by default a workload keeps its own, and a trace goes on
             `POWER_OF_TWO_GRID`.
-        input_column: Column of the input length, where the format is not a known one.
-        output_column: Column of the output length, likewise.
+        input_column: Column of the input length [tokens], where the format is not a known one;
+            dots lead into the objects of JSON rows.
+        output_column: Column of the output length [tokens], likewise.
         on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out.
         memory_limit: Most memory that reading may take, such as "500MB".
         watch: Told what share of a long read is done, 0 to 1.
+
+    Returns:
+        Sums over the requests of each cell; failed requests and invalid rows are counted apart.
 
     Raises:
         InputError: It is none of these, or cannot be read.
@@ -136,10 +140,22 @@ def load_with_lengths(
 ) -> "tuple[Workload, npt.NDArray[np.int64] | None]":
     """A workload and, from a file of at most so many requests, how long each of them is.
 
-    Other arguments and the errors are those of `load_workload`.
+    Args:
+        trace: As in `load_workload`, as is everything but `most`.
+        most: Up to how many requests their lengths are wanted; `estimate` with the method
+            "stepwise" takes 50,000.
+        input_column: Column of the input length [tokens].
+        output_column: Column of the output length [tokens].
+        on_invalid: "error" or "skip".
+        memory_limit: Most memory that reading may take, such as "500MB".
+        watch: Told what share of a long read is done, 0 to 1.
 
     Returns:
-        The workload, and (i, o) per request in the file's order, shape (n, 2) [tokens], or None.
+        The workload, and (i, o) per request in the file's order, shape (n, 2) [tokens]; None in
+        their place if there are more, or if only sums are known.
+
+    Raises:
+        InputError: As in `load_workload`.
     """
     columns = input_column, output_column
     loaded = load_trace(trace, None, *columns, on_invalid, memory_limit, watch, most)
@@ -154,7 +170,23 @@ def load_from_spark(
     output_column: str | None = None,
     on_invalid: OnInvalid = "error",
 ) -> Workload:
-    """A workload that Spark bins; arguments and errors are those of `traces.spark.open_spark`."""
+    """A workload that Spark bins; only the sums of the cells come back from the workers.
+
+    Args:
+        source: A file or a glob that driver and workers find under the same path, or an address of
+            a file system that Spark knows, such as hdfs:// or s3a://, whose files are all alike.
+        master: Spark's master URL, such as "spark://host:7077", "yarn" or "local[2]".
+        grid: The cells wanted.
+        input_column: Column of the input length [tokens], where the format is not a known one.
+        output_column: Column of the output length [tokens], likewise.
+        on_invalid: "error" or "skip".
+
+    Returns:
+        The workload, equal to the one that `load_workload` reads from the same rows.
+
+    Raises:
+        InputError: No PySpark, no Java, no cluster, no such files, or they are not a trace.
+    """
     from traces.binning import bin_trace
     from traces.spark import open_spark
 
@@ -177,7 +209,23 @@ def load_from_table(
     output_column: str | None = None,
     on_invalid: OnInvalid = "error",
 ) -> Workload:
-    """A workload that a database bins; arguments and errors as in `traces.tables.open_table`."""
+    """A workload that a database bins; only the sums of the cells leave it.
+
+    Args:
+        address: Connection string of an Ibis backend, such as "duckdb://log.db",
+            "trino://user@host/catalog/schema" or "postgres://user@host/database".
+        table_name: The table; parts before it, such as a schema, with dots between.
+        grid: The cells wanted.
+        input_column: Column of the input length [tokens], where the format is not a known one.
+        output_column: Column of the output length [tokens], likewise.
+        on_invalid: "error" or "skip".
+
+    Returns:
+        The workload, equal to the one that `load_workload` reads from the same rows.
+
+    Raises:
+        InputError: No such backend, database, table or columns.
+    """
     from traces.binning import bin_trace
     from traces.tables import open_table
 
@@ -195,7 +243,19 @@ def summarise(
 ) -> "TraceSummary":
     """Length statistics: exact from a file of requests, quantiles to a bin from a workload.
 
-    Args and errors are those of `load_workload`.
+    Args:
+        trace: As in `load_workload`, as is everything else.
+        input_column: Column of the input length [tokens].
+        output_column: Column of the output length [tokens].
+        on_invalid: "error" or "skip".
+        memory_limit: Most memory that reading may take, such as "500MB".
+        watch: Told what share of a long read is done, 0 to 1.
+
+    Returns:
+        The columns of the paper's Tables 1 to 3, lengths in tokens.
+
+    Raises:
+        InputError: As in `load_workload`.
     """
     from traces.summary import summarise_trace, summarise_workload
 

@@ -128,7 +128,7 @@ class Workload:
 
     @cached_property
     def requests(self) -> "npt.NDArray[np.float64]":
-        """Requests per cell, shape (inputs + 1, outputs + 1), overflow last."""
+        """Requests per cell, shape (inputs + 1, outputs + 1), those beyond the grid last."""
         return self.array("requests")
 
     def array(self, name: str) -> "npt.NDArray[np.float64]":
@@ -138,7 +138,8 @@ class Workload:
             name: A field of `CellSums`.
 
         Returns:
-            Shape (inputs + 1, outputs + 1): the overflow row and column are the last.
+            Floats, shape (inputs + 1, outputs + 1); the last row and column hold the requests
+            beyond the grid.
         """
         import numpy as np
 
@@ -149,7 +150,7 @@ class Workload:
         return values
 
     def is_beyond(self, cell: tuple[int, int]) -> bool:
-        """Whether a cell lies in the overflow row or column."""
+        """Whether a cell (row, column) lies beyond the last edges."""
         rows, columns = self.grid.shape
         return cell[0] == rows or cell[1] == columns
 

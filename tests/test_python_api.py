@@ -1,0 +1,141 @@
+"""What `import joulecast` offers is described: docstrings, types, arguments, units."""
+
+import inspect
+import re
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import joulecast as jc
+
+PAGE = (Path(__file__).parent.parent / "docs/python.md").read_text()
+PUBLIC = {name: getattr(jc, name) for name in jc.__all__}
+FUNCTIONS = {name: value for name, value in PUBLIC.items() if inspect.isfunction(value)}
+CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
+UNITS = {
+    r"(?<!per)_j": r"\[J\]",
+    r"(?<!per)_kwh": r"\[kWh\]",
+    r"_w": r"\[W\]",
+    r"(?<!per)_s|seconds": r"\[s\]",
+    r"per_s": r"/s\]",
+    r"_c": r"\[deg C\]",
+    r"_percent": r"\[%\]",
+    r"g_per_kwh": r"\[gCO2e/kWh\]",
+    r"(?<!per_)(?<!per_output_)(?<!1000_)tokens": r"\[tokens\]",
+    r"joules_per_\w+": r"\[J\]",
+    r"(?<!per_)bytes": r"\[B\]",
+}
+"""How a name ends, and the unit that its description then has."""
+
+
+def described(docstring: str, section: str) -> dict[str, str]:
+    """Name -> description, of a section of a Google docstring."""
+    body = re.search(rf"^{section}:\n((?:    .*\n|\n)+)", docstring + "\n", re.MULTILINE)
+    if body is None:
+        return {}
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", body[1], re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def doc(thing: Any) -> str:
+    return inspect.getdoc(thing) or ""
+
+
+def lacks_unit(name: str, text: str) -> bool:
+    return any(
+        re.search(rf"(?:{ending})$", name) and not re.search(unit, text)
+        for ending, unit in UNITS.items()
+    )
+
+
+def public_members(kind: type) -> dict[str, Any]:
+    """Methods and properties that a class of ours defines."""
+    return {
+        name: value
+        for name, value in vars(kind).items()
+        if not name.startswith("_")
+        and isinstance(value, (property, cached_property, classmethod)) | inspect.isfunction(value)
+    }
+
+
+def test_names_are_sorted_and_described_on_the_page() -> None:
+    # As ruff sorts them: constants, classes, the rest.
+    order = sorted(jc.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    assert jc.__all__ == order
+    for name in jc.__all__:
+        assert re.search(rf"^\.\. [\w:]+:: joulecast\.{name}$", PAGE, re.MULTILINE), name
+
+
+def test_every_name_that_is_imported_for_users_is_public() -> None:
+    ours = ("estimator", "measurements", "traces")
+    imported = {
+        name
+        for name, value in vars(jc).items()
+        if getattr(value, "__module__", "").partition(".")[0] in ours
+        and not inspect.ismodule(value)
+    }
+    assert imported <= set(jc.__all__)
+
+
+@pytest.mark.parametrize("name", sorted({*FUNCTIONS, *CLASSES}))
+def test_functions_and_classes_have_a_docstring(name: str) -> None:
+    own = PUBLIC[name].__doc__
+    assert own
+    assert own.strip()[-1] in ".]:)", "a sentence"
+    assert not own.startswith(f"{name}("), "not the one that dataclasses make up"
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_functions_tell_types_arguments_and_units(name: str) -> None:
+    check_callable(FUNCTIONS[name], needs_args=True)
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_classes_tell_types_attributes_and_units(name: str) -> None:
+    kind = CLASSES[name]
+    attributes = described(doc(kind), "Attributes")
+    fields = [field for field in inspect.get_annotations(kind) if not field.startswith("_")]
+    assert list(attributes) == fields
+    for field, text in attributes.items():
+        assert not lacks_unit(field, text), f"{field}: {text}"
+    for member, value in public_members(kind).items():
+        assert doc(value), member
+        if isinstance(value, (property, cached_property)):
+            getter = value.fget if isinstance(value, property) else value.func
+            check_callable(getter, needs_args=False)
+            assert not lacks_unit(member, doc(value)), f"{member}: {doc(value)}"
+        else:
+            inner = value.__func__ if isinstance(value, classmethod) else value
+            check_callable(inner, needs_args=False)
+            assert not lacks_unit(member, doc(value)), f"{member}: {doc(value)}"
+
+
+def check_callable(function: Callable[..., Any], needs_args: bool) -> None:
+    signature, text = inspect.signature(function), doc(function)
+    parameters = {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if name not in ("self", "cls")
+    }
+    assert signature.return_annotation is not inspect.Signature.empty
+    for name, parameter in parameters.items():
+        assert parameter.annotation is not inspect.Parameter.empty, name
+    arguments = described(text, "Args")
+    if needs_args or arguments:
+        assert list(arguments) == list(parameters)
+    for name, about in arguments.items():
+        assert not lacks_unit(name, about), f"{name}: {about}"
+    if needs_args and parameters:
+        assert "\nReturns:\n" in text
+        assert re.search(r"\[\w|InputError|shape", text)
+
+
+def test_lengths_and_energies_without_a_unit_are_found() -> None:
+    assert lacks_unit("energy_j", "Energy.")
+    assert lacks_unit("input_tokens", "Lengths.")
+    assert lacks_unit("seconds", "How long.")
+    assert not lacks_unit("energy_j", "Energy [J].")
+    assert not lacks_unit("implied_flops_per_s", "Rate [FLOP/s].")
