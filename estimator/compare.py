@@ -140,14 +140,10 @@ def compare_tables(
 
 def _saving_interval(estimate: Estimate, baseline: Estimate) -> tuple[float, float] | None:
     """The interval of a saving, from the relative half widths of the two intervals [%]."""
-    if estimate.interval_j is None or baseline.interval_j is None:
+    if estimate.interval_percent is None or baseline.interval_percent is None:
         return None
-    halves = [
-        (one.interval_j[1] - one.interval_j[0]) / 2 / one.energy_j
-        for one in (estimate, baseline)
-        if one.interval_j is not None
-    ]
-    ratio, half = estimate.energy_j / baseline.energy_j, math.hypot(*halves)
+    half = math.hypot(estimate.interval_percent, baseline.interval_percent) / 100
+    ratio = estimate.energy_j / baseline.energy_j
     return 100 * (1 - ratio * (1 + half)), 100 * (1 - ratio * (1 - half))
 
 

@@ -14,10 +14,10 @@ from estimator.page import (
     render,
     source_facts,
     table_facts,
-    write_page,
 )
 from estimator.page_figures import Bar, energy_bars
 from measurements.table import EnergyTable
+from traces.files import write_text
 from traces.load import LoadedTrace
 
 
@@ -40,7 +40,7 @@ def write_compare_page(
     Raises:
         InputError: The file cannot be written.
     """
-    write_page(path, compare_page(comparison, tables, loaded, command))
+    write_text(path, compare_page(comparison, tables, loaded, command))
 
 
 def compare_page(

@@ -113,11 +113,13 @@ class Estimate:
 
     @property
     def interval_percent(self) -> float | None:
-        """Half the width of the interval over the energy [%]; None likewise."""
+        """How far the interval's upper end lies above the energy [%]; None likewise.
+
+        So does its lower end below, unless the interval ends at 0.
+        """
         if self.interval_j is None:
             return None
-        low, high = self.interval_j
-        return 100 * (high - low) / 2 / self.energy_j
+        return 100 * (self.interval_j[1] / self.energy_j - 1)
 
     @property
     def mean_power_w(self) -> float | None:

@@ -29,7 +29,6 @@ from estimator.page import (
     source_facts,
     table_facts,
     trimmed,
-    write_page,
 )
 from estimator.page_figures import Bar, energy_bars, energy_unit, length_curve
 from estimator.report import compact
@@ -38,6 +37,7 @@ from estimator.table_views import COVERAGE_NOTE, MARKS
 from estimator.view_parts import table_text
 from measurements.table import EnergyTable
 from traces.distribution import distributions
+from traces.files import write_text
 from traces.grid import Grid
 from traces.load import LoadedTrace
 
@@ -69,7 +69,7 @@ def write_estimate_page(
     Raises:
         InputError: The file cannot be written.
     """
-    write_page(path, estimate_page(estimate, table, loaded, host, command))
+    write_text(path, estimate_page(estimate, table, loaded, host, command))
 
 
 def estimate_page(

@@ -19,7 +19,6 @@ from estimator.estimate import Estimate
 from estimator.report import grams, joules, kwh, money, percent
 from estimator.version import VERSION
 from measurements.table import EnergyTable
-from traces.files import write_text
 from traces.grid import Grid
 from traces.workload import Workload
 
@@ -97,15 +96,6 @@ def _environment() -> Environment:
         (Path(__file__).parent / "templates" / "page.css").read_text("utf-8")
     )
     return environment
-
-
-def write_page(path: Path, page: str) -> None:
-    """Write a page, whole or not at all.
-
-    Raises:
-        InputError: The file cannot be written.
-    """
-    write_text(path, page)
 
 
 def for_readers(notes: Sequence[str]) -> list[str]:
