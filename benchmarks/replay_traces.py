@@ -60,6 +60,12 @@ def summaries(generator: np.random.Generator) -> tuple[Array, Array]:
     return inputs, generator.integers(40, 65, 2000)
 
 
+def agents(generator: np.random.Generator) -> tuple[Array, Array]:
+    """Histories that grow from step to step, and answers of all lengths."""
+    inputs = lognormal(generator, 2000, 3500, 0.5, 800, 12000)
+    return inputs, lognormal(generator, 2000, 150, 0.9, 8, 800)
+
+
 AZURE = {"azure-2023-code": 32, "azure-2023-conv": 128}
 """Trace -> longest output kept [tokens]."""
 
@@ -69,6 +75,7 @@ TRACES = {
     "mixed-extremes": mixed_extremes,
     "short-replies": short_replies,
     "summaries": summaries,
+    "agents": agents,
 }
 
 
