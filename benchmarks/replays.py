@@ -5,6 +5,7 @@ of the replay's host, and from the runs of the quick plan alone.
 """
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import replace
 
 from estimator.validate import find_replays, shipped_tables_for, validate
@@ -13,6 +14,7 @@ from measurements.replay import SHIPPED, Replay
 from measurements.table import EnergyTable, load_table
 
 PREFIX = "h100-sxm/llama-3.1-8b/"
+QUICK = "vllm-quick", "vllm-quick-second", "vllm-quick-third"
 
 
 def quick_runs_of(table: EnergyTable) -> EnergyTable:
@@ -23,15 +25,21 @@ def quick_runs_of(table: EnergyTable) -> EnergyTable:
 
 def main() -> None:
     """Print it all."""
-    paths = find_replays(SHIPPED / "vllm")
-    replays = {path.stem: Replay.load(path) for path in paths}
-    print("replays:", ", ".join(replays))
     whole = {name: load_table(PREFIX + name) for name in ("vllm", "vllm-first-card")}
     tables = {
         **whole,
         **{f"quick runs of {name}": quick_runs_of(table) for name, table in whole.items()},
-        **{name: load_table(PREFIX + name) for name in ("vllm-quick", "vllm-quick-second")},
+        **{name: load_table(PREFIX + name) for name in QUICK},
     }
+    for folder in ("vllm", "vllm-later"):
+        print_errors(folder, tables)
+
+
+def print_errors(folder: str, tables: Mapping[str, EnergyTable]) -> None:
+    """Print the errors for the replays of a folder, a line per table."""
+    paths = find_replays(SHIPPED / folder)
+    replays = {path.stem: Replay.load(path) for path in paths}
+    print(f"{folder}:", ", ".join(replays))
     for label, table in tables.items():
         for host in ("known", "unknown"):
             errors = []

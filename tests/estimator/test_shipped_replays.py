@@ -15,7 +15,7 @@ from tests.conftest import RunCli
 from traces.grid import PAPER_GRID
 
 FOLDER = Path(__file__).parents[2] / "measurements" / "replays"
-ENGINES = "vllm", "pytorch"
+ENGINES = "vllm", "vllm-later", "pytorch"
 PREFIX = "h100-sxm/llama-3.1-8b/"
 
 
@@ -78,6 +78,22 @@ def test_vllm_is_met_within_one_percent_in_the_median_and_two_at_worst(
         assert one.held["stepwise"].is_within, one.name
 
 
+def test_replays_metered_after_the_model_was_done_are_met_as_well() -> None:
+    """On a card that no fit has seen, from any table, the quick plan measured there included."""
+    for table, worst in (
+        (load_table(PREFIX + "vllm"), 1.1),
+        (load_table(PREFIX + "vllm-first-card"), 2),
+        (quick_runs_of(load_table(PREFIX + "vllm")), 3),
+        (quick_runs_of(load_table(PREFIX + "vllm-first-card")), 3),
+        (load_table(PREFIX + "vllm-quick-third"), 3),
+    ):
+        found = held("vllm-later", [table])
+        assert len(found) == 6
+        assert max(errors(found)) <= worst
+        assert statistics.median(errors(found)) <= 1.2
+        assert all(one.held["stepwise"].is_within for one in found)
+
+
 def test_the_table_of_another_card_does_as_well() -> None:
     found = held("vllm", [load_table(PREFIX + "vllm-first-card")])
     assert statistics.median(errors(found)) <= 1
@@ -126,7 +142,7 @@ def test_an_unknown_host_is_within_the_interval() -> None:
 
 
 def test_the_engine_took_the_steps_that_are_simulated(vllm: list[Validation]) -> None:
-    for one in vllm:
+    for one in [*vllm, *held("vllm-later")]:
         steps = one.replay.engine_steps
         assert steps is not None
         assert steps.steps == one.simulated.counts.steps
@@ -139,13 +155,15 @@ def test_the_command_says_so(run_cli: RunCli, tmp_path: Path) -> None:
     picture = tmp_path / "p.png"
     result = run_cli("validate", FOLDER, "--plot", picture)
     assert result.exit_code == 0, result.output
-    assert "11 of 11" in result.stdout
-    assert "The pace of the host of 7 replays is from h100-sxm/llama-3.1-8b/vllm-quick." in (
-        " ".join(result.stdout.split())
-    )
+    assert "17 of 17" in result.stdout
+    assert (
+        "The pace of the host of 13 replays is from h100-sxm/llama-3.1-8b/vllm-quick, "
+        "h100-sxm/llama-3.1-8b/vllm-quick-third."
+    ) in " ".join(result.stdout.split())
     assert picture.read_bytes().startswith(b"\x89PNG")
     rows = json.loads(run_cli("validate", FOLDER, "--format", "json").stdout)["replays"]
-    assert {row["host"] for row in rows} == {None, PREFIX + "vllm-quick"}
+    hosts = {PREFIX + "vllm-quick", PREFIX + "vllm-quick-third"}
+    assert {row["host"] for row in rows} == {None, *hosts}
     assert {row["ideal_j"] < row["metered_j"] for row in rows} == {True}
     assert "a picture's name ends in" in run_cli("validate", FOLDER, "--plot", "x.txt").stderr
     unknown = run_cli("validate", FOLDER, "--unknown-host", "--format", "json").stdout
