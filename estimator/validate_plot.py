@@ -18,6 +18,14 @@ _ROW_INCHES = 0.34
 _ENGINES = {"pytorch": "PyTorch", "vllm": "vLLM"}
 
 
+def _label(one: Validation) -> str:
+    """The engine and the replay's name, with its folder where that tells more than the engine."""
+    engine, path = str(one.replay.facts["engine"]), Path(one.name)
+    folder = path.parent.name.removeprefix(engine).strip("-")
+    name = f"{folder}: {path.name}" if path.parent.name.startswith(engine) and folder else path.name
+    return f"{_ENGINES.get(engine, engine)}  {name}"
+
+
 def plot_validations(found: Sequence[Validation], path: Path) -> None:
     """Draw a line per replay: 100 % is the metered energy.
 
@@ -29,11 +37,8 @@ def plot_validations(found: Sequence[Validation], path: Path) -> None:
     labels = []
     for k, one in enumerate(found):
         place = len(found) - 1 - k
-        engine = str(one.replay.facts["engine"])
-        name = Path(one.name).name
         labels.append(
-            f"{_ENGINES.get(engine, engine)}  {name}  "
-            f"({len(one.replay.lengths):,} requests, {joules(one.metered_j)})"
+            f"{_label(one)}  ({len(one.replay.lengths):,} requests, {joules(one.metered_j)})"
         )
         shown = {"ideal": one.ideal_j}
         shown |= {method: held.estimate.energy_j for method, held in one.held.items()}
@@ -62,5 +67,5 @@ def plot_validations(found: Sequence[Validation], path: Path) -> None:
     notes = "Metered energy is 100 %. No replay is in any fit. Binned leaves out requests beyond "
     notes += f"the grid. Tables: {', '.join(sorted({one.table for one in found}))}."
     if hosts := sorted({one.host for one in found if one.host is not None}):
-        notes += f" The pace of hosts: {', '.join(hosts)}, of the replays' own card."
+        notes += f" The pace of hosts: {', '.join(hosts)}, of the replays' own cards."
     save_figure(figure, notes, path)
