@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
-SOURCES := traces measurements estimator tests benchmarks notebooks docs/conf.py docs/pictures joulecast.py
+SOURCES := traces measurements estimator tests benchmarks notebooks docs/conf.py docs/pictures joulecast
 
 .PHONY: table4 test lint types unit docs pictures benchmarks reading fuzz flops queries reconstructions clean
 

@@ -104,5 +104,6 @@ def estimate_binned(
             "roofline": roofline.energy(workload, table),
         },
         coverage={kind: part / energy_j for kind, part in energies_j.items()},
+        dense_peak_flops_per_s=table.gpu.peak(table.dtype),
         cells=tuple(cells),
     )

@@ -5,16 +5,20 @@ that the EPA publishes, Chinese provinces by the factor that the ministry publis
 its year.
 """
 
-import math
+import difflib
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from traces.errors import InputError, unknown_name
+from traces.errors import InputError
+from traces.html import html_table
 
 _GRAMS_PER_POUND = 453.59237
 _KWH_PER_MWH = 1000
+_MOST_G_PER_KWH = 100_000
+_RESERVED = {"UK": "GBR"}
+"""Codes that ISO 3166-1 reserves for what has another."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,18 @@ class CarbonIntensity:
     name: str | None = None
     year: int | None = None
     source: str = "given"
+
+    def __post_init__(self) -> None:
+        """Refuse a number that no electricity has."""
+        if not 0 <= self.g_per_kwh <= _MOST_G_PER_KWH:
+            raise InputError(
+                f"a carbon intensity of {self.g_per_kwh:g} gCO2e/kWh: it is a number from 0 to "
+                f"{_MOST_G_PER_KWH:,}"
+            )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_table(("", ""), [(key, str(value)) for key, value in self.to_dict().items()])
 
     def to_dict(self) -> dict[str, Any]:
         """The intensity as plain JSON values."""
@@ -104,8 +120,9 @@ def find_region(name: str) -> CarbonIntensity:
     """The intensity of a region.
 
     Args:
-        name: A code of `regions`, an ISO 3166-1 alpha-2 code ("FR"), or the name of a country or
-            of another region ("France"), in any case.
+        name: A code of `regions`, an ISO 3166-1 alpha-2 code ("FR"), or the name of a country, a US
+            state or a Chinese province ("France", "California"), in any case. Countries win:
+            "Georgia" is one.
 
     Returns:
         The annual average [gCO2e/kWh] with its year and source.
@@ -117,20 +134,31 @@ def find_region(name: str) -> CarbonIntensity:
 
     known = regions()
     wanted = name.strip()
-    by_name = {one.name.casefold(): code for code, one in known.items() if one.name is not None}
-    code = by_name.get(wanted.casefold(), wanted.upper())
-    if code not in known:
-        try:
-            country = pycountry.countries.lookup(wanted)
-        except LookupError:
-            names = [one.name for one in known.values() if one.name is not None]
-            raise unknown_name("region", name, [*known, *names]) from None
-        code = country.alpha_3
-        if code not in known:
-            raise InputError(
-                f"{name}: CodeCarbon has no carbon intensity of {country.name}; give gCO2e/kWh"
-            )
-    return known[code]
+    code = _RESERVED.get(wanted.upper(), wanted.upper())
+    if code in known:
+        return known[code]
+    by_name: dict[str, str] = {}
+    for one_code, one in known.items():
+        whole = str(one.name).casefold()
+        by_name.setdefault(whole, one_code)
+        by_name.setdefault(whole.partition(",")[0], one_code)
+    try:
+        country = pycountry.countries.lookup(wanted)
+    except LookupError:
+        country = None
+    if country is not None and country.alpha_3 in known:
+        return known[country.alpha_3]
+    if wanted.casefold() in by_name:
+        return known[by_name[wanted.casefold()]]
+    if country is not None:
+        raise InputError(
+            f"{name}: CodeCarbon has no carbon intensity of {country.name}; give gCO2e/kWh"
+        )
+    near = difflib.get_close_matches(wanted.casefold(), by_name, n=1, cutoff=0.8)
+    advice = f'; did you mean "{known[by_name[near[0]]].name}"?' if near else ""
+    raise InputError(
+        f'unknown region "{name}"{advice or "; joulecast regions lists them, or give gCO2e/kWh"}'
+    )
 
 
 def intensity_of(carbon: float | str | CarbonIntensity) -> CarbonIntensity:
@@ -145,6 +173,4 @@ def intensity_of(carbon: float | str | CarbonIntensity) -> CarbonIntensity:
         number = float(carbon)
     except ValueError:
         return find_region(str(carbon))
-    if not (math.isfinite(number) and number >= 0):
-        raise InputError(f"a carbon intensity of {carbon} gCO2e/kWh: it is a number, 0 or more")
     return CarbonIntensity(number)

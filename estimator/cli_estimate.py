@@ -1,6 +1,8 @@
 """`joulecast estimate` and `joulecast compare`."""
 
+import glob
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,7 +34,9 @@ _METHOD_OPTION = click.option(
     help="The paper's formula, or the step model, which has a 95 % interval.",
 )
 _WHOLE_BATCHES_OPTION = click.option(
-    "--whole-batches", is_flag=True, help="Round the batches of every cell up to whole ones."
+    "--whole-batches",
+    is_flag=True,
+    help="Round the batches of a cell up to whole ones (binned).",
 )
 _HTML_OPTION = click.option(
     "--html",
@@ -92,7 +96,7 @@ def estimate(
     facility = Facility.of(pue, carbon, price)
     table = load_table(table_name)
     host = None if host_name is None else load_table(host_name)
-    _check_files(options["output"], html, trace)
+    _check_files(options["output"], html, trace, [table] if host is None else [table, host])
     loaded, make = _load_for(method, whole_batches, trace, table, html, options, host)
     result = make(loaded.workload, table, shown_address(trace)).at(facility)
     if html is not None:
@@ -141,7 +145,7 @@ def compare(
 
     facility = Facility.of(pue, carbon, price)
     tables = [load_table(name) for name in table_names]
-    _check_files(options["output"], html, trace)
+    _check_files(options["output"], html, trace, tables)
     loaded, make = _load_for(method, whole_batches, trace, tables[0], html, options)
     result = compare_tables(make, loaded.workload, tables, shown_address(trace)).at(facility)
     if html is not None:
@@ -172,14 +176,23 @@ def _load_for(
     return loaded, estimation_method(chosen, loaded, whole_batches, host)
 
 
-def _check_files(output: Path | None, html: Path | None, trace: str) -> None:
-    """Refuse files that would replace one another or the trace, before any work."""
+def _check_files(
+    output: Path | None, html: Path | None, trace: str, tables: "Sequence[EnergyTable]"
+) -> None:
+    """Refuse files that would replace one another or what they are made from, before any work."""
+    if html is not None and (str(html) == "-" or html.parent in _NO_FOLDERS):
+        raise click.UsageError(f"--html {html}: a page is a file of its own; name one")
     for path in (output, html):
         check_output(path, trace)
+        for table in tables:
+            check_output(path, f"{glob.escape(table.name)}/*", kind="file of a table")
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path}: cannot be written, since its folder does not exist")
     if html is not None and output is not None and html.resolve() == output.resolve():
         raise click.UsageError("--html and --output are the same file")
+
+
+_NO_FOLDERS = {Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd")}
 
 
 def _command_line() -> str:

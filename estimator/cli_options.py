@@ -43,6 +43,10 @@ class JoulecastGroup(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             raise click.ClickException(str(error)) from error
+        except MemoryError as error:
+            raise click.ClickException(
+                "there is not enough memory; estimate a part of the trace, or use --method binned"
+            ) from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -145,7 +149,7 @@ def _price(value: Any) -> Any:
 
 
 COST_OPTIONS: list[Option] = [
-    click.option("--pue", type=FiniteRange(min=1), help="Facility energy over GPU energy."),
+    click.option("--pue", type=FiniteRange(1, 100), help="Facility energy over GPU energy."),
     click.option(
         "--carbon",
         type=_Converted("carbon", _carbon),

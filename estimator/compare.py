@@ -7,7 +7,6 @@ from typing import Any
 
 from estimator.estimate import Estimate
 from estimator.facility import Facility
-from estimator.ideal import implied_flops_per_s
 from measurements.table import EnergyTable
 from traces.errors import InputError
 from traces.workload import Workload
@@ -34,15 +33,11 @@ class ComparedTable:
         saving_percent: What it saves over the first table [%].
         saving_interval_percent: 95 % interval of that, taking the two estimates' errors as
             independent; None for the first table, and where the method has no interval [%].
-        implied_flops_per_s: Rate that the estimate implies at rated power [FLOP/s].
-        dense_peak_flops_per_s: What the chip can do [FLOP/s].
     """
 
     estimate: Estimate
     saving_percent: float
     saving_interval_percent: tuple[float, float] | None
-    implied_flops_per_s: float
-    dense_peak_flops_per_s: float
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as plain JSON values."""
@@ -51,8 +46,6 @@ class ComparedTable:
             "saving_percent": self.saving_percent,
             "saving_interval_percent": self.saving_interval_percent
             and list(self.saving_interval_percent),
-            "implied_flops_per_s": self.implied_flops_per_s,
-            "dense_peak_flops_per_s": self.dense_peak_flops_per_s,
         }
 
 
@@ -131,7 +124,6 @@ def compare_tables(
             estimate,
             saving_percent(estimate.energy_j, estimates[0].energy_j),
             None if estimate is estimates[0] else _saving_interval(estimate, estimates[0]),
-            *implied_rate(estimate, table),
         )
         for estimate, table in zip(estimates, tables, strict=True)
     ]
@@ -145,9 +137,3 @@ def _saving_interval(estimate: Estimate, baseline: Estimate) -> tuple[float, flo
     half = math.hypot(estimate.interval_percent, baseline.interval_percent) / 100
     ratio = estimate.energy_j / baseline.energy_j
     return 100 * (1 - ratio * (1 + half)), 100 * (1 - ratio * (1 - half))
-
-
-def implied_rate(estimate: Estimate, table: EnergyTable) -> tuple[float, float]:
-    """The rate that an estimate implies at rated power, and the dense peak [FLOP/s]."""
-    peak = table.gpu.peak(table.dtype, "dense")
-    return implied_flops_per_s(estimate.ideal_j["dense"], estimate.energy_j, peak), peak

@@ -5,7 +5,13 @@ from pathlib import Path
 
 from estimator.compare import Comparison
 from estimator.estimate_page import estimate_warnings, length_figures
-from estimator.estimate_views import SAVING_NOTE, facility_notes, rate_note, trace_text
+from estimator.estimate_views import (
+    SAVING_NOTE,
+    facility_notes,
+    facility_text,
+    rate_note,
+    trace_text,
+)
 from estimator.page import (
     Numbers,
     document_script,
@@ -62,6 +68,7 @@ def compare_page(
         n=Numbers(document),
         script=document_script(document),
         trace=trace_text(first),
+        facility="" if first.facility is None else facility_text(first.facility),
         ranking=ranking,
         has_intervals=has_intervals,
         ranked_figure=energy_bars(
@@ -74,10 +81,7 @@ def compare_page(
         ),
         notes=for_readers(list(warnings)),
         rate_notes=[
-            rate_note(
-                one.implied_flops_per_s, one.dense_peak_flops_per_s, f"{one.estimate.table}: "
-            )
-            for one in comparison.tables
+            rate_note(one.estimate, f"{one.estimate.table}: ") for one in comparison.tables
         ],
         length_figures=length_figures(first, tables[0], loaded),
         meaning=[*([SAVING_NOTE] if has_intervals else []), *facility_notes(first.facility)],

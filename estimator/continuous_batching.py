@@ -5,6 +5,7 @@ prompts, in chunks. A prompt is taken in when its whole cache fits; when running
 the memory, the youngest gives its cache back and starts over, ahead of all that wait.
 """
 
+from array import array
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from estimator.step_counts import LengthArray, Steps
+from measurements.interpolation import FloatArray
 from traces.errors import InputError
 
 GRAPH_TOKENS = 512
@@ -123,6 +125,11 @@ def _truth(value: object) -> bool:
     return value
 
 
+def _columns(log: "array[float]", width: int) -> FloatArray:
+    """Rows of so many numbers, one after the other, as columns, shape (width, rows)."""
+    return np.frombuffer(log, dtype=float).reshape(-1, width).T
+
+
 class _Simulation:
     """One run, step by step; a step takes as long however many requests decode in it.
 
@@ -149,7 +156,7 @@ class _Simulation:
 
     def run(self) -> Steps:
         """Until every request has ended."""
-        log: list[tuple[int, int, int, float, int]] = []
+        log = array("d")  # five numbers a step; there may be tens of millions
         done, count = 0, len(self._left)
         while done < count:
             self._now += 1
@@ -159,9 +166,9 @@ class _Simulation:
             fed, pairs = self._feed_prompts(self._rules.token_budget - decoding, has_preempted)
             sampled = decoding + len(self._completed)
             if decoding or fed:
-                log.append((decoding, fed, cached + decoding, pairs, sampled))
+                log.extend((decoding, fed, cached + decoding, pairs, sampled))
             done += self._end_step()
-        decoding, fed_tokens, context, fed_pairs, sampled_tokens = np.array(log, dtype=float).T
+        decoding, fed_tokens, context, fed_pairs, sampled_tokens = _columns(log, 5)
         is_launched = decoding + fed_tokens > self._rules.graph_tokens
         return Steps(decoding, fed_tokens, context, fed_pairs, sampled_tokens, is_launched, count)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from estimator.facility import Facility
+from estimator.ideal import implied_flops_per_s
 from measurements.interpolation import Coverage
 from measurements.meter import JOULES_PER_KWH
 from traces.grid import Grid
@@ -66,6 +67,7 @@ class Estimate:
         interval_j: 95 % interval [J]; None where the method does not support one.
         ideal_j: "dense", "sparse", "roofline" -> energy of that ideal [J].
         coverage: "measured", "interpolated", "extrapolated" -> share of energy_j.
+        dense_peak_flops_per_s: What the chip can do [FLOP/s].
         cells: The cells that have requests, by edges, those left out included. By the step model a
             cell has its share of what the whole takes.
         seconds: Time on the GPU [s]; this and what follows is None where the method has none.
@@ -87,6 +89,7 @@ class Estimate:
     interval_j: tuple[float, float] | None
     ideal_j: Mapping[str, float]
     coverage: Mapping[Coverage, float]
+    dense_peak_flops_per_s: float
     cells: tuple[CellEstimate, ...] = ()
     seconds: float | None = None
     parts_j: Mapping[str, float] | None = None
@@ -146,6 +149,12 @@ class Estimate:
         """How far the energy lies above each ideal [%]."""
         return {name: excess_percent(self.energy_j, ideal) for name, ideal in self.ideal_j.items()}
 
+    @property
+    def implied_flops_per_s(self) -> float:
+        """Rate at which a chip at rated power would compute, to spend this [FLOP/s]."""
+        peak = self.dense_peak_flops_per_s
+        return implied_flops_per_s(self.ideal_j["dense"], self.energy_j, peak)
+
     def to_dict(self) -> dict[str, Any]:
         """The estimate as plain JSON values."""
         document: dict[str, Any] = {
@@ -167,6 +176,8 @@ class Estimate:
             "estimated_tokens": dict(self.estimated_tokens),
             "ideal_j": dict(self.ideal_j),
             "excess_percent": self.excess_percent,
+            "implied_flops_per_s": self.implied_flops_per_s,
+            "dense_peak_flops_per_s": self.dense_peak_flops_per_s,
             "coverage": dict(self.coverage),
             "seconds": self.seconds,
             "mean_power_w": self.mean_power_w,

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from estimator.compare import implied_rate
 from estimator.estimate import CellEstimate, Estimate
 from estimator.estimate_views import (
     IDEAL_LABELS,
@@ -41,6 +40,7 @@ from traces.files import write_text
 from traces.grid import Grid
 from traces.load import LoadedTrace
 
+MARKS_NOTE = "~ interpolated, ? extrapolated."
 STEPWISE_COVERAGE_NOTE = (
     "The step model is fitted to all runs and meets none exactly, so none of it counts as "
     "measured: interpolated cells lie among the lengths that were measured, extrapolated ones "
@@ -82,7 +82,7 @@ def estimate_page(
     """The page as a text; arguments as for `write_estimate_page`."""
     document = estimate.to_dict()
     grid = estimate_grid(table, loaded.workload, estimate.method)
-    inputs, outputs = length_ranges(grid.input_edges), length_ranges(grid.output_edges)
+    inputs, outputs = length_ranges(grid.input_edges), length_ranges(grid.output_edges, 1)
     size_j, unit = _map_unit(estimate)
     request_rows = map_rows(estimate, grid, "requests", compact)
     energy_rows = map_rows(estimate, grid, "energy_j", lambda value: compact(value / size_j))
@@ -97,7 +97,7 @@ def estimate_page(
         gap_figure=_gap_figure(estimate),
         ideal_labels=IDEAL_LABELS,
         ideal_notes=[
-            rate_note(*implied_rate(estimate, table)),
+            rate_note(estimate),
             *below_ideal_notes(estimate),
         ],
         parts_figure=_parts_figure(estimate),
@@ -107,7 +107,7 @@ def estimate_page(
         request_rows=trimmed(request_rows),
         energy_rows=trimmed(_marked(energy_rows, estimate.cells)),
         energy_unit=unit,
-        marks=COVERAGE_NOTE + ".",
+        marks=MARKS_NOTE if estimate.parts_j else COVERAGE_NOTE + ".",
         inputs=inputs,
         outputs=outputs,
         input_edges=[*(f"{edge:,}" for edge in grid.input_edges), inputs[-1]],
@@ -163,9 +163,8 @@ def _parts_figure(estimate: Estimate) -> Markup | None:
 def estimate_warnings(estimate: Estimate, table: EnergyTable) -> list[str]:
     """What a reader must know before anything else."""
     notes = []
-    implied, peak = implied_rate(estimate, table)
-    if implied > peak:
-        notes.append(rate_note(implied, peak))
+    if estimate.implied_flops_per_s > estimate.dense_peak_flops_per_s:
+        notes.append(rate_note(estimate))
     if estimate.relative_sds is None:
         notes.append(BINNED_NOTE)
     if estimate.source == "reconstructed":
@@ -192,8 +191,10 @@ def _marked(
 
 def _ranges(cell: CellEstimate, grid: Grid) -> tuple[str, str]:
     """Which input and output lengths a cell holds."""
-    edges = (grid.input_edges, cell.input_tokens), (grid.output_edges, cell.output_tokens)
-    first, second = (
-        length_ranges(known)[-1 if edge is None else known.index(edge)] for known, edge in edges
-    )
-    return first, second
+    found = []
+    for known, edge, shortest in (
+        (grid.input_edges, cell.input_tokens, 0),
+        (grid.output_edges, cell.output_tokens, 1),
+    ):
+        found.append(length_ranges(known, shortest)[-1 if edge is None else known.index(edge)])
+    return found[0], found[1]

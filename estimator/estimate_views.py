@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.table import Table
 
 from estimator.carbon import CarbonIntensity
-from estimator.compare import Comparison, implied_rate
+from estimator.compare import Comparison
 from estimator.estimate import Estimate
 from estimator.facility import Facility
 from estimator.report import Report, grams, invalid_text, joules, kwh, money, percent
@@ -15,6 +15,7 @@ from estimator.step_views import RECONSTRUCTED_NOTE, interval_facts, interval_no
 from estimator.view_parts import add_row, facts_table, grid_table, notes_text, table_text
 from measurements.interpolation import Coverage
 from measurements.table import EnergyTable
+from traces.sources import STANDARD_INPUT
 
 IDEAL_LABELS = {
     "dense": "dense peak",
@@ -31,8 +32,8 @@ def coverage_text(coverage: Mapping[Coverage, float]) -> str:
 
 def trace_text(estimate: Estimate) -> str:
     """What the user called the trace, and whether it is one."""
-    is_one = estimate.source == "trace"
-    return estimate.trace if is_one else f"{estimate.trace} ({estimate.source})"
+    name = "standard input" if estimate.trace == STANDARD_INPUT else estimate.trace
+    return name if estimate.source == "trace" else f"{name} ({estimate.source})"
 
 
 def requests_text(estimate: Estimate) -> str:
@@ -49,8 +50,13 @@ def requests_text(estimate: Estimate) -> str:
     )
 
 
-def rate_note(implied: float, peak: float, whose: str = "") -> str:
+def rate_note(estimate: Estimate, whose: str = "") -> str:
     """The rate that a figure implies, with a warning where no chip could reach it."""
+    return implied_note(estimate.implied_flops_per_s, estimate.dense_peak_flops_per_s, whose)
+
+
+def implied_note(implied: float, peak: float, whose: str = "") -> str:
+    """The same for a rate and a peak [FLOP/s]."""
     text = (
         f"{whose}At rated power this figure implies {implied / 1e12:.1f} TFLOP/s of "
         f"{peak / 1e12:.1f} dense peak"
@@ -72,6 +78,14 @@ def price_text(facility: Facility) -> str:
     return f"{facility.price.per_kwh:g} {facility.price.currency or ''}".strip() + " per kWh"
 
 
+def facility_text(facility: Facility) -> str:
+    """What a facility's figures rest on."""
+    parts = [] if facility.pue is None else [f"PUE {facility.pue:g}"]
+    parts += [] if facility.carbon is None else [carbon_text(facility.carbon)]
+    parts += [] if facility.price is None else [price_text(facility)]
+    return "; ".join(parts)
+
+
 def facility_facts(estimate: Estimate) -> list[tuple[str, str]]:
     """What the data centre, the electricity grid and the bill make of an estimate."""
     facility, energy_j = estimate.facility, estimate.energy_j
@@ -87,13 +101,13 @@ def facility_facts(estimate: Estimate) -> list[tuple[str, str]]:
         facts.append(("carbon", f"{grams(carbon_g)} (at {carbon_text(facility.carbon)})"))
     if facility.price is not None and cost is not None:
         shown = money(cost, facility.price.currency)
-        facts.append(("cost", f"{shown} (at {price_text(facility)})"))
+        facts.append(("cost of electricity", f"{shown} (at {price_text(facility)})"))
     return facts
 
 
-def estimate_notes(estimate: Estimate, table: EnergyTable) -> list[str]:
+def estimate_notes(estimate: Estimate) -> list[str]:
     """Remarks on an estimate."""
-    notes = [rate_note(*implied_rate(estimate, table)), interval_note(estimate)]
+    notes = [rate_note(estimate), interval_note(estimate)]
     notes += below_ideal_notes(estimate)
     if estimate.source == "reconstructed":
         notes.append(RECONSTRUCTED_NOTE)
@@ -144,7 +158,7 @@ def estimate_report(estimate: Estimate, table: EnergyTable, explain: bool = Fals
         excess = estimate.excess_percent[name]
         add_row(ideals, IDEAL_LABELS[name], joules(ideal_j), f"{excess:,.1f} %")
     parts = [parts_view(estimate, table)] if explain else []
-    notes = notes_text(estimate_notes(estimate, table))
+    notes = notes_text(estimate_notes(estimate))
     document = estimate.to_dict()
     return Report(document, [_row(document)], Group(facts_table(facts), ideals, *parts, notes))
 
@@ -157,19 +171,22 @@ def compare_report(comparison: Comparison, tables: Sequence[EnergyTable]) -> Rep
         ("method", first.method),
         ("requests", requests_text(first)),
     ]
+    if first.facility is not None:
+        facts.append(("facility", facility_text(first.facility)))
     facts += [
         ("coverage", f"{coverage_text(one.estimate.coverage)}: {table_text(table)}")
         for one, table in zip(comparison.tables, tables, strict=True)
     ]
-    notes = [
-        rate_note(one.implied_flops_per_s, one.dense_peak_flops_per_s, f"{one.estimate.table}: ")
-        for one in comparison.tables
-    ]
+    notes = [rate_note(one.estimate, f"{one.estimate.table}: ") for one in comparison.tables]
     notes += [interval_note(first)] if first.interval_j is None else [SAVING_NOTE]
     notes += facility_notes(first.facility)
     rows = [_row(one.to_dict()) for one in comparison.tables]
     view = Group(
-        facts_table(facts), _figures_view(comparison), *_bars(comparison), notes_text(notes)
+        facts_table(facts),
+        _figures_view(comparison),
+        *_footprints_view(comparison),
+        *_bars(comparison),
+        notes_text(notes),
     )
     return Report(comparison.to_dict(), rows, view)
 
@@ -217,6 +234,21 @@ def _figures_view(comparison: Comparison) -> Table:
     return view
 
 
+def _footprints_view(comparison: Comparison) -> list[Table]:
+    """Facility energy, carbon and cost of every table, where they were asked for."""
+    labels = [label for label, _ in facility_facts(comparison.tables[0].estimate)]
+    if not labels:
+        return []
+    view = grid_table()
+    view.add_column("table", overflow="fold")
+    for label in labels:
+        view.add_column(label, justify="right", no_wrap=True)
+    for one in comparison.tables:
+        texts = [value.partition(" (")[0] for _, value in facility_facts(one.estimate)]
+        add_row(view, one.estimate.table, *texts)
+    return [view]
+
+
 def _bars(comparison: Comparison) -> list[Table]:
     """Energies as bars from zero, the least first; nothing to see for one table alone."""
     if len(comparison.tables) < 2:
@@ -228,10 +260,8 @@ def _bars(comparison: Comparison) -> list[Table]:
     view.add_column("energy", no_wrap=True)
     view.add_column("", justify="right", no_wrap=True)
     for one in comparison.ranked:
-        text = joules(one.estimate.energy_j)
-        if (footprint := facility_facts(one.estimate)) != []:
-            text += "".join(f"\n{label}: {value.partition(' (')[0]}" for label, value in footprint)
-        add_row(view, one.estimate.table, _bar(one.estimate, longest_j), text)
+        energy = joules(one.estimate.energy_j)
+        add_row(view, one.estimate.table, _bar(one.estimate, longest_j), energy)
     return [view]
 
 

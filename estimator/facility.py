@@ -9,6 +9,9 @@ from estimator.carbon import CarbonIntensity, intensity_of
 from measurements.meter import JOULES_PER_KWH
 from traces.errors import InputError
 
+_MOST_PUE = 100
+_MOST_PER_KWH = 1_000_000
+
 
 @dataclass(frozen=True)
 class Price:
@@ -21,6 +24,15 @@ class Price:
 
     per_kwh: float
     currency: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no price."""
+        if not 0 <= self.per_kwh <= _MOST_PER_KWH:
+            raise InputError(
+                f"a price of {self.per_kwh:g} per kWh: it is a number from 0 to {_MOST_PER_KWH:,}"
+            )
+        if self.currency is not None and self.currency != _currency(self.currency):
+            raise InputError(f'currency "{self.currency}" is written in capitals')
 
     @classmethod
     def of(cls, price: "float | str | Price") -> "Price":
@@ -36,7 +48,7 @@ class Price:
             str(price).strip(),
         )
         number = None if words is None else _finite(words["number"])
-        if words is None or number is None or number < 0 or (words["before"] and words["after"]):
+        if words is None or number is None or (words["before"] and words["after"]):
             raise InputError(
                 f'price "{price}" is no price of a kilowatt hour, such as 0.18 or "0.18 EUR"'
             )
@@ -58,6 +70,13 @@ class Facility:
     carbon: CarbonIntensity | None = None
     price: Price | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what is no PUE."""
+        if self.pue is not None and not 1 <= self.pue <= _MOST_PUE:
+            raise InputError(
+                f"a PUE of {self.pue:g}: it is facility over GPU energy, from 1 to {_MOST_PUE}"
+            )
+
     @classmethod
     def of(
         cls,
@@ -77,8 +96,6 @@ class Facility:
         """
         if pue is None and carbon is None and price is None:
             return None
-        if pue is not None and not (math.isfinite(pue) and pue >= 1):
-            raise InputError(f"a PUE of {pue:g}: it is facility over GPU energy, 1 or more")
         return cls(
             pue,
             None if carbon is None else intensity_of(carbon),

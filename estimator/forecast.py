@@ -169,7 +169,7 @@ def estimation_method(
 
 
 def _table(table: str | Path | EnergyTable) -> EnergyTable:
-    return table if isinstance(table, EnergyTable) else load_table(str(table))
+    return table if isinstance(table, EnergyTable) else load_table(table)
 
 
 def _load(

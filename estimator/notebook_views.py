@@ -40,9 +40,12 @@ def estimate_html(estimate: Estimate) -> str:
 
 def comparison_html(comparison: Comparison) -> str:
     """A comparison as a table, the least energy first."""
-    from estimator.estimate_views import saving_text
+    from estimator.estimate_views import facility_facts, saving_text, trace_text
     from estimator.step_views import interval_text
 
+    places = {id(one): place for place, one in enumerate(comparison.tables)}
+    first = comparison.tables[0].estimate
+    labels = [label for label, _ in facility_facts(first)]
     rows = []
     for one in comparison.ranked:
         estimate = one.estimate
@@ -53,8 +56,10 @@ def comparison_html(comparison: Comparison) -> str:
                 interval_text(estimate),
                 joules(estimate.joules_per_request),
                 joules(estimate.joules_per_output_token),
-                saving_text(comparison, comparison.tables.index(one)).replace("\n", " "),
+                saving_text(comparison, places[id(one)]).replace("\n", " "),
+                *(value.partition(" (")[0] for _, value in facility_facts(estimate)),
             )
         )
     head = ("table", "energy", "95 % interval", "per request", "per output token", "saving")
-    return html_table(head, rows)
+    title = html_table((f"{trace_text(first)}, {first.method}",), [])
+    return title + html_table((*head, *labels), rows)

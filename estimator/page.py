@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from estimator.estimate import Estimate
-from estimator.report import grams, joules, kwh, money, percent
+from estimator.report import grams, joules, kwh, money, percent, plain_digits
 from estimator.version import VERSION
 from measurements.table import EnergyTable
 from traces.grid import Grid
@@ -30,7 +30,7 @@ _FORMATS: Mapping[str, Callable[[Any], str]] = {
     "count": lambda number: f"{number:,}",
     "share": percent,
     "percent": lambda number: f"{number:,.1f} %",
-    "seconds": lambda seconds: f"{seconds:,.4g} s",
+    "seconds": lambda seconds: f"{plain_digits(seconds)} s",
     "watts": lambda power_w: f"{power_w:,.0f} W",
     "exact": str,
     "number": lambda number: f"{number:,.4g}",
@@ -47,20 +47,24 @@ class Numbers:
 
     document: Mapping[str, Any]
 
-    def __call__(self, key: str, form: str = "number", currency: str | None = None) -> Markup:
+    def __call__(
+        self, key: str | Sequence[str], form: str = "number", currency: str | None = None
+    ) -> Markup:
         """A number with its value to the last digit behind what is shown of it.
 
         Args:
-            key: Where it is in the document, such as "requests.total" or "cells.3.energy_j".
+            key: Where it is in the document, such as "requests.total" or "cells.3.energy_j"; or
+                such a key and the name of one more, which may hold dots.
             form: How to show it: a name in `_FORMATS`, or "money" with its currency.
             currency: For money.
         """
+        first, *last = [key] if isinstance(key, str) else key
         value = self.document
-        for part in key.split("."):
+        for part in (*first.split("."), *last):
             value = value[int(part)] if isinstance(value, Sequence) else value[part]
         shown = money(float(str(value)), currency) if form == "money" else _FORMATS[form](value)
         element = Markup('<data value="{}" data-key="{}">{}</data>')
-        return element.format(json.dumps(value), key, shown)
+        return element.format(json.dumps(value), ".".join([first, *last]), shown)
 
 
 @dataclass(frozen=True)
@@ -184,9 +188,9 @@ def source_facts(workload: Workload) -> list[tuple[str, str]]:
     return facts
 
 
-def length_ranges(edges: Sequence[int]) -> list[str]:
+def length_ranges(edges: Sequence[int], shortest: int = 0) -> list[str]:
     """What lengths each bin of a grid holds, the last one those beyond it [tokens]."""
-    lows = [0, *(edge + 1 for edge in edges[:-1])]
+    lows = [shortest, *(edge + 1 for edge in edges[:-1])]
     ranges = [f"{low:,} to {edge:,}" for low, edge in zip(lows, edges, strict=True)]
     return [*ranges, f"over {edges[-1]:,}"]
 

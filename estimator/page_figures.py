@@ -27,6 +27,7 @@ _WIDTH_INCHES = 5.0
 _ROW_INCHES = 0.52
 _MARGIN_INCHES = 0.65
 _MOST_POINTS = 400
+_MOST_LETTERS = 56
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 10,
@@ -87,7 +88,7 @@ def energy_bars(bars: Sequence[Bar], name: str, description: str) -> Markup:
         figure, axis = _figure(height)
         for place, bar in enumerate(bars):
             axis.barh(place, bar.energy_j / size_j, 0.42, color=_COLOURS[bar.colour])
-            axis.text(0, place - 0.28, bar.label, va="bottom", parse_math=False)
+            axis.text(0, place - 0.28, _end_of(bar.label), va="bottom", parse_math=False)
             if bar.interval_j is not None:
                 low, high = (end / size_j for end in bar.interval_j)
                 axis.plot([low, high], [place, place], color=_COLOURS["ink"], linewidth=1.5)
@@ -153,6 +154,15 @@ def _thinned(found: Distribution) -> tuple[list[float], list[float]]:
     return [length for length, _ in points], [share for _, share in points]
 
 
+def _end_of(label: str) -> str:
+    """A label that fits; the end of a table's name tells more than its beginning."""
+    return (
+        label
+        if len(label) <= _MOST_LETTERS
+        else "\N{HORIZONTAL ELLIPSIS}" + label[1 - _MOST_LETTERS :]
+    )
+
+
 def _figure(height_inches: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_WIDTH_INCHES, height_inches), layout="constrained")
     figure.patch.set_visible(False)
@@ -172,11 +182,17 @@ def _svg(figure: Figure, name: str, description: str) -> Markup:
     svg = svg[svg.index("<svg") :]
     # Its style would hold for all of the page.
     svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)
-    # Identifiers of two pictures on one page differ.
-    svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
-    for colour, drawn in _COLOURS.items():
-        svg = svg.replace(drawn, f"var(--{colour})")
-    svg = re.sub(r"font-family: [^;\"]+", "font-family: var(--font)", svg)
+    # Texts are left as they are, whatever they hold.
+    svg = re.sub(r"<[^>]+>", lambda tag: _themed(tag[0], name), svg)
     head = f'<svg role="img" aria-label="{escape(description)}"'
     return Markup(svg.replace("<svg", head, 1))  # noqa: S704 - drawn here, its texts are escaped
+
+
+def _themed(tag: str, name: str) -> str:
+    """A tag with the colours and the font of the style sheet, and identifiers of its picture."""
+    # Identifiers of two pictures on one page differ.
+    tag = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", tag)
+    for colour, drawn in _COLOURS.items():
+        tag = tag.replace(drawn, f"var(--{colour})")
+    return re.sub(r"font-family: [^;\"]+", "font-family: var(--font)", tag)

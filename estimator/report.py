@@ -111,10 +111,11 @@ def joules(energy_j: float) -> str:
     """An energy with four digits and the fitting prefix."""
     if energy_j == 0:
         return "0 J"
+    rounded_j = four_significant(energy_j)
     for factor, unit in ((1e12, "TJ"), (1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ"), (1.0, "J")):
-        if energy_j >= factor:
-            return f"{energy_j / factor:#.4g} {unit}"
-    return f"{energy_j * 1e3:#.4g} mJ"
+        if rounded_j >= factor:
+            return f"{plain_digits(rounded_j / factor)} {unit}"
+    return f"{plain_digits(rounded_j * 1e3)} mJ"
 
 
 def four_digits(number: float) -> str:
@@ -131,10 +132,11 @@ def three_digits(number: float) -> str:
 
 def compact(number: float) -> str:
     """A number in few letters, for a narrow cell: two or three digits."""
-    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")):
-        if number >= size:
-            shown = number / size
-            is_whole = shown >= 10 or (suffix == "" and number == int(number))
+    rounded = float(f"{number:.2e}")
+    for size, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")):
+        if rounded >= size:
+            shown = rounded / size
+            is_whole = shown >= 9.95 or (suffix == "" and number == int(number))
             return f"{shown:.0f}{suffix}" if is_whole else f"{shown:.1f}{suffix}"
     return f"{number:.1g}"
 
@@ -147,7 +149,7 @@ def kwh(energy_kwh: float) -> str:
 def grams(mass_g: float) -> str:
     """A mass of CO2 equivalents with four digits and the fitting unit."""
     for factor, unit in ((1e6, "t CO2e"), (1e3, "kg CO2e")):
-        if mass_g >= factor:
+        if four_significant(mass_g) >= factor:
             return f"{plain_digits(mass_g / factor)} {unit}"
     return f"{plain_digits(mass_g)} gCO2e"
 
@@ -162,8 +164,13 @@ def plain_digits(number: float) -> str:
     """A number of 0 or more with four digits, never with an exponent."""
     if number == 0:
         return "0"
-    decimals = 3 - math.floor(math.log10(number))
+    decimals = 3 - math.floor(math.log10(four_significant(number)))
     return f"{number:,.{max(0, decimals)}f}"
+
+
+def four_significant(number: float) -> float:
+    """A number rounded to four digits."""
+    return float(f"{number:.3e}")
 
 
 def percent(share: float) -> str:

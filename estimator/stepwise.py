@@ -182,6 +182,7 @@ def estimate_stepwise(
             "roofline": float(np.mean([service.roofline_j for service in services])),
         },
         coverage=_coverage(cells, energy_j),
+        dense_peak_flops_per_s=table.gpu.peak(table.dtype),
         cells=tuple(cells),
         seconds=seconds,
         parts_j=parts_j,

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from estimator.binned import estimate_binned
-from estimator.compare import implied_rate, saving_from_excess, saving_percent
+from estimator.compare import saving_from_excess, saving_percent
 from estimator.estimate import Estimate, excess_percent, source_of
 from estimator.stepwise import estimate_stepwise
 from measurements.hardware import Peak, load_gpu
@@ -267,9 +267,7 @@ def _row(
         stepwise=stepwise,
         measured_stepwise=_excesses(stepwise, peak) if stepwise else None,
         published=paper,
-        implied_flops_per_s={
-            engine: implied_rate(estimates[engine], tables[engine])[0] for engine in ENGINES
-        },
+        implied_flops_per_s={engine: estimates[engine].implied_flops_per_s for engine in ENGINES},
         peak=peak,
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from estimator.estimate_views import coverage_text, rate_note, requests_text
+from estimator.estimate_views import coverage_text, implied_note, requests_text
 from estimator.report import Report
 from estimator.step_views import RECONSTRUCTED_NOTE
 from estimator.table4 import (
@@ -116,7 +116,7 @@ def _notes(table4: Table4) -> list[str]:
     ours = [rate for row in table4.rows for rate in row.implied_flops_per_s.values()]
     notes = []
     if ours:
-        notes.append(rate_note(max(ours), table4.dense_peak_flops_per_s, "Ours, the highest: "))
+        notes.append(implied_note(max(ours), table4.dense_peak_flops_per_s, "Ours, the highest: "))
     peak = published_dense_peak_flops_per_s()
     rates = [rate for row in published_implied_flops_per_s().values() for rate in row.values()]
     above = sum(rate > peak for rate in rates)

@@ -16,7 +16,7 @@ from measurements.interpolation import CellEnergy, CellKey, fill
 from measurements.models import load_shape, model_names
 from measurements.runs import Run, read_runs
 from traces.errors import InputError, unknown_name
-from traces.files import read_json
+from traces.files import read_json, shown_address
 from traces.grid import Grid
 
 MODEL_CONFIG = "config.json"
@@ -146,7 +146,7 @@ def table_names() -> list[str]:
     )
 
 
-def load_table(name: str) -> EnergyTable:
+def load_table(name: str | Path) -> EnergyTable:
     """Load and check a table.
 
     Args:
@@ -159,12 +159,13 @@ def load_table(name: str) -> EnergyTable:
     Raises:
         InputError: No such table, or something in it cannot be true; file and line are named.
     """
+    name = str(name)
     if name in table_names():
         folder = _folder() / name
     elif Path(name).is_dir():
         folder = Path(name)
     else:
-        raise unknown_name("table", name, table_names())
+        raise unknown_name("table", shown_address(name), table_names())
     metadata, grid = _read_metadata(folder / "table.json")
     runs = read_runs(folder / "runs.csv")
     config = _config(metadata["model"], folder)

@@ -23,7 +23,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_the_packages_their_data_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     tracked = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "traces", "measurements", "estimator", "joulecast.py"],
+        ["git", "-C", str(ROOT), "ls-files", "traces", "measurements", "estimator", "joulecast"],
         check=True,
         capture_output=True,
         text=True,
@@ -31,7 +31,7 @@ def test_it_holds_the_packages_their_data_and_nothing_else(wheel: Path) -> None:
     shipped = {name for name in names if ".dist-info/" not in name}
     assert set(tracked) <= shipped
     assert {name.partition("/")[0] for name in shipped} == {
-        "traces", "measurements", "estimator", "joulecast.py",
+        "traces", "measurements", "estimator", "joulecast",
     }  # fmt: skip
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

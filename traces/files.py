@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,28 @@ def exists(path: str | Path) -> bool:
         return False
 
 
+_ADDRESS = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:/{1,2}|(?:https?|ftp|s3|gs|hdfs)//)"
+    r"(?:(?P<login>[^/]*)@)?(?P<host>[^/?#@]*)(?P<path>[^?#]*)"
+)
+"""An address, or what was meant to be one: a password may hold a question mark, not a slash."""
+
+
 def shown_address(source: str) -> str:
     """An address without what may be secret: a password, the signature of a signed one.
 
     Names of files are as they were.
     """
-    if "://" not in source:
-        return source
-    scheme, _, rest = source.partition("?")[0].partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+    found = _ADDRESS.match(source)
+    return source if found is None else found["scheme"] + found["host"] + found["path"]
+
+
+def split_login(address: str) -> tuple[str, str | None]:
+    """An address without its user and password, and those as they stand there."""
+    found = _ADDRESS.match(address)
+    if found is None or found["login"] is None:
+        return address, None
+    return found["scheme"] + address[found.start("host") :], found["login"]
 
 
 def parse_json(text: str) -> Any:

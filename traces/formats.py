@@ -122,7 +122,7 @@ def choose_columns(
                 "docs/own-log.md has the lines that make rows of them"
             )
         if count == 0:
-            listed = ", ".join(shorten(each) for each in columns[:12])
+            listed = ", ".join(shorten(each, 100) for each in columns[:12])
             raise InputError(
                 f'{name}: has no column "{column}", it has: {listed}; '
                 "name the columns with --input-column and --output-column"

@@ -1,5 +1,6 @@
 """Traces behind an address: copied here once, in pieces, since reading them takes several looks."""
 
+import base64
 import http.client
 import shutil
 import urllib.error
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from traces.errors import InputError
-from traces.files import shown_address
+from traces.files import shown_address, split_login
 
 _PIECE_BYTES = 1 << 20
 _SECONDS = 60
@@ -33,14 +34,19 @@ def fetch_remote(source: str, folder: Path) -> list[tuple[Path, str]]:
         return [(_fetch_http(source, folder / "remote-0"), shown_address(source))]
     if scheme == "s3":
         return _fetch_s3(source, folder)
-    raise InputError(f"{source}: cannot be read; addresses are http, https or s3")
+    raise InputError(f"{shown_address(source)}: cannot be read; addresses are http, https or s3")
 
 
 def _fetch_http(address: str, path: Path) -> Path:
     source = shown_address(address)
     try:
-        quoted = urllib.parse.quote(address, safe="/:?&=%#@+,;~!$'()*[]")
-        with urllib.request.urlopen(quoted, timeout=_SECONDS) as answer:  # noqa: S310 - http(s)
+        bare, login = split_login(address)
+        quoted = urllib.parse.quote(bare, safe="/:?&=%#@+,;~!$'()*[]")
+        request = urllib.request.Request(quoted)  # noqa: S310 - http(s)
+        if login is not None:
+            token = base64.b64encode(urllib.parse.unquote_to_bytes(login)).decode("ascii")
+            request.add_unredirected_header("Authorization", f"Basic {token}")
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
             copied = _copy(answer, path)
             promised = answer.headers.get("Content-Length")
     except urllib.error.HTTPError as error:

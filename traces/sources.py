@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, cast
 
 from traces.errors import InputError
-from traces.files import exists, parse_json
+from traces.files import exists, parse_json, shown_address
 from traces.nested import KeyPath, key_paths
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ def find_files(source: str) -> list[tuple[Path, str]]:
         if not paths:
             raise InputError(f"{source}: no file matches this pattern")
     else:
-        raise InputError(f"{source}: no such file; give a trace file, a glob, - or a known name")
+        raise InputError(
+            f"{shown_address(source)}: no such file; give a trace file, a glob, - or a known name"
+        )
     for path in paths:
         if Path(path).is_dir():
             pattern = f"{path.rstrip('/')}/*.csv"

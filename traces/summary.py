@@ -60,6 +60,25 @@ class TraceSummary:
     span_s: float | None
     is_reconstructed: bool = False
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from traces.html import html_table
+
+        rows = [
+            [
+                name,
+                f"{found.mean:,.2f}",
+                f"{found.sd:,.2f}",
+                _bounds_text(found.median),
+                _bounds_text(found.percentile_99),
+                "not kept" if found.maximum is None else f"{found.maximum:,}",
+            ]
+            for name, found in (("input", self.input), ("output", self.output))
+            if found is not None
+        ]
+        head = [f"{self.requests:,} requests, lengths [tokens]", "mean", "sd", "median"]
+        return html_table([*head, "99th percentile", "longest"], rows)
+
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain JSON values."""
         return {
@@ -137,6 +156,13 @@ def _summary(
         span_s=span_s,
         is_reconstructed=workload.is_reconstructed,
     )
+
+
+def _bounds_text(bounds: tuple[float, float | None]) -> str:
+    low, high = bounds
+    if high is None:
+        return f"over {low - 1:,.0f}"
+    return f"{low:,.4g}" if low == high else f"{low:,.0f} to {high:,.0f}"
 
 
 def _tokens(sums: CellSums) -> int:

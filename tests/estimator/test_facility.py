@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from importlib.metadata import version
 
 import pytest
@@ -22,6 +23,13 @@ ESTIMATE = ("estimate", "azure-2023-conv", "--table", VLLM)
         (" united states ", "USA", 369.473),
         ("US-CA", "US-CA", 394.769 * 453.59237 / 1000),
         ("California, United States", "US-CA", 394.769 * 453.59237 / 1000),
+        ("california", "US-CA", 394.769 * 453.59237 / 1000),
+        ("Beijing", "CN-BJ", 555.4),
+        ("UK", "GBR", None),
+        ("Georgia", "GEO", None),
+        ("New York", "US-NY", None),
+        ("Türkiye", "TUR", None),
+        ("Côte d'Ivoire", "CIV", None),
         ("se3", "SE3", 27.0),
         ("CN-BJ", "CN-BJ", 555.4),
         ("FI", "FIN", None),
@@ -51,12 +59,15 @@ def test_every_region_is_dated_and_plausible() -> None:
     ("name", "fragment"),
     [
         ("Frnce", 'did you mean "France"?'),
+        ("England", "joulecast regions lists them"),
+        ("Europe", "joulecast regions lists them"),
+        ("0,35", "joulecast regions lists them"),
         ("US-XX", "unknown region"),
         ("CAF", "has no carbon intensity of Central African Republic"),
         ("", "unknown region"),
-        ("-5", "0 or more"),
-        ("nan", "0 or more"),
-        ("inf", "0 or more"),
+        ("-5", "a number from 0 to"),
+        ("nan", "a number from 0 to"),
+        ("inf", "a number from 0 to"),
     ],
 )
 def test_no_such_region(name: str, fragment: str, run_cli: RunCli) -> None:
@@ -97,6 +108,23 @@ def test_no_price(text: str, run_cli: RunCli) -> None:
 def test_no_pue(pue: float) -> None:
     with pytest.raises(jc.InputError, match="PUE"):
         jc.Facility.of(pue=pue)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: jc.Price(-1.0),
+        lambda: jc.Price(0.1, "FOO"),
+        lambda: jc.Price(0.1, "eur"),
+        lambda: jc.Facility(0.5),
+        lambda: jc.Facility(1e300),
+        lambda: jc.CarbonIntensity(-1.0),
+        lambda: jc.CarbonIntensity(float("nan")),
+    ],
+)
+def test_what_no_facility_has_is_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(jc.InputError):
+        make()
 
 
 def test_intervals_are_carried_along(run_cli: RunCli) -> None:

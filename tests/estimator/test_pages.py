@@ -1,20 +1,26 @@
 """Pages in a real browser: numbers, accessibility, layout, and that they need nothing else."""
 
+import base64
 import json
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import measurements
 from estimator.page import Numbers
 from tests.conftest import RunCli
+from traces.catalog import load_embedded
 
 VLLM, PYTORCH = (f"h100-sxm/llama-3.1-8b/{engine}" for engine in ("vllm", "pytorch"))
 BY_HAND = f"{PYTORCH}-by-hand"
+LONG = "a-table-whose-name-is-far-longer-than-anybody-would-like-" * 3 + "vllm"
 COSTS = ("--pue", "1.2", "--carbon", "FR", "--price", "0.18 EUR")
 PAGES: dict[str, tuple[str, ...]] = {
     "stepwise": (
@@ -29,6 +35,11 @@ PAGES: dict[str, tuple[str, ...]] = {
         "--method", "stepwise", "--on-invalid", "skip", *COSTS,
     ),
     "compared binned": ("compare", "azure-2023-code", "--table", VLLM, "--table", BY_HAND),
+    "tiny": ("estimate", "tiny.csv", "--table", LONG, "--method", "stepwise", *COSTS),
+    "compared long": (
+        "compare", "huge.json", "--table", LONG, *("--table", VLLM) * 8,
+        "--method", "stepwise", *COSTS,
+    ),
 }  # fmt: skip
 VIEWS = [("light", 1200), ("dark", 1200), ("light", 390), ("dark", 320)]
 
@@ -59,6 +70,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, dict
     rows = [f"{17 + 37 * k % 9001},{1 + 29 * k % 700}" for k in range(3000)]
     rows += ["100,0", "5,-3", "9000,600"]
     (folder / "log.csv").write_text("input_tokens,output_tokens\n" + "\n".join(rows) + "\n")
+    (folder / "tiny.csv").write_text("input_tokens,output_tokens\n1,1\n")
+    shipped = Path(measurements.__file__).parent / "tables" / VLLM
+    shutil.copytree(shipped, folder / LONG)
+    huge = load_embedded("azure-2023-conv").to_dict()
+    huge["cells"] = [
+        [*cell[:2], *(10**8 * number for number in cell[2:])] for cell in huge["cells"]
+    ]
+    (folder / "huge.json").write_text(json.dumps(huge))
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -112,11 +131,7 @@ def test_the_numbers_are_those_of_the_json_to_the_digit(
     for key, value, _ in shown:
         assert json.loads(value) == value_at(document, key), key
     keys = {key for key, _, _ in shown}
-    ats = (
-        [""]
-        if "tables" not in document
-        else [f"tables.{k}." for k in range(3)][: len(document["tables"])]
-    )
+    ats = [f"tables.{k}." for k in range(len(document.get("tables", [])))] or [""]
     for at in ats:
         for key in ("energy_kwh", "joules_per_request", "joules_per_1000_tokens"):
             assert at + key in keys
@@ -229,7 +244,7 @@ def test_every_axis_and_every_map_has_its_unit(
         units = [text for text in texts if re.search(r"\[(tokens|%|[kMGT]?J)\]$", text)]
         assert len(units) == (2 if "requests of at most this length [%]" in texts else 1), texts
     for caption in page.evaluate(
-        "[...document.querySelectorAll('.map caption, .map .axis')].map(e => e.textContent)"
+        "[...document.querySelectorAll('.maps .caption, .map .axis')].map(e => e.textContent)"
     ):
         assert re.search(r"\[(tokens|number|[kMGT]?J)\]", caption)
 
@@ -268,10 +283,11 @@ def test_a_finger_does_too(made: dict[str, Any], opened: Any) -> None:
     assert cell.locator(".tip").is_visible()
 
 
+@pytest.mark.parametrize("name", PAGES)
 def test_paper_is_white_whatever_the_screen_and_nothing_is_cut(
-    made: dict[str, Any], opened: Any
+    name: str, made: dict[str, Any], opened: Any
 ) -> None:
-    page = opened(made["stepwise"][0], "dark", 718)  # A4 at 96 dots an inch, less its margins
+    page = opened(made[name][0], "dark", 718)  # A4 at 96 dots an inch, less its margins
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("document.documentElement.scrollWidth") <= 718
@@ -280,7 +296,20 @@ def test_paper_is_white_whatever_the_screen_and_nothing_is_cut(
         " && e.scrollWidth > e.parentElement.clientWidth + 1).length"
     )
     assert cut == 0
+    for caption in page.locator(".maps .caption").all():
+        assert caption.is_visible()
     assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("media", ["screen", "print"])
+def test_the_marks_of_a_map_are_explained(media: str, made: dict[str, Any], opened: Any) -> None:
+    for name, is_measured in (("binned", True), ("stepwise", False)):
+        page = opened(made[name][0])
+        page.emulate_media(media=media)
+        caption = page.locator(".maps .caption").nth(1)
+        assert caption.is_visible()
+        assert "~ interpolated, ? extrapolated" in caption.inner_text()
+        assert ("unmarked cells are measured" in caption.inner_text()) == is_measured
 
 
 def test_light_and_dark_differ_and_their_pictures_with_them(
@@ -324,12 +353,51 @@ def test_a_page_stays_small_however_many_lengths_there_are(
     assert Path("p.html").stat().st_size < 400_000
 
 
-def test_what_was_typed_is_on_the_page_without_its_secrets(run_cli: RunCli, tmp_path: Path) -> None:
+def test_what_was_typed_is_on_the_page(run_cli: RunCli, tmp_path: Path) -> None:
     page = tmp_path / "p.html"
     words = ("estimate", "azure-2023-code", "--table", VLLM, "--price", "0.18 EUR")
     assert run_cli(*words, "--html", page).exit_code == 0
     command = f"joulecast {' '.join(words[:-1])} &#39;0.18 EUR&#39; --html {page}"
     assert command in page.read_text("utf-8")
+
+
+class _Guarded(BaseHTTPRequestHandler):
+    """Serves a trace to whoever knows the password."""
+
+    def do_GET(self) -> None:
+        known = "Basic " + base64.b64encode(b"bob:S3CR?T").decode()
+        is_known = self.headers.get("Authorization") == known
+        content = b"input_tokens,output_tokens\n100,20\n" if is_known else b""
+        self.send_response(200 if is_known else 401)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_secrets_in_an_address_are_used_and_never_shown(run_cli: RunCli, tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Guarded)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    host, page = f"127.0.0.1:{server.server_port}", tmp_path / "p.html"
+    try:
+        for login, status in (("bob:S3CR?T@", 0), ("bob:S3CR?T2@", 1)):
+            address = f"http://{login}{host}/@v1/t.csv?sig=S3CRET#S3CRET"
+            words = ("estimate", address, "--table", VLLM, "--format", "json", "--html", page)
+            result = run_cli(*words)
+            assert result.exit_code == status, result.output
+            assert f"http://{host}/@v1/t.csv" in result.output
+            assert "S3CR" not in result.output
+        assert f"http://{host}/@v1/t.csv" in page.read_text("utf-8")
+        assert "S3CR" not in page.read_text("utf-8")
+    finally:
+        server.shutdown()
+        server.server_close()
+    for address in ("ftp://bob:S3CRET@h/t.csv", "http:/bob:S3CRET@h/t.csv"):
+        assert "S3CR" not in run_cli("estimate", address, "--table", VLLM).output
+    table = "https://bob:S3CRET@h/t"
+    assert "S3CR" not in run_cli("estimate", "azure-2023-code", "--table", table).output
 
 
 @pytest.mark.parametrize("output", ["--html", "--output"])
@@ -346,6 +414,31 @@ def test_files_that_cannot_be_written_are_refused_before_any_reading(
     assert result.exit_code == 1
     assert "is a trace that was given" in result.stderr
     assert trace.read_text().endswith("1,x\n")
+
+
+@pytest.mark.parametrize("output", ["--html", "--output"])
+def test_a_measured_table_is_never_written_over(
+    output: str, run_cli: RunCli, table_folder: Path
+) -> None:
+    before = {path.name: path.read_bytes() for path in table_folder.iterdir()}
+    for words in (
+        ("estimate", "azure-2023-code", "--table", table_folder),
+        ("estimate", "azure-2023-code", "--table", VLLM, "--method", "stepwise",
+         "--host", table_folder),
+        ("compare", "azure-2023-code", "--table", VLLM, "--table", table_folder),
+    ):  # fmt: skip
+        result = run_cli(*words, output, table_folder / "runs.csv")
+        assert result.exit_code == 1, result.output
+        assert "is a file of a table that was given" in result.stderr
+    assert {path.name: path.read_bytes() for path in table_folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_a_page_is_a_file_of_its_own(name: str, run_cli: RunCli) -> None:
+    result = run_cli("estimate", "azure-2023-code", "--table", VLLM, "--html", name)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "a file of its own" in result.stderr
 
 
 def test_page_and_output_are_two_files(run_cli: RunCli, tmp_path: Path) -> None:
