@@ -27,6 +27,7 @@ _NOT_INSTALLED = (
     "requires was not looked at; install it with: pip install ."
 )
 _USER = re.compile(r"\b([a-z][a-z0-9+.-]+:/{1,2})\S*@", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # what could steer a terminal
 _QUERY = re.compile(r"\b([a-z][a-z0-9+.-]+:/{1,2}[^\s?]*)\?[^\s:;)]*", re.IGNORECASE)
 
 
@@ -141,7 +142,7 @@ def without_secrets(text: str) -> str:
 
     A path made of an address has one slash after the colon.
     """
-    text = _QUERY.sub(r"\1", _USER.sub(r"\1", text))
+    text = _CONTROL.sub("?", _QUERY.sub(r"\1", _USER.sub(r"\1", text)))
     home = str(Path.home())
     return text if len(home) < 2 else re.sub(rf"{re.escape(home)}(?=[/\\\s:;,)]|$)", "~", text)
 

@@ -204,7 +204,11 @@ def environment(folder: Path) -> dict[str, str]:
         ("joulecast measure --engine p", ["pytorch"]),
         (
             "joulecast table show h100-sxm/llama-3.1-8b/vllm-q",
-            ["h100-sxm/llama-3.1-8b/vllm-quick", "h100-sxm/llama-3.1-8b/vllm-quick-second"],
+            [
+                "h100-sxm/llama-3.1-8b/vllm-quick",
+                "h100-sxm/llama-3.1-8b/vllm-quick-second",
+                "h100-sxm/llama-3.1-8b/vllm-quick-third",
+            ],
         ),
         ("joulecast trace fetch no-such", []),
     ],
