@@ -10,8 +10,8 @@ from estimator.view_parts import add_row, grid_table, notes_text
 
 _NOTE = (
     "Averages of a year. Countries and Nordic bidding zones: generation there, life-cycle; US "
-    "states: the EPA's total output emission rate; Chinese provinces: CO2 alone. Nordic zones count "
-    "generation of unknown kind as 0, 15 % in SE4, so they are lower bounds."
+    "states: the EPA's total output emission rate; Chinese provinces: CO2 alone. Zones count "
+    "generation of unknown kind as 0 (15 % in SE4), so theirs are lower bounds."
 )
 
 

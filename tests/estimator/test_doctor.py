@@ -295,6 +295,7 @@ def test_no_secrets(run_cli: RunCli, monkeypatch, tmp_path: Path) -> None:
         ("file C:/a@b.csv", "file C:/a@b.csv"),
         ("/data/me@home/x?y", "/data/me@home/x?y"),
         ("nothing to hide", "nothing to hide"),
+        ("a\x1b[2Jb\nc", "a?[2Jb?c"),
     ],
 )  # fmt: skip
 def test_addresses_without_users(text: str, shown: str) -> None:
