@@ -55,21 +55,18 @@ def load_trace(
     """A workload, and from a file of requests also how long they are.
 
     Args:
-        trace: A shipped name, a saved workload, a trace file, a glob, an address (http, https, s3),
-            or "-" for standard input. A shipped name wins over a file of that name; write ./NAME
-            for the file.
-        grid: The cells wanted; by default a workload keeps its own, and a trace goes on
-            `POWER_OF_TWO_GRID`.
-        input_column: Column of the input length, where the format is not a known one.
-        output_column: Column of the output length, likewise.
-        on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out.
+        trace: As in `load_workload`, as is everything down to `watch`.
+        grid: The cells wanted.
+        input_column: Column of the input length [tokens].
+        output_column: Column of the output length [tokens].
+        on_invalid: "error" or "skip".
         memory_limit: Most memory that reading may take, such as "500MB".
         watch: Told what share of a long read is done, 0 to 1.
         most_lengths: Give the lengths one by one if there are at most so many requests.
         with_counts: Count the lengths, which takes memory for each that occurs.
 
     Raises:
-        InputError: It is none of these, or cannot be read.
+        InputError: As in `load_workload`.
     """
     from traces.distribution import length_counts, request_lengths
 
