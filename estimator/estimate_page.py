@@ -1,5 +1,6 @@
 """`joulecast estimate --html`: an estimate as a page to look at and to send on."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -107,7 +108,7 @@ def estimate_page(
         request_rows=trimmed(request_rows),
         energy_rows=trimmed(_marked(energy_rows, estimate.cells)),
         energy_unit=unit,
-        marks=MARKS_NOTE if estimate.parts_j else COVERAGE_NOTE + ".",
+        marks=_unbroken(MARKS_NOTE if estimate.parts_j else COVERAGE_NOTE + "."),
         inputs=inputs,
         outputs=outputs,
         input_edges=[*(f"{edge:,}" for edge in grid.input_edges), inputs[-1]],
@@ -132,6 +133,11 @@ def length_figures(estimate: Estimate, table: EnergyTable, loaded: LoadedTrace) 
         length_curve(kind, one, is_rounded, f"{kind}-lengths")
         for kind, one in zip(("input", "output"), found, strict=True)
     ]
+
+
+def _unbroken(note: str) -> str:
+    """A remark whose marks stay with what they mean."""
+    return re.sub(r"([~?]) ", "\\1\N{NO-BREAK SPACE}", note)
 
 
 def _map_unit(estimate: Estimate) -> tuple[float, str]:

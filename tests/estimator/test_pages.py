@@ -308,7 +308,9 @@ def test_the_marks_of_a_map_are_explained(media: str, made: dict[str, Any], open
         page.emulate_media(media=media)
         caption = page.locator(".maps .caption").nth(1)
         assert caption.is_visible()
-        assert "~ interpolated, ? extrapolated" in caption.inner_text()
+        assert "~\N{NO-BREAK SPACE}interpolated, ?\N{NO-BREAK SPACE}extrapolated" in (
+            caption.inner_text()
+        )
         assert ("unmarked cells are measured" in caption.inner_text()) == is_measured
 
 
