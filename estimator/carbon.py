@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from traces.errors import InputError
+from traces.formats import shorten
 from traces.html import html_table
 
 _GRAMS_PER_POUND = 453.59237
@@ -43,7 +44,7 @@ class CarbonIntensity:
         """Refuse a number that no electricity has."""
         if not 0 <= self.g_per_kwh <= _MOST_G_PER_KWH:
             raise InputError(
-                f"a carbon intensity of {self.g_per_kwh:g} gCO2e/kWh: it is a number from 0 to "
+                f"a carbon intensity of {self.g_per_kwh:,.7g} gCO2e/kWh: it is a number from 0 to "
                 f"{_MOST_G_PER_KWH:,}"
             )
 
@@ -155,10 +156,10 @@ def find_region(name: str) -> CarbonIntensity:
             f"{name}: CodeCarbon has no carbon intensity of {country.name}; give gCO2e/kWh"
         )
     near = difflib.get_close_matches(wanted.casefold(), by_name, n=1, cutoff=0.8)
-    advice = f'; did you mean "{known[by_name[near[0]]].name}"?' if near else ""
-    raise InputError(
-        f'unknown region "{name}"{advice or "; joulecast regions lists them, or give gCO2e/kWh"}'
-    )
+    advice = "joulecast regions lists them, or give gCO2e/kWh"
+    if near:
+        advice = f'did you mean "{known[by_name[near[0]]].name}"?'
+    raise InputError(f'unknown region "{shorten(name)}"; {advice}')
 
 
 def intensity_of(carbon: float | str | CarbonIntensity) -> CarbonIntensity:

@@ -15,6 +15,7 @@ from estimator.cli_options import (
     JoulecastGroup,
     Lengths,
     TraceInput,
+    check_against_tables,
     check_output,
     emit_report,
     output_option,
@@ -145,7 +146,9 @@ def table4(
     names = table_names or (DEFAULT_TABLES if gpu is None else tables_of(gpu))
     tables = pick_tables([load_table(name) for name in names])
     given = TraceInput.of(options)
-    check_output(options["output"], *(source for _, source in traces))
+    for path in (options["output"], plot):
+        check_output(path, *(source for _, source in traces))
+        check_against_tables(path, *names)
     if plot is not None:
         check_plot_path(plot)
         if plot == options["output"]:
@@ -230,6 +233,8 @@ def table_show(
     output = options["output"]
     if plot is not None and output is not None and plot.resolve() == output.resolve():
         raise click.UsageError("--plot and --output name the same file")
+    for path in (output, plot):
+        check_against_tables(path, name, *([] if over is None else [over]))
     loaded, other = load_table(name), None if over is None else load_table(over)
     if other is not None:
         table_views.same_grid(loaded, other)
@@ -249,6 +254,7 @@ def table_check(name: str, **options: Any) -> None:
     from measurements.checks import check_table
     from measurements.table import load_table
 
+    check_against_tables(options["output"], name)
     loaded = load_table(name)
     checks = [*check_table(loaded), step_check(loaded)]
     emit_report(table_views.table_check_report(loaded, checks), options)

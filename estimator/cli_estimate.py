@@ -1,6 +1,5 @@
 """`joulecast estimate` and `joulecast compare`."""
 
-import glob
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from estimator.cli_options import (
     FORMAT_OPTIONS,
     TRACE_OPTIONS,
     TraceInput,
+    check_against_tables,
     check_output,
     emit_report,
     with_options,
@@ -184,10 +184,11 @@ def _check_files(
         raise click.UsageError(f"--html {html}: a page is a file of its own; name one")
     for path in (output, html):
         check_output(path, trace)
-        for table in tables:
-            check_output(path, f"{glob.escape(table.name)}/*", kind="file of a table")
+        check_against_tables(path, *(table.name for table in tables))
         if path is not None and not path.parent.is_dir():
-            raise InputError(f"{path}: cannot be written, since its folder does not exist")
+            raise InputError(
+                f"{shown_address(str(path))}: cannot be written, since its folder does not exist"
+            )
     if html is not None and output is not None and html.resolve() == output.resolve():
         raise click.UsageError("--html and --output are the same file")
 

@@ -2,6 +2,8 @@
 
 import glob
 import math
+import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ from traces.load import (
     load_trace,
     summarise,
 )
-from traces.sources import OnInvalid
+from traces.sources import STANDARD_INPUT, OnInvalid
 from traces.workload import Workload
 
 if TYPE_CHECKING:
@@ -253,12 +255,31 @@ class TraceInput:
             return summarise(trace, *columns, self.on_invalid, self.memory_limit, bar.watch)
 
 
+def check_against_tables(output: Path | None, *names: str) -> None:
+    """Refuse to write a result over a file of a table that it is made from."""
+    from measurements.table import table_folder
+
+    for name in names:
+        files = f"{glob.escape(str(table_folder(name)))}/*"
+        check_output(output, files, kind="file of a table")
+
+
 def check_output(output: Path | None, *sources: str, kind: str = "trace") -> None:
     """Refuse to write a result over a file of some kind that it is made from."""
     if output is None or not exists(output):
         return
     for given in sources:
         source = given.removeprefix("file://")
+        if source == STANDARD_INPUT and _is_standard_input(output):
+            raise InputError(f"{output}: is what standard input is; write to another file")
         names = [source] if exists(source) else glob.glob(source, recursive=True)
         if any(exists(name) and output.samefile(name) for name in names):
             raise InputError(f"{output}: is a {kind} that was given; write to another file")
+
+
+def _is_standard_input(path: Path) -> bool:
+    """Whether standard input was redirected from that file."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(sys.stdin.fileno()))
+    except (AttributeError, OSError, ValueError):
+        return False  # closed, or no file at all

@@ -17,6 +17,7 @@ from estimator.cli_options import (
 )
 from estimator.lazy import LazyModule
 from estimator.report import invalid_text, print_text
+from traces.files import shown_address
 
 if TYPE_CHECKING:
     from estimator import views
@@ -108,7 +109,7 @@ def trace_summary(source: str, **options: Any) -> None:
     """Length statistics of TRACE, as in the paper's Tables 1 to 3."""
     check_output(options["output"], source)
     summary = TraceInput.of(options).summarise(source)
-    emit_report(views.summary_report(source, summary), options)
+    emit_report(views.summary_report(shown_address(source), summary), options)
 
 
 @trace.command("plot")
@@ -138,7 +139,7 @@ def trace_plot(source: str, output: Path, grid_name: str, **options: Any) -> Non
     check_plot_path(output)
     check_output(output, source)
     found = TraceInput.of(options).distributions(source, GRIDS[grid_name])
-    plot_distributions(found, source, output, is_reconstructed(source))
+    plot_distributions(found, shown_address(source), output, is_reconstructed(source))
 
 
 @trace.command("bin")

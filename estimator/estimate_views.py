@@ -67,15 +67,15 @@ def implied_note(implied: float, peak: float, whose: str = "") -> str:
 def carbon_text(carbon: CarbonIntensity) -> str:
     """An intensity, and of where and when it is."""
     if carbon.region is None:
-        return f"{carbon.g_per_kwh:g} gCO2e/kWh"
-    return f"{carbon.g_per_kwh:.4g} gCO2e/kWh, {carbon.name} {carbon.year}"
+        return f"{carbon.g_per_kwh:,.7g} gCO2e/kWh"
+    return f"{carbon.g_per_kwh:,.7g} gCO2e/kWh, {carbon.name} {carbon.year}"
 
 
 def price_text(facility: Facility) -> str:
     """A price of electricity with its currency."""
     if facility.price is None:
         return ""
-    return f"{facility.price.per_kwh:g} {facility.price.currency or ''}".strip() + " per kWh"
+    return f"{facility.price.per_kwh:,.7g} {facility.price.currency or ''}".strip() + " per kWh"
 
 
 def facility_text(facility: Facility) -> str:

@@ -29,7 +29,7 @@ class Price:
         """Refuse what is no price."""
         if not 0 <= self.per_kwh <= _MOST_PER_KWH:
             raise InputError(
-                f"a price of {self.per_kwh:g} per kWh: it is a number from 0 to {_MOST_PER_KWH:,}"
+                f"a price of {self.per_kwh:,.7g} per kWh: it is from 0 to {_MOST_PER_KWH:,}"
             )
         if self.currency is not None and self.currency != _currency(self.currency):
             raise InputError(f'currency "{self.currency}" is written in capitals')
@@ -74,7 +74,7 @@ class Facility:
         """Refuse what is no PUE."""
         if self.pue is not None and not 1 <= self.pue <= _MOST_PUE:
             raise InputError(
-                f"a PUE of {self.pue:g}: it is facility over GPU energy, from 1 to {_MOST_PUE}"
+                f"a PUE of {self.pue:,.7g}: it is facility over GPU energy, from 1 to {_MOST_PUE}"
             )
 
     @classmethod

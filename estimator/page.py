@@ -33,7 +33,7 @@ _FORMATS: Mapping[str, Callable[[Any], str]] = {
     "seconds": lambda seconds: f"{plain_digits(seconds)} s",
     "watts": lambda power_w: f"{power_w:,.0f} W",
     "exact": str,
-    "number": lambda number: f"{number:,.4g}",
+    "number": lambda number: f"{number:,.7g}",
 }
 
 

@@ -146,6 +146,11 @@ def table_names() -> list[str]:
     )
 
 
+def table_folder(name: str) -> Path:
+    """Where the files of a table lie: a shipped one's, else the folder of that name."""
+    return _folder() / name if name in table_names() else Path(name)
+
+
 def load_table(name: str | Path) -> EnergyTable:
     """Load and check a table.
 
@@ -160,11 +165,8 @@ def load_table(name: str | Path) -> EnergyTable:
         InputError: No such table, or something in it cannot be true; file and line are named.
     """
     name = str(name)
-    if name in table_names():
-        folder = _folder() / name
-    elif Path(name).is_dir():
-        folder = Path(name)
-    else:
+    folder = table_folder(name)
+    if not folder.is_dir():
         raise unknown_name("table", shown_address(name), table_names())
     metadata, grid = _read_metadata(folder / "table.json")
     runs = read_runs(folder / "runs.csv")

@@ -21,9 +21,10 @@ def exists(path: str | Path) -> bool:
 
 _ADDRESS = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:/{1,2}|(?:https?|ftp|s3|gs|hdfs)//)"
-    r"(?:(?P<login>[^/]*)@)?(?P<host>[^/?#@]*)(?P<path>[^?#]*)"
+    r"(?:(?P<login>[^/]*|[^/:@]*:(?!\d*/)[^@]*)@)?(?P<host>[^/?#@]*)(?P<path>[^?#]*)"
 )
-"""An address, or what was meant to be one: a password may hold a question mark, not a slash."""
+"""An address, or what was meant to be one. A password may hold anything, but a number and a slash
+behind a colon are a port."""
 
 
 def shown_address(source: str) -> str:
@@ -33,6 +34,17 @@ def shown_address(source: str) -> str:
     """
     found = _ADDRESS.match(source)
     return source if found is None else found["scheme"] + found["host"] + found["path"]
+
+
+def without_secrets_of(address: str, text: str) -> str:
+    """A text, such as another's error, without what an address holds that may be secret."""
+    _, login = split_login(address)
+    query = re.split(r"[?#]", address.rpartition("@")[2], maxsplit=1)[1:]
+    values = re.split(r"[&=]", query[0]) if query else []
+    secrets = [login or "", *(login or "").split(":"), *re.split(r"[:/]", login or ""), *values]
+    for secret in sorted({one for one in secrets if len(one) > 2}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
 
 
 def split_login(address: str) -> tuple[str, str | None]:
@@ -68,7 +80,9 @@ def read_json(path: Path, advice: str) -> Any:
     try:
         return parse_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {advice}") from error
+        raise InputError(
+            f"{shown_address(str(path))}: cannot be read ({error.strerror}); {advice}"
+        ) from error
     except ValueError as error:
         raise InputError(f"{path}: is not whole JSON ({error}); {advice}") from error
 
@@ -90,10 +104,10 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     temporary = None
     try:
-        path = path.resolve()  # a link stays one
         if exists(path) and not path.is_file():
             path.write_bytes(content)  # devices and pipes cannot be renamed onto
             return
+        path = path.resolve()  # a link stays one
         if exists(path) and not os.access(path, os.W_OK):
             raise PermissionError(13, "is read-only")
         handle, name = tempfile.mkstemp(prefix=".joulecast-", dir=path.parent)

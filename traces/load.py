@@ -231,7 +231,7 @@ def load_from_table(
 
 
 def summarise(
-    trace: str | Path,
+    trace: str | Path | Workload,
     input_column: str | None = None,
     output_column: str | None = None,
     on_invalid: OnInvalid = "error",
@@ -241,7 +241,7 @@ def summarise(
     """Length statistics: exact from a file of requests, quantiles to a bin from a workload.
 
     Args:
-        trace: As in `load_workload`, as is everything else.
+        trace: As in `load_workload`, or a `Workload`.
         input_column: Column of the input length [tokens].
         output_column: Column of the output length [tokens].
         on_invalid: "error" or "skip".
@@ -256,6 +256,8 @@ def summarise(
     """
     from traces.summary import summarise_trace, summarise_workload
 
+    if isinstance(trace, Workload):
+        return summarise_workload(trace)
     trace = str(trace)
     workload = _ready_workload(trace, input_column, output_column)
     if workload is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from traces.errors import InputError
-from traces.files import shown_address, split_login
+from traces.files import shown_address, split_login, without_secrets_of
 
 _PIECE_BYTES = 1 << 20
 _SECONDS = 60
@@ -53,7 +53,7 @@ def _fetch_http(address: str, path: Path) -> Path:
         error.close()
         raise InputError(f"{source}: the server answers {error.code} {error.reason}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
+        reason = without_secrets_of(address, str(getattr(error, "reason", None) or error))
         raise InputError(f"{source}: cannot be fetched ({reason})") from error
     if promised is not None and promised.isdigit() and copied != int(promised):
         raise InputError(
@@ -79,15 +79,15 @@ def _fetch_s3(source: str, folder: Path) -> list[tuple[Path, str]]:
             if info.is_file and _matches(info.base_name, last)
         )
         if not keys:
-            raise InputError(f"{source}: no such file, or none matches")
+            raise InputError(f"{shown_address(source)}: no such file, or none matches")
         files = []
         for k, key in enumerate(keys):
             with system.open_input_stream(key) as stream:
                 _copy(stream, folder / f"remote-{k}")
             files.append((folder / f"remote-{k}", f"s3://{key}"))
     except (OSError, pa.ArrowException) as error:
-        said = str(error).splitlines()[0][:200]
-        raise InputError(f"{source}: cannot be fetched ({said})") from error
+        said = without_secrets_of(source, str(error).splitlines()[0][:200])
+        raise InputError(f"{shown_address(source)}: cannot be fetched ({said})") from error
     return files
 
 

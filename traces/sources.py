@@ -101,7 +101,7 @@ def find_files(source: str) -> list[tuple[Path, str]]:
     elif glob.has_magic(source):
         paths = sorted(path for path in glob.glob(source, recursive=True) if Path(path).is_file())
         if not paths:
-            raise InputError(f"{source}: no file matches this pattern")
+            raise InputError(f"{shown_address(source)}: no file matches this pattern")
     else:
         raise InputError(
             f"{shown_address(source)}: no such file; give a trace file, a glob, - or a known name"

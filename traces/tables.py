@@ -7,6 +7,7 @@ from typing import Any
 import ibis
 
 from traces.errors import InputError
+from traces.files import shown_address
 from traces.formats import choose_columns
 from traces.load import database_file
 from traces.sources import OnInvalid
@@ -45,7 +46,7 @@ def open_table(
         )
     path = database_file(address)
     if path is not None and not path.is_file():
-        raise InputError(f"{path}: no such database")
+        raise InputError(f"{shown_address(address)}: no such database")
     try:
         if backend == "duckdb" and path is not None:
             connection = ibis.duckdb.connect(path, read_only=True)
