@@ -8,10 +8,17 @@ Source: Fernandez et al. 2025, section 4.1.
 import math
 from typing import cast
 
-from estimator.estimate import CellEstimate, Estimate, cell_edges, request_counts, source_of
+from estimator.estimate import (
+    CellEstimate,
+    Estimate,
+    cell_edges,
+    coverage_of,
+    request_counts,
+    source_of,
+)
 from estimator.flops import load_flops
 from estimator.ideal import Roofline, ideal_energy
-from measurements.interpolation import CellKey, Coverage
+from measurements.interpolation import CellKey
 from measurements.models import load_shape
 from measurements.table import EnergyTable
 from traces.errors import InputError
@@ -76,11 +83,7 @@ def estimate_binned(
             f"{sum(workload.invalid.values())} were invalid"
         )
     cells = binned_energy(workload, table, whole_batches)
-    energies_j: dict[Coverage, float] = {"measured": 0.0, "interpolated": 0.0, "extrapolated": 0.0}
-    for cell in cells:
-        if cell.coverage is not None and cell.energy_j is not None:
-            energies_j[cell.coverage] += cell.energy_j
-    energy_j = sum(energies_j.values())
+    energy_j = sum(cell.energy_j for cell in cells if cell.energy_j is not None)
     flops, gpu = load_flops(table.config), table.gpu
     roofline = Roofline(flops, load_shape(table.config), gpu, table.dtype)
     total = workload.total
@@ -103,7 +106,7 @@ def estimate_binned(
             "sparse": ideal_energy(workload, flops, gpu, table.dtype, "sparse"),
             "roofline": roofline.energy(workload, table),
         },
-        coverage={kind: part / energy_j for kind, part in energies_j.items()},
+        coverage=coverage_of(cells),
         dense_peak_flops_per_s=table.gpu.peak(table.dtype),
         cells=tuple(cells),
     )

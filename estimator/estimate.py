@@ -1,6 +1,6 @@
 """What an estimate says, whichever method made it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +39,16 @@ class CellEstimate:
             "energy_j": self.energy_j,
             "coverage": self.coverage,
         }
+
+
+def coverage_of(cells: Sequence[CellEstimate]) -> dict[Coverage, float]:
+    """Shares of the cells' energy by where it comes from."""
+    energies_j: dict[Coverage, float] = {"measured": 0.0, "interpolated": 0.0, "extrapolated": 0.0}
+    for cell in cells:
+        if cell.coverage is not None and cell.energy_j is not None:
+            energies_j[cell.coverage] += cell.energy_j
+    whole_j = sum(energies_j.values())
+    return {kind: part_j / whole_j for kind, part_j in energies_j.items()}
 
 
 def cell_edges(grid: Grid, cell: tuple[int, int]) -> tuple[int | None, int | None]:

@@ -9,13 +9,12 @@ from rich.console import Group
 from estimator.report import Report
 from estimator.table4 import embedded_rows
 from estimator.view_parts import add_row, grid_table, notes_text
-from estimator.views import statistics_cells
 from traces.catalog import catalog
 from traces.datasets import Subset, best_source, burstgpt_subsets
 from traces.files import exists
 from traces.load import summarise
 from traces.reconstruct import published
-from traces.summary import LengthStatistics, TraceSummary, summarise_workload
+from traces.summary import LengthStatistics, TraceSummary, statistics_texts, summarise_workload
 from traces.workload import Workload
 
 
@@ -163,7 +162,7 @@ def _trace_table(number: int, side: str, traces: list[TraceLengths]) -> Any:
     for trace in traces:
         own: LengthStatistics | None = getattr(trace.summary, side)
         source = "reconstructed" if trace.summary.is_reconstructed else "trace"
-        cells = ["-"] * 4 if own is None else statistics_cells(own)[:4]
+        cells = ["-"] * 4 if own is None else statistics_texts(own)[:4]
         add_row(view, trace.title, source, *cells)
         if trace.figures is not None:
             figures = trace.figures[side]

@@ -10,12 +10,19 @@ the host that serves.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from estimator.estimate import CellEstimate, Estimate, cell_edges, request_counts, source_of
+from estimator.estimate import (
+    CellEstimate,
+    Estimate,
+    cell_edges,
+    coverage_of,
+    request_counts,
+    source_of,
+)
 from estimator.flops import load_flops
 from estimator.host_pace import HOST_SPREAD, KNOWN_HOST_SPREAD, HostPace, fit_host_pace
 from estimator.ideal import Roofline
@@ -33,7 +40,7 @@ from estimator.step_model import (
     timed_batches,
 )
 from measurements.hardware import Peak
-from measurements.interpolation import Coverage, FloatArray
+from measurements.interpolation import FloatArray
 from measurements.models import load_shape
 from measurements.table import EnergyTable
 from traces.errors import InputError
@@ -181,7 +188,7 @@ def estimate_stepwise(
             },
             "roofline": float(np.mean([service.roofline_j for service in services])),
         },
-        coverage=_coverage(cells, energy_j),
+        coverage=coverage_of(cells),
         dense_peak_flops_per_s=table.gpu.peak(table.dtype),
         cells=tuple(cells),
         seconds=seconds,
@@ -332,12 +339,3 @@ def _cells(
             )
         )
     return cells
-
-
-def _coverage(cells: Sequence[CellEstimate], energy_j: float) -> Mapping[Coverage, float]:
-    """Shares of the energy within and beyond the lengths that were measured."""
-    shares: dict[Coverage, float] = {"measured": 0.0, "interpolated": 0.0, "extrapolated": 0.0}
-    for cell in cells:
-        if cell.coverage is not None and cell.energy_j is not None:
-            shares[cell.coverage] += cell.energy_j / energy_j
-    return shares

@@ -8,7 +8,7 @@ from estimator.flops import CONVENTION, FlopsModel
 from estimator.report import Report, invalid_text, percent
 from estimator.view_parts import add_row, facts_table, grid_matrix, grid_table, notes_text
 from traces.grid import Grid
-from traces.summary import LengthStatistics, TraceSummary
+from traces.summary import TraceSummary, statistics_texts
 
 
 def summary_report(trace: str, summary: TraceSummary) -> Report:
@@ -18,7 +18,7 @@ def summary_report(trace: str, summary: TraceSummary) -> Report:
         view.add_column(heading, justify="left" if heading == "tokens" else "right")
     for name, statistics in (("input", summary.input), ("output", summary.output)):
         if statistics is not None:
-            add_row(view, name, *statistics_cells(statistics))
+            add_row(view, name, *statistics_texts(statistics))
     total = summary.requests + summary.failed + sum(summary.invalid.values())
     share = summary.beyond_grid / summary.requests if summary.requests else 0.0
     beyond = (
@@ -36,24 +36,6 @@ def summary_report(trace: str, summary: TraceSummary) -> Report:
         facts.append(("time span", f"{summary.span_s:,.1f} s"))
     document = {"trace": trace, **summary.to_dict()}
     return Report(document, [document], Group(facts_table(facts), view))
-
-
-def statistics_cells(statistics: LengthStatistics) -> list[str]:
-    """Mean, sd, median, 99th percentile and longest, as texts."""
-
-    def quantile(bounds: tuple[float, float | None]) -> str:
-        low, high = bounds
-        if high is None:
-            return f"over {low - 1:,.0f}"
-        return f"{low:,.4g}" if low == high else f"{low:,.0f} to {high:,.0f}"
-
-    return [
-        f"{statistics.mean:,.2f}",
-        f"{statistics.sd:,.2f}",
-        quantile(statistics.median),
-        quantile(statistics.percentile_99),
-        "not kept" if statistics.maximum is None else f"{statistics.maximum:,}",
-    ]
 
 
 def flops_report(

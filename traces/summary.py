@@ -65,14 +65,7 @@ class TraceSummary:
         from traces.html import html_table
 
         rows = [
-            [
-                name,
-                f"{found.mean:,.2f}",
-                f"{found.sd:,.2f}",
-                _bounds_text(found.median),
-                _bounds_text(found.percentile_99),
-                "not kept" if found.maximum is None else f"{found.maximum:,}",
-            ]
+            [name, *statistics_texts(found)]
             for name, found in (("input", self.input), ("output", self.output))
             if found is not None
         ]
@@ -158,11 +151,22 @@ def _summary(
     )
 
 
-def _bounds_text(bounds: tuple[float, float | None]) -> str:
-    low, high = bounds
-    if high is None:
-        return f"over {low - 1:,.0f}"
-    return f"{low:,.4g}" if low == high else f"{low:,.0f} to {high:,.0f}"
+def statistics_texts(statistics: LengthStatistics) -> list[str]:
+    """Mean, sd, median, 99th percentile and longest, as texts."""
+
+    def quantile(bounds: tuple[float, float | None]) -> str:
+        low, high = bounds
+        if high is None:
+            return f"over {low - 1:,.0f}"
+        return f"{low:,.4g}" if low == high else f"{low:,.0f} to {high:,.0f}"
+
+    return [
+        f"{statistics.mean:,.2f}",
+        f"{statistics.sd:,.2f}",
+        quantile(statistics.median),
+        quantile(statistics.percentile_99),
+        "not kept" if statistics.maximum is None else f"{statistics.maximum:,}",
+    ]
 
 
 def _tokens(sums: CellSums) -> int:
