@@ -1,13 +1,10 @@
 """Pages in a real browser: numbers, accessibility, layout, and that they need nothing else."""
 
-import base64
 import json
 import os
 import re
 import shutil
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -361,93 +358,6 @@ def test_what_was_typed_is_on_the_page(run_cli: RunCli, tmp_path: Path) -> None:
     assert run_cli(*words, "--html", page).exit_code == 0
     command = f"joulecast {' '.join(words[:-1])} &#39;0.18 EUR&#39; --html {page}"
     assert command in page.read_text("utf-8")
-
-
-class _Guarded(BaseHTTPRequestHandler):
-    """Serves a trace to whoever knows the password."""
-
-    def do_GET(self) -> None:
-        known = "Basic " + base64.b64encode(b"bob:S3CR?T").decode()
-        is_known = self.headers.get("Authorization") == known
-        content = b"input_tokens,output_tokens\n100,20\n" if is_known else b""
-        self.send_response(200 if is_known else 401)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-def test_secrets_in_an_address_are_used_and_never_shown(run_cli: RunCli, tmp_path: Path) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Guarded)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    host, page = f"127.0.0.1:{server.server_port}", tmp_path / "p.html"
-    try:
-        for login, status in (("bob:S3CR?T@", 0), ("bob:S3CR?T2@", 1)):
-            address = f"http://{login}{host}/@v1/t.csv?sig=S3CRET#S3CRET"
-            words = ("estimate", address, "--table", VLLM, "--format", "json", "--html", page)
-            result = run_cli(*words)
-            assert result.exit_code == status, result.output
-            assert f"http://{host}/@v1/t.csv" in result.output
-            assert "S3CR" not in result.output
-        assert f"http://{host}/@v1/t.csv" in page.read_text("utf-8")
-        assert "S3CR" not in page.read_text("utf-8")
-    finally:
-        server.shutdown()
-        server.server_close()
-    for address in ("ftp://bob:S3CRET@h/t.csv", "http:/bob:S3CRET@h/t.csv"):
-        assert "S3CR" not in run_cli("estimate", address, "--table", VLLM).output
-    table = "https://bob:S3CRET@h/t"
-    assert "S3CR" not in run_cli("estimate", "azure-2023-code", "--table", table).output
-
-
-@pytest.mark.parametrize("output", ["--html", "--output"])
-def test_files_that_cannot_be_written_are_refused_before_any_reading(
-    output: str, run_cli: RunCli, tmp_path: Path
-) -> None:
-    trace = tmp_path / "t.csv"
-    trace.write_text("input_tokens,output_tokens\n1,x\n")
-    words = ("estimate", trace, "--table", VLLM)
-    result = run_cli(*words, output, tmp_path / "none" / "p.html")
-    assert result.exit_code == 1
-    assert "its folder does not exist" in result.stderr
-    result = run_cli(*words, output, trace)
-    assert result.exit_code == 1
-    assert "is a trace that was given" in result.stderr
-    assert trace.read_text().endswith("1,x\n")
-
-
-@pytest.mark.parametrize("output", ["--html", "--output"])
-def test_a_measured_table_is_never_written_over(
-    output: str, run_cli: RunCli, table_folder: Path
-) -> None:
-    before = {path.name: path.read_bytes() for path in table_folder.iterdir()}
-    for words in (
-        ("estimate", "azure-2023-code", "--table", table_folder),
-        ("estimate", "azure-2023-code", "--table", VLLM, "--method", "stepwise",
-         "--host", table_folder),
-        ("compare", "azure-2023-code", "--table", VLLM, "--table", table_folder),
-    ):  # fmt: skip
-        result = run_cli(*words, output, table_folder / "runs.csv")
-        assert result.exit_code == 1, result.output
-        assert "is a file of a table that was given" in result.stderr
-    assert {path.name: path.read_bytes() for path in table_folder.iterdir()} == before
-
-
-@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
-def test_a_page_is_a_file_of_its_own(name: str, run_cli: RunCli) -> None:
-    result = run_cli("estimate", "azure-2023-code", "--table", VLLM, "--html", name)
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert "a file of its own" in result.stderr
-
-
-def test_page_and_output_are_two_files(run_cli: RunCli, tmp_path: Path) -> None:
-    same = tmp_path / "p"
-    result = run_cli("estimate", "azure-2023-code", "--table", VLLM, "--html", same, "-o", same)
-    assert result.exit_code == 2
-    assert not same.exists()
 
 
 def test_a_number_that_is_not_in_the_document_is_an_error() -> None:
