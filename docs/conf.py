@@ -96,7 +96,7 @@ def unlink_outside(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def show_defaults(command: click.Command) -> None:
-    """Say in the reference what an option is where it is left out; --help is kept short."""
+    """Say in the reference what an option is where it is left out, as --help does."""
     for option in command.params:
         if isinstance(option, click.Option) and not (option.is_flag or option.multiple):
             option.show_default = isinstance(option.default, (str, int, float))
