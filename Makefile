@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
-SOURCES := traces measurements estimator tests benchmarks notebooks docs/conf.py docs/pictures joulecast
+SOURCES := joulecast traces measurements estimator tests benchmarks notebooks docs/conf.py docs/pictures
 
 .PHONY: table4 test lint types unit docs pictures benchmarks reading fuzz flops queries reconstructions clean
 
@@ -16,6 +16,7 @@ test: lint types unit
 lint: .venv/all
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/lint-imports --no-cache
 
 types: .venv/all
 	$(BIN)/mypy
@@ -48,7 +49,7 @@ fuzz: .venv/all
 
 # The stored FLOPs of the shipped models, counted again.
 flops: .venv/all
-	$(BIN)/python -m estimator.flops
+	$(BIN)/python -m joulecast.estimator.flops
 
 .venv/core: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("joulecast needs Python 3.11 or newer; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -62,11 +63,11 @@ flops: .venv/all
 
 # The query that bins a trace, compiled again for what most traces look like.
 queries: .venv/core
-	$(BIN)/python -m traces.compiled
+	$(BIN)/python -m joulecast.traces.binning.compiled
 
 # The workloads of datasets of which only published figures are known, made again.
 reconstructions: .venv/core
-	$(BIN)/python -m traces.reconstruct
+	$(BIN)/python -m joulecast.traces.reconstruct
 
 clean:
 	rm -rf .venv docs/_build

@@ -2,8 +2,8 @@
 
 import time
 
-from estimator.flops import meta_forward, profile
-from traces.grid import POWER_OF_TWO_GRID
+from joulecast.estimator.flops import meta_forward, profile
+from joulecast.traces.grid import POWER_OF_TWO_GRID
 
 
 def main() -> None:

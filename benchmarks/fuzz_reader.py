@@ -26,8 +26,8 @@ from typing import Any
 
 from odd_traces import INPUT_EDGES, OUTPUT_EDGES, File, Outcome, generate
 
-from traces.errors import InputError
-from traces.load import load_workload
+from joulecast.traces.errors import InputError
+from joulecast.traces.load import load_workload
 
 LIMIT_S = 20
 # Six sums per cell, failed requests and their tokens, invalid rows by reason.

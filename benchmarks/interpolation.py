@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
-from measurements.interpolation import (
+from joulecast.measurements.table.interpolation import (
     CellEnergy,
     CellKey,
     FloatArray,
@@ -17,8 +17,8 @@ from measurements.interpolation import (
     fit_law,
     request_terms,
 )
-from measurements.table import load_table
-from traces.grid import PAPER_GRID
+from joulecast.measurements.table.table import load_table
+from joulecast.traces.grid import PAPER_GRID
 
 Measured = Mapping[CellKey, CellEnergy]
 Way = Callable[[Measured, list[CellKey]], FloatArray]

@@ -7,9 +7,9 @@ import time
 
 import torch
 
-from measurements.engines import EngineRequest
-from measurements.engines.pytorch import PytorchEngine, load
-from measurements.models import load_config
+from joulecast.measurements.engines import EngineRequest
+from joulecast.measurements.engines.pytorch import PytorchEngine, load
+from joulecast.measurements.models import load_config
 
 MODEL = "llama-3.1-8b"
 BATCHES = ((2, 128, 48), (32, 32, 64), (4, 2048, 64), (256, 256, 64))

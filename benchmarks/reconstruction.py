@@ -8,14 +8,14 @@ of the real ones, in percent. Needs the folder of the real traces in JOULECAST_T
 import os
 from pathlib import Path
 
-from estimator.binned import estimate_binned
-from estimator.stepwise import estimate_stepwise
-from measurements.table import load_table
-from traces.grid import POWER_OF_TWO_GRID
-from traces.load import load_with_lengths, summarise
-from traces.reconstruct import reconstruct
-from traces.summary import LengthStatistics
-from traces.workload import Workload
+from joulecast.estimator.binned import estimate_binned
+from joulecast.estimator.stepwise import estimate_stepwise
+from joulecast.measurements.table.table import load_table
+from joulecast.traces.grid import POWER_OF_TWO_GRID
+from joulecast.traces.load import load_with_lengths, summarise
+from joulecast.traces.reconstruct import reconstruct
+from joulecast.traces.summary import LengthStatistics
+from joulecast.traces.workload import Workload
 
 TABLES = "h100-sxm/llama-3.1-8b/vllm", "h100-sxm/llama-3.1-8b/pytorch"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from traces.files import write_text
+from joulecast.traces.files import write_text
 
 SEED = 20_261_125
 Array = np.ndarray

@@ -8,10 +8,10 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import replace
 
-from estimator.validate import find_replays, shipped_tables_for, validate
-from measurements.plans import quick_batches
-from measurements.replay import SHIPPED, Replay
-from measurements.table import EnergyTable, load_table
+from joulecast.estimator.validate import find_replays, shipped_tables_for, validate
+from joulecast.measurements.replay import SHIPPED, Replay
+from joulecast.measurements.sweep.plans import quick_batches
+from joulecast.measurements.table.table import EnergyTable, load_table
 
 PREFIX = "h100-sxm/llama-3.1-8b/"
 QUICK = "vllm-quick", "vllm-quick-second", "vllm-quick-third"

@@ -7,10 +7,10 @@ of terms; and for the twelve batches of `--plan quick`, the error of all others.
 import numpy as np
 from scipy.optimize import nnls
 
-from estimator.step_counts import TERMS
-from estimator.step_model import Point, table_points
-from measurements.plans import quick_batches
-from measurements.table import EnergyTable, load_table
+from joulecast.estimator.steps.prices import Point, table_points
+from joulecast.estimator.steps.work import TERMS
+from joulecast.measurements.sweep.plans import quick_batches
+from joulecast.measurements.table.table import EnergyTable, load_table
 
 TABLES = ("vllm", "vllm-first-card", "pytorch")
 SETS = (4, 5, 6)

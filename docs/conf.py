@@ -20,8 +20,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 import joulecast as jc  # noqa: E402 - from this clone, wherever another is installed
-from estimator.cli import main  # noqa: E402
-from estimator.version import VERSION  # noqa: E402
+from joulecast.cli.main import main  # noqa: E402
+from joulecast.version import VERSION  # noqa: E402
 
 project = "joulecast"
 author = "The joulecast authors"

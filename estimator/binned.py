@@ -8,7 +8,7 @@ Source: Fernandez et al. 2025, section 4.1.
 import math
 from typing import cast
 
-from estimator.estimate import (
+from joulecast.estimator.estimate import (
     CellEstimate,
     Estimate,
     cell_edges,
@@ -16,13 +16,13 @@ from estimator.estimate import (
     request_counts,
     source_of,
 )
-from estimator.flops import load_flops
-from estimator.ideal import Roofline, ideal_energy
-from measurements.interpolation import CellKey
-from measurements.models import load_shape
-from measurements.table import EnergyTable
-from traces.errors import InputError
-from traces.workload import Workload
+from joulecast.estimator.flops import load_flops
+from joulecast.estimator.ideal import Roofline, ideal_energy
+from joulecast.measurements.models import load_shape
+from joulecast.measurements.table.interpolation import CellKey
+from joulecast.measurements.table.table import EnergyTable
+from joulecast.traces.errors import InputError
+from joulecast.traces.workload import Workload
 
 
 def binned_energy(

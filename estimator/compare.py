@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from estimator.estimate import Estimate
-from estimator.facility import Facility
-from measurements.table import EnergyTable
-from traces.errors import InputError
-from traces.workload import Workload
+from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.footprint.facility import Facility
+from joulecast.measurements.table.table import EnergyTable
+from joulecast.traces.errors import InputError
+from joulecast.traces.html import html_of
+from joulecast.traces.workload import Workload
 
 EstimationMethod = Callable[[Workload, EnergyTable, str], Estimate]
 
@@ -78,11 +79,9 @@ class Comparison:
         tables = [one.to_dict() for one in self.tables]
         return {"trace": self.trace, "method": self.method, "tables": tables}
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         """What a notebook shows."""
-        from estimator.notebook_views import comparison_html
-
-        return comparison_html(self)
+        return html_of(self)
 
 
 def compare_tables(

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from estimator.facility import Facility
-from estimator.ideal import implied_flops_per_s
-from measurements.interpolation import Coverage
-from measurements.meter import JOULES_PER_KWH
-from traces.grid import Grid
-from traces.workload import Workload
+from joulecast.estimator.footprint.facility import Facility
+from joulecast.estimator.ideal import implied_flops_per_s
+from joulecast.measurements.gpu.meter import JOULES_PER_KWH
+from joulecast.measurements.table.interpolation import Coverage
+from joulecast.traces.grid import Grid
+from joulecast.traces.html import html_of
+from joulecast.traces.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -200,11 +201,9 @@ class Estimate:
             document |= self.facility.to_dict(self.energy_j, self.interval_j)
         return document
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         """What a notebook shows."""
-        from estimator.notebook_views import estimate_html
-
-        return estimate_html(self)
+        return html_of(self)
 
 
 def excess_percent(real_j: float, ideal_j: float) -> float:

@@ -20,11 +20,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from measurements.models import load_config, load_shape, model_names
-from traces.errors import InputError, unknown_name
-from traces.files import write_text
-from traces.grid import Grid
-from traces.workload import CellSums, Workload
+from joulecast.measurements.models import load_config, load_shape, model_names
+from joulecast.traces.errors import InputError, unknown_name
+from joulecast.traces.files import write_text
+from joulecast.traces.grid import Grid
+from joulecast.traces.workload import CellSums, Workload
 
 CONVENTION = (
     "DeepSpeed profiler on meta tensors: a multiply-add is 2 FLOPs; attention over the full square "
@@ -251,7 +251,7 @@ def recompute_store(models: list[str]) -> None:
 
 
 def _store_path() -> Path:
-    return Path(str(files("estimator") / "flops.json"))
+    return Path(str(files("joulecast.estimator") / "flops.json"))
 
 
 def _store() -> dict[str, Any]:

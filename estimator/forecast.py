@@ -5,19 +5,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from estimator.carbon import CarbonIntensity
-from estimator.compare import Comparison, EstimationMethod, compare_tables
-from estimator.estimate import Estimate
-from estimator.facility import Facility, Price
-from measurements.table import EnergyTable, load_table
-from traces.errors import InputError
-from traces.files import shown_address
-from traces.grid import Grid
-from traces.load import LoadedTrace, load_trace
-from traces.workload import Workload
+from joulecast.estimator.compare import Comparison, EstimationMethod, compare_tables
+from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.footprint.carbon import CarbonIntensity
+from joulecast.estimator.footprint.facility import Facility, Price
+from joulecast.measurements.table.table import EnergyTable, load_table
+from joulecast.traces.errors import InputError
+from joulecast.traces.files import shown_address
+from joulecast.traces.grid import Grid
+from joulecast.traces.load import LoadedTrace, load_trace
+from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
-    from traces.sources import OnInvalid
+    from joulecast.traces.reading.sniff import OnInvalid
 
 Method = Literal["binned", "stepwise"]
 METHODS: tuple[Method, ...] = ("binned", "stepwise")
@@ -139,7 +139,7 @@ def reading_of(method: Method, table: EnergyTable) -> Reading:
         raise InputError(f'method "{method}" is none of: {", ".join(METHODS)}')
     if method == "binned":
         return Reading(table.grid, 0)
-    from estimator.stepwise import MOST_SIMULATED
+    from joulecast.estimator.stepwise import MOST_SIMULATED
 
     return Reading(None, MOST_SIMULATED)
 
@@ -156,12 +156,12 @@ def estimation_method(
         InputError: An argument that the method does not take.
     """
     if method == "binned":
-        from estimator.binned import estimate_binned
+        from joulecast.estimator.binned import estimate_binned
 
         if host is not None:
             raise InputError("the pace of a host is for the method stepwise")
         return partial(estimate_binned, whole_batches=whole_batches)
-    from estimator.stepwise import estimate_stepwise
+    from joulecast.estimator.stepwise import estimate_stepwise
 
     if whole_batches:
         raise InputError("whole batches are for the method binned")

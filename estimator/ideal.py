@@ -5,13 +5,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from estimator.flops import FlopsModel, binned_flops
-from estimator.step_counts import StepCounts, Steps
-from measurements.hardware import Gpu, Peak
-from measurements.interpolation import FloatArray
-from measurements.models import DTYPE_BYTES, ModelShape
-from measurements.table import EnergyTable
-from traces.workload import Workload
+from joulecast.estimator.flops import FlopsModel, binned_flops
+from joulecast.estimator.steps.work import StepCounts, Steps
+from joulecast.measurements.arrays import FloatArray
+from joulecast.measurements.hardware import Gpu, Peak
+from joulecast.measurements.models import DTYPE_BYTES, ModelShape
+from joulecast.measurements.table.table import EnergyTable
+from joulecast.traces.workload import Workload
 
 
 def ideal_energy(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from estimator.estimate import (
+from joulecast.estimator.estimate import (
     CellEstimate,
     Estimate,
     cell_edges,
@@ -23,12 +23,15 @@ from estimator.estimate import (
     request_counts,
     source_of,
 )
-from estimator.flops import load_flops
-from estimator.host_pace import HOST_SPREAD, KNOWN_HOST_SPREAD, HostPace, fit_host_pace
-from estimator.ideal import Roofline
-from estimator.static_batching import StaticBatching
-from estimator.step_counts import LengthArray, StepCounts, Steps
-from estimator.step_model import (
+from joulecast.estimator.flops import load_flops
+from joulecast.estimator.ideal import Roofline
+from joulecast.estimator.steps.host_pace import (
+    HOST_SPREAD,
+    KNOWN_HOST_SPREAD,
+    HostPace,
+    fit_host_pace,
+)
+from joulecast.estimator.steps.prices import (
     Point,
     Scheduler,
     StepModel,
@@ -39,13 +42,15 @@ from estimator.step_model import (
     table_points,
     timed_batches,
 )
-from measurements.hardware import Peak
-from measurements.interpolation import FloatArray
-from measurements.models import load_shape
-from measurements.table import EnergyTable
-from traces.errors import InputError
-from traces.sampling import Tail, sample_lengths
-from traces.workload import Workload
+from joulecast.estimator.steps.static_batching import StaticBatching
+from joulecast.estimator.steps.work import LengthArray, StepCounts, Steps
+from joulecast.measurements.arrays import FloatArray
+from joulecast.measurements.hardware import Peak
+from joulecast.measurements.models import load_shape
+from joulecast.measurements.table.table import EnergyTable
+from joulecast.traces.errors import InputError
+from joulecast.traces.sampling import Tail, sample_lengths
+from joulecast.traces.workload import Workload
 
 MOST_SIMULATED = 50_000
 """Larger workloads are simulated in part and scaled."""

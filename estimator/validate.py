@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from estimator.binned import estimate_binned
-from estimator.estimate import Estimate
-from estimator.step_counts import Steps
-from estimator.step_model import kind_of, scheduler_of
-from estimator.stepwise import estimate_stepwise
-from measurements.replay import Replay
-from measurements.table import EnergyTable, load_table, table_names
-from traces.errors import InputError
-from traces.grid import PAPER_GRID
-from traces.workload import Workload
+from joulecast.estimator.binned import estimate_binned
+from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.steps.prices import kind_of, scheduler_of
+from joulecast.estimator.steps.work import Steps
+from joulecast.estimator.stepwise import estimate_stepwise
+from joulecast.measurements.replay import Replay
+from joulecast.measurements.table.table import EnergyTable, load_table, table_names
+from joulecast.traces.errors import InputError
+from joulecast.traces.grid import PAPER_GRID
+from joulecast.traces.workload import Workload
 
 METHODS = ("binned", "stepwise")
 

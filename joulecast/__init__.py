@@ -1,76 +1,13 @@
 """joulecast: forecast the energy that an LLM serving stack will spend on a request trace.
 
-Names handed on from the three packages that do the work: `traces`, `measurements`, `estimator`.
-docs/python.md describes each.
+The names that it hands on are in `__init__.pyi`, and are imported when they are used: a command
+that needs few of them starts quickly. docs/python.md describes each.
 """
 
-from estimator.binned import estimate_binned
-from estimator.carbon import CarbonIntensity, find_region, regions
-from estimator.compare import ComparedTable, Comparison, compare_tables
-from estimator.estimate import CellEstimate, Estimate
-from estimator.facility import Facility, Price
-from estimator.flops import FlopsModel, load_flops
-from estimator.forecast import compare, estimate
-from estimator.ideal import ideal_energy
-from estimator.stepwise import estimate_stepwise
-from estimator.version import VERSION
-from measurements.hardware import Gpu, gpu_names, load_gpu
-from measurements.interpolation import CellEnergy
-from measurements.runs import Run
-from measurements.table import EnergyTable, load_table, table_names
-from traces.errors import InputError
-from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
-from traces.load import (
-    load_from_spark,
-    load_from_table,
-    load_with_lengths,
-    load_workload,
-    summarise,
-)
-from traces.summary import LengthStatistics, TraceSummary
-from traces.workload import CellSums, Failed, Workload
+import lazy_loader
 
+from joulecast.version import VERSION
+
+__getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
 __version__ = VERSION
-
-__all__ = [
-    "PAPER_GRID",
-    "POWER_OF_TWO_GRID",
-    "CarbonIntensity",
-    "CellEnergy",
-    "CellEstimate",
-    "CellSums",
-    "ComparedTable",
-    "Comparison",
-    "EnergyTable",
-    "Estimate",
-    "Facility",
-    "Failed",
-    "FlopsModel",
-    "Gpu",
-    "Grid",
-    "InputError",
-    "LengthStatistics",
-    "Price",
-    "Run",
-    "TraceSummary",
-    "Workload",
-    "__version__",
-    "compare",
-    "compare_tables",
-    "estimate",
-    "estimate_binned",
-    "estimate_stepwise",
-    "find_region",
-    "gpu_names",
-    "ideal_energy",
-    "load_flops",
-    "load_from_spark",
-    "load_from_table",
-    "load_gpu",
-    "load_table",
-    "load_with_lengths",
-    "load_workload",
-    "regions",
-    "summarise",
-    "table_names",
-]
+__all__ = [*_names, "__version__"]  # noqa: PLE0604 - names of the stub

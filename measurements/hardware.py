@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from traces.errors import InputError, unknown_name
+from joulecast.traces.errors import InputError, unknown_name
 
 Peak = Literal["dense", "sparse"]
 
@@ -107,6 +107,6 @@ def find_gpu(product: str) -> Gpu:
 
 @cache
 def _data_sheets() -> dict[str, Any]:
-    text = (files("measurements") / "gpus.json").read_text(encoding="utf-8")
+    text = (files("joulecast.measurements") / "gpus.json").read_text(encoding="utf-8")
     sheets: dict[str, Any] = json.loads(text)
     return sheets

@@ -5,8 +5,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from traces.errors import InputError, unknown_name
-from traces.files import exists, read_json
+from joulecast.traces.errors import InputError, unknown_name
+from joulecast.traces.files import exists, read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,4 +146,4 @@ def _size(value: object) -> int:
 
 
 def _folder() -> Path:
-    return Path(str(files("measurements") / "model_configs"))
+    return Path(str(files("joulecast.measurements") / "model_configs"))

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from measurements.engines import ContinuousEngine, Engine, EngineError, EngineSteps
-from measurements.gates import MAX_POWER_OVER_LIMIT
-from measurements.gpu_devices import GpuDevice
-from measurements.meter import Meter
-from measurements.window import meter_window, warm_up
-from traces.errors import InputError
-from traces.files import read_json, write_text
+from joulecast.measurements.engines import ContinuousEngine, Engine, EngineError, EngineSteps
+from joulecast.measurements.gpu.devices import GpuDevice
+from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
+from joulecast.measurements.gpu.meter import Meter
+from joulecast.measurements.gpu.window import meter_window, warm_up
+from joulecast.traces.errors import InputError
+from joulecast.traces.files import read_json, write_text
 
 SHIPPED = Path(__file__).parent / "replays"
 """The folder of the replays that ship."""

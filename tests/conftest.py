@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-import measurements
-from estimator.cli import main
-from traces.grid import Grid
-from traces.workload import CellSums, Workload
+from joulecast import measurements
+from joulecast.cli.main import main
+from joulecast.traces.grid import Grid
+from joulecast.traces.workload import CellSums, Workload
 
 RunCli = Callable[..., Result]
 

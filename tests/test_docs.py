@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import joulecast as jc
+from joulecast.traces.load import load_workload
 from tests.conftest import RunCli
-from traces.load import load_workload
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

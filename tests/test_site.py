@@ -13,7 +13,7 @@ import click
 import pytest
 
 import joulecast as jc
-from estimator.cli import main
+from joulecast.cli.main import main
 
 DOCS = Path(__file__).parent.parent / "docs"
 KINDS = ("Tutorial", "How to", "Explanation", "Reference")

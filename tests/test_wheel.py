@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from joulecast.version import VERSION
+
 ROOT = Path(__file__).parent.parent
+METADATA = f"joulecast-{VERSION}.dist-info"
 
 
 @pytest.fixture(scope="module")
@@ -20,19 +23,24 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_it_holds_the_packages_their_data_and_nothing_else(wheel: Path) -> None:
+def test_it_holds_one_package_its_data_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
+    rooms = "traces", "measurements", "estimator"
     tracked = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "traces", "measurements", "estimator", "joulecast"],
+        ["git", "-C", str(ROOT), "ls-files", *rooms, "joulecast"],
         check=True,
         capture_output=True,
         text=True,
     ).stdout.splitlines()
+    links = {f"joulecast/{room}" for room in rooms}
+    expected = {
+        name if name.startswith("joulecast/") else f"joulecast/{name}"
+        for name in tracked
+        if name not in links
+    }
     shipped = {name for name in names if ".dist-info/" not in name}
-    assert set(tracked) <= shipped
-    assert {name.partition("/")[0] for name in shipped} == {
-        "traces", "measurements", "estimator", "joulecast",
-    }  # fmt: skip
+    assert shipped == expected
+    assert {name.partition("/")[0] for name in names} == {"joulecast", METADATA}
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

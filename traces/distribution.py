@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from traces.workload import Workload
+from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from traces.trace import Trace
+    from joulecast.traces.binning.trace import Trace
 
 
 @dataclass(frozen=True)

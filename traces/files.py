@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from traces.errors import InputError
+from joulecast.traces.errors import InputError
 
 
 def exists(path: str | Path) -> bool:
@@ -129,3 +129,10 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def database_file(address: str) -> Path | None:
+    """The file behind the address of a database that is one; None for a server."""
+    scheme, _, rest = address.partition("://")
+    path = rest.partition("?")[0]
+    return Path(path) if scheme in ("duckdb", "sqlite") and path not in ("", ":memory:") else None

@@ -1,8 +1,18 @@
 """Small tables that results show of themselves in a notebook."""
 
 from collections.abc import Sequence
+from functools import singledispatch
 
 from markupsafe import Markup
+
+
+@singledispatch
+def html_of(result: object) -> str | None:  # noqa: ARG001 - for results that nobody registered
+    """What a notebook shows of a result; None for its `repr`.
+
+    Results of the estimator know no views: whoever shows them registers how.
+    """
+    return None
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -7,21 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from traces.catalog import catalog, embedded_names, is_embedded, load_cached, load_embedded
-from traces.errors import InputError, unknown_name
-from traces.files import exists
-from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
-from traces.sources import STANDARD_INPUT, OnInvalid
-from traces.workload import Workload
+from joulecast.traces.errors import InputError, unknown_name
+from joulecast.traces.files import exists
+from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
+from joulecast.traces.public.catalog import (
+    catalog,
+    embedded_names,
+    is_embedded,
+    load_cached,
+    load_embedded,
+)
+from joulecast.traces.reading.sniff import STANDARD_INPUT, OnInvalid
+from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from traces.distribution import Distribution
-    from traces.reader import FileTrace
-    from traces.summary import TraceSummary
-    from traces.trace import Watch
+    from joulecast.traces.binning.duckdb_files import FileTrace
+    from joulecast.traces.binning.trace import Watch
+    from joulecast.traces.distribution import Distribution
+    from joulecast.traces.summary import TraceSummary
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ def load_trace(
     Raises:
         InputError: As in `load_workload`.
     """
-    from traces.distribution import length_counts, request_lengths
+    from joulecast.traces.distribution import length_counts, request_lengths
 
     trace = str(trace)
     workload = _ready_workload(trace, input_column, output_column)
@@ -184,18 +190,11 @@ def load_from_spark(
     Raises:
         InputError: No PySpark, no Java, no cluster, no such files, or they are not a trace.
     """
-    from traces.binning import bin_trace
-    from traces.spark import open_spark
+    from joulecast.traces.binning.binning import bin_trace
+    from joulecast.traces.binning.spark import open_spark
 
     with open_spark(source, master, input_column, output_column, on_invalid) as opened:
         return bin_trace(opened, grid)
-
-
-def database_file(address: str) -> Path | None:
-    """The file behind the address of a database that is one; None for a server."""
-    scheme, _, rest = address.partition("://")
-    path = rest.partition("?")[0]
-    return Path(path) if scheme in ("duckdb", "sqlite") and path not in ("", ":memory:") else None
 
 
 def load_from_table(
@@ -223,8 +222,8 @@ def load_from_table(
     Raises:
         InputError: No such backend, database, table or columns.
     """
-    from traces.binning import bin_trace
-    from traces.tables import open_table
+    from joulecast.traces.binning.binning import bin_trace
+    from joulecast.traces.binning.databases import open_table
 
     with open_table(address, table_name, input_column, output_column, on_invalid) as opened:
         return bin_trace(opened, grid)
@@ -254,7 +253,7 @@ def summarise(
     Raises:
         InputError: As in `load_workload`.
     """
-    from traces.summary import summarise_trace, summarise_workload
+    from joulecast.traces.summary import summarise_trace, summarise_workload
 
     if isinstance(trace, Workload):
         return summarise_workload(trace)
@@ -280,7 +279,7 @@ def load_distributions(
 
     Args and errors are those of `load_workload`.
     """
-    from traces.distribution import distributions, length_counts
+    from joulecast.traces.distribution import distributions, length_counts
 
     trace = str(trace)
     workload = _ready_workload(trace, input_column, output_column)
@@ -303,8 +302,8 @@ def _binned(
 ) -> "Iterator[tuple[FileTrace, Workload]]":
     """A file of requests, open for more questions, and its workload."""
     # DuckDB takes longer to import than a shipped workload takes to estimate.
-    from traces.binning import bin_trace
-    from traces.reader import open_trace
+    from joulecast.traces.binning.binning import bin_trace
+    from joulecast.traces.binning.duckdb_files import open_trace
 
     columns = input_column, output_column
     with open_trace(trace, *columns, on_invalid, memory_limit, watch) as opened:

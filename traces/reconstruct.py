@@ -14,9 +14,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traces.errors import InputError
-from traces.grid import POWER_OF_TWO_GRID
-from traces.workload import Workload
+from joulecast.traces.errors import InputError
+from joulecast.traces.grid import POWER_OF_TWO_GRID
+from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,14 +133,14 @@ def reconstruct_dataset(dataset: Mapping[str, Any]) -> Workload:
 
 @cache
 def _document() -> dict[str, Any]:
-    text = (files("traces") / "published.json").read_text(encoding="utf-8")
+    text = (files("joulecast.traces") / "published.json").read_text(encoding="utf-8")
     document: dict[str, Any] = json.loads(text)
     return document
 
 
 def main() -> None:
-    """Make the workloads that ship anew: `python -m traces.reconstruct`."""
-    folder = Path(str(files("traces") / "workloads"))
+    """Make the workloads that ship anew: `python -m joulecast.traces.reconstruct`."""
+    folder = Path(str(files("joulecast.traces") / "workloads"))
     for dataset in published()["traces"]:
         path = folder / f"{dataset['name']}-reconstructed.json"
         reconstruct_dataset(dataset).save(path)

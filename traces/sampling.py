@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from traces.workload import CellSums, Workload
+from joulecast.traces.workload import CellSums, Workload
 
 if TYPE_CHECKING:
     import numpy as np

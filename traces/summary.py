@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from traces.distribution import length_counts
-from traces.grid import PAPER_GRID
-from traces.workload import CellSums, Workload
+from joulecast.traces.distribution import length_counts
+from joulecast.traces.grid import PAPER_GRID
+from joulecast.traces.workload import CellSums, Workload
 
 if TYPE_CHECKING:
-    from traces.trace import Trace
+    from joulecast.traces.binning.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class TraceSummary:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from traces.html import html_table
+        from joulecast.traces.html import html_table
 
         rows = [
             [name, *statistics_texts(found)]

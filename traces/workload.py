@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from traces.errors import InputError
-from traces.files import read_json, write_text
-from traces.grid import Grid
+from joulecast.traces.errors import InputError
+from joulecast.traces.files import read_json, write_text
+from joulecast.traces.grid import Grid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -231,7 +231,7 @@ class Workload:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: requests per cell."""
-        from traces.html import html_table
+        from joulecast.traces.html import html_table
 
         outputs = [*(f"output {edge:,}" for edge in self.grid.output_edges), "longer"]
         inputs = [*(f"input {edge:,}" for edge in self.grid.input_edges), "longer"]

@@ -7,10 +7,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
-from measurements.models import ModelShape, load_shape
-from traces.errors import InputError, unknown_name
+from joulecast.measurements.models import ModelShape, load_shape
+from joulecast.traces.errors import InputError, unknown_name
 
-ENGINES = {"pytorch": "measurements.engines.pytorch", "vllm": "measurements.engines.vllm"}
+ENGINES = {
+    "pytorch": "joulecast.measurements.engines.pytorch",
+    "vllm": "joulecast.measurements.engines.vllm",
+}
 """Name -> module with `load` and `request_bytes`, which the functions below call."""
 
 Batch = Callable[[], int]

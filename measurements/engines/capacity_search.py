@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from measurements.interpolation import CellKey
-from measurements.runs import MAX_BATCH_SIZE
+from joulecast.measurements.table.interpolation import CellKey
+from joulecast.measurements.table.runs import MAX_BATCH_SIZE
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from measurements.engines import (
+from joulecast.measurements.engines import (
     Batch,
     BatchTooLargeError,
     DoesNotFitError,
@@ -23,9 +23,9 @@ from measurements.engines import (
     EngineRequest,
     one_line,
 )
-from measurements.engines.capacity_search import CapacitySearch
-from measurements.engines.random_weights import SEED, draw_weights, weights_in_words
-from measurements.models import DTYPE_BYTES, ModelShape, load_shape
+from joulecast.measurements.engines.capacity_search import CapacitySearch
+from joulecast.measurements.engines.random_weights import SEED, draw_weights, weights_in_words
+from joulecast.measurements.models import DTYPE_BYTES, ModelShape, load_shape
 
 DTYPE = "bfloat16"
 ATTENTION = "sdpa"

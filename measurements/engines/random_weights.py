@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from measurements.engines import EngineRequest
+from joulecast.measurements.engines import EngineRequest
 
 WEIGHTS_SD = 0.02
 SEED = 20251504

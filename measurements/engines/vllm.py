@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from measurements.engines import (
+from joulecast.measurements.engines import (
     Batch,
     DoesNotFitError,
     EngineError,
@@ -22,9 +22,9 @@ from measurements.engines import (
     EngineSteps,
     one_line,
 )
-from measurements.engines.random_weights import SEED, draw_weights, weights_in_words
-from measurements.models import ModelShape
-from measurements.runs import MAX_BATCH_SIZE
+from joulecast.measurements.engines.random_weights import SEED, draw_weights, weights_in_words
+from joulecast.measurements.models import ModelShape
+from joulecast.measurements.table.runs import MAX_BATCH_SIZE
 
 GPU_MEMORY_UTILIZATION = 0.92
 

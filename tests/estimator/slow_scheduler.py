@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from estimator.continuous_batching import ContinuousBatching
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 
 
 @dataclass(eq=False)

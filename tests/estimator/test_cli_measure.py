@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from estimator import cli_measure
-from measurements.engines import BatchTooLargeError, EngineError
-from measurements.models import load_config
-from measurements.table import load_table
+from joulecast.cli import measure as cli_measure
+from joulecast.measurements.engines import BatchTooLargeError, EngineError
+from joulecast.measurements.models import load_config
+from joulecast.measurements.table.table import load_table
 from tests.conftest import RunCli
 from tests.measurements.fakes import FakeEngine, FakeGpu, FakeTime
 

@@ -11,13 +11,13 @@ import click
 import pytest
 from click.shell_completion import get_completion_class
 
-from estimator.cli import main
-from estimator.completion import VARIABLE
-from measurements.models import model_names
-from measurements.table import table_names
+from joulecast.cli.main import main
+from joulecast.cli.names import VARIABLE
+from joulecast.measurements.models import model_names
+from joulecast.measurements.table.table import table_names
+from joulecast.traces.public.catalog import CATALOG_VARIABLE, catalog, embedded_names
+from joulecast.traces.public.tasks import task_names
 from tests.conftest import RunCli
-from traces.catalog import CATALOG_VARIABLE, catalog, embedded_names
-from traces.tasks import task_names
 
 ROOT = Path(__file__).parent.parent.parent
 BASH = shutil.which("bash")
@@ -187,7 +187,7 @@ def test_no_other_shells(run_cli: RunCli) -> None:
 def environment(folder: Path) -> dict[str, str]:
     """One in which `joulecast` is the command of this tree."""
     command = folder / "joulecast"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m estimator "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m joulecast "$@"\n')
     command.chmod(0o755)
     return os.environ | {
         "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
@@ -234,7 +234,7 @@ def test_nothing_large_is_imported_for_it(tmp_path: Path, line: str) -> None:
     program = (
         "import atexit, sys\n"
         "atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
-        "from estimator.cli import main\n"
+        "from joulecast.cli.main import main\n"
         "main(prog_name='joulecast')\n"
     )
     asked = {VARIABLE: "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
@@ -247,6 +247,6 @@ def test_nothing_large_is_imported_for_it(tmp_path: Path, line: str) -> None:
     )
     assert done.stdout.startswith("plain,")
     imported = set(done.stderr.split())
-    assert "estimator.cli" in imported
+    assert "joulecast.cli.main" in imported
     heavy = {"pandas", "duckdb", "matplotlib", "scipy.optimize", "ibis", "torch", "vllm"}
     assert not heavy & imported

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-import traces
-from estimator import doctor, installed
-from estimator.doctor import without_secrets
-from estimator.installed import RequiredPackage, required_packages
-from estimator.version import VERSION
-from measurements.gpu_survey import GpuSurvey, SurveyedGpu
-from measurements.table import table_names
+from joulecast import traces
+from joulecast.doctor import diagnosis as doctor
+from joulecast.doctor import installed
+from joulecast.doctor.diagnosis import without_secrets
+from joulecast.doctor.installed import RequiredPackage, required_packages
+from joulecast.measurements.gpu.survey import GpuSurvey, SurveyedGpu
+from joulecast.measurements.table.table import table_names
+from joulecast.traces.public.catalog import CACHE_VARIABLE, CATALOG_VARIABLE, embedded_names
+from joulecast.version import VERSION
 from tests.conftest import RunCli
-from traces.catalog import CACHE_VARIABLE, CATALOG_VARIABLE, embedded_names
 
 ROOT = Path(__file__).parent.parent.parent
 WORKLOADS = Path(traces.__file__).parent / "workloads"
@@ -320,7 +321,7 @@ def test_without_numpy_it_says_so(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "sys.modules['numpy'] = None\n"
-        "from estimator.cli import main\n"
+        "from joulecast.cli.main import main\n"
         "main(['doctor', '--format', sys.argv[1]])\n"
     )
     for output_format in ("table", "json"):
@@ -338,7 +339,7 @@ def test_without_numpy_it_says_so(tmp_path: Path) -> None:
 def test_neither_torch_nor_an_engine_is_imported() -> None:
     program = (
         "import sys\n"
-        "from estimator.cli import main\n"
+        "from joulecast.cli.main import main\n"
         "main(['doctor'], standalone_mode=False)\n"
         "print(*sys.modules, file=sys.stderr)\n"
     )
@@ -346,6 +347,6 @@ def test_neither_torch_nor_an_engine_is_imported() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     imported = set(done.stderr.split())
-    assert "estimator.doctor" in imported
+    assert "joulecast.doctor.diagnosis" in imported
     heavy = {"torch", "vllm", "transformers", "pandas", "duckdb", "matplotlib", "pyspark"}
     assert not heavy & imported

@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimator.binned import estimate_binned
-from estimator.compare import compare_tables, saving_from_excess
-from estimator.estimate import excess_percent
-from estimator.flops import binned_flops, load_flops
-from estimator.ideal import Roofline, ideal_energy, implied_flops_per_s
-from measurements.hardware import load_gpu
-from measurements.models import load_shape
-from measurements.table import load_table
+from joulecast.estimator.binned import estimate_binned
+from joulecast.estimator.compare import compare_tables, saving_from_excess
+from joulecast.estimator.estimate import excess_percent
+from joulecast.estimator.flops import binned_flops, load_flops
+from joulecast.estimator.ideal import Roofline, ideal_energy, implied_flops_per_s
+from joulecast.measurements.hardware import load_gpu
+from joulecast.measurements.models import load_shape
+from joulecast.measurements.table.table import load_table
+from joulecast.traces.errors import InputError
+from joulecast.traces.grid import PAPER_GRID
+from joulecast.traces.public.catalog import load_embedded
 from tests.conftest import RunCli, workload_of
-from traces.catalog import load_embedded
-from traces.errors import InputError
-from traces.grid import PAPER_GRID
 
 VLLM = "h100-sxm/llama-3.1-8b/vllm"
 PYTORCH = "h100-sxm/llama-3.1-8b/pytorch"
@@ -193,9 +193,9 @@ def test_numbers_are_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch)
     """No figure is cut to fit; names give way."""
     from rich.console import Console
 
-    from estimator.estimate_views import compare_report
-    from estimator.table4 import DEFAULT_TABLES, build_table4, pick_tables
-    from estimator.table4_views import table4_report
+    from joulecast.estimator.paper.table4 import DEFAULT_TABLES, build_table4, pick_tables
+    from joulecast.views.estimate import compare_report
+    from joulecast.views.table4 import table4_report
 
     tables = pick_tables([load_table(name) for name in DEFAULT_TABLES])
     workload = load_embedded("azure-2023-code")

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estimator.flops import FlopsModel, binned_flops, load_flops, stored_models
-from measurements.models import model_names
+from joulecast.estimator.flops import FlopsModel, binned_flops, load_flops, stored_models
+from joulecast.measurements.models import model_names
+from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
 from tests.conftest import RunCli, workload_of
-from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
 
 GOLDEN = {  # DeepSpeed 0.19.8, computed before this project had code
     "llama-3.1-8b": (13959102464, 524288, 1050673152),

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from estimator.flops import load_flops, meta_forward, profile
-from measurements.models import load_config, load_shape, model_names
+from joulecast.estimator.flops import load_flops, meta_forward, profile
+from joulecast.measurements.models import load_config, load_shape, model_names
+from joulecast.traces.errors import InputError
 from tests.conftest import RunCli
-from traces.errors import InputError
 
 torch = pytest.importorskip("torch")
 
@@ -42,7 +42,7 @@ def test_a_profile_leaves_nothing_behind() -> None:
 
 
 def test_a_failing_forward_does_not_double_later_counts() -> None:
-    from estimator.flops import MetaForward, _deepspeed_counter
+    from joulecast.estimator.flops import MetaForward, _deepspeed_counter
 
     def broken(new_tokens: int, cached_tokens: int) -> None:
         raise RuntimeError("no")

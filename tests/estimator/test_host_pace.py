@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from estimator.continuous_batching import GRAPH_TOKENS, ContinuousBatching
-from estimator.host_pace import (
+from joulecast.estimator.steps.continuous_batching import GRAPH_TOKENS, ContinuousBatching
+from joulecast.estimator.steps.host_pace import (
     HOST_SPREAD,
     WAITING_SHARE_OF_TDP,
     HostPace,
@@ -17,13 +17,13 @@ from estimator.host_pace import (
     fit_host_pace,
     step_work,
 )
-from estimator.step_model import interval_j, table_points, timed_batches
-from estimator.stepwise import estimate_stepwise
-from measurements.replay import Replay
-from measurements.table import load_table
+from joulecast.estimator.steps.prices import interval_j, table_points, timed_batches
+from joulecast.estimator.stepwise import estimate_stepwise
+from joulecast.measurements.replay import Replay
+from joulecast.measurements.table.table import load_table
+from joulecast.traces.grid import PAPER_GRID
+from joulecast.traces.workload import Workload
 from tests.conftest import RunCli
-from traces.grid import PAPER_GRID
-from traces.workload import Workload
 
 VLLM = "h100-sxm/llama-3.1-8b/vllm"
 QUICK = "h100-sxm/llama-3.1-8b/vllm-quick"

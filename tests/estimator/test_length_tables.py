@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from joulecast.traces.errors import InputError
+from joulecast.traces.public.catalog import find_entry
+from joulecast.traces.public.datasets import burstgpt_subsets
 from tests.conftest import RunCli
-from traces.catalog import find_entry
-from traces.datasets import burstgpt_subsets
-from traces.errors import InputError
 
 HEAD = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import joulecast as jc
-from measurements.table import table_folder
+from joulecast.measurements.table.table import table_folder
+from joulecast.traces.files import shown_address, without_secrets_of
 from tests.conftest import RunCli
-from traces.files import shown_address, without_secrets_of
 
 VLLM, PYTORCH = (f"h100-sxm/llama-3.1-8b/{engine}" for engine in ("vllm", "pytorch"))
 JOULECAST = [sys.executable, "-m", "estimator"]

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-import measurements
-from estimator.page import Numbers
+from joulecast import measurements
+from joulecast.pages.page import Numbers
+from joulecast.traces.public.catalog import load_embedded
 from tests.conftest import RunCli
-from traces.catalog import load_embedded
 
 VLLM, PYTORCH = (f"h100-sxm/llama-3.1-8b/{engine}" for engine in ("vllm", "pytorch"))
 BY_HAND = f"{PYTORCH}-by-hand"
@@ -61,7 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, dict
     """Each page, and the JSON document that the same command prints."""
     from click.testing import CliRunner
 
-    from estimator.cli import main
+    from joulecast.cli.main import main
 
     folder = tmp_path_factory.mktemp("pages")
     rows = [f"{17 + 37 * k % 9001},{1 + 29 * k % 700}" for k in range(3000)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from measurements.table import load_table
+from joulecast.measurements.table.table import load_table
 from tests.conftest import RunCli
 
 PYTORCH, VLLM = (f"h100-sxm/llama-3.1-8b/{name}" for name in ("pytorch", "vllm"))

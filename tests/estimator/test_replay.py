@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from estimator import cli_replay
-from estimator.continuous_batching import ContinuousBatching
-from estimator.step_model import fit_step_model, table_points
-from measurements.engines import EngineError, EngineSteps
-from measurements.gpu_devices import MeterError
-from measurements.replay import SHIPPED, Replay
-from measurements.table import load_table
+from joulecast.cli import replay as cli_replay
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching
+from joulecast.estimator.steps.prices import fit_step_model, table_points
+from joulecast.measurements.engines import EngineError, EngineSteps
+from joulecast.measurements.gpu.devices import MeterError
+from joulecast.measurements.replay import SHIPPED, Replay
+from joulecast.measurements.table.table import load_table
+from joulecast.traces.errors import InputError
+from joulecast.traces.public.catalog import load_embedded
 from tests.conftest import RunCli
 from tests.measurements.fakes import FakeEngine, FakeGpu, FakeTime
-from traces.catalog import load_embedded
-from traces.errors import InputError
 
 VLLM = "h100-sxm/llama-3.1-8b/vllm"
 PYTORCH = "h100-sxm/llama-3.1-8b/pytorch"
@@ -240,7 +240,7 @@ def good_replay() -> Replay:
         "engine": "vllm", "engine_version": "1", "engine_settings": {}, "dtype": "bfloat16",
         "measured_on": "2026-11-23", "measured_by": "a test",
     }  # fmt: skip
-    from measurements.replay import ReplayRun
+    from joulecast.measurements.replay import ReplayRun
 
     return Replay(facts, [(100, 20), (30, 4)], [(2, 100, 20)], [ReplayRun(**GOOD_RUN)], None)
 

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimator.continuous_batching import ContinuousBatching
-from estimator.static_batching import StaticBatching
-from estimator.step_counts import StepCounts
-from measurements.table import load_table
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching
+from joulecast.estimator.steps.static_batching import StaticBatching
+from joulecast.estimator.steps.work import StepCounts
+from joulecast.measurements.table.table import load_table
+from joulecast.traces.errors import InputError
+from joulecast.traces.grid import PAPER_GRID, Grid
 from tests.estimator.slow_scheduler import SlowScheduler
-from traces.errors import InputError
-from traces.grid import PAPER_GRID, Grid
 
 VLLM = "h100-sxm/llama-3.1-8b/vllm"
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from estimator.validate import Validation, find_replays, shipped_tables_for, validate
-from measurements.plans import quick_batches
-from measurements.replay import Replay
-from measurements.table import EnergyTable, load_table
+from joulecast.estimator.validate import Validation, find_replays, shipped_tables_for, validate
+from joulecast.measurements.replay import Replay
+from joulecast.measurements.sweep.plans import quick_batches
+from joulecast.measurements.table.table import EnergyTable, load_table
+from joulecast.traces.grid import PAPER_GRID
 from tests.conftest import RunCli
-from traces.grid import PAPER_GRID
 
 FOLDER = Path(__file__).parents[2] / "measurements" / "replays"
 ENGINES = "vllm", "vllm-later", "pytorch"

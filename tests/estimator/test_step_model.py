@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from estimator.step_counts import TERMS, StepCounts
-from estimator.step_model import (
+from joulecast.estimator.steps.prices import (
     CARD_SPREAD,
     Point,
     StepModel,
@@ -19,11 +18,12 @@ from estimator.step_model import (
     interval_j,
     table_points,
 )
-from measurements.table import load_table
+from joulecast.estimator.steps.work import TERMS, StepCounts
+from joulecast.measurements.table.table import load_table
+from joulecast.traces.errors import InputError
+from joulecast.traces.grid import PAPER_GRID
+from joulecast.traces.workload import CellSums
 from tests.conftest import workload_of
-from traces.errors import InputError
-from traces.grid import PAPER_GRID
-from traces.workload import CellSums
 
 VLLM = "h100-sxm/llama-3.1-8b/vllm"
 TRUTH = np.array([2.9, 1.6e-2, 3e-5, 6e-7, 3e-3, 5e-2])

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import measurements
-from estimator import stepwise
-from estimator.flops import load_flops
-from estimator.stepwise import estimate_stepwise
-from measurements.table import load_table
+from joulecast import measurements
+from joulecast.estimator import stepwise
+from joulecast.estimator.flops import load_flops
+from joulecast.estimator.stepwise import estimate_stepwise
+from joulecast.measurements.table.table import load_table
+from joulecast.traces.errors import InputError
+from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
+from joulecast.traces.load import load_with_lengths
+from joulecast.traces.public.catalog import load_embedded
+from joulecast.traces.sampling import sample_lengths
+from joulecast.traces.workload import Failed, Workload
 from tests.conftest import RunCli, workload_of
-from traces.catalog import load_embedded
-from traces.errors import InputError
-from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
-from traces.load import load_with_lengths
-from traces.sampling import sample_lengths
-from traces.workload import Failed, Workload
 
 VLLM = "h100-sxm/llama-3.1-8b/vllm"
 PYTORCH = "h100-sxm/llama-3.1-8b/pytorch"

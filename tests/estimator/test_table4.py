@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from estimator.table4 import Excesses, published_rows
+from joulecast.estimator.paper.table4 import Excesses, published_rows
+from joulecast.traces.public.catalog import load_embedded
 from tests.conftest import RunCli
-from traces.catalog import load_embedded
 
 PUBLISHED = {
     "burstgpt": (506.52, 63.75, 73.00),

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from measurements.cost import rough_cost
-from measurements.gpu_devices import MeterError
-from measurements.hardware import load_gpu
-from measurements.models import load_shape
-from measurements.plans import RunSpec, make_plan
-from measurements.runs import Run
-from measurements.sweep import Sweep, SweepSettings
-from measurements.sweep_folder import SweepFolder
-from traces.grid import PAPER_GRID
+from joulecast.measurements.gpu.devices import MeterError
+from joulecast.measurements.hardware import load_gpu
+from joulecast.measurements.models import load_shape
+from joulecast.measurements.sweep.cost import rough_cost
+from joulecast.measurements.sweep.folder import SweepFolder
+from joulecast.measurements.sweep.plans import make_plan
+from joulecast.measurements.sweep.run_spec import RunSpec
+from joulecast.measurements.sweep.sweep import Sweep, SweepSettings
+from joulecast.measurements.table.runs import Run
+from joulecast.traces.grid import PAPER_GRID
 
 Fault = Callable[[float, float], float]
 

@@ -4,10 +4,10 @@ import sys
 import time
 from pathlib import Path
 
-from measurements.plans import make_plan
-from measurements.sweep import missing_runs
+from joulecast.measurements.sweep.plans import make_plan
+from joulecast.measurements.sweep.sweep import missing_runs
+from joulecast.traces.grid import PAPER_GRID
 from tests.measurements.fakes import COST, Busy, FakeEngine, FakeGpu, make_sweep
-from traces.grid import PAPER_GRID
 
 RUNS = 2
 

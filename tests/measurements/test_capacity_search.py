@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from measurements.engines.capacity_search import CapacitySearch, Found
-from traces.grid import PAPER_GRID
+from joulecast.measurements.engines.capacity_search import CapacitySearch, Found
+from joulecast.traces.grid import PAPER_GRID
 
 CELLS = PAPER_GRID.cells()
 

@@ -7,16 +7,16 @@ from typing import Any, ClassVar
 
 import pytest
 
-from measurements.engines import (
+from joulecast.measurements.engines import (
     ContinuousEngine,
     EngineError,
     EngineRequest,
     EngineSteps,
     load_engine,
 )
-from measurements.engines.random_weights import draw_weights
-from measurements.models import load_config
-from traces.errors import InputError
+from joulecast.measurements.engines.random_weights import draw_weights
+from joulecast.measurements.models import load_config
+from joulecast.traces.errors import InputError
 
 torch = pytest.importorskip("torch")
 REQUEST = EngineRequest("llama-3.1-8b", load_config("llama-3.1-8b"), None, None, 8704)

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from measurements.gpu_devices import MeterError, choose_gpus, open_gpus
-from measurements.hardware import find_gpu
-from traces.errors import InputError
+from joulecast.measurements.gpu.devices import MeterError, choose_gpus, open_gpus
+from joulecast.measurements.hardware import find_gpu
+from joulecast.traces.errors import InputError
 
 
 class NvmlError(Exception):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from measurements.gpu_survey import GpuSurvey, survey_gpus
+from joulecast.measurements.gpu.survey import GpuSurvey, survey_gpus
 from tests.measurements.fakes import FakeGpu, FakeTime
 from tests.measurements.test_gpu_devices import NvmlError, refuse, stand_in
 

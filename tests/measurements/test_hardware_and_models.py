@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from measurements.hardware import gpu_names, load_gpu
-from measurements.models import load_config, load_shape, model_names
-from traces.errors import InputError
+from joulecast.measurements.hardware import gpu_names, load_gpu
+from joulecast.measurements.models import load_config, load_shape, model_names
+from joulecast.traces.errors import InputError
 
 
 def test_the_gpus_asked_for_ship() -> None:

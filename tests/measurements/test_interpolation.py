@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from measurements.checks import leave_one_out_errors
-from measurements.interpolation import CellEnergy, fill, fit_law, request_terms
-from measurements.table import load_table, table_names
-from traces.grid import PAPER_GRID
+from joulecast.measurements.table.checks import leave_one_out_errors
+from joulecast.measurements.table.interpolation import CellEnergy, fill, fit_law, request_terms
+from joulecast.measurements.table.table import load_table, table_names
+from joulecast.traces.grid import PAPER_GRID
 
 TRUE_LAW = np.array([5.0, 0.016, 2e-5, 5e-7])
 

@@ -3,8 +3,8 @@ import random
 
 import pytest
 
-from measurements.gpu_devices import MeterError
-from measurements.meter import Meter
+from joulecast.measurements.gpu.devices import MeterError
+from joulecast.measurements.gpu.meter import Meter
 from tests.measurements.fakes import FakeGpu, FakeTime, gone
 
 

@@ -1,14 +1,14 @@
 """Which runs a plan makes, and in which order."""
 
-from measurements.plans import (
+from joulecast.measurements.sweep.plans import (
     QUICK_RUNS,
     in_order,
     make_plan,
     small_batches,
     spread_cells,
 )
+from joulecast.traces.grid import PAPER_GRID
 from tests.measurements.fakes import COST, capacity, plan_of
-from traces.grid import PAPER_GRID
 
 
 def test_paper_plan_is_every_cell_at_capacity() -> None:

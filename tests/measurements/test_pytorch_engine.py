@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from measurements.engines import EngineError, load_engine, request_bytes
-from measurements.models import load_shape
+from joulecast.measurements.engines import EngineError, load_engine, request_bytes
+from joulecast.measurements.models import load_shape
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from measurements.engines.pytorch import PytorchEngine  # noqa: E402
+from joulecast.measurements.engines.pytorch import PytorchEngine  # noqa: E402
 from tests.measurements.limited_memory import LimitedMemory  # noqa: E402
 from tests.measurements.tiny_model import CONFIG, cpu_engine, request  # noqa: E402
 

@@ -8,18 +8,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from measurements.cross_check import CodeCarbonCheck
-from measurements.engines import EngineError
-from measurements.gates import GATES
-from measurements.gpu_devices import MeterError
-from measurements.plans import (
+from joulecast.measurements.engines import EngineError
+from joulecast.measurements.gpu.devices import MeterError
+from joulecast.measurements.gpu.gates import GATES
+from joulecast.measurements.sweep.cross_check import CodeCarbonCheck
+from joulecast.measurements.sweep.folder import SweepFolder
+from joulecast.measurements.sweep.plans import (
     RunSpec,
     in_order,
 )
-from measurements.runs import COLUMNS, read_runs
-from measurements.sweep import Sweep, SweepSettings, cells_without_valid_run, missing_runs
-from measurements.sweep_folder import SweepFolder
-from measurements.table import load_table
+from joulecast.measurements.sweep.sweep import (
+    Sweep,
+    SweepSettings,
+    cells_without_valid_run,
+    missing_runs,
+)
+from joulecast.measurements.table.runs import COLUMNS, read_runs
+from joulecast.measurements.table.table import load_table
+from joulecast.traces.errors import InputError
 from tests.measurements.fakes import (
     FakeEngine,
     FakeGpu,
@@ -29,7 +35,6 @@ from tests.measurements.fakes import (
     metadata_of,
     plan_of,
 )
-from traces.errors import InputError
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from measurements.plans import RunSpec
-from measurements.runs import read_runs
-from measurements.table import load_table
+from joulecast.measurements.sweep.run_spec import RunSpec
+from joulecast.measurements.table.runs import read_runs
+from joulecast.measurements.table.table import load_table
 from tests.measurements.fakes import Busy, FakeGpu, make_sweep
 from tests.measurements.sweep_process import plan
 

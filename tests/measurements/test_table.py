@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from measurements.checks import check_table
-from measurements.plans import spread_cells
-from measurements.runs import COLUMNS
-from measurements.table import load_table, table_names
+from joulecast.measurements.sweep.plans import spread_cells
+from joulecast.measurements.table.checks import check_table
+from joulecast.measurements.table.runs import COLUMNS
+from joulecast.measurements.table.table import load_table, table_names
+from joulecast.traces.errors import InputError
 from tests.conftest import RunCli
-from traces.errors import InputError
 
 QUICK = {"h100-sxm/llama-3.1-8b/vllm-quick": 12, "h100-sxm/llama-3.1-8b/vllm-quick-second": 8}
 HAND_MADE = {"pytorch-by-hand": 26, "vllm-by-hand": 32}

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from measurements.engines import EngineRequest
-from measurements.engines.pytorch import Memory, PytorchEngine
+from joulecast.measurements.engines import EngineRequest
+from joulecast.measurements.engines.pytorch import Memory, PytorchEngine
 from tests.measurements.limited_memory import LimitedMemory
 
 CONFIG = {

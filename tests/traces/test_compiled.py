@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from traces import reader
-from traces.binning import bin_trace
-from traces.compiled import KINDS, compile_queries, compiled_query
-from traces.grid import GRIDS, PAPER_GRID, POWER_OF_TWO_GRID, Grid
-from traces.load import load_workload
-from traces.problems import MAX_TOKENS
-from traces.reader import open_trace
+from joulecast.traces.binning import compiled as reader
+from joulecast.traces.binning.binning import bin_trace
+from joulecast.traces.binning.compiled import KINDS, compile_queries, compiled_query
+from joulecast.traces.binning.duckdb_files import open_trace
+from joulecast.traces.grid import GRIDS, PAPER_GRID, POWER_OF_TWO_GRID, Grid
+from joulecast.traces.load import load_workload
+from joulecast.traces.reading.problems import MAX_TOKENS
 
 LENGTHS = [*range(-2, 40), 511, 512, 513, 8191, 8192, 8193, 16384, MAX_TOKENS]
 ODD = ["", "x", "-3", "1.5", "1e3", " 7", "0x10", "nan", "inf", "-0", "2147483648", "99999999999"]
@@ -101,7 +101,7 @@ def test_binning_a_usual_trace_imports_little(kind: str, tmp_path: Path) -> None
         lines = '{"input_tokens": 5, "output_tokens": 1}\n' * 2
         path.write_text(lines if kind == "jsonl" else head + rows)
     code = (
-        "import sys; from estimator.cli import main\n"
+        "import sys; from joulecast.cli.main import main\n"
         f"main(['trace', 'bin', {str(path)!r}, '-o', {str(tmp_path / 'w.json')!r}], "
         "standalone_mode=False)\n"
         "print(sorted({'ibis', 'pyarrow', 'numpy', 'rich', 'pandas'} & set(sys.modules)))"

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joulecast.traces.distribution import distributions
+from joulecast.traces.grid import PAPER_GRID, Grid
+from joulecast.traces.load import load_distributions, load_workload
+from joulecast.traces.workload import CellSums, Failed, Workload
 from tests.conftest import RunCli
-from traces.distribution import distributions
-from traces.grid import PAPER_GRID, Grid
-from traces.load import load_distributions, load_workload
-from traces.workload import CellSums, Failed, Workload
 
 HEAD = "input_tokens,output_tokens\n"
 

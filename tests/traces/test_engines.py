@@ -21,15 +21,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from joulecast.traces.binning.binning import LIMB_BITS, LIMBS, bin_trace
+from joulecast.traces.binning.query import bin_requests
+from joulecast.traces.binning.trace import EngineTrace
+from joulecast.traces.errors import InputError
+from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
+from joulecast.traces.load import load_from_spark, load_from_table, load_workload
+from joulecast.traces.reading.lengths import MAX_TOKENS
+from joulecast.traces.workload import Failed
 from tests.conftest import RunCli, workload_of
-from traces.binning import LIMB_BITS, LIMBS, bin_trace
-from traces.cell_query import bin_requests
-from traces.errors import InputError
-from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
-from traces.lengths import MAX_TOKENS
-from traces.load import load_from_spark, load_from_table, load_workload
-from traces.trace import EngineTrace
-from traces.workload import Failed
 
 ROWS = 200_000
 ODD = [

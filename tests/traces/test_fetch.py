@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from joulecast.traces.errors import InputError
+from joulecast.traces.load import load_workload
+from joulecast.traces.public.catalog import CACHE_VARIABLE, CATALOG_VARIABLE, catalog, find_entry
+from joulecast.traces.public.fetch import fetch
+from joulecast.traces.reading.formats import FORMATS
+from joulecast.traces.workload import Workload
 from tests.conftest import RunCli
-from traces.catalog import CACHE_VARIABLE, CATALOG_VARIABLE, catalog, find_entry
-from traces.errors import InputError
-from traces.fetch import fetch
-from traces.formats import FORMATS
-from traces.load import load_workload
-from traces.workload import Workload
 
 ROWS = "".join(f"{k},{100 + k % 700},{1 + k % 90}\n" for k in range(4000))
 FILE = ("TIMESTAMP,ContextTokens,GeneratedTokens\n" + ROWS).encode()

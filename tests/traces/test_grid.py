@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
+from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
 
 
 def test_paper_grid_is_the_list_and_the_other_is_the_formula() -> None:

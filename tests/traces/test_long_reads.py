@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from estimator import reading_bar
-from estimator.reading_bar import ReadingBar
+from joulecast.traces.binning.trace import watched
+from joulecast.traces.errors import InputError
+from joulecast.traces.load import load_workload, summarise
+from joulecast.traces.reading.remote import fetch_remote
+from joulecast.views import reading_bar
+from joulecast.views.reading_bar import ReadingBar
 from tests.conftest import RunCli
-from traces.errors import InputError
-from traces.load import load_workload, summarise
-from traces.remote import fetch_remote
-from traces.trace import watched
 
 HEAD = "input_tokens,output_tokens\n"
 TEXT = HEAD + "".join(f"{k % 9000},{k % 700}\n" for k in range(2_000))
@@ -160,7 +160,7 @@ def test_ctrl_c_leaves_nothing_half_written(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("traces.binning.bin_trace", interrupt)
+    monkeypatch.setattr("joulecast.traces.binning.binning.bin_trace", interrupt)
     result = run_cli("trace", "bin", tmp_path / "t.csv", "-o", tmp_path / "w.json")
     assert result.exit_code == 1
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]

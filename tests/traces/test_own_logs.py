@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from joulecast.traces.binning.duckdb_files import open_trace
+from joulecast.traces.errors import InputError
+from joulecast.traces.grid import PAPER_GRID
+from joulecast.traces.load import load_from_spark, load_from_table, load_workload
 from tests.conftest import RunCli, workload_of
-from traces.errors import InputError
-from traces.grid import PAPER_GRID
-from traces.load import load_from_spark, load_from_table, load_workload
-from traces.reader import open_trace
 
 REQUESTS = [(100, 10), (32, 8), (33, 9), (9000, 5), (10, 600), (0, 1), (8192, 512)]
 EXPECTED = workload_of(PAPER_GRID, REQUESTS)

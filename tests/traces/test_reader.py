@@ -6,12 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from joulecast.traces.binning.binning import bin_trace
+from joulecast.traces.binning.duckdb_files import open_trace
+from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
+from joulecast.traces.load import load_workload
+from joulecast.traces.workload import Workload
 from tests.conftest import RunCli, workload_of
-from traces.binning import bin_trace
-from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
-from traces.load import load_workload
-from traces.reader import open_trace
-from traces.workload import Workload
 
 REQUESTS = [(100, 10), (32, 8), (33, 9), (9000, 5), (10, 600), (0, 1), (8192, 512)]
 EXPECTED = workload_of(PAPER_GRID, REQUESTS)

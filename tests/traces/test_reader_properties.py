@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from joulecast.traces.errors import InputError
+from joulecast.traces.grid import PAPER_GRID
+from joulecast.traces.load import load_workload
 from tests.conftest import workload_of
-from traces.errors import InputError
-from traces.grid import PAPER_GRID
-from traces.load import load_workload
 
 QUICK = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

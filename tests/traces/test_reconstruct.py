@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.reconstruction import errors
+from joulecast.traces.errors import InputError
+from joulecast.traces.public.catalog import embedded_names, load_embedded
+from joulecast.traces.public.datasets import candidates
+from joulecast.traces.reconstruct import FIGURES, maximum_entropy, published, reconstruct_dataset
 from tests.conftest import RunCli
-from traces.catalog import embedded_names, load_embedded
-from traces.datasets import candidates
-from traces.errors import InputError
-from traces.reconstruct import FIGURES, maximum_entropy, published, reconstruct_dataset
 
 
 def figures_of(lengths: np.ndarray) -> dict[str, float]:
@@ -113,4 +113,4 @@ def test_reconstructed_is_said_everywhere(run_cli: RunCli) -> None:
     assert "(reconstructed)" in run_cli("compare", *words).stdout
     summary = json.loads(run_cli("trace", "summary", words[0], "--format", "json").stdout)
     assert summary["source"] == "reconstructed"
-    assert (files("traces") / "workloads/burstgpt-reconstructed.json").is_file()
+    assert (files("joulecast.traces") / "workloads/burstgpt-reconstructed.json").is_file()

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
+from joulecast.traces.public.catalog import load_embedded
+from joulecast.traces.sampling import sample_lengths
 from tests.conftest import workload_of
-from traces.catalog import load_embedded
-from traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
-from traces.sampling import sample_lengths
 
 
 def test_every_cell_gives_its_own_with_its_mean_and_spread() -> None:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from joulecast.traces.grid import POWER_OF_TWO_GRID
+from joulecast.traces.load import summarise
+from joulecast.traces.summary import summarise_workload
 from tests.conftest import RunCli, workload_of
-from traces.grid import POWER_OF_TWO_GRID
-from traces.load import summarise
-from traces.summary import summarise_workload
 
 
 @settings(deadline=None, max_examples=30)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from joulecast.traces.errors import InputError
+from joulecast.traces.grid import PAPER_GRID
+from joulecast.traces.public.tasks import load_task, task_names
+from joulecast.traces.reconstruct import published
 from tests.conftest import RunCli
-from traces.errors import InputError
-from traces.grid import PAPER_GRID
-from traces.reconstruct import published
-from traces.tasks import load_task, task_names
 
 pytest.importorskip("datasets")
 tokenizers = pytest.importorskip("tokenizers")

@@ -1,0 +1,1 @@
+"""From joules to the facility, the carbon and the bill."""

@@ -1,0 +1,177 @@
+"""Carbon intensity of electricity by region, from the data that CodeCarbon ships.
+
+Annual averages: countries and Nordic bidding zones by the generation there, US states by the rate
+that the EPA publishes, Chinese provinces by the factor that the ministry publishes. Each value has
+its year.
+"""
+
+import difflib
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from joulecast.traces.errors import InputError
+from joulecast.traces.html import html_table
+from joulecast.traces.reading.formats import shorten
+
+_GRAMS_PER_POUND = 453.59237
+_KWH_PER_MWH = 1000
+_MOST_G_PER_KWH = 100_000
+_RESERVED = {"UK": "GBR"}
+"""Codes that ISO 3166-1 reserves for what has another."""
+
+
+@dataclass(frozen=True)
+class CarbonIntensity:
+    """What a kilowatt hour emits.
+
+    Attributes:
+        g_per_kwh: Carbon intensity [gCO2e/kWh].
+        region: Code, such as "FRA" or "US-CA"; None where the user gave the number.
+        name: Of the region; None likewise.
+        year: Of the value; None likewise.
+        source: Where the number is from.
+    """
+
+    g_per_kwh: float
+    region: str | None = None
+    name: str | None = None
+    year: int | None = None
+    source: str = "given"
+
+    def __post_init__(self) -> None:
+        """Refuse a number that no electricity has."""
+        if not 0 <= self.g_per_kwh <= _MOST_G_PER_KWH:
+            raise InputError(
+                f"a carbon intensity of {self.g_per_kwh:,.7g} gCO2e/kWh: it is a number from 0 to "
+                f"{_MOST_G_PER_KWH:,}"
+            )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_table(("", ""), [(key, str(value)) for key, value in self.to_dict().items()])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The intensity as plain JSON values."""
+        return {
+            "g_per_kwh": self.g_per_kwh,
+            "region": self.region,
+            "name": self.name,
+            "year": self.year,
+            "source": self.source,
+        }
+
+
+@cache
+def regions() -> dict[str, CarbonIntensity]:
+    """Every region with a known intensity, by code.
+
+    Codes are ISO 3166-1 alpha-3 for countries ("FRA"), ISO 3166-2 for US states and Chinese
+    provinces ("US-CA", "CN-BJ"), and the names of bidding zones in Sweden and Norway ("SE3").
+    Values of 0 are left out: CodeCarbon has them where next to nothing is known.
+
+    Returns:
+        Code -> intensity [gCO2e/kWh] with its year and source, sorted by code.
+    """
+    from codecarbon.input import DataSource
+
+    data, release = DataSource(), f"CodeCarbon {version('codecarbon')}"
+    found = {
+        code: CarbonIntensity(
+            float(mix["carbon_intensity"]),
+            code,
+            mix["country_name"],
+            int(mix["year"]),
+            f"{release}, global_energy_mix.json",
+        )
+        for code, mix in data.get_global_energy_mix_data().items()
+        if mix.get("carbon_intensity") is not None
+    }
+    states = data.get_country_emissions_data("usa")
+    for name, state in states.items():
+        if name.startswith("_"):
+            continue
+        code = f"US-{state['regionCode']}"
+        found[code] = CarbonIntensity(
+            float(state["emissions"]) * _GRAMS_PER_POUND / _KWH_PER_MWH,
+            code,
+            f"{name.title()}, United States",
+            int(states["_source"]["year"]),
+            f"{release}, usa_emissions.json",
+        )
+    for zones, file in (
+        (data.get_nordic_country_energy_mix_data(), "nordic_emissions.json"),
+        (data.get_china_provincial_emissions_data(), "china_provincial_emissions.json"),
+    ):
+        for code, zone in zones["data"].items():
+            if code == "FI":  # the country has a value of its own
+                continue
+            found[code] = CarbonIntensity(
+                float(zone["emission_factor"]),
+                code,
+                zone["description"] + (", China" if code.startswith("CN-") else ""),
+                int(zone["year"]),
+                f"{release}, {file}",
+            )
+    return {code: one for code, one in sorted(found.items()) if one.g_per_kwh > 0}
+
+
+def find_region(name: str) -> CarbonIntensity:
+    """The intensity of a region.
+
+    Args:
+        name: A code of `regions`, an ISO 3166-1 alpha-2 code ("FR"), or the name of a country, a US
+            state or a Chinese province ("France", "California"), in any case. Countries win:
+            "Georgia" is one.
+
+    Returns:
+        The annual average [gCO2e/kWh] with its year and source.
+
+    Raises:
+        InputError: No such region, or none whose intensity is known.
+    """
+    import pycountry
+
+    known = regions()
+    wanted = name.strip()
+    code = _RESERVED.get(wanted.upper(), wanted.upper())
+    if code in known:
+        return known[code]
+    by_name: dict[str, str] = {}
+    for one_code, one in known.items():
+        whole = str(one.name).casefold()
+        by_name.setdefault(whole, one_code)
+        by_name.setdefault(whole.partition(",")[0], one_code)
+    try:
+        country = pycountry.countries.lookup(wanted)
+    except LookupError:
+        country = None
+    if country is not None and country.alpha_3 in known:
+        return known[country.alpha_3]
+    if wanted.casefold() in by_name:
+        return known[by_name[wanted.casefold()]]
+    if country is not None:
+        raise InputError(
+            f"{name}: CodeCarbon has no carbon intensity of {country.name}; give gCO2e/kWh"
+        )
+    near = difflib.get_close_matches(wanted.casefold(), by_name, n=1, cutoff=0.8)
+    advice = "joulecast regions lists them, or give gCO2e/kWh"
+    if near:
+        advice = f'did you mean "{known[by_name[near[0]]].name}"?'
+    raise InputError(f'unknown region "{shorten(name)}"; {advice}')
+
+
+def intensity_of(carbon: float | str | CarbonIntensity) -> CarbonIntensity:
+    """An intensity from a number [gCO2e/kWh], or from a region as `find_region` takes it.
+
+    Raises:
+        InputError: A number below 0 or not finite, or an unknown region.
+    """
+    if isinstance(carbon, CarbonIntensity):
+        return carbon
+    try:
+        number = float(carbon)
+    except ValueError:
+        return find_region(str(carbon))
+    return CarbonIntensity(number)

@@ -1,0 +1,1 @@
+"""The step model: work of an engine's steps, times its price."""

@@ -1,0 +1,32 @@
+"""What `joulecast table check` says of a table's worth to the step model."""
+
+import statistics
+
+from joulecast.estimator.steps.prices import held_out_errors, table_points
+from joulecast.measurements.table.checks import Check
+from joulecast.measurements.table.table import EnergyTable
+from joulecast.traces.errors import InputError
+
+MEDIAN_BOUND = 0.02
+
+
+def step_check(table: EnergyTable) -> Check:
+    """Each batch forecast by a fit to all others, against what it took."""
+    expected = (
+        f"batches left out of the step model's fit are met within {MEDIAN_BOUND:.0%} (median)"
+    )
+    why = "how far --method stepwise can be trusted; estimates carry it in their interval"
+    try:
+        errors = held_out_errors(table_points(table))
+    except InputError as error:
+        return Check(expected, False, str(error).removeprefix(f"{table.name}: "), why)
+    worst = max(errors, key=lambda batch: abs(errors[batch]))
+    median = statistics.median(map(abs, errors.values()))
+    i, o, size = worst
+    return Check(
+        expected,
+        median <= MEDIAN_BOUND,
+        f"median {100 * median:.1f} %, worst {100 * errors[worst]:+.1f} % at ({i}, {o}) with "
+        f"batches of {size}",
+        why,
+    )

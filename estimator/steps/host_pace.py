@@ -1,0 +1,201 @@
+"""How long the serving host takes to launch a step, and what waiting for it costs.
+
+vLLM records CUDA graphs for steps of up to 512 tokens. Larger steps are launched kernel by kernel;
+where the GPU is done sooner than that takes, it waits. How long a launch takes is a property of the
+host: four machines with the same card took about 33, 39, 59 and 65 ms. So what a table's runs spend
+waiting is taken off before they are priced, and a few runs on another host tell how long the GPU
+will wait there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from joulecast.estimator.steps.work import Steps
+from joulecast.measurements.arrays import FloatArray
+
+HOST_SPREAD = 0.32
+"""Sd of the logarithm of the time to launch a step, between the hosts of four H100s."""
+
+KNOWN_HOST_SPREAD = 0.05
+"""The same where it was measured on the serving host: launched steps of the replay of long outputs
+took 57 and 60 ms, where runs of a sweep on that machine say 58."""
+
+WAITING_SHARE_OF_TDP = 0.3
+"""Power of a GPU that waits for its host, over its TDP: 200 and 197 W of 700 in the two full tables
+of the H100, where energy is fitted to work and time; tables of few batches do not tell it."""
+
+_BATCHES_THAT_TELL = 60
+_MOST_OF_A_BATCH = 0.9
+"""Waiting draws less than any batch as a whole does."""
+
+_TOLERANCE = 0.01
+_ROUNDS = 8
+_LEAST = 1e-9
+_LAUNCHES = np.geomspace(0.004, 1.0, 64)
+_FINE = 17
+_SHAPE_COLUMNS = 5
+
+
+@dataclass(frozen=True)
+class TimedBatch:
+    """A batch of a table.
+
+    Attributes:
+        steps: What its steps feed.
+        work: Its counts in the order of `TERMS`, shape (6,).
+        seconds: How long it took [s].
+        energy_j: What it took [J].
+    """
+
+    steps: Steps
+    work: FloatArray
+    seconds: float
+    energy_j: float
+
+
+@dataclass(frozen=True)
+class HostPace:
+    """Time of an engine's steps.
+
+    Attributes:
+        gpu_seconds: What the GPU needs for each kind of work, in the order of `TERMS` [s each].
+        launch_seconds: What the host needs to launch a step without a CUDA graph [s].
+        waiting_power_w: Power of the GPU while it waits [W].
+    """
+
+    gpu_seconds: FloatArray
+    launch_seconds: float
+    waiting_power_w: float
+
+    def waiting_seconds(self, steps: Steps, launch_seconds: float) -> float:
+        """How long the GPU waits in steps that take so long to launch [s]."""
+        gpu = step_work(steps, steps.is_launched) @ self.gpu_seconds[:_SHAPE_COLUMNS]
+        return float(np.maximum(0.0, launch_seconds - gpu).sum())
+
+    def launch_seconds_on(self, batches: Sequence[TimedBatch]) -> float | None:
+        """What another host needs to launch a step, by batches timed there [s].
+
+        None if none of them has such steps.
+        """
+        runs = _Runs(batches)
+        if not runs.is_launched.any():
+            return None
+        return _longest_best(lambda launch: runs.cost(self.gpu_seconds, launch))
+
+
+def fit_host_pace(batches: Sequence[TimedBatch], tdp_w: float) -> HostPace | None:
+    """The pace of a table's own host; None if all its steps run as CUDA graphs.
+
+    The time of a batch is what the GPU needs, and in launched steps at least as long as the host
+    does. Least squares of relative errors, bounded where a batch is far off, since hosts stumble.
+
+    Args:
+        batches: Of the table.
+        tdp_w: Rated power of the GPU [W].
+    """
+    runs = _Runs(batches)
+    if not runs.is_launched.any():
+        return None
+    launch = _longest_best(lambda launch: runs.cost(runs.fit(launch), launch))
+    return HostPace(runs.fit(launch), launch, _waiting_power(batches, tdp_w))
+
+
+def _longest_best(cost: Callable[[float], float]) -> float:
+    """The time to launch a step at which a cost is least, first roughly and then finely [s].
+
+    Below some time nothing waits, and all times are equally good: the longest of them.
+    """
+    launches = _LAUNCHES
+    for _ in range(2):
+        costs = np.array([cost(float(launch)) for launch in launches])
+        best = int(np.flatnonzero(costs <= costs.min() * (1 + 1e-6))[-1])
+        low, high = max(best - 1, 0), min(best + 1, len(launches) - 1)
+        found = float(launches[best])
+        launches = np.geomspace(launches[low], launches[high], _FINE)
+    return found
+
+
+def step_work(steps: Steps, chosen: npt.NDArray[np.bool_]) -> FloatArray:
+    """Work of some steps: steps, tokens, context, pairs, outputs; shape (chosen steps, 5)."""
+    return np.stack(
+        [
+            np.ones(int(chosen.sum())),
+            (steps.decoding + steps.prompt_tokens)[chosen],
+            steps.context[chosen],
+            steps.pairs[chosen],
+            steps.sampled[chosen],
+        ],
+        axis=1,
+    )
+
+
+def _waiting_power(batches: Sequence[TimedBatch], tdp_w: float) -> float:
+    """What a second costs beside the work done in it [W]."""
+    from scipy.optimize import nnls
+
+    most = _MOST_OF_A_BATCH * min(batch.energy_j / batch.seconds for batch in batches)
+    fallback = min(most, WAITING_SHARE_OF_TDP * tdp_w)
+    if len(batches) < _BATCHES_THAT_TELL:
+        return fallback
+    energies_j = np.array([batch.energy_j for batch in batches])
+    known = np.array([[*batch.work, batch.seconds] for batch in batches])
+    prices, _ = nnls(known / energies_j[:, None], np.ones(len(batches)))
+    return min(most, float(prices[-1])) or fallback
+
+
+class _Runs:
+    """Batches of a table, with all their launched steps in one array."""
+
+    def __init__(self, batches: Sequence[TimedBatch]) -> None:
+        self._work = np.array([batch.work for batch in batches])
+        self._seconds = np.array([batch.seconds for batch in batches])
+        self._steps = np.concatenate(
+            [step_work(batch.steps, batch.steps.is_launched) for batch in batches]
+        )
+        counts = [int(batch.steps.is_launched.sum()) for batch in batches]
+        self._batch = np.repeat(np.arange(len(batches)), counts)
+        self.is_launched = np.array(counts) > 0
+
+    @cached_property
+    def _without_waiting(self) -> FloatArray:
+        """What the GPU needs for each kind of work if it never waits [s], where fits begin."""
+        from scipy.optimize import nnls
+
+        gpu_seconds, _ = nnls(self._work / self._seconds[:, None], np.ones(len(self._seconds)))
+        return np.asarray(gpu_seconds)
+
+    def _sums(self, values: FloatArray) -> FloatArray:
+        """Sums over the launched steps of each batch."""
+        return np.bincount(self._batch, values, len(self._seconds)).astype(float)
+
+    def fit(self, launch: float) -> FloatArray:
+        """What the GPU needs for each kind of work, if a launch takes so long [s], shape (6,).
+
+        Steps that wait count as the launch, the others as their work; which do is found again with
+        every round.
+        """
+        from scipy.optimize import nnls
+
+        gpu_seconds = self._without_waiting
+        for _ in range(_ROUNDS):
+            waits = self._steps @ gpu_seconds[:_SHAPE_COLUMNS] < launch
+            work = self._work.copy()
+            for column in range(_SHAPE_COLUMNS):
+                work[:, column] -= self._sums(self._steps[:, column] * waits)
+            rest = self._seconds - launch * self._sums(waits.astype(float))
+            errors = (work @ gpu_seconds - rest) / self._seconds / _TOLERANCE
+            weights = (1 + errors * errors) ** -0.25 / self._seconds
+            gpu_seconds = np.asarray(nnls(work * weights[:, None], rest * weights)[0])
+        return gpu_seconds
+
+    def cost(self, gpu_seconds: FloatArray, launch: float) -> float:
+        """How badly the batches' times are met."""
+        steps = self._steps @ gpu_seconds[:_SHAPE_COLUMNS]
+        waiting = self._sums(np.maximum(0.0, launch - steps))
+        told = np.maximum(self._work @ gpu_seconds + waiting, _LEAST * self._seconds)
+        errors = np.log(told / self._seconds) / _TOLERANCE
+        return float((np.sqrt(1 + errors * errors) - 1).sum())

@@ -1,0 +1,101 @@
+"""What the step model charges for: how much of each kind of work a serving engine does."""
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from joulecast.measurements.arrays import FloatArray
+from joulecast.traces.workload import CellSums
+
+LengthArray = npt.NDArray[np.int64]
+"""(i, o) per request [tokens], shape (n, 2)."""
+
+TERMS = ("steps", "tokens", "context", "pairs", "outputs", "requests")
+
+
+@dataclass(frozen=True)
+class StepCounts:
+    """Work of an engine, summed over a run. Sums of two runs add.
+
+    Attributes:
+        steps: S, engine steps; each reads the weights and launches the kernels.
+        tokens: T, tokens fed through the network, padding and recomputation included.
+        context: K, cached tokens read: the context lengths over all decode steps.
+        pairs: P, prompt query-key pairs, i^2 / 2 each.
+        outputs: Tokens sampled: the output head, and scheduling a request for a step.
+        requests: Requests taken in.
+    """
+
+    steps: float
+    tokens: float
+    context: float
+    pairs: float
+    outputs: float
+    requests: float
+
+    def __add__(self, other: "StepCounts") -> "StepCounts":
+        return StepCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def scaled(self, factor: float) -> "StepCounts":
+        """So many times this."""
+        return StepCounts(*(factor * value for value in astuple(self)))
+
+    def array(self) -> FloatArray:
+        """In the order of `TERMS`, shape (6,)."""
+        return np.array(astuple(self), dtype=float)
+
+    @classmethod
+    def of_sums(cls, sums: CellSums) -> "StepCounts":
+        """What requests of these sums need, whoever schedules them: all but the steps.
+
+        T = sum (i + o - 1), K = sum of i + k over the o - 1 decode steps k, P = sum i^2 / 2.
+        """
+        n, i, i2, o, o2, io = (float(value) for value in sums)
+        return cls(0.0, i + o - n, io - i + (o2 - o) / 2, i2 / 2, o, n)
+
+    @classmethod
+    def of_lengths(cls, lengths: LengthArray) -> "StepCounts":
+        """The same from (i, o) per request."""
+        return cls.of_sums(CellSums.of_lengths(lengths))
+
+    def named(self) -> Mapping[str, float]:
+        """Term -> count."""
+        return dict(zip(TERMS, astuple(self), strict=True))
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What each step of a run feeds; arrays of shape (steps,).
+
+    Attributes:
+        decoding: Requests that decode.
+        prompt_tokens: Prompt tokens fed.
+        context: Cached tokens that the decoding requests read, the new one included.
+        pairs: Prompt query-key pairs.
+        sampled: Tokens that come out.
+        is_launched: Whether the step is launched kernel by kernel, by an engine that runs others
+            as CUDA graphs; such a step takes at least as long as the host needs for that.
+        requests: Requests served, a number.
+    """
+
+    decoding: FloatArray
+    prompt_tokens: FloatArray
+    context: FloatArray
+    pairs: FloatArray
+    sampled: FloatArray
+    is_launched: npt.NDArray[np.bool_]
+    requests: int
+
+    @property
+    def counts(self) -> StepCounts:
+        """Sums over the run."""
+        return StepCounts(
+            steps=float(len(self.decoding)),
+            tokens=float(self.decoding.sum() + self.prompt_tokens.sum()),
+            context=float(self.context.sum()),
+            pairs=float(self.pairs.sum()),
+            outputs=float(self.sampled.sum()),
+            requests=float(self.requests),
+        )

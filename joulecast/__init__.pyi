@@ -1,0 +1,116 @@
+from .api import (
+    compare,
+    compare_tables,
+    estimate,
+    estimate_binned,
+    estimate_stepwise,
+)
+from .estimator.compare import (
+    ComparedTable,
+    Comparison,
+)
+from .estimator.estimate import (
+    CellEstimate,
+    Estimate,
+)
+from .estimator.flops import (
+    FlopsModel,
+    load_flops,
+)
+from .estimator.footprint.carbon import (
+    CarbonIntensity,
+    find_region,
+    regions,
+)
+from .estimator.footprint.facility import (
+    Facility,
+    Price,
+)
+from .estimator.ideal import (
+    ideal_energy,
+)
+from .measurements.hardware import (
+    Gpu,
+    gpu_names,
+    load_gpu,
+)
+from .measurements.table.interpolation import (
+    CellEnergy,
+)
+from .measurements.table.runs import (
+    Run,
+)
+from .measurements.table.table import (
+    EnergyTable,
+    load_table,
+    table_names,
+)
+from .traces.errors import (
+    InputError,
+)
+from .traces.grid import (
+    PAPER_GRID,
+    POWER_OF_TWO_GRID,
+    Grid,
+)
+from .traces.load import (
+    load_from_spark,
+    load_from_table,
+    load_with_lengths,
+    load_workload,
+    summarise,
+)
+from .traces.summary import (
+    LengthStatistics,
+    TraceSummary,
+)
+from .traces.workload import (
+    CellSums,
+    Failed,
+    Workload,
+)
+
+__version__: str
+
+__all__ = [
+    "PAPER_GRID",
+    "POWER_OF_TWO_GRID",
+    "CarbonIntensity",
+    "CellEnergy",
+    "CellEstimate",
+    "CellSums",
+    "ComparedTable",
+    "Comparison",
+    "EnergyTable",
+    "Estimate",
+    "Facility",
+    "Failed",
+    "FlopsModel",
+    "Gpu",
+    "Grid",
+    "InputError",
+    "LengthStatistics",
+    "Price",
+    "Run",
+    "TraceSummary",
+    "Workload",
+    "__version__",
+    "compare",
+    "compare_tables",
+    "estimate",
+    "estimate_binned",
+    "estimate_stepwise",
+    "find_region",
+    "gpu_names",
+    "ideal_energy",
+    "load_flops",
+    "load_from_spark",
+    "load_from_table",
+    "load_gpu",
+    "load_table",
+    "load_with_lengths",
+    "load_workload",
+    "regions",
+    "summarise",
+    "table_names",
+]

@@ -1,0 +1,1 @@
+"""The `joulecast` command, a file a command."""

@@ -1,0 +1,335 @@
+"""`joulecast measure`: fill a table on the GPU at hand."""
+
+import contextlib
+import json
+import os
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from joulecast.cli.engine_options import ENGINE_OPTIONS, GPU_OPTION
+from joulecast.cli.options import FiniteRange, with_options
+from joulecast.measurements.engines import Engine, EngineRequest, load_engine
+from joulecast.measurements.gpu.devices import NvmlGpu, choose_gpus, open_gpus
+from joulecast.measurements.gpu.gates import MAX_RELATIVE_SD
+from joulecast.measurements.gpu.meter import JOULES_PER_KWH
+from joulecast.measurements.hardware import Gpu, find_gpu
+from joulecast.measurements.models import load_config, model_names
+from joulecast.measurements.sweep.cost import CostModel
+from joulecast.measurements.sweep.cross_check import CodeCarbonCheck
+from joulecast.measurements.sweep.folder import SweepFolder, require_new
+from joulecast.measurements.sweep.host import HostWatch
+from joulecast.measurements.sweep.plans import PLANS
+from joulecast.measurements.sweep.request import Wanted, cost_model, longest_request, model_name
+from joulecast.measurements.sweep.run_spec import RunSpec
+from joulecast.measurements.sweep.sweep import (
+    Sweep,
+    SweepSettings,
+    cells_without_valid_run,
+    missing_runs,
+)
+from joulecast.measurements.table.runs import Run
+from joulecast.measurements.table.table import MODEL_CONFIG
+from joulecast.traces.errors import InputError
+from joulecast.traces.files import write_text
+from joulecast.traces.grid import PAPER_GRID, Grid
+from joulecast.version import VERSION
+
+MEASURED_BY = f"joulecast {VERSION}"
+"""Who measures, in table.json."""
+
+
+@click.command()
+@with_options(ENGINE_OPTIONS)
+@click.option(
+    "--plan",
+    "plan_name",
+    type=click.Choice(PLANS),
+    default="full",
+    help="Which batches to run: all cells (paper), also smaller batches (full), twelve cells over "
+    "the whole grid (spread), or a minute and a half for the step model (quick).",
+)
+@click.option("--runs", type=click.IntRange(1, 99), default=3, help="Repeats of every run.")
+@click.option("--seed", type=int, default=0, help="Seed of the order of the runs.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the table.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the folder's missing runs.")
+@click.option(
+    "--time-budget",
+    type=FiniteRange(min=0),
+    metavar="MINUTES",
+    help="Make only runs that fit into this time, the most informative ones first.",
+)
+@GPU_OPTION
+@click.option(
+    "--compile/--eager",
+    "compiled",
+    default=None,
+    help="Whether to compile; vllm does by default, pytorch does not.",
+)
+@click.option(
+    "--cross-check", type=click.Choice(["codecarbon"]), help="A second meter beside ours."
+)
+@click.option("--dry-run", is_flag=True, help="Print what the plan will take; needs no GPU.")
+@click.option(
+    "--gpu-type", metavar="NAME", help="The GPU that --dry-run reckons with, such as h100-sxm."
+)
+def measure(
+    engine: str,
+    model: str,
+    weights: Path | None,
+    plan_name: str,
+    runs: int,
+    seed: int,
+    output: Path | None,
+    resume: bool,
+    time_budget: float | None,
+    gpu_indices: tuple[int, ...],
+    compiled: bool | None,
+    cross_check: str | None,
+    dry_run: bool,
+    gpu_type: str | None,
+) -> None:
+    """Measure E_batch(I, O) and B(I, O) on the GPU at hand, into a folder that --table takes."""
+    if gpu_type is not None and not dry_run:
+        raise click.UsageError("--gpu-type is for --dry-run; a sweep asks the GPU what it is")
+    if output is None and (resume or not dry_run):
+        raise click.UsageError("give the folder to measure into: -o FOLDER")
+    config = load_config(model)
+    longest = longest_request(config)
+    wanted = Wanted(model, engine, plan_name, runs, seed, time_budget, longest, compiled)
+    if resume and output is not None:
+        wanted = wanted.after(output, MEASURED_BY)
+    elif output is not None:
+        require_new(output)
+    if dry_run or output is None:
+        plan, left_out, cost = wanted.rough_plan(gpu_type)
+        _say_left_out(left_out)
+        _print_dry_run(plan, cost)
+        return
+    with contextlib.ExitStack() as to_close:
+        watches = _watches(cross_check)
+        for watch in watches:
+            to_close.callback(watch.close)
+            if resume:
+                # What cannot be gone on with is better found before the engine starts than after.
+                watch.open(output)
+        gpus = open_gpus(choose_gpus(gpu_indices, os.environ))
+        sheet = find_gpu(gpus[0].product)
+        observer = Observer(sys.stderr.isatty())
+        observer.note(f"{gpus[0].product}: starting {engine} with {model}")
+        request = EngineRequest(model, config, weights, compiled, wanted.longest, len(gpus))
+        loaded = load_engine(engine, request)
+        cost = cost_model(sheet, model, engine, loaded.dtype)
+        plan, left_out = wanted.plan(loaded.capacity, cost)
+        _say_left_out(left_out)
+        observer.note(_capacity_text(loaded.capacity_record()))
+        metadata = _metadata(gpus, sheet, loaded, model_name(model), PAPER_GRID)
+        folder = _open_folder(output, resume, metadata | {"left_out": left_out}, config)
+        to_close.callback(_finish, folder, plan)
+        for watch in watches if not resume else ():
+            watch.open(output)
+        settings = SweepSettings(time_budget_s=None if time_budget is None else 60 * time_budget)
+        sweep = Sweep(loaded, gpus, folder, cost, observer, settings, watches)
+        left = _run(sweep, plan, observer, output)
+    _summarise(output, plan, folder.runs, left)
+
+
+def _run(sweep: Sweep, plan: Sequence[RunSpec], observer: "Observer", output: Path) -> int:
+    """Make the runs of a plan; how many were left for want of time."""
+    try:
+        with observer:
+            return sweep.run(plan)
+    except KeyboardInterrupt:
+        raise InputError(f"stopped; go on with: joulecast measure --resume -o {output}") from None
+    except InputError as error:
+        raise InputError(f"{error}; what was measured is in {output}, --resume goes on") from error
+
+
+def _finish(folder: SweepFolder, plan: Sequence[RunSpec]) -> None:
+    folder.close()
+    # A full disk has been reported by then, and tables that say "measuring" can be read.
+    with contextlib.suppress(InputError):
+        folder.save(status="measuring" if missing_runs(plan, folder.runs) else "done")
+
+
+def _watches(cross_check: str | None) -> list[HostWatch | CodeCarbonCheck]:
+    return [HostWatch(), *([CodeCarbonCheck()] if cross_check else [])]
+
+
+def _open_folder(
+    output: Path, resume: bool, metadata: dict[str, Any], config: dict[str, Any]
+) -> SweepFolder:
+    folder = (SweepFolder.resume if resume else SweepFolder.create)(output, metadata)
+    if metadata["model"] not in model_names():
+        write_text(output / MODEL_CONFIG, json.dumps(config, indent=2) + "\n")
+    return folder
+
+
+class Observer:
+    """Shows progress: a bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self, on_terminal: bool) -> None:
+        self._progress = None
+        if on_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[watts]}"),
+                TextColumn("{task.fields[left]}"),
+                console=Console(stderr=True),
+            )
+            self._task = self._progress.add_task("measuring", total=None, watts="", left="")
+        self._done = self._total = 0
+        self._left = ""
+
+    def __enter__(self) -> Self:
+        if self._progress:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def started(self, spec: RunSpec, done: int, total: int, seconds_left: float) -> None:
+        """A run begins."""
+        self._done, self._total = done, total
+        self._left = f"{seconds_left / 60:.0f} min left"
+        if self._progress:
+            self._progress.update(
+                self._task,
+                completed=done,
+                total=total,
+                description=_batch_text(spec),
+                left=self._left,
+            )
+
+    def finished(self, spec: RunSpec, run: Run) -> None:
+        """A run is on disk."""
+        if self._progress:
+            self._progress.update(
+                self._task, completed=self._done + 1, watts=f"{run.power_w:.0f} W"
+            )
+        mark = "" if run.valid else f"  INVALID: {run.reason}"
+        line = (
+            f"{self._done + 1}/{self._total}  {_batch_text(spec)} run {run.run}: "
+            f"{run.batch_energy_j:.1f} J per batch, "
+            f"{run.power_w:.0f} W, {run.seconds:.1f} s, {run.temperature_end_c:.0f} deg C, "
+            f"{self._left}{mark}"
+        )
+        self.note(line)
+
+    def note(self, text: str) -> None:
+        """Anything worth a line."""
+        if self._progress and self._progress.live.is_started:
+            self._progress.console.print(text, highlight=False)
+        else:
+            click.echo(text, err=True)
+
+
+def _batch_text(run: RunSpec | Run) -> str:
+    return f"I={run.input_tokens} O={run.output_tokens} B={run.batch_size}"
+
+
+def _capacity_text(record: Mapping[str, Any]) -> str:
+    """How the largest batches were found, and what that took."""
+    text = f"largest batches: {record['how']}"
+    if "tries" in record:
+        text += f"; {record['tries']} tries in {record['gpu_seconds']:.0f} s of GPU time"
+    return text
+
+
+def _metadata(
+    gpus: list[NvmlGpu], sheet: Gpu, engine: Engine, model: str, grid: Grid
+) -> dict[str, Any]:
+    return {
+        "joulecast_table": 1,
+        "gpu": sheet.name,
+        "gpu_product": gpus[0].product,
+        "gpu_count": len(gpus),
+        "power_limit_w": sum(gpu.power_limit_w() for gpu in gpus),
+        "idle_power_w": None,
+        "model": model,
+        "engine": engine.name,
+        "engine_version": engine.version,
+        "engine_settings": engine.settings(),
+        "dtype": engine.dtype,
+        "weights": engine.weights,
+        "measured_on": datetime.now(UTC).date().isoformat(),
+        "measured_by": MEASURED_BY,
+        "meter": "NVML total energy counter, read at the ends of a window that begins at a tick",
+        "grid": grid.to_dict(),
+        "capacity": engine.capacity_record(),
+        "measured_cells": 0,
+        "complete": False,
+        "cards": {},
+    }
+
+
+def _wide_spreads(runs: Sequence[Run]) -> list[str]:
+    """The batches whose valid runs fail the gate on their spread."""
+    energies: dict[tuple[int, int, int], list[float]] = {}
+    for run in runs:
+        if run.valid:
+            energies.setdefault(run.batch, []).append(run.batch_energy_j)
+    relative_sd = {
+        batch: statistics.stdev(values) / statistics.fmean(values)
+        for batch, values in energies.items()
+        if len(values) > 1
+    }
+    return [
+        f"spread: I={i} O={o} B={b}: {len(energies[i, o, b])} runs with a relative sd of "
+        f"{100 * sd:.1f} %, over {100 * MAX_RELATIVE_SD:g} %; they count, with that spread"
+        for (i, o, b), sd in relative_sd.items()
+        if sd > MAX_RELATIVE_SD
+    ]
+
+
+def _say_left_out(left_out: Sequence[tuple[int, int, str]]) -> None:
+    """Which cells no batch fits, a line for each reason."""
+    for reason in dict.fromkeys(reason for _, _, reason in left_out):
+        lost = [(i, o) for i, o, why in left_out if why == reason]
+        click.echo(f"left out: {lost}: {reason}", err=True)
+
+
+def _print_dry_run(plan: Sequence[RunSpec], cost: CostModel) -> None:
+    for spec in plan:
+        click.echo(
+            f"I={spec.input_tokens:<5d} O={spec.output_tokens:<4d} B={spec.batch_size:<5d}"
+            f"run {spec.run}  {cost.window_seconds(spec):6.1f} s"
+            + ("  largest batch" if spec.at_capacity else "")
+        )
+    seconds, energy_j = sum(map(cost.run_seconds, plan)), cost.plan_energy_j(plan)
+    click.echo(
+        f"{len(plan)} runs, about {seconds / 60:.1f} minutes and "
+        f"{energy_j / JOULES_PER_KWH:.2f} kWh (from {cost.source}); engine start and warm-up come "
+        "on top"
+    )
+
+
+def _summarise(output: Path, plan: list[RunSpec], runs: list[Run], left: int) -> None:
+    for run in runs:
+        if not run.valid:
+            click.echo(
+                f"invalid: {_batch_text(run)} run {run.run}: {run.reason}",
+                err=True,
+            )
+    for text in _wide_spreads(runs):
+        click.echo(text, err=True)
+    valid = sum(run.valid for run in runs)
+    click.echo(f"{output}: {len(runs)} runs, {valid} of them valid; {left} of the plan are left")
+    if lost := cells_without_valid_run(plan, runs):
+        raise InputError(f"{len(lost)} cells have no valid run: {lost}; --resume tries them again")

@@ -1,0 +1,220 @@
+"""`joulecast trace`: look at traces and bin them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from joulecast.cli.lazy import LazyModule
+from joulecast.cli.options import (
+    FORMAT_OPTIONS,
+    TRACE_OPTIONS,
+    JoulecastGroup,
+    TraceInput,
+    check_output,
+    emit_report,
+    output_option,
+    with_options,
+)
+from joulecast.traces.files import database_file, shown_address
+from joulecast.views.report import invalid_text, print_text
+
+if TYPE_CHECKING:
+    from joulecast.views import lengths as views
+else:
+    views = LazyModule("joulecast.views.lengths")
+
+
+@click.group(cls=JoulecastGroup)
+def trace() -> None:
+    """Look at traces and bin them."""
+
+
+@trace.command("list")
+@with_options(FORMAT_OPTIONS)
+def trace_list(**options: Any) -> None:
+    """Public traces: those that ship, and those that `trace fetch` gets."""
+    from joulecast.traces.public.catalog import catalog
+    from joulecast.views.trace import trace_list_report
+
+    emit_report(trace_list_report(list(catalog().values())), options)
+
+
+@trace.command("fetch")
+@click.argument("name")
+@click.option("--again", is_flag=True, help="Fetch anew what is cached.")
+@click.option(
+    "--from-hub", is_flag=True, help="Get it through datasets from the Hugging Face hub (BurstGPT)."
+)
+def trace_fetch(name: str, again: bool, from_hub: bool) -> None:
+    """Download the public trace NAME, check it, and keep it and its workload in the cache.
+
+    From then on NAME stands for it wherever a TRACE is asked for. A download that broke off goes on
+    where it was.
+    """
+    from joulecast.traces.public.catalog import find_entry
+    from joulecast.traces.public.fetch import fetch
+    from joulecast.views.download_bar import DownloadBar
+
+    entry = find_entry(name)
+    with DownloadBar(name) as bar:
+        workload = fetch(entry, bar.tell, again, from_hub)
+    requests, failed = workload.total.requests, workload.failed.requests
+    click.echo(
+        f"{name}: {requests:,} requests, {failed:,} failed, in {entry.workload_file}; cite: "
+        f"{entry.citation} ({entry.licence})"
+    )
+
+
+@trace.command("task")
+@click.argument("name")
+@click.option(
+    "--tokenizer", required=True, help="Folder of a tokenizer, or its name on the Hugging Face hub."
+)
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with the data set's files; it comes from the hub if not given.",
+)
+@click.option("--unpadded", is_flag=True, help="Keep every text as long as it is.")
+@output_option("-o", "--output")
+def trace_task(
+    name: str, tokenizer: str, data: Path | None, unpadded: bool, output: Path | None
+) -> None:
+    """Make a workload of the NLP task NAME: wmt-14, wikitext-2, imdb or cnn-dailymail.
+
+    1,024 texts in tokens of the tokenizer, padded to the longest as the paper does.
+    """
+    from joulecast.traces.public.tasks import load_task
+
+    workload = load_task(name, tokenizer, data, not unpadded)
+    if output is None:
+        print_text(workload.to_json())
+        return
+    workload.save(output)
+    (source,) = workload.sources
+    click.echo(
+        f"{output}: {workload.total.requests:,} texts of {source['mean_input_tokens']} +- "
+        f"{source['sd_input_tokens']} tokens, the longest {source['longest_input_tokens']}; "
+        f"padded: {source['padded']}",
+        err=True,
+    )
+
+
+@trace.command("summary")
+@click.argument("source", metavar="TRACE")
+@with_options(TRACE_OPTIONS)
+@with_options(FORMAT_OPTIONS)
+def trace_summary(source: str, **options: Any) -> None:
+    """Length statistics of TRACE, as in the paper's Tables 1 to 3."""
+    check_output(options["output"], source)
+    summary = TraceInput.of(options).summarise(source)
+    emit_report(views.summary_report(shown_address(source), summary), options)
+
+
+@trace.command("plot")
+@click.argument("source", metavar="TRACE")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Picture to draw (.png, .svg or .pdf).",
+)
+@click.option(
+    "--grid",
+    "grid_name",
+    type=click.Choice(["paper", "power-of-two"]),
+    default="paper",
+    help="The grid to compare with.",
+)
+@with_options(TRACE_OPTIONS)
+def trace_plot(source: str, output: Path, grid_name: str, **options: Any) -> None:
+    """Draw how long TRACE's requests are, and how long the grid makes them."""
+    from joulecast.plots.figure import check_plot_path
+    from joulecast.plots.trace import plot_distributions
+    from joulecast.traces.grid import GRIDS
+    from joulecast.traces.load import is_reconstructed
+
+    check_plot_path(output)
+    check_output(output, source)
+    found = TraceInput.of(options).distributions(source, GRIDS[grid_name])
+    plot_distributions(found, shown_address(source), output, is_reconstructed(source))
+
+
+@trace.command("bin")
+@click.argument("source", metavar="[TRACE]", required=False)
+@click.option(
+    "--grid",
+    "grid_name",
+    type=click.Choice(["power-of-two", "paper"]),
+    help="The cells; by default power-of-two, which serves tables on either grid.",
+)
+@click.option("--licence", help="Licence of the trace, kept in the workload.")
+@click.option("--citation", help="What to cite for the trace, kept in the workload.")
+@click.option(
+    "--engine",
+    "bin_engine",
+    type=click.Choice(["duckdb", "spark"]),
+    default="duckdb",
+    help="What reads the trace.",
+)
+@click.option("--master", metavar="URL", help="Spark's master; by default this machine.")
+@click.option(
+    "--connect",
+    "address",
+    metavar="URL",
+    help="A database that keeps the trace, such as trino://user@host/catalog/schema.",
+)
+@click.option("--table-name", metavar="NAME", help="The table there; it takes the place of TRACE.")
+@output_option("-o", "--output")
+@with_options(TRACE_OPTIONS)
+def trace_bin(
+    source: str | None,
+    grid_name: str | None,
+    bin_engine: str,
+    master: str | None,
+    address: str | None,
+    table_name: str | None,
+    licence: str | None,
+    citation: str | None,
+    output: Path | None,
+    **options: Any,
+) -> None:
+    """Reduce TRACE to a small workload file that estimates take in its place.
+
+    On one machine DuckDB reads it; --engine spark reads it on a cluster, and --connect bins a table
+    in the database that keeps it.
+    """
+    from joulecast.traces.grid import GRIDS
+
+    if (address is None) != (table_name is None):
+        raise click.UsageError("--connect and --table-name go together")
+    if (source is None) == (table_name is None):
+        raise click.UsageError("give a TRACE, or --connect and --table-name")
+    if master is not None and bin_engine != "spark":
+        raise click.UsageError("--master is for --engine spark")
+    elsewhere = address is not None or bin_engine == "spark"
+    if address is not None and bin_engine == "spark":
+        raise click.UsageError("--connect bins in the database; --engine spark is for files")
+    if elsewhere and options["memory_limit"] is not None:
+        raise click.UsageError("--memory-limit is for reading with DuckDB")
+    trace_input, what = TraceInput.of(options), str(source or table_name)
+    database = None if address is None else database_file(address)
+    check_output(output, *(str(name) for name in (source, database) if name is not None))
+    if not elsewhere:
+        workload = trace_input.load(what, None if grid_name is None else GRIDS[grid_name])
+    else:
+        grid = GRIDS[grid_name or "power-of-two"]
+        workload = trace_input.load_elsewhere(what, master, address, grid)
+    workload = workload.with_provenance(licence=licence, citation=citation)
+    if output is None:
+        print_text(workload.to_json())
+        return
+    workload.save(output)
+    beyond, total = workload.beyond.requests, workload.total.requests
+    click.echo(
+        f"{output}: {total:,} requests in {len(workload.cells)} cells, {beyond:,} of them beyond "
+        f"the grid; {workload.failed.requests:,} failed, {invalid_text(workload.invalid)}",
+        err=True,
+    )

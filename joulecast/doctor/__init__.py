@@ -1,0 +1,1 @@
+"""What a bug report should say of a machine."""

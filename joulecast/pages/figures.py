@@ -1,0 +1,198 @@
+"""Pictures of a page: drawn with Matplotlib, coloured by the page's style sheet."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import matplotlib
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from joulecast.traces.distribution import Distribution
+
+_COLOURS = {
+    "ink": "#0a0a0a",
+    "soft": "#5a5a5a",
+    "line": "#cacaca",
+    "first": "#0072b2",
+    "second": "#d55e00",
+    "third": "#8a8a8a",
+}
+"""Name of a colour in the style sheet -> the colour that stands for it while drawing."""
+
+_WIDTH_INCHES = 5.0
+_ROW_INCHES = 0.52
+_MARGIN_INCHES = 0.65
+_MOST_POINTS = 400
+_MOST_LETTERS = 56
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "text.color": _COLOURS["ink"],
+    "axes.labelcolor": _COLOURS["ink"],
+    "axes.edgecolor": _COLOURS["soft"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _COLOURS["soft"],
+    "xtick.labelcolor": _COLOURS["ink"],
+    "ytick.color": _COLOURS["soft"],
+    "ytick.labelcolor": _COLOURS["ink"],
+    "grid.color": _COLOURS["line"],
+    "grid.linewidth": 0.6,
+}
+_ENERGY_UNITS = ((1e12, "TJ"), (1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a chart of energies.
+
+    Attributes:
+        label: What it is of.
+        energy_j: How long it is [J].
+        colour: "first", "second" or "third".
+        interval_j: Ends of an interval to mark [J].
+        mark_j: An energy to mark by a line across [J].
+    """
+
+    label: str
+    energy_j: float
+    colour: str = "first"
+    interval_j: tuple[float, float] | None = None
+    mark_j: float | None = None
+
+
+def energy_unit(most_j: float) -> tuple[float, str]:
+    """The unit that suits energies of up to so much: its size [J] and its name."""
+    for size_j, unit in _ENERGY_UNITS:
+        if most_j >= size_j:
+            return size_j, unit
+    return _ENERGY_UNITS[-1]
+
+
+def energy_bars(bars: Sequence[Bar], name: str, description: str) -> Markup:
+    """Horizontal bars over an axis of energy, from the top down.
+
+    Args:
+        bars: One or more.
+        name: Of the picture, for its identifiers; letters only.
+        description: What someone who cannot see it is told.
+    """
+    ends = [end for bar in bars for end in (bar.energy_j, *(bar.interval_j or ()), bar.mark_j or 0)]
+    size_j, unit = energy_unit(max(ends))
+    with matplotlib.rc_context(_STYLE):
+        height = _MARGIN_INCHES + _ROW_INCHES * len(bars)
+        figure, axis = _figure(height)
+        for place, bar in enumerate(bars):
+            axis.barh(place, bar.energy_j / size_j, 0.42, color=_COLOURS[bar.colour])
+            axis.text(0, place - 0.28, _end_of(bar.label), va="bottom", parse_math=False)
+            if bar.interval_j is not None:
+                low, high = (end / size_j for end in bar.interval_j)
+                axis.plot([low, high], [place, place], color=_COLOURS["ink"], linewidth=1.5)
+                axis.plot([low, high], [place, place], "|", color=_COLOURS["ink"], markersize=9)
+            if bar.mark_j:
+                across = bar.mark_j / size_j
+                axis.plot(across, place, "|", color=_COLOURS["ink"], markersize=14, mew=2)
+        axis.set_ylim(len(bars) - 0.6, -0.85)
+        axis.set_yticks([])
+        axis.spines["left"].set_visible(False)
+        axis.set_xlim(0, 1.02 * max(ends) / size_j)
+        axis.set_xlabel(f"energy [{unit}]")
+        axis.grid(axis="x")
+        axis.set_axisbelow(True)
+        return _svg(figure, name, description)
+
+
+def length_curve(kind: str, found: Distribution, show_grid: bool, name: str) -> Markup:
+    """What share of requests is at most so long.
+
+    Args:
+        kind: "input" or "output".
+        found: Lengths, true or binned.
+        show_grid: Also draw the lengths as rounded up to the grid.
+        name: Of the picture, for its identifiers; letters only.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure, axis = _figure(3.1)
+        if found.lengths:
+            lengths, shares = _thinned(found)
+            axis.step(
+                [lengths[0], *lengths], [0.0, *shares], where="post", color=_COLOURS["first"],
+                label="true lengths",
+            )  # fmt: skip
+        if found.binned_shares and (show_grid or not found.lengths):
+            end = max(found.edges[-1], *found.lengths[-1:], 1)
+            axis.step(
+                [found.edges[0], *found.edges, end],
+                [0.0, *found.binned_shares, found.binned_shares[-1]],
+                where="post", color=_COLOURS["second"], linestyle="--",
+                label="rounded up to the grid",
+            )  # fmt: skip
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axis.tick_params(axis="x", labelrotation=45)
+        axis.set_ylim(0, 1.02)
+        axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}")
+        axis.set_xlabel(f"{kind} length [tokens]")
+        axis.set_ylabel("requests of at most this length [%]")
+        axis.grid(visible=True)
+        axis.legend(loc="lower right", frameon=False)
+        return _svg(figure, name, f"Share of requests by {kind} length")
+
+
+def _thinned(found: Distribution) -> tuple[list[float], list[float]]:
+    """Some of the steps of a curve, close enough that nobody sees which were left out."""
+    kept: dict[tuple[int, int], tuple[float, float]] = {}
+    for length, share in zip(found.lengths, found.shares, strict=True):
+        place = round(_MOST_POINTS * share), (8 * length).bit_length()
+        kept.setdefault(place, (length, share))
+    kept[-1, -1] = found.lengths[-1], found.shares[-1]
+    points = sorted(kept.values())
+    return [length for length, _ in points], [share for _, share in points]
+
+
+def _end_of(label: str) -> str:
+    """A label that fits; the end of a table's name tells more than its beginning."""
+    return (
+        label
+        if len(label) <= _MOST_LETTERS
+        else "\N{HORIZONTAL ELLIPSIS}" + label[1 - _MOST_LETTERS :]
+    )
+
+
+def _figure(height_inches: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH_INCHES, height_inches), layout="constrained")
+    figure.patch.set_visible(False)
+    axis = figure.subplots()
+    axis.patch.set_visible(False)
+    return figure, axis
+
+
+def _svg(figure: Figure, name: str, description: str) -> Markup:
+    """A figure as an element of a page."""
+    text = StringIO()
+    # Without a date, equal figures are equal texts.
+    nothing: dict[str, str | None] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        figure.savefig(text, format="svg", metadata=nothing)
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    # Its style would hold for all of the page.
+    svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
+    # Texts are left as they are, whatever they hold.
+    svg = re.sub(r"<[^>]+>", lambda tag: _themed(tag[0], name), svg)
+    head = f'<svg role="img" aria-label="{escape(description)}"'
+    return Markup(svg.replace("<svg", head, 1))  # noqa: S704 - drawn here, its texts are escaped
+
+
+def _themed(tag: str, name: str) -> str:
+    """A tag with the colours and the font of the style sheet, and identifiers of its picture."""
+    # Identifiers of two pictures on one page differ.
+    tag = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", tag)
+    for colour, drawn in _COLOURS.items():
+        tag = tag.replace(drawn, f"var(--{colour})")
+    return re.sub(r"font-family: [^;\"]+", "font-family: var(--font)", tag)

@@ -1,0 +1,246 @@
+"""What every page shares: its template, its numbers, and how it was made."""
+
+import json
+import math
+import platform
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from joulecast.estimator.estimate import Estimate
+from joulecast.measurements.table.table import EnergyTable
+from joulecast.traces.grid import Grid
+from joulecast.traces.workload import Workload
+from joulecast.version import VERSION
+from joulecast.views.report import grams, joules, kwh, money, percent, plain_digits
+
+_PACKAGES = ("numpy", "scipy", "pandas", "ibis-framework", "duckdb", "matplotlib", "codecarbon")
+_FORMATS: Mapping[str, Callable[[Any], str]] = {
+    "joules": joules,
+    "kwh": kwh,
+    "grams": grams,
+    "count": lambda number: f"{number:,}",
+    "share": percent,
+    "percent": lambda number: f"{number:,.1f} %",
+    "seconds": lambda seconds: f"{plain_digits(seconds)} s",
+    "watts": lambda power_w: f"{power_w:,.0f} W",
+    "exact": str,
+    "number": lambda number: f"{number:,.7g}",
+}
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of a JSON document, as a page shows them.
+
+    Attributes:
+        document: What `to_dict` gave.
+    """
+
+    document: Mapping[str, Any]
+
+    def __call__(
+        self, key: str | Sequence[str], form: str = "number", currency: str | None = None
+    ) -> Markup:
+        """A number with its value to the last digit behind what is shown of it.
+
+        Args:
+            key: Where it is in the document, such as "requests.total" or "cells.3.energy_j"; or
+                such a key and the name of one more, which may hold dots.
+            form: How to show it: a name in `_FORMATS`, or "money" with its currency.
+            currency: For money.
+        """
+        first, *last = [key] if isinstance(key, str) else key
+        value = self.document
+        for part in (*first.split("."), *last):
+            value = value[int(part)] if isinstance(value, Sequence) else value[part]
+        shown = money(float(str(value)), currency) if form == "money" else _FORMATS[form](value)
+        element = Markup('<data value="{}" data-key="{}">{}</data>')
+        return element.format(json.dumps(value), ".".join([first, *last]), shown)
+
+
+@dataclass(frozen=True)
+class MapCell:
+    """One cell of a heat map.
+
+    Attributes:
+        shade: 0 for none, 1 to 8 for little to much, on a logarithmic scale.
+        text: What is written in it.
+        place: Of the cell in the document's "cells"; None if it has no requests.
+    """
+
+    shade: int
+    text: str
+    place: int | None
+
+
+def render(template: str, **context: Any) -> str:
+    """A page, or a part of one."""
+    return _environment().get_template(template).render(**context)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("estimator", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["include_style"] = lambda: Markup(  # noqa: S704 - a file of ours
+        (Path(__file__).parent / "templates" / "page.css").read_text("utf-8")
+    )
+    return environment
+
+
+def for_readers(notes: Sequence[str]) -> list[str]:
+    """Remarks without the names of documents that whoever gets the page does not have."""
+    return [re.sub(r" \(docs/[\w.]+\)", "", note) for note in notes]
+
+
+def document_script(document: Mapping[str, Any]) -> Markup:
+    """The JSON document, to be read by programs from within the page."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    # Whatever a name holds, it neither ends the element nor begins a comment.
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - so it is safe
+
+
+def provenance(command: str) -> dict[str, str]:
+    """How and with what a page was made."""
+    return {
+        "command": command,
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "joulecast": VERSION,
+        "Python": platform.python_version(),
+        "packages": ", ".join(_versions()),
+    }
+
+
+def _versions() -> Iterator[str]:
+    for package in _PACKAGES:
+        try:
+            yield f"{package} {version(package)}"
+        except PackageNotFoundError:
+            yield f"{package} not installed"
+
+
+def table_facts(table: EnergyTable) -> list[tuple[str, str]]:
+    """What an energy table was measured on, when and how."""
+    metadata = table.metadata
+    rows, columns = table.grid.shape
+    idle_w = metadata["idle_power_w"]
+    settings = ", ".join(f"{key} {value}" for key, value in metadata["engine_settings"].items())
+    cards = metadata.get("cards", {})
+    facts = [
+        ("table", table.name),
+        ("GPU", str(metadata["gpu_product"])),
+        ("model", f"{metadata['model']}, {metadata['dtype']}, weights {metadata['weights']}"),
+        ("engine", f"{metadata['engine']} {metadata['engine_version']}"),
+        ("engine settings", settings or "none recorded"),
+        ("measured", f"{metadata['measured_on']} by {metadata['measured_by']}"),
+        ("cells measured", f"{len(table.measured)} of {rows * columns}"),
+        ("runs", f"{sum(run.valid for run in table.runs)} valid of {len(table.runs)}"),
+        ("power", f"limit {metadata['power_limit_w']:g} W, idle "
+         + ("not known" if idle_w is None else f"{idle_w:g} W")),
+    ]  # fmt: skip
+    for card, known in cards.items():
+        parts = [f"driver {known['driver']}" if "driver" in known else ""]
+        parts.append(str(known.get("host_cpu") or ""))
+        facts.append(("card", ", ".join(part for part in (card, *parts) if part)))
+    return facts
+
+
+def gpu_facts(table: EnergyTable) -> list[tuple[str, str]]:
+    """The figures of the data sheet that ideals stand on, each with its source."""
+    gpu = table.gpu
+    peaks = gpu.peak_flops[table.dtype]
+    facts = {
+        "tdp_w": ("rated power", f"{gpu.tdp_w:g} W"),
+        "peak_flops": (
+            f"peak, {table.dtype}",
+            f"{peaks['dense'] / 1e12:g} TFLOP/s dense, {peaks['sparse'] / 1e12:g} TFLOP/s sparse",
+        ),
+        "memory_bytes_per_s": ("memory bandwidth", f"{gpu.memory_bytes_per_s / 1e9:g} GB/s"),
+    }
+    return [
+        (name, f"{text} ({gpu.sources[key]})" if key in gpu.sources else text)
+        for key, (name, text) in facts.items()
+    ]
+
+
+def source_facts(workload: Workload) -> list[tuple[str, str]]:
+    """Where the requests come from."""
+    facts = []
+    for source in workload.sources:
+        about = [str(source.get("name", "unnamed"))]
+        about += [f"{key} {source[key]}" for key in ("kind", "format", "licence", "citation")
+                  if key in source]  # fmt: skip
+        facts.append(("requests from", "; ".join(about)))
+    return facts
+
+
+def length_ranges(edges: Sequence[int], shortest: int = 0) -> list[str]:
+    """What lengths each bin of a grid holds, the last one those beyond it [tokens]."""
+    lows = [shortest, *(edge + 1 for edge in edges[:-1])]
+    ranges = [f"{low:,} to {edge:,}" for low, edge in zip(lows, edges, strict=True)]
+    return [*ranges, f"over {edges[-1]:,}"]
+
+
+def map_rows(
+    estimate: Estimate, grid: Grid, quantity: str, show: Callable[[float], str]
+) -> list[list[MapCell]]:
+    """A heat map over the grid with a row and a column for what lies beyond it.
+
+    Args:
+        estimate: Its cells are on `grid`.
+        grid: The cells.
+        quantity: "requests" or "energy_j".
+        show: How to write a value into a cell.
+    """
+    places = {(cell.input_tokens, cell.output_tokens): k for k, cell in enumerate(estimate.cells)}
+    values = [getattr(cell, quantity) for cell in estimate.cells]
+    known = [value for value in values if value]
+    rows: list[list[MapCell]] = []
+    for i in (*grid.input_edges, None):
+        row = []
+        for o in (*grid.output_edges, None):
+            place = places.get((i, o))
+            value = None if place is None else values[place]
+            if place is None:
+                row.append(MapCell(0, "", None))
+            elif value is None:
+                row.append(MapCell(0, "out", place))
+            else:
+                row.append(MapCell(_shade(value, min(known), max(known)), show(value), place))
+        rows.append(row)
+    return rows
+
+
+def _shade(value: float, low: float, high: float) -> int:
+    if value <= 0:
+        return 0
+    return 8 if high <= low else 1 + round(7 * math.log(value / low) / math.log(high / low))
+
+
+def trimmed(rows: Sequence[Sequence[MapCell]]) -> list[list[MapCell]]:
+    """A map without its row and column beyond the grid, where nothing lies there."""
+    kept = [list(row) for row in rows]
+    if all(cell.place is None for cell in kept[-1]):
+        kept = kept[:-1]
+    if all(row[-1].place is None for row in kept):
+        kept = [row[:-1] for row in kept]
+    return kept
+
+
+def estimate_grid(table: EnergyTable, workload: Workload, method: str) -> Grid:
+    """The grid that an estimate's cells are on."""
+    return workload.grid if method == "stepwise" else table.grid

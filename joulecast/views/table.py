@@ -1,0 +1,137 @@
+"""What `joulecast table` shows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group
+
+from joulecast.measurements.table.checks import Check
+from joulecast.measurements.table.interpolation import CellKey, Coverage
+from joulecast.measurements.table.table import EnergyTable
+from joulecast.traces.errors import InputError
+from joulecast.views.parts import (
+    add_row,
+    facts_table,
+    grid_matrix,
+    grid_table,
+    notes_text,
+    table_text,
+)
+from joulecast.views.report import QUANTITIES, Report, four_digits
+
+MARKS: Mapping[Coverage, str] = {"measured": "", "interpolated": "~", "extrapolated": "?"}
+COVERAGE_NOTE = "~ interpolated, ? extrapolated; unmarked cells are measured"
+
+
+def table_list_report(tables: Sequence[EnergyTable]) -> Report:
+    """`joulecast table list`."""
+    view = grid_table()
+    view.add_column("table", no_wrap=True)
+    for heading in ("GPU", "engine", "cells", "measured"):
+        view.add_column(heading, overflow="fold")
+    rows = []
+    for table in tables:
+        metadata = table.metadata
+        inputs, outputs = table.grid.shape
+        cells = f"{len(table.measured)} of {inputs * outputs}"
+        made = f"{metadata['measured_on']}, by {metadata['measured_by']}"
+        engine = f"{metadata['engine']} {metadata['engine_version']}"
+        add_row(view, table.name, metadata["gpu_product"], engine, cells, made)
+        rows.append(
+            {
+                "table": table.name,
+                "gpu": metadata["gpu"],
+                "model": metadata["model"],
+                "engine": metadata["engine"],
+                "engine_version": metadata["engine_version"],
+                "measured_cells": len(table.measured),
+                "cells": inputs * outputs,
+                "measured_on": metadata["measured_on"],
+                "measured_by": metadata["measured_by"],
+            }
+        )
+    return Report({"tables": rows}, rows, view)
+
+
+def table_show_report(table: EnergyTable, quantity: str, over: EnergyTable | None) -> Report:
+    """`joulecast table show`, of one table or of one over another."""
+    shown = shown_values(table, quantity)
+    others = {} if over is None else shown_values(over, quantity)
+    rows: list[dict[str, Any]] = []
+    texts = {}
+    for (i, o), cell in sorted(table.cells.items()):
+        row = {
+            "input_tokens": i,
+            "output_tokens": o,
+            "batch_size": cell.batch_size,
+            "batch_energy_j": cell.batch_energy_j,
+            "batch_energy_sd_j": table.batch_energy_sd_j((i, o)),
+            "request_energy_j": cell.request_energy_j,
+            "coverage": cell.coverage,
+        }
+        if over is None:
+            number = f"{shown[i, o]:,.0f}" if quantity == "batch-size" else four_digits(shown[i, o])
+        else:
+            row |= {"over": others[i, o], "ratio": shown[i, o] / others[i, o]}
+            row["over_coverage"] = over.cells[i, o].coverage
+            number = f"{row['ratio']:.3f}"
+        texts[i, o] = number + mark((i, o), table, over)
+        rows.append(row)
+    metadata = dict(table.metadata)
+    document = {"table": table.name, "metadata": metadata, "cells": rows}
+    facts, heading = _facts(table), QUANTITIES[quantity]
+    if over is not None:
+        document |= {"over": over.name, "quantity": quantity}
+        facts += [("over", table_text(over)), *_facts(over)[1:]]
+        heading = f"{heading}: {table.name} over {over.name}"
+    view = grid_matrix(heading, table.grid, texts)
+    return Report(document, rows, Group(facts_table(facts), view, notes_text([COVERAGE_NOTE])))
+
+
+def same_grid(table: EnergyTable, over: EnergyTable) -> None:
+    """Refuse to compare cell by cell what has other cells.
+
+    Raises:
+        InputError: The grids differ.
+    """
+    if table.grid != over.grid:
+        raise InputError(
+            f"{over.name}: is on another grid than {table.name}; compare tables of one"
+        )
+
+
+def shown_values(table: EnergyTable, quantity: str) -> dict[CellKey, float]:
+    """A quantity of every cell, in the unit that `QUANTITIES` gives."""
+    names = {"request-energy": "request_energy_j", "batch-energy": "batch_energy_j"}
+    name = names.get(quantity, "batch_size")
+    return {cell: float(getattr(energy, name)) for cell, energy in table.cells.items()}
+
+
+def mark(cell: CellKey, *tables: EnergyTable | None) -> str:
+    """The mark of the least certain of some tables' cells."""
+    marks = {MARKS[table.cells[cell].coverage] for table in tables if table is not None}
+    return max(marks, key=list(MARKS.values()).index)
+
+
+def _facts(table: EnergyTable) -> list[tuple[str, str]]:
+    metadata = table.metadata
+    maker = metadata.get("made_by", metadata["measured_by"])
+    return [
+        ("table", table_text(table)),
+        ("model", f"{metadata['model']}, {metadata['dtype']}, weights: {metadata['weights']}"),
+        ("settings", ", ".join(f"{k}={v}" for k, v in metadata["engine_settings"].items())),
+        ("measured", f"{metadata['measured_on']}, by {maker}"),
+    ]
+
+
+def table_check_report(table: EnergyTable, checks: Sequence[Check]) -> Report:
+    """`joulecast table check`."""
+    view = grid_table()
+    view.add_column("")
+    for heading in ("expected", "found", "why"):
+        view.add_column(heading, overflow="fold")
+    for check in checks:
+        add_row(view, "ok" if check.passed else "NOTE", check.name, check.found, check.reason)
+    rows = [dict(vars(check)) for check in checks]
+    facts = [("table", table_text(table)), ("format", "every line read and believable")]
+    return Report({"table": table.name, "checks": rows}, rows, Group(facts_table(facts), view))

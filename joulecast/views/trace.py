@@ -1,0 +1,53 @@
+"""What `joulecast trace list` shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from rich.console import Group
+
+from joulecast.traces.files import exists
+from joulecast.traces.public.catalog import CatalogEntry, is_embedded
+from joulecast.traces.reconstruct import REQUESTS, published
+from joulecast.views.parts import add_row, grid_table, notes_text
+from joulecast.views.report import Report
+
+
+def trace_list_report(entries: Sequence[CatalogEntry]) -> Report:
+    """`joulecast trace list`."""
+    view = grid_table()
+    view.add_column("trace", no_wrap=True)
+    view.add_column("what", overflow="fold")
+    view.add_column("rows", justify="right")
+    view.add_column("licence")
+    view.add_column("here")
+    rows = [_row(entry) for entry in entries] + [
+        _reconstructed(dataset) for dataset in published()["traces"]
+    ]
+    for row in rows:
+        count = "" if row["rows"] is None else f"{row['rows']:,}"
+        add_row(view, row["name"], row["title"], count, row["licence"], row["here"])
+    note = (
+        "joulecast trace fetch NAME gets one; joulecast trace list --format json has addresses, "
+        "checksums and what to cite."
+    )
+    return Report({"traces": rows}, rows, Group(view, notes_text([note])))
+
+
+def _row(entry: CatalogEntry) -> dict[str, Any]:
+    is_cached = exists(entry.workload_file)
+    here = "ships" if is_embedded(entry.name) else "fetched" if is_cached else ""
+    return {**vars(entry), "here": here}
+
+
+def _reconstructed(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """A stand-in that ships, in the columns of the others."""
+    row = dict.fromkeys(field.name for field in fields(CatalogEntry))
+    return row | {
+        "name": f"{dataset['name']}-reconstructed",
+        "title": f"{dataset['title']}, reconstructed from published figures",
+        "rows": REQUESTS,
+        "licence": dataset["licence"],
+        "citation": dataset["citation"],
+        "here": "ships",
+    }

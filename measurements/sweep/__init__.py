@@ -1,0 +1,1 @@
+"""Making the runs of a plan, and keeping every one of them."""

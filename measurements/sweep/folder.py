@@ -1,0 +1,322 @@
+"""The folder that a sweep fills: every run is on disk the moment it is measured."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from joulecast.measurements.table.interpolation import CellKey
+from joulecast.measurements.table.runs import COLUMNS, MAX_BATCH_SIZE, Run, read_runs
+from joulecast.measurements.table.table import check_metadata, check_runs
+from joulecast.traces.errors import InputError
+from joulecast.traces.files import exists, read_json, write_text
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
+_IDENTITY = (
+    "gpu", "gpu_product", "gpu_count", "power_limit_w", "model", "engine", "engine_version",
+    "dtype", "weights", "grid", "measured_by", "meter",
+)  # fmt: skip
+_BY_GPU_COLUMNS = ("input_tokens", "output_tokens", "batch_size", "run", "gpu", "energy_j")
+_FROM_FREE_MEMORY = "kv_cache_tokens"
+_TOLERANCE = 0.01
+
+
+@dataclass
+class SweepFolder:
+    """table.json and runs.csv of a table in the making.
+
+    Attributes:
+        path: The folder.
+        metadata: What table.json holds.
+        runs: What runs.csv holds.
+    """
+
+    path: Path
+    metadata: dict[str, Any]
+    runs: list[Run]
+    _log: "CsvLog"
+    _log_by_gpu: "CsvLog | None" = None
+
+    @classmethod
+    def create(cls, path: Path, metadata: Mapping[str, Any]) -> "SweepFolder":
+        """Begin a table.
+
+        Raises:
+            InputError: There is one already, or the folder cannot be written.
+        """
+        require_new(path)
+        log = CsvLog(path / "runs.csv", COLUMNS)
+        if log.has_rows:
+            log.close()
+            require_new(path)
+        folder = cls(path, dict(metadata), [], log)
+        folder.save(status="measuring")
+        return folder
+
+    @classmethod
+    def resume(cls, path: Path, metadata: Mapping[str, Any]) -> "SweepFolder":
+        """Go on with a table; a line that was cut off while it was written is taken away.
+
+        Raises:
+            InputError: No table there, one that was measured under other conditions, or another
+                process is at it.
+        """
+        known, _ = read_unfinished(path)
+        _require_same(path, known, metadata)
+        log = CsvLog(path / "runs.csv", COLUMNS)
+        _, runs = read_unfinished(path)
+        cards = {**known.get("cards", {}), **metadata.get("cards", {})}
+        capacity = _merged(known.get("capacity"), metadata.get("capacity"))
+        folder = cls(path, {**known, "cards": cards} | capacity, runs, log)
+        folder.save(status="measuring")
+        return folder
+
+    def append(self, run: Run, energy_by_gpu_j: Mapping[str, float] | None = None) -> None:
+        """Put a run on disk; it is there when this returns.
+
+        Args:
+            run: What was measured.
+            energy_by_gpu_j: Card -> its share of the energy [J]; where there are several, it goes
+                into by_gpu.csv.
+        """
+        self._log.append(astuple(run))
+        self.runs.append(run)
+        if energy_by_gpu_j is not None and len(energy_by_gpu_j) > 1:
+            if self._log_by_gpu is None:
+                self._log_by_gpu = CsvLog(self.path / "by_gpu.csv", _BY_GPU_COLUMNS)
+            for gpu, energy_j in energy_by_gpu_j.items():
+                self._log_by_gpu.append([*run.key, gpu, round(energy_j, 3)])
+
+    def shrink(self, cell: CellKey, batch_size: int, first_failed: int) -> None:
+        """Keep that B(I, O) of a cell is smaller than was found, for this sweep and the next."""
+        capacity = self.metadata.setdefault("capacity", {"how": "as runs showed"})
+        found = [row for row in capacity.get("found", []) if tuple(row[:2]) != cell]
+        capacity["found"] = sorted([*found, [*cell, batch_size, first_failed]], key=lambda r: r[:2])
+        self.save(status="measuring")
+
+    def save(self, status: str) -> None:
+        """Bring table.json up to date with the runs."""
+        cells = {run.cell for run in self.runs if run.at_capacity and run.valid}
+        grid = self.metadata["grid"]
+        self.metadata["status"] = status
+        self.metadata["measured_cells"] = len(cells)
+        whole = len(grid["input_edges"]) * len(grid["output_edges"])
+        self.metadata["complete"] = len(cells) == whole
+        lines = ",\n".join(
+            f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in self.metadata.items()
+        )
+        write_text(self.path / "table.json", f"{{\n{lines}\n}}\n")
+
+    def close(self) -> None:
+        """Let other processes have the folder."""
+        self._log.close()
+        if self._log_by_gpu is not None:
+            self._log_by_gpu.close()
+
+
+class CsvLog:
+    """A CSV file that grows by whole lines, one process at a time.
+
+    Args:
+        path: The file; it and its folder are made if they are not there. A line that was cut off
+            while it was written is taken away.
+        columns: Its header.
+
+    Raises:
+        InputError: It cannot be written, has another header, or another process has it.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            self._file = path.open("r+", encoding="utf-8", newline="")
+            _lock(self._file, path.parent)
+            content = path.read_bytes()
+        except OSError as error:
+            raise self._refusal(error) from error
+        wanted = ",".join(columns)
+        first, *others = content.splitlines() or [b""]
+        header = first.decode("utf-8", "replace").strip()
+        is_torn = not content.endswith(b"\n")
+        if header != wanted and not (is_torn and not others and wanted.startswith(header)):
+            self._file.close()
+            raise InputError(f"{path}:1: its columns must be {wanted}")
+        if is_torn:
+            header = header if others else ""
+            _drop_torn_line(path)
+            others = others[:-1]
+        self.has_rows = bool(others)
+        self._file.seek(0, os.SEEK_END)
+        if not header:
+            self.append(columns)
+
+    def append(self, values: Sequence[object]) -> None:
+        """Write one line in one piece and have it on the disk."""
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow([_text(value) for value in values])
+        try:
+            self._file.write(line.getvalue())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def close(self) -> None:
+        """Let other processes have the file."""
+        # What a full disk did not take is reported by append, and close tries it again.
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def _refusal(self, error: OSError) -> InputError:
+        return InputError(f"{self._path}: cannot be written ({error.strerror})")
+
+
+def require_new(path: Path) -> None:
+    """Refuse a folder that already holds a table, or cannot."""
+    try:
+        for name in ("table.json", "runs.csv"):
+            # A sweep that was stopped before its first run leaves a header alone.
+            if (path / name).exists() and not (name == "runs.csv" and _is_bare(path / name)):
+                raise InputError(
+                    f"{path}: already holds {name}; pass --resume to go on with it, or give "
+                    "another folder"
+                )
+        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise InputError(f"{path}: cannot be written ({there} is no folder to write into)")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def read_unfinished(path: Path) -> tuple[dict[str, Any], list[Run]]:
+    """What a folder to go on with holds, read as strictly as a table, but for its number of runs.
+
+    Raises:
+        InputError: There is no table, or something in it cannot be true.
+    """
+    known = read_metadata(path)
+    check_metadata(known, path / "table.json")
+    file = path / "runs.csv"
+    try:
+        is_bare = not file.exists() or _is_bare(file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from error
+    runs = [] if is_bare else read_runs(file, torn=True)
+    check_runs(known, runs, path)
+    return known, runs
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether a runs.csv has its header at most."""
+    content, header = path.read_bytes(), (",".join(COLUMNS) + "\n").encode()
+    one_line = content.count(b"\n") <= 1
+    return one_line and (header.startswith(content) or content.startswith(header))
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """table.json of a folder to go on with."""
+    if not exists(path / "table.json"):
+        raise InputError(f"{path}: has no table to go on with; leave out --resume")
+    known = read_json(path / "table.json", "measure into a new folder")
+    if not isinstance(known, dict) or not isinstance(known.get("engine_settings"), dict):
+        raise InputError(f"{path}/table.json: is not the head of a table")
+    cards = known.get("cards", {})
+    if not isinstance(cards, dict) or not all(
+        isinstance(card, dict) and isinstance(card.get("idle_power_w"), (int, float))
+        for card in cards.values()
+    ):
+        raise InputError(f'{path}/table.json: "cards" is not what joulecast measure wrote')
+    if not _is_capacity(known.get("capacity", {})):
+        raise InputError(f'{path}/table.json: "capacity" is not what joulecast measure wrote')
+    return known
+
+
+def _merged(
+    known: Mapping[str, Any] | None, now: Mapping[str, Any] | None
+) -> dict[str, dict[str, Any]]:
+    """How B(I, O) was found before, and what was found now of cells that were not wanted then."""
+    if not known or not now or "found" not in now:
+        return {}
+    cells = {tuple(row[:2]): row for row in [*now["found"], *known.get("found", [])]}
+    sums = {key: round(known.get(key, 0) + now.get(key, 0), 1) for key in ("gpu_seconds", "tries")}
+    return {"capacity": {**known, **sums, "found": [cells[cell] for cell in sorted(cells)]}}
+
+
+def _is_capacity(record: object) -> bool:
+    """Whether this is an engine's record of how B(I, O) was found."""
+    if not isinstance(record, dict) or not isinstance(record.get("found", []), list):
+        return False
+    for key in ("gpu_seconds", "tries"):
+        if not isinstance(record.get(key, 0), (int, float)):
+            return False
+    return all(
+        isinstance(row, list)
+        and len(row) == 4
+        and all(type(value) is int and value >= 0 for value in row[:3])
+        and row[2] <= MAX_BATCH_SIZE
+        and (row[3] is None or (type(row[3]) is int and row[2] < row[3]))
+        for row in record.get("found", [])
+    )
+
+
+def _require_same(path: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """One table, one kind of GPU, engine, version and settings."""
+    for key in _IDENTITY:
+        if known.get(key) != now.get(key):
+            raise InputError(
+                f"{path}: was measured with {key} {json.dumps(known.get(key))}, now it is "
+                f"{json.dumps(now.get(key))}; one table cannot mix them, give another folder"
+            )
+    before, after = known.get("engine_settings", {}), now["engine_settings"]
+    for key in sorted({*before, *after}):
+        one, other = before.get(key), after.get(key)
+        # How much memory is free differs a little from card to card.
+        if key == _FROM_FREE_MEMORY and _nearly(one, other):
+            continue
+        if one != other:
+            raise InputError(
+                f"{path}: was measured with the engine setting {key}={json.dumps(one)}, now it is "
+                f"{json.dumps(other)}; one table cannot mix them, give another folder"
+            )
+
+
+def _nearly(one: object, other: object) -> bool:
+    if not isinstance(one, int) or not isinstance(other, int) or 0 in (one, other):
+        return False
+    return abs(one / other - 1) <= _TOLERANCE
+
+
+def _drop_torn_line(path: Path) -> None:
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+
+
+def _lock(file: IO[str], path: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise InputError(f"{path}: another process is measuring into it") from error
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)

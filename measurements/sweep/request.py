@@ -1,0 +1,184 @@
+"""Which runs a `joulecast measure` asks for, and what they are reckoned to take."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from joulecast.measurements.engines import DoesNotFitError, request_bytes
+from joulecast.measurements.hardware import Gpu, load_gpu
+from joulecast.measurements.models import load_shape, model_names
+from joulecast.measurements.sweep.cost import CostModel, cost_from_runs, rough_capacity, rough_cost
+from joulecast.measurements.sweep.folder import read_unfinished
+from joulecast.measurements.sweep.plans import Capacity, in_order, make_plan, plan_cells
+from joulecast.measurements.sweep.run_spec import RunSpec
+from joulecast.measurements.sweep.sweep import missing_runs
+from joulecast.measurements.table.interpolation import CellKey
+from joulecast.measurements.table.runs import Run
+from joulecast.measurements.table.table import MODEL_CONFIG, load_table, table_names
+from joulecast.traces.errors import InputError
+from joulecast.traces.grid import PAPER_GRID
+
+DTYPE = "bfloat16"
+"""Number format that --dry-run reckons with."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked for.
+
+    Attributes:
+        model: A shipped model, or where a config is.
+        engine: Name of the engine.
+        plan_name: Which plan.
+        runs: Valid runs wanted of every batch.
+        seed: Of the order.
+        time_budget: Minutes, None for no bound.
+        longest: Longest request that the model takes [tokens].
+        compiled: Whether to compile; None for what the engine does by default.
+        there: Runs made before.
+        known: B(I, O) as it was found before, so that all cards of a table agree.
+        gpu: Short name of the GPU that made them.
+    """
+
+    model: str
+    engine: str
+    plan_name: str
+    runs: int
+    seed: int
+    time_budget: float | None
+    longest: int
+    compiled: bool | None = None
+    there: Sequence[Run] = ()
+    known: Mapping[CellKey, int] = field(default_factory=dict)
+    gpu: str = "h100-sxm"
+
+    def after(self, folder: Path, maker: str) -> "Wanted":
+        """The same, going on with a folder.
+
+        Args:
+            folder: Where a sweep ended early.
+            maker: Program and version that will go on, as `measured_by` has it.
+
+        Raises:
+            InputError: It cannot be gone on with, or is of another model or engine.
+        """
+        known, there = read_unfinished(folder)
+        name = model_name(self.model)
+        if (known["model"], known["engine"]) != (name, self.engine):
+            raise InputError(
+                f"{folder}: is of {known['model']} on {known['engine']}, not of {name} on "
+                f"{self.engine}; give another folder"
+            )
+        if known["measured_by"] != maker:
+            raise InputError(
+                f"{folder}: was measured by {known['measured_by']}, this is {maker}; one table "
+                "cannot mix them, give another folder"
+            )
+        was_compiled = known["engine_settings"].get("compiled")
+        if was_compiled is not None and was_compiled != bool(self.compiled):
+            raise InputError(
+                f"{folder}: was measured {'with' if was_compiled else 'without'} --compile, and "
+                "one table cannot mix them; give another folder"
+            )
+        sizes = {(i, o): size for i, o, size, _ in known.get("capacity", {}).get("found", [])}
+        sizes |= {run.cell: run.batch_size for run in there if run.at_capacity}
+        return replace(self, there=there, known=sizes, gpu=known["gpu"])
+
+    def plan(
+        self, capacity: Capacity, cost: CostModel
+    ) -> tuple[list[RunSpec], list[tuple[int, int, str]]]:
+        """The runs in their order, those made before included, and the cells left out, and why."""
+        cells = plan_cells(self.plan_name, PAPER_GRID)
+        sizes, left_out = _where_it_fits(
+            lambda i, o: self.known.get((i, o)) or capacity(i, o), cells, self.longest
+        )
+        plan = make_plan(self.plan_name, PAPER_GRID, sizes, cost, self.runs)
+        return in_order(plan, self.seed, by_priority=self.time_budget is not None), left_out
+
+    def rough_plan(
+        self, gpu: str | None
+    ) -> tuple[list[RunSpec], list[tuple[int, int, str]], CostModel]:
+        """The runs that fit into the time, without a GPU, the cells left out, and the cost."""
+        sheet = load_gpu(gpu or self.gpu)
+        engine = f"{self.engine}-compiled" if self.compiled else self.engine
+        if f"{sheet.name}/{self.model}/{engine}" not in table_names():
+            engine = self.engine
+        cost = cost_model(sheet, self.model, engine, DTYPE)
+        capacity = _rough_capacity(sheet, self.model, engine, self.engine)
+        plan, left_out = self.plan(capacity, cost)
+        return _fitting(missing_runs(plan, self.there), cost, self.time_budget), left_out, cost
+
+
+def model_name(model: str) -> str:
+    """Short name of a shipped model, else that of the file or folder that its config is in."""
+    if model in model_names():
+        return model
+    path = Path(model).resolve()
+    return path.parent.name if path.name == MODEL_CONFIG else path.stem
+
+
+def longest_request(config: Mapping[str, Any]) -> int:
+    """Longest request of the grid that a model has positions for [tokens]."""
+    longest = PAPER_GRID.input_edges[-1] + PAPER_GRID.output_edges[-1]
+    return min(longest, int(config.get("max_position_embeddings") or longest))
+
+
+def cost_model(sheet: Gpu, model: str, engine: str, dtype: str) -> CostModel:
+    """From a shipped table of this GPU and model, of this engine if there is one, or roughly."""
+    same = f"{sheet.name}/{model}/"
+    names = [same + engine, *(name for name in table_names() if name.startswith(same))]
+    for name in names:
+        if name in table_names():
+            return cost_from_runs(load_table(name).runs, name)
+    return rough_cost(load_shape(model), sheet, dtype)
+
+
+def _rough_capacity(sheet: Gpu, model: str, table: str, engine: str) -> Capacity:
+    """How large batches get: from a shipped table, else by a rough rule."""
+    name = f"{sheet.name}/{model}/{table}"
+    if name in table_names():
+        cells = load_table(name).cells
+        return lambda i, o: int(cells[i, o].batch_size)
+    shape = load_shape(model)
+
+    def capacity(i: int, o: int) -> int:
+        each = request_bytes(engine, shape, DTYPE, i, o)
+        return rough_capacity(shape, sheet, DTYPE, (i, o), each)
+
+    return capacity
+
+
+def _where_it_fits(
+    capacity: Capacity, cells: Sequence[CellKey], longest: int
+) -> tuple[Capacity, list[tuple[int, int, str]]]:
+    """B(I, O), 0 where the model has too few positions or the engine too little memory, and why."""
+    sizes: dict[CellKey, int] = {}
+    left_out: list[tuple[int, int, str]] = []
+    outputs = sorted({o for _, o in cells})
+    middle = (len(outputs) - 1) / 2
+    # The outermost outputs first: where they agree, an engine that searches knows those between.
+    for i, o in sorted(cells, key=lambda cell: (cell[0], -abs(outputs.index(cell[1]) - middle))):
+        sizes[i, o] = 0
+        if i + o > longest:
+            left_out.append((i, o, f"the model has positions for {longest} tokens"))
+            continue
+        try:
+            sizes[i, o] = capacity(i, o)
+        except DoesNotFitError as error:
+            left_out.append((i, o, str(error)))
+    if len(left_out) == len(sizes):
+        raise InputError("no cell of the grid fits; measure a smaller model, or on more GPUs")
+    return lambda i, o: sizes[i, o], left_out
+
+
+def _fitting(plan: list[RunSpec], cost: CostModel, minutes: float | None) -> list[RunSpec]:
+    """The runs that fit into a time budget, each in its turn if there is time for it."""
+    left_s = math.inf if minutes is None else 60 * minutes
+    fitting = []
+    for spec in plan:
+        if (seconds := cost.run_seconds(spec)) <= left_s:
+            fitting.append(spec)
+            left_s -= seconds
+    return fitting

@@ -1,0 +1,1 @@
+"""Energy tables: runs, checks, and the cells between the measured ones."""

@@ -1,0 +1,295 @@
+"""The energy table: what one GPU spent on one model with one engine, as measured."""
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
+from joulecast.measurements.hardware import Gpu, load_gpu
+from joulecast.measurements.models import load_shape, model_names
+from joulecast.measurements.table.interpolation import CellEnergy, CellKey, fill
+from joulecast.measurements.table.runs import Run, read_runs
+from joulecast.traces.errors import InputError, unknown_name
+from joulecast.traces.files import read_json, shown_address
+from joulecast.traces.grid import Grid
+
+MODEL_CONFIG = "config.json"
+"""In a table's folder: the config of a model that does not ship."""
+
+_VERSION = 1
+_MOST_POWER_W = 1e6
+_REQUIRED: Mapping[str, type | tuple[type, ...]] = {
+    "joulecast_table": int,
+    "gpu": str,
+    "gpu_product": str,
+    "model": str,
+    "engine": str,
+    "engine_version": str,
+    "engine_settings": dict,
+    "dtype": str,
+    "weights": str,
+    "power_limit_w": (int, float),
+    "idle_power_w": (int, float, type(None)),
+    "measured_on": str,
+    "measured_by": str,
+    "grid": dict,
+    "measured_cells": int,
+    "complete": bool,
+}
+
+
+@dataclass(frozen=True)
+class EnergyTable:
+    """E_batch(I, O) and B(I, O) of one GPU, model and engine.
+
+    Attributes:
+        name: Path below the shipped tables, or of the folder.
+        metadata: table.json: what was measured, on what, when, how.
+        grid: The cells.
+        runs: Every run, valid or not.
+        config: What `load_config` and `load_flops` take for the model.
+    """
+
+    name: str
+    metadata: Mapping[str, Any]
+    grid: Grid
+    runs: tuple[Run, ...]
+    config: str
+
+    @property
+    def gpu(self) -> Gpu:
+        """Data sheet of the GPU."""
+        return load_gpu(self.metadata["gpu"])
+
+    @property
+    def model(self) -> str:
+        """Short name of the model."""
+        return str(self.metadata["model"])
+
+    @property
+    def engine(self) -> str:
+        """Name of the serving engine."""
+        return str(self.metadata["engine"])
+
+    @property
+    def dtype(self) -> str:
+        """Number format of the weights."""
+        return str(self.metadata["dtype"])
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every cell of the grid was measured."""
+        return len(self.measured) == math.prod(self.grid.shape)
+
+    @cached_property
+    def capacity_runs(self) -> Mapping[CellKey, list[Run]]:
+        """Valid runs at the largest batch, per cell."""
+        runs: dict[CellKey, list[Run]] = {}
+        for run in self.runs:
+            if run.at_capacity and run.valid:
+                runs.setdefault(run.cell, []).append(run)
+        return runs
+
+    @cached_property
+    def measured(self) -> Mapping[CellKey, CellEnergy]:
+        """The measured cells, each by the mean over its valid runs at capacity."""
+        return {
+            cell: CellEnergy(
+                statistics.fmean(run.batch_energy_j for run in runs),
+                runs[0].batch_size,
+                "measured",
+            )
+            for cell, runs in self.capacity_runs.items()
+        }
+
+    @cached_property
+    def cells(self) -> Mapping[CellKey, CellEnergy]:
+        """Every cell of the grid, measured or filled in from the measured ones.
+
+        Raises:
+            InputError: Too few cells are measured to fill in the others.
+        """
+        try:
+            return {**self.measured, **fill(self.grid, self.measured)}
+        except ValueError as error:
+            advice = "measure more, or use --method stepwise"
+            raise InputError(f"{self.name}: has {error}; {advice}") from error
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what was measured, on what, when."""
+        from joulecast.traces.html import html_table
+
+        facts = ("gpu_product", "model", "dtype", "engine", "engine_version", "measured_on")
+        rows = [("table", self.name)]
+        rows += [(name.replace("_", " "), str(self.metadata[name])) for name in facts]
+        rows.append(("cells measured", f"{len(self.measured)} of {math.prod(self.grid.shape)}"))
+        rows.append(("runs", f"{sum(run.valid for run in self.runs)} valid of {len(self.runs)}"))
+        return html_table(("", ""), rows)
+
+    def batch_energy_sd_j(self, cell: CellKey) -> float | None:
+        """Standard deviation of E_batch over a cell's runs [J]; None for fewer than two."""
+        runs = self.capacity_runs.get(cell, [])
+        return statistics.stdev(run.batch_energy_j for run in runs) if len(runs) > 1 else None
+
+
+def table_names() -> list[str]:
+    """Names of the tables that ship."""
+    folder = _folder()
+    return sorted(
+        path.parent.relative_to(folder).as_posix() for path in folder.glob("*/*/*/table.json")
+    )
+
+
+def table_folder(name: str) -> Path:
+    """Where the files of a table lie: a shipped one's, else the folder of that name."""
+    return _folder() / name if name in table_names() else Path(name)
+
+
+def load_table(name: str | Path) -> EnergyTable:
+    """Load and check a table.
+
+    Args:
+        name: A shipped name such as "h100-sxm/llama-3.1-8b/vllm", or a folder with table.json and
+            runs.csv.
+
+    Returns:
+        The table; cells that it lacks are only filled in when they are asked for.
+
+    Raises:
+        InputError: No such table, or something in it cannot be true; file and line are named.
+    """
+    name = str(name)
+    folder = table_folder(name)
+    if not folder.is_dir():
+        raise unknown_name("table", shown_address(name), table_names())
+    metadata, grid = _read_metadata(folder / "table.json")
+    runs = read_runs(folder / "runs.csv")
+    config = _config(metadata["model"], folder)
+    table = EnergyTable(name, metadata, grid, tuple(runs), config)
+    _check_cells(table, folder / "runs.csv")
+    return table
+
+
+def _folder() -> Path:
+    return Path(str(files("joulecast.measurements") / "tables"))
+
+
+def _read_metadata(path: Path) -> tuple[dict[str, Any], Grid]:
+    metadata = read_json(path, "is this a table?")
+    return metadata, check_metadata(metadata, path)
+
+
+def check_metadata(metadata: Any, path: Path) -> Grid:
+    """Hold the content of a table.json against what it must say.
+
+    Returns:
+        The table's grid.
+
+    Raises:
+        InputError: Something lacks or cannot be true; `path` and the key are named.
+    """
+    if not isinstance(metadata, dict):
+        raise InputError(f"{path}: is not a JSON object")
+    for key, kind in _REQUIRED.items():
+        if key not in metadata:
+            raise InputError(f'{path}: lacks "{key}"')
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        value = metadata[key]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise InputError(f'{path}: "{key}" is {json.dumps(value)}, which is of the wrong type')
+    if metadata["joulecast_table"] != _VERSION:
+        raise InputError(f"{path}: is of version {metadata['joulecast_table']}, not {_VERSION}")
+    if not _is_left_out(metadata.get("left_out", [])):
+        raise InputError(f'{path}: "left_out" is no list of input, output and reason')
+    limit_w, idle_w = metadata["power_limit_w"], metadata["idle_power_w"]
+    if not 0 < limit_w < _MOST_POWER_W or not (idle_w is None or 0 < idle_w < limit_w):
+        raise InputError(
+            f"{path}: power_limit_w and idle_power_w are {limit_w} and {idle_w}; both are "
+            "above 0, the limit above the idle power"
+        )
+    try:
+        load_shape(_config(metadata["model"], path.parent))
+        gpu, grid = load_gpu(metadata["gpu"]), Grid.from_dict(metadata["grid"])
+        gpu.peak(metadata["dtype"])
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    return grid
+
+
+def _is_left_out(cells: object) -> bool:
+    """Whether these are cells that no batch fits, each with the reason."""
+    return isinstance(cells, list) and all(
+        isinstance(cell, list) and [type(value) for value in cell] == [int, int, str]
+        for cell in cells
+    )
+
+
+def check_runs(metadata: Mapping[str, Any], runs: Sequence[Run], folder: Path) -> None:
+    """Hold the runs of a folder against its table.json, which `check_metadata` has seen.
+
+    Raises:
+        InputError: They do not fit each other or the grid.
+    """
+    grid = Grid.from_dict(metadata["grid"])
+    table = EnergyTable(str(folder), metadata, grid, tuple(runs), metadata["model"])
+    _check_cells(table, folder / "runs.csv")
+
+
+def _config(model: str, folder: Path) -> str:
+    """What `load_config` takes for a table's model: a table of another brings its config along."""
+    own = folder / MODEL_CONFIG
+    return str(own) if model not in model_names() and own.is_file() else model
+
+
+def _check_cells(table: EnergyTable, path: Path) -> None:
+    """What runs.csv says about the grid as a whole."""
+    on_grid = set(table.grid.cells())
+    for cell, runs in table.capacity_runs.items():
+        if cell not in on_grid:
+            raise InputError(f"{path}: cell {cell} is at capacity but not on the table's grid")
+        sizes = sorted({run.batch_size for run in runs})
+        if len(sizes) > 1:
+            raise InputError(
+                f"{path}: cell {cell} has the largest batches {sizes}; B(I, O) is one number"
+            )
+    for run in table.runs:
+        if run.valid:
+            _check_power(table, run, f"{path}: a valid run of {run.cell}")
+        largest = table.measured.get(run.cell)
+        if largest is not None and run.batch_size > largest.batch_size:
+            raise InputError(
+                f"{path}: cell {run.cell} was run with batches of {run.batch_size}, more than its "
+                f"largest batch of {largest.batch_size:g}"
+            )
+    measured, promised = len(table.capacity_runs), table.metadata["measured_cells"]
+    # While a table is being measured, its runs may be ahead of table.json, never behind.
+    measuring = table.metadata.get("status") == "measuring"
+    if measured < promised or (measured > promised and not measuring):
+        raise InputError(
+            f"{path}: has {measured} cells at capacity, table.json says {promised}; "
+            "was a cell lost?"
+        )
+    if not measuring and table.metadata["complete"] != (measured == len(on_grid)):
+        raise InputError(
+            f"{path}: has {measured} of {len(on_grid)} cells, but table.json says complete: "
+            f"{json.dumps(table.metadata['complete'])}"
+        )
+
+
+def _check_power(table: EnergyTable, run: Run, what: str) -> None:
+    limit_w, idle_w = table.metadata["power_limit_w"], table.metadata["idle_power_w"]
+    if run.power_w > MAX_POWER_OVER_LIMIT * limit_w:
+        raise InputError(
+            f"{what} drew {run.power_w:.0f} W, over {MAX_POWER_OVER_LIMIT:g} x the power limit of "
+            f"{limit_w:g} W"
+        )
+    if idle_w is not None and run.power_w <= idle_w:
+        raise InputError(
+            f"{what} drew {run.power_w:.0f} W, no more than the idle power of {idle_w:g} W"
+        )

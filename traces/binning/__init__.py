@@ -1,0 +1,1 @@
+"""One query makes a workload of a trace, on DuckDB, Spark or a database."""

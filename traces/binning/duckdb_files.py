@@ -1,0 +1,362 @@
+"""Any trace in, a lazy table of requests out.
+
+The table is an Ibis expression on DuckDB: nothing is read until something is asked of it, and only
+the columns that the question needs are parsed.
+"""
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from joulecast.traces.binning.compiled import compiled_query, named_views
+from joulecast.traces.binning.trace import Trace, Watch, watched
+from joulecast.traces.errors import InputError
+from joulecast.traces.grid import Grid
+from joulecast.traces.reading.faults import line_of_record, malformed_line
+from joulecast.traces.reading.formats import ArrivalUnit, TraceFormat, choose_columns, shorten
+from joulecast.traces.reading.problems import PROBLEMS
+from joulecast.traces.reading.scan import create_view, too_little_memory
+from joulecast.traces.reading.sniff import (
+    STANDARD_INPUT,
+    OnInvalid,
+    TraceFile,
+    describe,
+    find_files,
+    spool_standard_input,
+)
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+_ONE_FILE = "one_file"
+_MEGABYTES_PER_CORE = 100
+"""Every thread of DuckDB reads into buffers of its own, of 32 MB each."""
+
+_TEXT_AS_TEXT = "SET disabled_optimizers = 'type_pushdown'"
+"""Keeps DuckDB from reading CSV text as numbers at once, which is faster, but loses rows where it
+cannot, or ends there. Where invalid rows are an error, it may end there."""
+
+
+@dataclass(frozen=True)
+class FileTrace(Trace):
+    """A trace in files, read by DuckDB.
+
+    Attributes:
+        files: The files behind it.
+        format: Which columns hold what.
+        database: The DuckDB that reads them.
+        kinds: View in that database -> types of its columns; a view for each layout of files.
+        watch: Told of progress, if anyone is.
+    """
+
+    files: tuple[TraceFile, ...]
+    format: TraceFormat
+    database: duckdb.DuckDBPyConnection = field(repr=False)
+    kinds: Mapping[str, tuple[str, ...]]
+    watch: Watch | None = field(default=None, repr=False)
+
+    @cached_property
+    def connection(self) -> Any:
+        """The database as Ibis takes it, which takes half a second to import."""
+        import ibis
+
+        return ibis.duckdb.from_connection(self.database)
+
+    @cached_property
+    def stored(self) -> "ir.Table":
+        """All files together."""
+        from joulecast.traces.reading.lengths import union
+
+        return union([self._stored(view) for view in self.kinds])
+
+    def cell_groups(self, grid: Grid) -> list[dict[str, Any]]:
+        """The rows of `traces.binning.query.bin_requests`, without Ibis where that was compiled."""
+        query = compiled_query(self.kinds, grid)
+        return super().cell_groups(grid) if query is None else self._ask(query)
+
+    def execute(self, query: "ir.Table") -> list[dict[str, Any]]:
+        """Run a query on `requests` and return its rows.
+
+        Raises:
+            InputError: A file broke off or has a row that is none; file and line are named.
+        """
+        return self._ask(self.connection.compile(query))
+
+    def _stored(self, view: str) -> "ir.Table":
+        table = self.connection.table(view)
+        if self.format.arrival_column is None:
+            return table
+        arrival_s = _seconds(table.arrival, self.format.arrival_unit)
+        return table.mutate(arrival_s=arrival_s).drop("arrival")
+
+    def _ask(self, sql: str) -> list[dict[str, Any]]:
+        database = self.database
+
+        def ask() -> list[dict[str, Any]]:
+            # Ibis itself would take a detour over pandas, which is slow to import.
+            answer = database.execute(sql)
+            names = [column[0] for column in answer.description]
+            return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+        try:
+            return watched(
+                ask, lambda: database.query_progress() / 100, self.watch, database.interrupt
+            )
+        except duckdb.OutOfMemoryException as error:
+            raise too_little_memory(self.name) from error
+        except duckdb.Error as error:
+            if "Error when converting column" in str(error):
+                raise (self._find_problem() or self._translate(str(error))) from error
+            raise self._translate(str(error)) from error
+
+    def malformed_rows(self) -> int:
+        """Rows that DuckDB could not split into fields and left out (`on_invalid="skip"`).
+
+        Raises:
+            InputError: Such a row spans lines, a stray quote having swallowed whole rows, or is so
+                long that DuckDB loses its place in the file.
+        """
+        if self.on_invalid == "error":
+            return 0
+        # Every query on `requests` scans anew, and each scan notes its rejects. A rejected line may
+        # begin with the end of the line before it.
+        rejects = (
+            "SELECT DISTINCT file_path, line, trim(csv_line, chr(13) || chr(10)) AS text, "
+            "CASE WHEN error_type = 'UNQUOTED VALUE' OR contains(text, chr(10)) "
+            "OR contains(text, chr(13)) THEN 'a stray quote swallows rows' "
+            "WHEN error_type = 'LINE SIZE OVER MAXIMUM' THEN 'a row of over 2 MB' END AS fault "
+            "FROM reject_errors JOIN reject_scans USING (scan_id, file_id)"
+        )
+        try:
+            rows = self.database.execute(rejects).fetchall()
+        except duckdb.CatalogException:  # no CSV file was read
+            return 0
+        for path, line, _, fault in sorted(rows, key=lambda row: row[:2]):
+            if fault:
+                raise self._translate(f"CSV Error on Line: {line}\n{path}: {fault}")
+        return len({(path, line) for path, line, _, _ in rows})
+
+    def first_problem(self) -> InputError:
+        """The error that names the first invalid row. Call it only when there is one."""
+        return self._find_problem() or InputError(f"{self.name}: has invalid lengths")
+
+    def _find_problem(self) -> InputError | None:
+        import ibis
+
+        from joulecast.traces.reading.lengths import with_problems
+
+        self.database.execute(_TEXT_AS_TEXT)
+        for file in self.files:
+            create_view(self.database, _ONE_FILE, [file], self.format, strict=False)
+            table = with_problems(self._stored(_ONE_FILE))
+            numbered = table.mutate(row=ibis.row_number())
+            bad = numbered.filter(numbered.problem != 0).order_by("row").limit(1)
+            if found := self.execute(bad):
+                # Rows that are none were left out here, and shift the count.
+                line = line_of_record(file, found[0]["row"] + 1)
+                if line is not None and (fault := malformed_line(file, self.format, line)):
+                    return self._malformed(file, *fault)
+                return _describe_problem(file, self.format, found[0], line)
+        return None
+
+    def _malformed(self, file: TraceFile, line: int, reason: str) -> InputError:
+        remedy = "; mend it or pass --on-invalid skip" if self.on_invalid == "error" else ""
+        return InputError(f"{file.name}:{line}: the row {reason}{remedy}")
+
+    def _translate(self, message: str) -> InputError:
+        """The error for what DuckDB said, with our own line where we can find one."""
+        named = [file for file in self.files if str(file.path.absolute()) in message]
+        # One name may be part of another.
+        named = sorted(named, key=lambda file: -len(str(file.path)))[:1]
+        if not named:  # DuckDB names text files, but not Parquet files whose pages are damaged
+            parquet = [file for file in self.files if file.kind == "parquet"]
+            named = [file for file in parquet if self._is_damaged(file)] or parquet
+            named = named or list(self.files)
+        for file in named:
+            if fault := malformed_line(file, self.format):
+                return self._malformed(file, *fault)
+        found = re.search(r"CSV Error on Line: (\d+)", message)
+        where = f":{found[1]}" if found else ""
+        return InputError(f"{named[0].name}{where}: cannot be read ({_gist(message)})")
+
+    def _is_damaged(self, file: TraceFile) -> bool:
+        """Whether a file cannot be read by itself."""
+        try:
+            create_view(self.database, _ONE_FILE, [file], self.format, strict=True)
+            # Of counts and extremes, the footer would know the answer.
+            query = "SELECT bit_xor(hash(input)), bit_xor(hash(output)) FROM one_file"
+            self.database.execute(query).fetchall()
+        except (duckdb.Error, InputError):
+            return True
+        return False
+
+
+_REASONS = re.compile(
+    r"Expected Number of Columns.*|Maximum line size.*exceeded|Value with unterminated quote.*"
+    r"|Invalid unicode.*|a stray quote.*|a row of over.*"
+)
+
+
+def _gist(message: str) -> str:
+    """What DuckDB says is wrong, without the data, advice and settings that it lists."""
+    if found := _REASONS.search(message):
+        return found[0].strip()
+    first = message.strip().splitlines()[0] if message.strip() else "no reason given"
+    return shorten(first.split(" Try ")[0].split("; Try")[0], 200)
+
+
+@contextmanager
+def open_trace(
+    source: str,
+    input_column: str | None = None,
+    output_column: str | None = None,
+    on_invalid: OnInvalid = "error",
+    memory_limit: str | None = None,
+    watch: Watch | None = None,
+) -> Iterator[FileTrace]:
+    """Open a trace: CSV, JSON lines or Parquet, plain or packed with gzip or zstd.
+
+    Args:
+        source: A file, a glob (files of several kinds may mix), "-" for standard input, or an
+            address (http, https, s3), which is copied into a temporary folder first.
+        input_column: Column of the input length [tokens]; not needed for a known format.
+        output_column: Column of the output length [tokens]; not needed for a known format.
+        on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out.
+        memory_limit: Most memory that DuckDB may take, such as "500MB"; what exceeds it goes to
+            disk. 100 MB a core if not given.
+        watch: Told how far a long read is.
+
+    Yields:
+        The trace, to be asked while the context is open; so far, only the head of each file has
+        been looked at.
+
+    Raises:
+        InputError: No such file, not a trace, or the columns are not there.
+    """
+    if on_invalid not in ("error", "skip"):
+        raise ValueError(f'on_invalid is "error" or "skip", not {on_invalid!r}')
+    with tempfile.TemporaryDirectory(prefix="joulecast-") as folder:
+        database = _connect(folder, memory_limit)
+        try:
+            files = tuple(describe(path, name, database) for path, name in _fetch(source, folder))
+            chosen = common_format(source, files, input_column, output_column)
+            if on_invalid == "skip":
+                database.execute(_TEXT_AS_TEXT)
+            kinds = {
+                view: create_view(database, view, group, chosen, on_invalid == "error")
+                for view, group in named_views(alike(files, chosen)).items()
+            }
+            sources = describe_sources(files, chosen)
+            yield FileTrace(source, on_invalid, sources, files, chosen, database, kinds, watch)
+        finally:
+            database.close()
+
+
+def _fetch(source: str, folder: str) -> list[tuple[Path, str]]:
+    """The files behind a source, here: those of an address are copied into `folder`."""
+    if source == STANDARD_INPUT:
+        return [spool_standard_input(folder)]
+    if "://" in source:
+        from joulecast.traces.reading.remote import fetch_remote
+
+        return fetch_remote(source, Path(folder))
+    return find_files(source)
+
+
+def _connect(folder: str, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
+    settings = {"autoinstall_known_extensions": False, "temp_directory": folder}
+    database = duckdb.connect(config=settings)
+    # Makes query_progress() answer; the bar itself is ours. In a notebook without ipywidgets DuckDB
+    # refuses that, and the progress stays unknown.
+    with contextlib.suppress(duckdb.InvalidInputException):
+        database.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+    if memory_limit is None:
+        # Without a limit DuckDB keeps what it read of many files until memory is full.
+        memory_limit = f"{_MEGABYTES_PER_CORE * max(2, os.cpu_count() or 1)}MB"
+    try:
+        if not memory_limit.strip()[:1].isdigit():  # to DuckDB, "none" and -1 are no bound
+            raise duckdb.ParserException
+        database.execute(f"SET memory_limit = '{memory_limit.replace(chr(39), '')}'")
+    except duckdb.Error as error:
+        database.close()
+        raise InputError(
+            f'"{memory_limit}" is no size of memory; give one such as 500MB'
+        ) from error
+    return database
+
+
+def alike(files: Sequence[TraceFile], chosen: TraceFormat) -> list[list[TraceFile]]:
+    """Files that one reader call takes, together; the order of the groups is that of the files.
+
+    JSON rows may lack keys, so there it only matters where the wanted columns lie.
+    """
+    groups: dict[object, list[TraceFile]] = {}
+    for file in files:
+        columns = tuple(map(file.path_to, chosen.columns)) if file.is_json else file.columns
+        layout = (file.kind, file.compression, columns, file.types, file.delimiter)
+        groups.setdefault((*layout, file.blank_lines), []).append(file)
+    return list(groups.values())
+
+
+def common_format(
+    source: str, files: Sequence[TraceFile], input_column: str | None, output_column: str | None
+) -> TraceFormat:
+    """The format that all files share; arrival times only if every file has them alike."""
+    formats = {
+        choose_columns(file.name, file.names, input_column, output_column): file for file in files
+    }
+    (first, one), *others = formats.items()
+    for other, file in others:
+        if (other.input_column, other.output_column) != (first.input_column, first.output_column):
+            raise InputError(
+                f"{source}: {one.name} is {first.name} and {file.name} is {other.name}; "
+                "bin them apart"
+            )
+    return replace(first, arrival_column=None) if others else first
+
+
+def _seconds(value: Any, unit: ArrivalUnit) -> Any:
+    """Arrival time [s]; timestamps count from 1970-01-01 UTC."""
+    import ibis
+
+    kind = value.type()
+    if unit == "timestamp or seconds" and not kind.is_timestamp():
+        seconds = _seconds(value, "seconds")
+        return seconds.coalesce(_seconds(value, "timestamp")) if kind.is_string() else seconds
+    if unit.startswith("timestamp"):
+        epoch = ibis.timestamp("1970-01-01 00:00:00")
+        # With an offset or without one, which counts as UTC.
+        moment = value if kind.is_timestamp() else value.try_cast("timestamp('UTC')")
+        return moment.delta(epoch, unit="microsecond") / 1e6
+    return value.try_cast("float64") / (1000.0 if unit == "milliseconds" else 1.0)
+
+
+def _describe_problem(
+    file: TraceFile, chosen: TraceFormat, row: dict[str, Any], line: int | None
+) -> InputError:
+    side = "input" if row["input_problem"] else "output"
+    column = chosen.input_column if side == "input" else chosen.output_column
+    value, problem = row[side], PROBLEMS[row["problem"]]
+    where = f"{file.name}:{line}" if line is not None else f"{file.name}: row {row['row'] + 1}"
+    said = "is missing" if value is None else f'is "{shorten(str(value))}" ({problem})'
+    return InputError(
+        f"{where}: {column} {said}; lengths are counts, 0 or more; "
+        "mend the row or pass --on-invalid skip"
+    )
+
+
+def describe_sources(files: Sequence[TraceFile], chosen: TraceFormat) -> tuple[dict[str, str], ...]:
+    """Provenance of what was read, for a workload."""
+    return tuple(
+        {"name": file.name.rsplit("/", 1)[-1], "kind": file.kind, "format": chosen.name}
+        for file in files
+    )

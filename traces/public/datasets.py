@@ -1,0 +1,123 @@
+"""The paper's own datasets, each from the best source at hand."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from joulecast.traces.binning.trace import first_line
+from joulecast.traces.errors import InputError
+from joulecast.traces.files import exists
+from joulecast.traces.public.catalog import CatalogEntry, catalog, load_embedded
+from joulecast.traces.reconstruct import published
+from joulecast.traces.summary import LengthStatistics, summarise_workload
+from joulecast.traces.workload import Workload
+
+
+def best_source(dataset: str) -> tuple[str, Workload]:
+    """A dataset of the paper: fetched if it was, else reconstructed from its published figures.
+
+    Where several fetched files may be it, as with BurstGPT, the one whose lengths come closest to
+    the published ones is taken.
+
+    Args:
+        dataset: Its name in `traces.reconstruct.published`.
+
+    Returns:
+        Name of what was found, and its workload.
+    """
+    stand_in = f"{dataset}-reconstructed"
+    figures = next(row for row in published()["traces"] if row["name"] == dataset)
+    fetched = [entry for entry in candidates(dataset) if exists(entry.workload_file)]
+    if not fetched:
+        return stand_in, load_embedded(stand_in)
+    found = [(entry.name, Workload.load(entry.workload_file)) for entry in fetched]
+    return min(found, key=lambda one: distance(one[1], figures))
+
+
+def candidates(dataset: str) -> list[CatalogEntry]:
+    """The public files that may be a dataset of the paper."""
+    return [e for e in catalog().values() if e.stand_in == f"{dataset}-reconstructed"]
+
+
+def distance(workload: Workload, figures: Mapping[str, Any]) -> float:
+    """How far means and standard deviations lie from published ones: the largest, in logarithms."""
+    summary = summarise_workload(workload)
+    return max(
+        _distance(found, figures[side])
+        for found, side in ((summary.input, "input"), (summary.output, "output"))
+    )
+
+
+def _distance(found: LengthStatistics | None, wanted: Mapping[str, float]) -> float:
+    if found is None:
+        return math.inf
+    return max(
+        abs(math.log(max(value, 1e-9) / wanted[name]))
+        for value, name in ((found.mean, "mean"), (found.sd, "sd"))
+    )
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Part of a BurstGPT file.
+
+    Attributes:
+        file: Name of the public trace.
+        label: Which rows.
+        requests: How many.
+        off: How far its means and standard deviations lie from the published ones, the largest as a
+            share.
+    """
+
+    file: str
+    label: str
+    requests: int
+    off: float
+
+
+def burstgpt_subsets() -> list[Subset]:
+    """Parts of the fetched BurstGPT files, the closest to the paper's figures first.
+
+    All rows and those that did not fail, of every model and kind of log and of each.
+    """
+    figures = next(row for row in published()["traces"] if row["name"] == "burstgpt")
+    wanted = [figures[side][name] for side in ("input", "output") for name in ("mean", "sd")]
+    found = [
+        Subset(
+            entry.name,
+            label,
+            count,
+            max(abs(value / want - 1) for value, want in zip(values, wanted, strict=True)),
+        )
+        for entry in candidates("burstgpt")
+        if exists(entry.file)
+        for label, count, *values in _subset_figures(entry)
+    ]
+    return sorted(found, key=lambda subset: (subset.off, subset.file, subset.label))
+
+
+def _subset_figures(entry: CatalogEntry) -> list[tuple[Any, ...]]:
+    """Label, requests, and mean and sd of inputs and outputs, for each part of a file."""
+    import duckdb
+
+    query = """
+        SELECT concat_ws(', ', coalesce("Model", 'all models'), coalesce("Log Type", 'all logs'),
+                         CASE WHEN failed THEN 'with failed calls' ELSE 'without failed calls' END),
+               count(*), avg(i), stddev(i), avg(o), stddev(o)
+        FROM (SELECT "Model", "Log Type", "Request tokens" AS i, "Response tokens" AS o
+              FROM read_csv($file)),
+             (VALUES (true), (false)) AS chosen(failed)
+        WHERE failed OR o > 0
+        GROUP BY GROUPING SETS ((failed), (failed, "Model"), (failed, "Log Type"),
+                                (failed, "Model", "Log Type"))
+        HAVING count(*) > 1
+    """
+    try:
+        with duckdb.connect() as database:
+            found: list[tuple[Any, ...]] = database.execute(
+                query, {"file": str(entry.file)}
+            ).fetchall()
+            return found
+    except duckdb.Error as error:
+        raise InputError(f"{entry.file}: is not a BurstGPT file ({first_line(error)})") from error

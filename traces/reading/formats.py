@@ -1,0 +1,139 @@
+"""The trace formats that are recognised by their columns, one entry each.
+
+Sources: Azure/AzurePublicDataset (AzureLLMInferenceDataset2023.md, ...2024.md), HPMLL/BurstGPT
+(README of releases 1.1 and 1.2), kvcache-ai/Mooncake (trace files), OpenAI's API reference (chat
+completions, responses, batch), BerriAI/litellm (schema.prisma, StandardLoggingPayload).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from joulecast.traces.errors import InputError
+
+ArrivalUnit = Literal["timestamp", "seconds", "milliseconds", "timestamp or seconds"]
+
+
+@dataclass(frozen=True)
+class TraceFormat:
+    """Which columns of a known format hold what; dots lead into the objects of JSON rows.
+
+    Attributes:
+        name: What people call the format.
+        input_column: Column of the input length [tokens].
+        output_column: Column of the output length [tokens].
+        arrival_column: Column of the arrival time, if the format has one.
+        arrival_unit: How that column is written.
+    """
+
+    name: str
+    input_column: str
+    output_column: str
+    arrival_column: str | None = None
+    arrival_unit: ArrivalUnit = "seconds"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the lengths, and of the arrival time where there is one."""
+        lengths = self.input_column, self.output_column
+        return lengths if self.arrival_column is None else (*lengths, self.arrival_column)
+
+
+FORMATS = (
+    TraceFormat("joulecast", "input_tokens", "output_tokens", "arrival_s", "seconds"),
+    TraceFormat(
+        "Azure LLM inference", "ContextTokens", "GeneratedTokens", "TIMESTAMP", "timestamp"
+    ),
+    TraceFormat("BurstGPT", "Request tokens", "Response tokens", "Timestamp", "seconds"),
+    TraceFormat("Mooncake", "input_length", "output_length", "timestamp", "milliseconds"),
+    TraceFormat(
+        "OpenAI usage", "prompt_tokens", "completion_tokens", "startTime", "timestamp or seconds"
+    ),
+    TraceFormat(
+        "OpenAI completions", "usage.prompt_tokens", "usage.completion_tokens", "created", "seconds"
+    ),
+    TraceFormat(
+        "OpenAI responses", "usage.input_tokens", "usage.output_tokens", "created_at", "seconds"
+    ),
+    TraceFormat(
+        "OpenAI batch of completions",
+        "response.body.usage.prompt_tokens",
+        "response.body.usage.completion_tokens",
+        "response.body.created",
+        "seconds",
+    ),
+    TraceFormat(
+        "OpenAI batch of responses",
+        "response.body.usage.input_tokens",
+        "response.body.usage.output_tokens",
+        "response.body.created_at",
+        "seconds",
+    ),
+)
+"""Of several that fit, the first counts: what a row says itself comes before what lies within it.
+
+`startTime` is that of LiteLLM: a timestamp in its database, seconds in its JSON logs.
+"""
+
+_BENCHMARK_COLUMNS = {"input_lens", "output_lens"}
+"""Arrays in the results of `vllm bench serve --save-detailed` and its like."""
+
+
+def recognise(columns: Iterable[str]) -> TraceFormat | None:
+    """The first known format whose length columns are all there, or None."""
+    present = set(columns)
+    for known in FORMATS:
+        if {known.input_column, known.output_column} <= present:
+            return known
+    return None
+
+
+def choose_columns(
+    name: str, columns: Sequence[str], input_column: str | None, output_column: str | None
+) -> TraceFormat:
+    """Which columns of a source hold the lengths.
+
+    Args:
+        name: What to call the source in messages.
+        columns: Those that it has, nested ones with dots between their keys.
+        input_column: What the user named, if anything.
+        output_column: Likewise.
+
+    Raises:
+        InputError: They are not there, or not to be told apart.
+    """
+    chosen = known = recognise(columns) or FORMATS[0]
+    if input_column is not None or output_column is not None:
+        chosen = TraceFormat(
+            "named columns",
+            known.input_column if input_column is None else input_column,
+            known.output_column if output_column is None else output_column,
+        )
+    if chosen.input_column == chosen.output_column:
+        raise InputError(
+            f'"{chosen.input_column}" is named as both the input and the output column; '
+            "name two columns"
+        )
+    for column in (chosen.input_column, chosen.output_column):
+        count = columns.count(column)
+        if count == 0 and set(columns) >= _BENCHMARK_COLUMNS:
+            raise InputError(
+                f"{name}: is the result of a benchmark, whose lengths are two arrays; "
+                "docs/own-log.md has the lines that make rows of them"
+            )
+        if count == 0:
+            listed = ", ".join(shorten(each, 100) for each in columns[:12])
+            raise InputError(
+                f'{name}: has no column "{column}", it has: {listed}; '
+                "name the columns with --input-column and --output-column"
+            )
+        if count > 1:
+            raise InputError(f'{name}: has {count} columns "{column}"; rename all but one')
+    if chosen.arrival_column is not None and columns.count(chosen.arrival_column) != 1:
+        chosen = replace(chosen, arrival_column=None)
+    return chosen
+
+
+def shorten(text: str, limit: int = 40) -> str:
+    """Text for a message, cut if it is long."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
