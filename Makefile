@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := joulecast traces measurements estimator tests benchmarks notebooks docs/conf.py docs/pictures
 
-.PHONY: table4 test lint types unit docs pictures benchmarks reading fuzz flops queries reconstructions clean
+.PHONY: table4 test quick lint types unit docs pictures benchmarks reading fuzz flops queries reconstructions clean
 
 table4: .venv/core
 	$(BIN)/joulecast table4
@@ -22,7 +22,11 @@ types: .venv/all
 	$(BIN)/mypy
 
 unit: .venv/all
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadscope
+
+# The loop while working: whatever takes a second or more is left out.
+quick: .venv/all
+	$(BIN)/pytest -n auto --dist loadscope -m "not slow"
 
 # The pages as a site, docs/_build/index.html; a link that leads nowhere ends the build.
 docs: .venv/all
