@@ -90,7 +90,7 @@ def render(template: str, **context: Any) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("estimator", "templates"),
+        loader=PackageLoader("joulecast.pages", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

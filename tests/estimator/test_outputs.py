@@ -18,7 +18,7 @@ from joulecast.traces.files import shown_address, without_secrets_of
 from tests.conftest import RunCli
 
 VLLM, PYTORCH = (f"h100-sxm/llama-3.1-8b/{engine}" for engine in ("vllm", "pytorch"))
-JOULECAST = [sys.executable, "-m", "estimator"]
+JOULECAST = [sys.executable, "-m", "joulecast"]
 
 
 @pytest.mark.parametrize("name", ["table.json", "runs.csv"])
