@@ -2,15 +2,13 @@
 
 from typing import Any
 
-import click
-
-from joulecast.cli.options import FORMAT_OPTIONS, emit_report, with_options
+from joulecast.cli.options import FORMAT_OPTIONS, command, emit_report, with_options
 
 
-@click.command()
+@command()
 @with_options(FORMAT_OPTIONS)
 def doctor(**options: Any) -> None:
-    """Show what a bug report needs: versions, packages, GPUs, cached traces, what is broken.
+    """Show what a bug report needs: versions, GPUs, traces, problems.
 
     Nothing is changed, and nothing secret is shown: of the environment only where JOULECAST_CACHE
     and JOULECAST_CATALOG point, without users and passwords.

@@ -14,8 +14,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from joulecast.cli.engine_options import ENGINE_OPTIONS, GPU_OPTION
-from joulecast.cli.options import FiniteRange, with_options
+from joulecast.cli.completion import complete_gpus
+from joulecast.cli.options import (
+    ENGINE_OPTIONS,
+    GPU_OPTION,
+    FiniteRange,
+    command,
+    with_options,
+)
 from joulecast.measurements.engines import Engine, EngineRequest, load_engine
 from joulecast.measurements.gpu.devices import NvmlGpu, choose_gpus, open_gpus
 from joulecast.measurements.gpu.gates import MAX_RELATIVE_SD
@@ -46,7 +52,7 @@ MEASURED_BY = f"joulecast {VERSION}"
 """Who measures, in table.json."""
 
 
-@click.command()
+@command()
 @with_options(ENGINE_OPTIONS)
 @click.option(
     "--plan",
@@ -83,7 +89,10 @@ MEASURED_BY = f"joulecast {VERSION}"
 )
 @click.option("--dry-run", is_flag=True, help="Print what the plan will take; needs no GPU.")
 @click.option(
-    "--gpu-type", metavar="NAME", help="The GPU that --dry-run reckons with, such as h100-sxm."
+    "--gpu-type",
+    metavar="NAME",
+    shell_complete=complete_gpus,
+    help="The GPU that --dry-run reckons with, such as h100-sxm.",
 )
 def measure(
     engine: str,
@@ -101,7 +110,10 @@ def measure(
     dry_run: bool,
     gpu_type: str | None,
 ) -> None:
-    """Measure E_batch(I, O) and B(I, O) on the GPU at hand, into a folder that --table takes."""
+    """Measure E_batch(I, O) and B(I, O) on the GPU at hand.
+
+    They go into a folder that --table takes.
+    """
     if gpu_type is not None and not dry_run:
         raise click.UsageError("--gpu-type is for --dry-run; a sweep asks the GPU what it is")
     if output is None and (resume or not dry_run):

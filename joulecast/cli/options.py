@@ -4,15 +4,17 @@ import glob
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from joulecast.cli.completion import complete_models
+from joulecast.measurements.engines import ENGINES
 from joulecast.traces.errors import InputError
-from joulecast.traces.files import exists
+from joulecast.traces.files import exists, shown_address
 from joulecast.traces.grid import Grid
 from joulecast.traces.load import (
     LoadedTrace,
@@ -36,30 +38,38 @@ Option = Callable[[Any], Any]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class JoulecastGroup(click.Group):
-    """Ends with one line and status 1 on anything that the user gave and joulecast cannot use."""
+class OncePerOption(click.Command):
+    """Refuses an option of one value that is given twice: the last would win, and nobody be told.
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command, turning `InputError` into the line that the user sees."""
-        try:
-            return super().invoke(ctx)
-        except InputError as error:
-            raise click.ClickException(str(error)) from error
-        except MemoryError as error:
-            raise click.ClickException(
-                "there is not enough memory; estimate a part of the trace, or use --method binned"
-            ) from error
+    Flags may be repeated.
+    """
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that the words begin with; completable while a shell asks."""
-        name, command, rest = super().resolve_command(ctx, args)
-        if command is not None and ctx.resilient_parsing:
-            from joulecast.cli.names import add_completions
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, unless an option stands there twice."""
+        _, _, params = self.make_parser(ctx).parse_args(list(args))
+        for param in params:
+            if isinstance(param, click.Option) and params.count(param) > 1:
+                is_flag = param.is_flag and not param.secondary_opts
+                if not (param.multiple or param.count or is_flag or ctx.resilient_parsing):
+                    names = "/".join((*param.opts[-1:], *param.secondary_opts[-1:]))
+                    raise click.UsageError(f"{names} is given twice; give it once", ctx)
+        return super().parse_args(ctx, args)
 
-            add_completions(command, ctx)
-        return name, command, rest
+
+def command() -> Callable[[Callable[..., Any]], click.Command]:
+    """A decorator that makes a command of a function, as all of ours are."""
+    return click.command(cls=OncePerOption)
+
+
+def group() -> Callable[[Callable[..., Any]], click.Group]:
+    """A decorator that makes a group of such commands of a function."""
+
+    def decorate(function: Callable[..., Any]) -> click.Group:
+        made = click.group()(function)
+        made.command_class = OncePerOption
+        return made
+
+    return decorate
 
 
 def _dash_is_none(
@@ -79,6 +89,29 @@ def output_option(*names: str) -> Option:
         callback=_dash_is_none,
         help="Write to this file instead of standard output.",
     )
+
+
+def plot_option(what: str) -> Option:
+    """Which picture to draw beside the result."""
+    return click.option(
+        "--plot",
+        type=click.Path(dir_okay=False, path_type=Path),
+        callback=check_picture,
+        help=f"{what} into this file (.png, .svg or .pdf).",
+    )
+
+
+def check_picture(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001
+    value: Path | None,
+) -> Path | None:
+    """Refuse a picture of another format, as a callback of its option."""
+    if value is not None and not ctx.resilient_parsing:
+        from joulecast.plots.figure import check_plot_path
+
+        check_plot_path(value)
+    return value
 
 
 class FiniteRange(click.FloatRange):
@@ -168,6 +201,32 @@ COST_OPTIONS: list[Option] = [
 ]
 
 
+ENGINE_OPTIONS: list[Option] = [
+    click.option(
+        "--engine", required=True, type=click.Choice(sorted(ENGINES)), help="Serving engine."
+    ),
+    click.option(
+        "--model",
+        required=True,
+        shell_complete=complete_models,
+        help="A shipped model, or a folder or file with a config.json.",
+    ),
+    click.option(
+        "--weights",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Folder with the model's weights; random ones are drawn if not given.",
+    ),
+]
+
+GPU_OPTION: Option = click.option(
+    "--gpu",
+    "gpu_indices",
+    type=click.IntRange(0),
+    multiple=True,
+    help="Index of the GPU, as nvidia-smi numbers it.",
+)
+
+
 def with_options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
     """A decorator that gives a command several options."""
 
@@ -255,26 +314,57 @@ class TraceInput:
             return summarise(trace, *columns, self.on_invalid, self.memory_limit, bar.watch)
 
 
-def check_against_tables(output: Path | None, *names: str) -> None:
-    """Refuse to write a result over a file of a table that it is made from."""
+def check_results(
+    results: Mapping[str, Path | None],
+    *,
+    traces: Iterable[str] = (),
+    tables: Iterable[str] = (),
+    replays: Iterable[str] = (),
+) -> None:
+    """Refuse files that cannot be, or would replace one another or what they are made from.
+
+    Args:
+        results: Option -> the file that it names, None if it was not given.
+        traces: What the results are made from, as the user named it.
+        tables: Likewise.
+        replays: Likewise.
+
+    Raises:
+        InputError: One stands where a source is, or in no folder.
+        UsageError: Two are the same file.
+    """
     from joulecast.measurements.table.table import table_folder
 
-    for name in names:
-        files = f"{glob.escape(str(table_folder(name)))}/*"
-        check_output(output, files, kind="file of a table")
+    sources = [(name, "trace") for name in traces]
+    sources += [(name, "replay") for name in replays]
+    for name in tables:
+        sources.append((f"{glob.escape(str(table_folder(name)))}/*", "file of a table"))
+    options: dict[Path, str] = {}
+    for option, path in results.items():
+        if path is None:
+            continue
+        for source, kind in sources:
+            _check_apart(path, source, kind)
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            shown = shown_address(str(path))
+            raise InputError(f"{shown}: cannot be written, since its folder does not exist")
+        place = folder.resolve() / path.name
+        if place in options:
+            raise click.UsageError(f"{options[place]} and {option} are the same file")
+        options[place] = option
 
 
-def check_output(output: Path | None, *sources: str, kind: str = "trace") -> None:
-    """Refuse to write a result over a file of some kind that it is made from."""
-    if output is None or not exists(output):
+def _check_apart(result: Path, source: str, kind: str) -> None:
+    """Refuse to write a result over what it is made from."""
+    if not exists(result):
         return
-    for given in sources:
-        source = given.removeprefix("file://")
-        if source == STANDARD_INPUT and _is_standard_input(output):
-            raise InputError(f"{output}: is what standard input is; write to another file")
-        names = [source] if exists(source) else glob.glob(source, recursive=True)
-        if any(exists(name) and output.samefile(name) for name in names):
-            raise InputError(f"{output}: is a {kind} that was given; write to another file")
+    source = source.removeprefix("file://")
+    if source == STANDARD_INPUT and _is_standard_input(result):
+        raise InputError(f"{result}: is what standard input is; write to another file")
+    names = [source] if exists(source) else glob.glob(source, recursive=True)
+    if any(exists(name) and result.samefile(name) for name in names):
+        raise InputError(f"{result}: is a {kind} that was given; write to another file")
 
 
 def _is_standard_input(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""`joulecast replay` and `joulecast validate`: run real requests, hold estimates against them."""
+"""`joulecast replay`: run requests drawn from traces under the meter."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,24 +10,23 @@ from typing import Any
 import click
 import numpy as np
 
-from joulecast.cli.engine_options import ENGINE_OPTIONS, GPU_OPTION
+from joulecast.cli.completion import complete_tables, complete_traces
 from joulecast.cli.options import (
-    FORMAT_OPTIONS,
+    ENGINE_OPTIONS,
+    GPU_OPTION,
     TRACE_OPTIONS,
     TraceInput,
-    check_output,
-    emit_report,
+    command,
     with_options,
 )
 from joulecast.estimator.steps.prices import scheduler_of
 from joulecast.estimator.steps.static_batching import StaticBatching
 from joulecast.estimator.steps.work import LengthArray
-from joulecast.estimator.validate import find_replays, shipped_tables_for, validate
 from joulecast.measurements.engines import EngineRequest, load_engine
 from joulecast.measurements.gpu.devices import choose_gpus, open_gpus
 from joulecast.measurements.hardware import find_gpu
 from joulecast.measurements.models import load_config
-from joulecast.measurements.replay import SHIPPED, Replay, StaticBatch, replay_requests
+from joulecast.measurements.replay import Replay, StaticBatch, replay_requests
 from joulecast.measurements.sweep.host import host_cpu
 from joulecast.measurements.sweep.request import model_name
 from joulecast.measurements.table.table import load_table
@@ -35,7 +34,6 @@ from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists
 from joulecast.traces.sampling import sample_lengths
 from joulecast.version import VERSION
-from joulecast.views.validate import validation_report
 
 _MOST_READ = 200_000
 
@@ -57,8 +55,10 @@ class _Draw:
     output: Path
 
 
-@click.command()
-@click.argument("traces", nargs=-1, required=True, metavar="TRACE...")
+@command()
+@click.argument(
+    "traces", nargs=-1, required=True, metavar="TRACE...", shell_complete=complete_traces
+)
 @with_options(ENGINE_OPTIONS)
 @click.option(
     "--requests",
@@ -74,6 +74,7 @@ class _Draw:
     "--table",
     "table_name",
     metavar="TABLE",
+    shell_complete=complete_tables,
     help="Where static batches take B(I, O) from (pytorch).",
 )
 @GPU_OPTION
@@ -98,7 +99,7 @@ def replay(
     output: Path,
     **options: Any,
 ) -> None:
-    """Run requests drawn from each TRACE on the GPU at hand, under the meter.
+    """Run requests drawn from each TRACE on the GPU, under the meter.
 
     They have the trace's own lengths and are all asked at once, in random order. Of several traces,
     one is run after the other, and the engine starts once.
@@ -169,68 +170,6 @@ def replay(
             invalid.append(f"{draw.output}: {failed} of {runs} runs are invalid: {reason}")
     if invalid:
         raise InputError("; ".join(invalid))
-
-
-@click.command("validate")
-@click.argument(
-    "replays", required=False, default=SHIPPED, type=click.Path(exists=True, path_type=Path)
-)
-@click.option(
-    "--table",
-    "table_names",
-    multiple=True,
-    metavar="TABLE",
-    help="Table to estimate from; by default the shipped one of the replay's GPU and engine.",
-)
-@click.option(
-    "--known-host/--unknown-host",
-    "is_host_known",
-    default=True,
-    help="Whether to take the pace of a replay's host from a table measured on the same card.",
-)
-@click.option(
-    "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also draw it into this file (.png, .svg or .pdf).",
-)
-@with_options(FORMAT_OPTIONS)
-def validate_command(
-    replays: Path,
-    table_names: Sequence[str],
-    is_host_known: bool,
-    plot: Path | None,
-    **options: Any,
-) -> None:
-    """Hold every method's estimate of REPLAYS, a file or folder, against what they took.
-
-    Left out, they are the ones that ship.
-    """
-    if plot is not None:
-        from joulecast.plots.figure import check_plot_path
-
-        check_plot_path(plot)
-        if plot == options["output"]:
-            raise click.UsageError("--plot and --output are the same file")
-        if not plot.absolute().parent.is_dir():
-            raise InputError(f"{plot}: its folder is not there; make it first")
-    given = [load_table(name) for name in table_names]
-    found = []
-    paths = find_replays(replays)
-    for target in (plot, options["output"]):
-        check_output(target, *map(str, paths), kind="replay")
-    for path in paths:
-        one = Replay.load(path)
-        name = (
-            path.stem if path == replays else path.relative_to(replays).with_suffix("").as_posix()
-        )
-        shipped = shipped_tables_for(one)
-        hosts = [*given, *shipped] if is_host_known else []
-        found.append(validate(name, one, given or shipped, hosts))
-    emit_report(validation_report(found), options)
-    if plot is not None:
-        from joulecast.plots.validate import plot_validations
-
-        plot_validations(found, plot)
 
 
 def _outputs(traces: Sequence[str], output: Path) -> list[Path]:

@@ -1,31 +1,27 @@
 """`joulecast trace`: look at traces and bin them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from joulecast.cli.lazy import LazyModule
+from joulecast.cli.completion import complete_public_traces, complete_tasks, complete_traces
 from joulecast.cli.options import (
     FORMAT_OPTIONS,
     TRACE_OPTIONS,
-    JoulecastGroup,
     TraceInput,
-    check_output,
+    check_picture,
+    check_results,
     emit_report,
+    group,
     output_option,
     with_options,
 )
 from joulecast.traces.files import database_file, shown_address
 from joulecast.views.report import invalid_text, print_text
 
-if TYPE_CHECKING:
-    from joulecast.views import lengths as views
-else:
-    views = LazyModule("joulecast.views.lengths")
 
-
-@click.group(cls=JoulecastGroup)
+@group()
 def trace() -> None:
     """Look at traces and bin them."""
 
@@ -33,7 +29,7 @@ def trace() -> None:
 @trace.command("list")
 @with_options(FORMAT_OPTIONS)
 def trace_list(**options: Any) -> None:
-    """Public traces: those that ship, and those that `trace fetch` gets."""
+    """List public traces: those that ship, and those to be fetched."""
     from joulecast.traces.public.catalog import catalog
     from joulecast.views.trace import trace_list_report
 
@@ -41,16 +37,16 @@ def trace_list(**options: Any) -> None:
 
 
 @trace.command("fetch")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_public_traces)
 @click.option("--again", is_flag=True, help="Fetch anew what is cached.")
 @click.option(
     "--from-hub", is_flag=True, help="Get it through datasets from the Hugging Face hub (BurstGPT)."
 )
 def trace_fetch(name: str, again: bool, from_hub: bool) -> None:
-    """Download the public trace NAME, check it, and keep it and its workload in the cache.
+    """Download the public trace NAME, and keep it.
 
-    From then on NAME stands for it wherever a TRACE is asked for. A download that broke off goes on
-    where it was.
+    It is checked, and it and its workload are kept in the cache. From then on NAME stands for it
+    wherever a TRACE is asked for. A download that broke off goes on where it was.
     """
     from joulecast.traces.public.catalog import find_entry
     from joulecast.traces.public.fetch import fetch
@@ -67,7 +63,7 @@ def trace_fetch(name: str, again: bool, from_hub: bool) -> None:
 
 
 @trace.command("task")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_tasks)
 @click.option(
     "--tokenizer", required=True, help="Folder of a tokenizer, or its name on the Hugging Face hub."
 )
@@ -81,12 +77,14 @@ def trace_fetch(name: str, again: bool, from_hub: bool) -> None:
 def trace_task(
     name: str, tokenizer: str, data: Path | None, unpadded: bool, output: Path | None
 ) -> None:
-    """Make a workload of the NLP task NAME: wmt-14, wikitext-2, imdb or cnn-dailymail.
+    """Make a workload of the NLP task NAME.
 
-    1,024 texts in tokens of the tokenizer, padded to the longest as the paper does.
+    NAME is wmt-14, wikitext-2, imdb or cnn-dailymail: 1,024 texts in tokens of the tokenizer,
+    padded to the longest as the paper does.
     """
     from joulecast.traces.public.tasks import load_task
 
+    check_results({"--output": output})
     workload = load_task(name, tokenizer, data, not unpadded)
     if output is None:
         print_text(workload.to_json())
@@ -102,23 +100,26 @@ def trace_task(
 
 
 @trace.command("summary")
-@click.argument("source", metavar="TRACE")
+@click.argument("source", metavar="TRACE", shell_complete=complete_traces)
 @with_options(TRACE_OPTIONS)
 @with_options(FORMAT_OPTIONS)
 def trace_summary(source: str, **options: Any) -> None:
-    """Length statistics of TRACE, as in the paper's Tables 1 to 3."""
-    check_output(options["output"], source)
+    """Show length statistics of TRACE, as in the paper's Tables 1 to 3."""
+    from joulecast.views.lengths import summary_report
+
+    check_results({"--output": options["output"]}, traces=[source])
     summary = TraceInput.of(options).summarise(source)
-    emit_report(views.summary_report(shown_address(source), summary), options)
+    emit_report(summary_report(shown_address(source), summary), options)
 
 
 @trace.command("plot")
-@click.argument("source", metavar="TRACE")
+@click.argument("source", metavar="TRACE", shell_complete=complete_traces)
 @click.option(
     "-o",
     "--output",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=check_picture,
     help="Picture to draw (.png, .svg or .pdf).",
 )
 @click.option(
@@ -130,20 +131,18 @@ def trace_summary(source: str, **options: Any) -> None:
 )
 @with_options(TRACE_OPTIONS)
 def trace_plot(source: str, output: Path, grid_name: str, **options: Any) -> None:
-    """Draw how long TRACE's requests are, and how long the grid makes them."""
-    from joulecast.plots.figure import check_plot_path
+    """Draw how long TRACE's requests are, and on the grid."""
     from joulecast.plots.trace import plot_distributions
     from joulecast.traces.grid import GRIDS
     from joulecast.traces.load import is_reconstructed
 
-    check_plot_path(output)
-    check_output(output, source)
-    found = TraceInput.of(options).distributions(source, GRIDS[grid_name])
-    plot_distributions(found, shown_address(source), output, is_reconstructed(source))
+    check_results({"--output": output}, traces=[source])
+    distributions = TraceInput.of(options).distributions(source, GRIDS[grid_name])
+    plot_distributions(distributions, shown_address(source), output, is_reconstructed(source))
 
 
 @trace.command("bin")
-@click.argument("source", metavar="[TRACE]", required=False)
+@click.argument("source", metavar="[TRACE]", required=False, shell_complete=complete_traces)
 @click.option(
     "--grid",
     "grid_name",
@@ -181,32 +180,25 @@ def trace_bin(
     output: Path | None,
     **options: Any,
 ) -> None:
-    """Reduce TRACE to a small workload file that estimates take in its place.
+    """Reduce TRACE to a small workload file.
 
-    On one machine DuckDB reads it; --engine spark reads it on a cluster, and --connect bins a table
-    in the database that keeps it.
+    Estimates take it in TRACE's place. On one machine DuckDB reads it; --engine spark reads it on a
+    cluster, and --connect bins a table in the database that keeps it.
     """
     from joulecast.traces.grid import GRIDS
 
-    if (address is None) != (table_name is None):
-        raise click.UsageError("--connect and --table-name go together")
-    if (source is None) == (table_name is None):
-        raise click.UsageError("give a TRACE, or --connect and --table-name")
-    if master is not None and bin_engine != "spark":
-        raise click.UsageError("--master is for --engine spark")
-    elsewhere = address is not None or bin_engine == "spark"
-    if address is not None and bin_engine == "spark":
-        raise click.UsageError("--connect bins in the database; --engine spark is for files")
+    elsewhere = _is_elsewhere(source, bin_engine, master, address, table_name)
     if elsewhere and options["memory_limit"] is not None:
         raise click.UsageError("--memory-limit is for reading with DuckDB")
-    trace_input, what = TraceInput.of(options), str(source or table_name)
+    reader, name = TraceInput.of(options), str(source or table_name)
     database = None if address is None else database_file(address)
-    check_output(output, *(str(name) for name in (source, database) if name is not None))
+    sources = [str(place) for place in (source, database) if place is not None]
+    check_results({"--output": output}, traces=sources)
     if not elsewhere:
-        workload = trace_input.load(what, None if grid_name is None else GRIDS[grid_name])
+        workload = reader.load(name, None if grid_name is None else GRIDS[grid_name])
     else:
         grid = GRIDS[grid_name or "power-of-two"]
-        workload = trace_input.load_elsewhere(what, master, address, grid)
+        workload = reader.load_elsewhere(name, master, address, grid)
     workload = workload.with_provenance(licence=licence, citation=citation)
     if output is None:
         print_text(workload.to_json())
@@ -218,3 +210,26 @@ def trace_bin(
         f"the grid; {workload.failed.requests:,} failed, {invalid_text(workload.invalid)}",
         err=True,
     )
+
+
+def _is_elsewhere(
+    source: str | None,
+    bin_engine: str,
+    master: str | None,
+    address: str | None,
+    table_name: str | None,
+) -> bool:
+    """Whether a database or a cluster bins the trace.
+
+    Raises:
+        UsageError: The options contradict one another.
+    """
+    if (address is None) != (table_name is None):
+        raise click.UsageError("--connect and --table-name go together")
+    if (source is None) == (table_name is None):
+        raise click.UsageError("give a TRACE, or --connect and --table-name")
+    if master is not None and bin_engine != "spark":
+        raise click.UsageError("--master is for --engine spark")
+    if address is not None and bin_engine == "spark":
+        raise click.UsageError("--connect bins in the database; --engine spark is for files")
+    return address is not None or bin_engine == "spark"

@@ -1,0 +1,79 @@
+"""`joulecast compare`: one trace under several tables."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from joulecast.cli.completion import complete_tables, complete_traces
+from joulecast.cli.estimate import (
+    HTML_OPTION,
+    METHOD_OPTIONS,
+    command_line,
+    load_for,
+)
+from joulecast.cli.options import (
+    COST_OPTIONS,
+    FORMAT_OPTIONS,
+    TRACE_OPTIONS,
+    check_results,
+    command,
+    emit_report,
+    with_options,
+)
+from joulecast.traces.files import shown_address
+
+if TYPE_CHECKING:
+    from joulecast.estimator.footprint.carbon import CarbonIntensity
+    from joulecast.estimator.footprint.facility import Price
+
+
+@command()
+@click.argument("trace", shell_complete=complete_traces)
+@click.option(
+    "--table",
+    "table_names",
+    required=True,
+    multiple=True,
+    metavar="TABLE",
+    shell_complete=complete_tables,
+    help="A shipped table or a folder; give it again for each further table.",
+)
+@with_options(METHOD_OPTIONS)
+@with_options(COST_OPTIONS)
+@HTML_OPTION
+@with_options(TRACE_OPTIONS)
+@with_options(FORMAT_OPTIONS)
+def compare(
+    trace: str,
+    table_names: tuple[str, ...],
+    method: str,
+    whole_batches: bool,
+    pue: float | None,
+    carbon: "CarbonIntensity | None",
+    price: "Price | None",
+    html: Path | None,
+    **options: Any,
+) -> None:
+    """Hold TRACE's estimates by several tables against each other.
+
+    Each stands over its ideals, and the others against the first. Tables are of one model on one
+    grid: engines, GPUs, or one engine with other settings.
+    """
+    from joulecast.estimator.compare import compare_tables
+    from joulecast.estimator.footprint.facility import Facility
+    from joulecast.measurements.table.table import load_table
+    from joulecast.views.estimate import compare_report
+
+    facility = Facility.of(pue, carbon, price)
+    tables = [load_table(name) for name in table_names]
+    results = {"--output": options["output"], "--html": html}
+    check_results(results, traces=[trace], tables=table_names)
+    loaded, make = load_for(method, whole_batches, trace, tables[0], html, options)
+    result = compare_tables(make, loaded.workload, tables, shown_address(trace)).at(facility)
+    if html is not None:
+        from joulecast.pages.compare import write_compare_page
+
+        write_compare_page(html, result, tables, loaded, command_line())
+        click.echo(f"{html}: the page of this comparison", err=True)
+    emit_report(compare_report(result, tables), options)

@@ -1,0 +1,83 @@
+"""`joulecast table`: look at energy tables."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from joulecast.cli.completion import complete_tables
+from joulecast.cli.options import (
+    FORMAT_OPTIONS,
+    check_results,
+    emit_report,
+    group,
+    plot_option,
+    with_options,
+)
+from joulecast.views.report import QUANTITIES
+
+
+@group()
+def table() -> None:
+    """Look at energy tables."""
+
+
+@table.command("list")
+@with_options(FORMAT_OPTIONS)
+def table_list(**options: Any) -> None:
+    """List the tables that ship."""
+    from joulecast.measurements.table.table import load_table, table_names
+    from joulecast.views import table as views
+
+    emit_report(views.table_list_report([load_table(name) for name in table_names()]), options)
+
+
+@table.command("show")
+@click.argument("name", metavar="TABLE", shell_complete=complete_tables)
+@click.option(
+    "--quantity",
+    type=click.Choice(list(QUANTITIES)),
+    default="request-energy",
+    help="What to show per cell.",
+)
+@click.option(
+    "--over",
+    metavar="TABLE",
+    shell_complete=complete_tables,
+    help="Show the first table's values over this one's.",
+)
+@plot_option("Also draw heat maps")
+@with_options(FORMAT_OPTIONS)
+def table_show(
+    name: str, quantity: str, over: str | None, plot: Path | None, **options: Any
+) -> None:
+    """Show energies and largest batches of TABLE, cell by cell."""
+    from joulecast.measurements.table.table import load_table
+    from joulecast.views import table as views
+
+    names = [name] if over is None else [name, over]
+    check_results({"--output": options["output"], "--plot": plot}, tables=names)
+    loaded, other = load_table(name), None if over is None else load_table(over)
+    if other is not None:
+        views.same_grid(loaded, other)
+    if plot is not None:
+        from joulecast.plots.table import plot_table
+
+        plot_table(loaded, quantity, other, plot)
+    emit_report(views.table_show_report(loaded, quantity, other), options)
+
+
+@table.command("check")
+@click.argument("name", metavar="TABLE", shell_complete=complete_tables)
+@with_options(FORMAT_OPTIONS)
+def table_check(name: str, **options: Any) -> None:
+    """Hold TABLE against what a table should satisfy."""
+    from joulecast.estimator.steps.check import step_check
+    from joulecast.measurements.table.checks import check_table
+    from joulecast.measurements.table.table import load_table
+    from joulecast.views import table as views
+
+    check_results({"--output": options["output"]}, tables=[name])
+    loaded = load_table(name)
+    checks = [*check_table(loaded), step_check(loaded)]
+    emit_report(views.table_check_report(loaded, checks), options)

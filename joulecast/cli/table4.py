@@ -1,0 +1,92 @@
+"""`joulecast table4`: the paper's Table 4 beside the published one."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from joulecast.cli.completion import complete_gpus, complete_tables
+from joulecast.cli.options import (
+    FORMAT_OPTIONS,
+    TRACE_OPTIONS,
+    TraceInput,
+    check_results,
+    command,
+    emit_report,
+    plot_option,
+    split_named_traces,
+    with_options,
+)
+
+
+@command()
+@click.option(
+    "--table",
+    "table_names",
+    multiple=True,
+    metavar="TABLE",
+    shell_complete=complete_tables,
+    help="A PyTorch and a vLLM table of one GPU; by default the shipped ones.",
+)
+@click.option(
+    "--gpu",
+    metavar="NAME",
+    shell_complete=complete_gpus,
+    help="Take the shipped tables of this GPU, such as h100-sxm, in the place of --table.",
+)
+@click.option(
+    "--trace",
+    "traces",
+    multiple=True,
+    callback=split_named_traces,
+    metavar="NAME=FILE",
+    help="A row's trace: burstgpt, azure-2024-code, azure-2024-conv, or a name of your own.",
+)
+@click.option(
+    "--peak",
+    type=click.Choice(["dense", "sparse"]),
+    default="dense",
+    help="Peak of the ideal: what the chip can do, or the paper's convention.",
+)
+@plot_option("Also draw the table")
+@with_options(TRACE_OPTIONS)
+@with_options(FORMAT_OPTIONS)
+def table4(
+    table_names: tuple[str, ...],
+    gpu: str | None,
+    traces: tuple[tuple[str, str], ...],
+    peak: str,
+    plot: Path | None,
+    **options: Any,
+) -> None:
+    """Regenerate the paper's Table 4 beside the published one."""
+    from joulecast.estimator.paper.table4 import (
+        DEFAULT_TABLES,
+        build_table4,
+        embedded_rows,
+        pick_tables,
+        published_rows,
+        tables_of,
+    )
+    from joulecast.measurements.hardware import Peak
+    from joulecast.measurements.table.table import load_table
+    from joulecast.traces.public.catalog import load_embedded
+    from joulecast.traces.public.datasets import best_source
+    from joulecast.views.table4 import table4_report
+
+    if gpu is not None and table_names:
+        raise click.UsageError("--gpu takes the place of --table")
+    names = table_names or (DEFAULT_TABLES if gpu is None else tables_of(gpu))
+    tables = pick_tables([load_table(name) for name in names])
+    results = {"--output": options["output"], "--plot": plot}
+    check_results(results, traces=(source for _, source in traces), tables=names)
+    workloads = {key: (key, load_embedded(key)) for key in embedded_rows()}
+    own, reader = dict(traces), TraceInput.of(options)
+    workloads |= {key: best_source(key) for key in published_rows() if key not in own}
+    workloads |= {key: (source, reader.load(source, None)) for key, source in traces}
+    result = build_table4(workloads, tables, cast("Peak", peak))
+    if plot is not None:
+        from joulecast.plots.table4 import plot_table4
+
+        plot_table4(result, plot)
+    emit_report(table4_report(result, tables), options)
