@@ -55,7 +55,7 @@ nitpick_ignore_regex = [
     # Types of Python and numpy: a build fetches no other project's index, and needs no network.
     ("py:class", r"(collections\.abc|pathlib|numpy|np|npt)\..*"),
     # Aliases; what they stand for is told beside each argument.
-    ("py:class", "OnInvalid|Watch"),
+    ("py:class", r"OnInvalid|OnProgress|.*\.ReadingKeywords"),
 ]
 
 NAMES = set(jc.__all__)

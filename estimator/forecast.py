@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple, Unpack
 
 from joulecast.estimator.compare import Comparison, EstimationMethod, compare_tables
 from joulecast.estimator.estimate import Estimate
@@ -11,13 +11,10 @@ from joulecast.estimator.footprint.carbon import CarbonIntensity
 from joulecast.estimator.footprint.facility import Facility, Price
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.errors import InputError
-from joulecast.traces.files import shown_address
 from joulecast.traces.grid import Grid
-from joulecast.traces.load import LoadedTrace, load_trace
+from joulecast.traces.load import LoadedTrace, load_trace, trace_name
+from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.workload import Workload
-
-if TYPE_CHECKING:
-    from joulecast.traces.reading.sniff import OnInvalid
 
 Method = Literal["binned", "stepwise"]
 METHODS: tuple[Method, ...] = ("binned", "stepwise")
@@ -33,10 +30,7 @@ def estimate(
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
-    input_column: str | None = None,
-    output_column: str | None = None,
-    on_invalid: "OnInvalid" = "error",
-    memory_limit: str | None = None,
+    **reading: Unpack[ReadingKeywords],
 ) -> Estimate:
     """Estimate the energy of a trace.
 
@@ -51,10 +45,7 @@ def estimate(
         pue: Facility energy over GPU energy, 1 or more.
         carbon: Carbon intensity [gCO2e/kWh], or a region such as "FR" or "US-CA".
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
-        input_column: Column of the input length [tokens], where the format is not a known one.
-        output_column: Column of the output length [tokens], likewise.
-        on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out.
-        memory_limit: Most memory that reading may take, such as "500MB".
+        **reading: How to read, as the attributes of `ReadingOptions` say.
 
     Returns:
         Energies [J] beside their ideals; with "stepwise" also an interval.
@@ -65,10 +56,9 @@ def estimate(
     facility = Facility.of(pue, carbon, price)
     table = _table(table)
     grid, most = reading_of(method, table)
-    columns = input_column, output_column
-    loaded = _load(trace, grid, *columns, on_invalid, memory_limit, most)
+    loaded = load_trace(trace, grid, most, **reading)
     make = estimation_method(method, loaded, whole_batches, None if host is None else _table(host))
-    return make(loaded.workload, table, _name(trace)).at(facility)
+    return make(loaded.workload, table, trace_name(trace)).at(facility)
 
 
 def compare(
@@ -80,10 +70,7 @@ def compare(
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
-    input_column: str | None = None,
-    output_column: str | None = None,
-    on_invalid: "OnInvalid" = "error",
-    memory_limit: str | None = None,
+    **reading: Unpack[ReadingKeywords],
 ) -> Comparison:
     """Estimate a trace from several tables: engines, GPUs or batch limits side by side.
 
@@ -95,10 +82,7 @@ def compare(
         pue: Facility energy over GPU energy, 1 or more.
         carbon: Carbon intensity [gCO2e/kWh], or a region.
         price: Price of a kilowatt hour.
-        input_column: Column of the input length [tokens].
-        output_column: Column of the output length [tokens].
-        on_invalid: "error" or "skip".
-        memory_limit: Most memory that reading may take, such as "500MB".
+        **reading: How to read, as the attributes of `ReadingOptions` say.
 
     Returns:
         An estimate per table, in the order given, and what each saves over the first.
@@ -111,10 +95,9 @@ def compare(
         raise InputError("compare takes a list of one or more tables")
     loaded_tables = [_table(table) for table in tables]
     grid, most = reading_of(method, loaded_tables[0])
-    columns = input_column, output_column
-    loaded = _load(trace, grid, *columns, on_invalid, memory_limit, most)
+    loaded = load_trace(trace, grid, most, **reading)
     make = estimation_method(method, loaded, whole_batches)
-    return compare_tables(make, loaded.workload, loaded_tables, _name(trace)).at(facility)
+    return compare_tables(make, loaded.workload, loaded_tables, trace_name(trace)).at(facility)
 
 
 class Reading(NamedTuple):
@@ -170,28 +153,3 @@ def estimation_method(
 
 def _table(table: str | Path | EnergyTable) -> EnergyTable:
     return table if isinstance(table, EnergyTable) else load_table(table)
-
-
-def _load(
-    trace: str | Path | Workload,
-    grid: Grid | None,
-    input_column: str | None,
-    output_column: str | None,
-    on_invalid: "OnInvalid",
-    memory_limit: str | None,
-    most_lengths: int,
-) -> LoadedTrace:
-    columns = input_column, output_column
-    if not isinstance(trace, Workload):
-        return load_trace(
-            trace, grid, *columns, on_invalid, memory_limit, most_lengths=most_lengths
-        )
-    if columns != (None, None):
-        raise InputError(f"{_name(trace)}: is a workload and has no columns to name")
-    return LoadedTrace(trace if grid is None else trace.on_grid(grid))
-
-
-def _name(trace: str | Path | Workload) -> str:
-    if not isinstance(trace, Workload):
-        return shown_address(str(trace))
-    return trace.sources[0].get("name", "workload") if trace.sources else "workload"

@@ -4,13 +4,15 @@ import ast
 import inspect
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack, get_type_hints
 
 import pytest
 
 import joulecast as jc
+from joulecast.traces.reading.options import ReadingKeywords, ReadingOptions
 
 PAGE = (Path(__file__).parent.parent / "docs/python.md").read_text()
 PUBLIC = {name: getattr(jc, name) for name in jc.__all__}
@@ -37,7 +39,7 @@ def described(docstring: str, section: str) -> dict[str, str]:
     body = re.search(rf"^{section}:\n((?:    .*\n|\n)+)", docstring + "\n", re.MULTILINE)
     if body is None:
         return {}
-    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", body[1], re.MULTILINE)
+    entries = re.findall(r"^    \*{0,2}(\w+): (.*(?:\n {8}.*)*)", body[1], re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}
 
 
@@ -94,12 +96,44 @@ def test_functions_tell_types_arguments_and_units(name: str) -> None:
     check_callable(FUNCTIONS[name], needs_args=True)
 
 
-@pytest.mark.parametrize("name", sorted(CLASSES))
-def test_classes_tell_types_attributes_and_units(name: str) -> None:
-    kind = CLASSES[name]
+READERS = {
+    name: function
+    for name, function in FUNCTIONS.items()
+    if "reading" in inspect.signature(function).parameters
+}
+
+
+def test_how_a_trace_is_read_is_told_once_for_all_that_read_one() -> None:
+    assert set(READERS) == {
+        *("estimate", "compare", "summarise", "load_workload", "load_with_lengths"),
+        *("load_from_spark", "load_from_table"),
+    }
+    for name, function in READERS.items():
+        parameter = inspect.signature(function).parameters["reading"]
+        assert parameter.kind is inspect.Parameter.VAR_KEYWORD, name
+        assert parameter.annotation in (Unpack[ReadingKeywords], "Unpack[ReadingKeywords]"), name
+        assert "the attributes of `ReadingOptions`" in described(doc(function), "Args")["reading"]
+    assert f".. autoclass:: {ReadingOptions.__module__}.ReadingOptions\n" in PAGE
+
+
+def test_the_keywords_of_reading_are_the_attributes_of_its_options() -> None:
+    types = get_type_hints(ReadingKeywords)
+    assert types == get_type_hints(ReadingOptions)
+    assert not ReadingKeywords.__required_keys__
+    assert list(types) == [field.name for field in fields(ReadingOptions)]
+    with pytest.raises(TypeError, match="colum"):
+        jc.load_workload("azure-2023-code", colum="a")
+    with pytest.raises(jc.InputError, match='on_invalid is "error" or "skip", not'):
+        jc.load_workload("azure-2023-code", on_invalid="ignore")
+
+
+@pytest.mark.parametrize(
+    "kind", [*CLASSES.values(), ReadingOptions], ids=lambda kind: kind.__name__
+)
+def test_classes_tell_types_attributes_and_units(kind: type) -> None:
     attributes = described(doc(kind), "Attributes")
-    fields = [field for field in inspect.get_annotations(kind) if not field.startswith("_")]
-    assert list(attributes) == fields
+    annotated = [field for field in inspect.get_annotations(kind) if not field.startswith("_")]
+    assert list(attributes) == annotated
     for field, text in attributes.items():
         assert not lacks_unit(field, text), f"{field}: {text}"
     for member, value in public_members(kind).items():

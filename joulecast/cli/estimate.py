@@ -12,10 +12,10 @@ from joulecast.cli.options import (
     FORMAT_OPTIONS,
     TRACE_OPTIONS,
     Option,
-    TraceInput,
     check_results,
     command,
     emit_report,
+    reading,
     with_options,
 )
 from joulecast.traces.files import shown_address
@@ -150,12 +150,14 @@ def load_for(
 ) -> "tuple[LoadedTrace, EstimationMethod]":
     """TRACE as a method and a page want it, and the method."""
     from joulecast.estimator.forecast import Method, estimation_method, reading_of
+    from joulecast.traces.load import load_trace
 
     if whole_batches and method != "binned":
         raise click.UsageError("--whole-batches is for --method binned")
     chosen = cast("Method", method)
-    reading = reading_of(chosen, table)
-    loaded = TraceInput.of(options).load_trace(trace, *reading, with_counts=html is not None)
+    grid, most_lengths = reading_of(chosen, table)
+    with reading(options, trace) as keywords:
+        loaded = load_trace(trace, grid, most_lengths, html is not None, **keywords)
     return loaded, estimation_method(chosen, loaded, whole_batches, host)
 
 

@@ -4,10 +4,10 @@ import glob
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -15,23 +15,10 @@ from joulecast.cli.completion import complete_models
 from joulecast.measurements.engines import ENGINES
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists, shown_address
-from joulecast.traces.grid import Grid
-from joulecast.traces.load import (
-    LoadedTrace,
-    load_distributions,
-    load_from_spark,
-    load_from_table,
-    load_trace,
-    summarise,
-)
-from joulecast.traces.reading.sniff import STANDARD_INPUT, OnInvalid
-from joulecast.traces.workload import Workload
-from joulecast.views.reading_bar import ReadingBar
+from joulecast.traces.reading.options import ReadingKeywords
+from joulecast.traces.reading.sniff import STANDARD_INPUT
+from joulecast.views.progress import ReadingBar
 from joulecast.views.report import OutputFormat, Report, emit
-
-if TYPE_CHECKING:
-    from joulecast.traces.distribution import Distribution
-    from joulecast.traces.summary import TraceSummary
 
 Lengths = tuple[int, int] | None
 Option = Callable[[Any], Any]
@@ -260,58 +247,17 @@ def split_named_traces(
     return tuple(named)
 
 
-@dataclass(frozen=True)
-class TraceInput:
-    """How to read the traces of one command."""
+def reading_keywords(options: Mapping[str, Any]) -> ReadingKeywords:
+    """How to read a trace, as the values of `TRACE_OPTIONS` say."""
+    names = ReadingKeywords.__annotations__.keys() & options.keys()
+    return cast("ReadingKeywords", {name: options[name] for name in names})
 
-    input_column: str | None = None
-    output_column: str | None = None
-    on_invalid: OnInvalid = "error"
-    memory_limit: str | None = None
 
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> "TraceInput":
-        """From the values of `TRACE_OPTIONS`."""
-        names = ("input_column", "output_column", "on_invalid", "memory_limit")
-        return cls(*(options[name] for name in names))
-
-    def load(self, trace: str, grid: Grid | None) -> Workload:
-        """TRACE as a workload on a grid; None for its own."""
-        return self.load_trace(trace, grid).workload
-
-    def load_trace(
-        self, trace: str, grid: Grid | None, most_lengths: int = 0, with_counts: bool = False
-    ) -> LoadedTrace:
-        """TRACE as a workload on a grid, and more as `traces.load.load_trace` gives it."""
-        columns = self.input_column, self.output_column
-        with ReadingBar(trace) as bar:
-            return load_trace(
-                trace, grid, *columns, self.on_invalid, self.memory_limit, bar.watch,
-                most_lengths, with_counts,
-            )  # fmt: skip
-
-    def load_elsewhere(
-        self, source: str, master: str | None, address: str | None, grid: Grid
-    ) -> Workload:
-        """SOURCE binned by Spark (`master`), or a table binned by its database (`address`)."""
-        columns = self.input_column, self.output_column
-        if address is not None:
-            return load_from_table(address, source, grid, *columns, self.on_invalid)
-        return load_from_spark(source, master or "local[*]", grid, *columns, self.on_invalid)
-
-    def distributions(self, trace: str, grid: Grid) -> "tuple[Distribution, Distribution]":
-        """How TRACE's lengths are distributed."""
-        columns = self.input_column, self.output_column
-        with ReadingBar(trace) as bar:
-            return load_distributions(
-                trace, grid, *columns, self.on_invalid, self.memory_limit, bar.watch
-            )
-
-    def summarise(self, trace: str) -> "TraceSummary":
-        """TRACE's statistics."""
-        columns = self.input_column, self.output_column
-        with ReadingBar(trace) as bar:
-            return summarise(trace, *columns, self.on_invalid, self.memory_limit, bar.watch)
+@contextmanager
+def reading(options: Mapping[str, Any], trace: str) -> Iterator[ReadingKeywords]:
+    """The same, with a bar while TRACE is being read."""
+    with ReadingBar(trace) as bar:
+        yield {**reading_keywords(options), "watch": bar.watch}
 
 
 def check_results(

@@ -15,8 +15,8 @@ from joulecast.cli.options import (
     ENGINE_OPTIONS,
     GPU_OPTION,
     TRACE_OPTIONS,
-    TraceInput,
     command,
+    reading,
     with_options,
 )
 from joulecast.estimator.steps.prices import scheduler_of
@@ -32,6 +32,7 @@ from joulecast.measurements.sweep.request import model_name
 from joulecast.measurements.table.table import load_table
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists
+from joulecast.traces.load import load_trace
 from joulecast.traces.sampling import sample_lengths
 from joulecast.version import VERSION
 
@@ -203,7 +204,8 @@ def _draw(
     trace: str, count: int, seed: int, most: int, options: dict[str, Any]
 ) -> tuple[LengthArray, dict[str, Any]]:
     """So many of a trace's requests, in random order, and what to say of the draw."""
-    loaded = TraceInput.of(options).load_trace(trace, None, _MOST_READ)
+    with reading(options, trace) as keywords:
+        loaded = load_trace(trace, most_lengths=_MOST_READ, **keywords)
     workload, lengths = loaded.workload, loaded.lengths
     generator = np.random.default_rng(seed)
     how = "requests of the trace"

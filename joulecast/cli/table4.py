@@ -9,11 +9,11 @@ from joulecast.cli.completion import complete_gpus, complete_tables
 from joulecast.cli.options import (
     FORMAT_OPTIONS,
     TRACE_OPTIONS,
-    TraceInput,
     check_results,
     command,
     emit_report,
     plot_option,
+    reading,
     split_named_traces,
     with_options,
 )
@@ -70,6 +70,7 @@ def table4(
     )
     from joulecast.measurements.hardware import Peak
     from joulecast.measurements.table.table import load_table
+    from joulecast.traces.load import load_workload
     from joulecast.traces.public.catalog import load_embedded
     from joulecast.traces.public.datasets import best_source
     from joulecast.views.table4 import table4_report
@@ -81,9 +82,11 @@ def table4(
     results = {"--output": options["output"], "--plot": plot}
     check_results(results, traces=(source for _, source in traces), tables=names)
     workloads = {key: (key, load_embedded(key)) for key in embedded_rows()}
-    own, reader = dict(traces), TraceInput.of(options)
+    own = dict(traces)
     workloads |= {key: best_source(key) for key in published_rows() if key not in own}
-    workloads |= {key: (source, reader.load(source, None)) for key, source in traces}
+    for key, source in traces:
+        with reading(options, source) as keywords:
+            workloads[key] = source, load_workload(source, **keywords)
     result = build_table4(workloads, tables, cast("Peak", peak))
     if plot is not None:
         from joulecast.plots.table4 import plot_table4

@@ -9,12 +9,13 @@ from joulecast.cli.completion import complete_public_traces, complete_tasks, com
 from joulecast.cli.options import (
     FORMAT_OPTIONS,
     TRACE_OPTIONS,
-    TraceInput,
     check_picture,
     check_results,
     emit_report,
     group,
     output_option,
+    reading,
+    reading_keywords,
     with_options,
 )
 from joulecast.traces.files import database_file, shown_address
@@ -105,10 +106,12 @@ def trace_task(
 @with_options(FORMAT_OPTIONS)
 def trace_summary(source: str, **options: Any) -> None:
     """Show length statistics of TRACE, as in the paper's Tables 1 to 3."""
+    from joulecast.traces.load import summarise
     from joulecast.views.lengths import summary_report
 
     check_results({"--output": options["output"]}, traces=[source])
-    summary = TraceInput.of(options).summarise(source)
+    with reading(options, source) as keywords:
+        summary = summarise(source, **keywords)
     emit_report(summary_report(shown_address(source), summary), options)
 
 
@@ -134,10 +137,11 @@ def trace_plot(source: str, output: Path, grid_name: str, **options: Any) -> Non
     """Draw how long TRACE's requests are, and on the grid."""
     from joulecast.plots.trace import plot_distributions
     from joulecast.traces.grid import GRIDS
-    from joulecast.traces.load import is_reconstructed
+    from joulecast.traces.load import is_reconstructed, load_distributions
 
     check_results({"--output": output}, traces=[source])
-    distributions = TraceInput.of(options).distributions(source, GRIDS[grid_name])
+    with reading(options, source) as keywords:
+        distributions = load_distributions(source, GRIDS[grid_name], **keywords)
     plot_distributions(distributions, shown_address(source), output, is_reconstructed(source))
 
 
@@ -186,19 +190,23 @@ def trace_bin(
     cluster, and --connect bins a table in the database that keeps it.
     """
     from joulecast.traces.grid import GRIDS
+    from joulecast.traces.load import load_from_spark, load_from_table, load_workload
 
     elsewhere = _is_elsewhere(source, bin_engine, master, address, table_name)
     if elsewhere and options["memory_limit"] is not None:
         raise click.UsageError("--memory-limit is for reading with DuckDB")
-    reader, name = TraceInput.of(options), str(source or table_name)
+    name = str(source or table_name)
     database = None if address is None else database_file(address)
     sources = [str(place) for place in (source, database) if place is not None]
     check_results({"--output": output}, traces=sources)
-    if not elsewhere:
-        workload = reader.load(name, None if grid_name is None else GRIDS[grid_name])
+    grid = GRIDS[grid_name or "power-of-two"]
+    if address is not None:
+        workload = load_from_table(address, name, grid, **reading_keywords(options))
+    elif elsewhere:
+        workload = load_from_spark(name, master or "local[*]", grid, **reading_keywords(options))
     else:
-        grid = GRIDS[grid_name or "power-of-two"]
-        workload = reader.load_elsewhere(name, master, address, grid)
+        with reading(options, name) as keywords:
+            workload = load_workload(name, grid if grid_name else None, **keywords)
     workload = workload.with_provenance(licence=licence, citation=citation)
     if output is None:
         print_text(workload.to_json())

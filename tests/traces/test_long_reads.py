@@ -21,8 +21,8 @@ from joulecast.traces.binning.trace import watched
 from joulecast.traces.errors import InputError
 from joulecast.traces.load import load_workload, summarise
 from joulecast.traces.reading.remote import fetch_remote
-from joulecast.views import reading_bar
-from joulecast.views.reading_bar import ReadingBar
+from joulecast.views import progress
+from joulecast.views.progress import ReadingBar
 from tests.conftest import RunCli
 
 HEAD = "input_tokens,output_tokens\n"
@@ -142,7 +142,7 @@ def test_ctrl_c_during_a_read_is_one_word(tmp_path: Path) -> None:
     """As in a pipe, where nobody watches."""
     path = tmp_path / "t.csv"
     path.write_text(HEAD + "17,4\n" * 30_000_000)
-    words = [sys.executable, "-m", "estimator", "trace", "bin", path, "-o", tmp_path / "w.json"]
+    words = [sys.executable, "-m", "joulecast", "trace", "bin", path, "-o", tmp_path / "w.json"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     time.sleep(1.2)
     process.send_signal(signal.SIGINT)
@@ -184,7 +184,7 @@ def test_the_bar_says_rows_and_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
-    monkeypatch.setattr(reading_bar, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(progress, "_PATIENCE_S", 0.0)
     with ReadingBar(str(path)) as bar:
         assert bar.watch is not None
         for share in (0.1, 0.5, 0.9):

@@ -10,26 +10,18 @@ from joulecast.traces.binning.trace import EngineTrace, Trace, first_line, requi
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import database_file, shown_address
 from joulecast.traces.reading.formats import choose_columns
-from joulecast.traces.reading.sniff import OnInvalid
+from joulecast.traces.reading.options import ReadingOptions
 
 
 @contextmanager
-def open_table(
-    address: str,
-    table_name: str,
-    input_column: str | None = None,
-    output_column: str | None = None,
-    on_invalid: OnInvalid = "error",
-) -> Iterator[Trace]:
+def open_table(address: str, table_name: str, options: ReadingOptions) -> Iterator[Trace]:
     """Open a trace in a table that an Ibis backend reaches.
 
     Args:
         address: Connection string, such as "duckdb://log.db", "trino://user@host/catalog/schema",
             "postgres://user@host/database" or "bigquery://project/dataset".
         table_name: The table; parts before it, such as a schema, with dots between.
-        input_column: Column of the input length [tokens]; not needed for a known format.
-        output_column: Column of the output length [tokens]; likewise.
-        on_invalid: "error" or "skip".
+        options: How to read it; without `memory_limit` and `watch`.
 
     Yields:
         The trace; only the sums of its cells will leave the database.
@@ -37,6 +29,7 @@ def open_table(
     Raises:
         InputError: No such backend, database, table or columns.
     """
+    options.require_elsewhere()
     shown = f"{_without_password(address)} {table_name}"
     backend, is_address, _ = address.partition("://")
     if not is_address:
@@ -61,26 +54,20 @@ def open_table(
         said = first_line(error).replace(address, shown)
         raise InputError(f"{shown}: cannot connect ({said})") from error
     try:
-        stored = _stored(connection, table_name, shown, input_column, output_column)
+        stored = _stored(connection, table_name, shown, options)
         sources = ({"name": table_name, "kind": f"{connection.name} table"},)
-        yield EngineTrace(shown, on_invalid, sources, connection, stored)
+        yield EngineTrace(shown, options.on_invalid, sources, connection, stored)
     finally:
         connection.disconnect()
 
 
-def _stored(
-    connection: Any,
-    table_name: str,
-    shown: str,
-    input_column: str | None,
-    output_column: str | None,
-) -> Any:
+def _stored(connection: Any, table_name: str, shown: str, options: ReadingOptions) -> Any:
     *parts, name = table_name.split(".")
     try:
         table = connection.table(name, database=tuple(parts) or None)
     except Exception as error:
         raise InputError(f"{shown}: no such table ({first_line(error)})") from error
-    chosen = choose_columns(shown, table.columns, input_column, output_column)
+    chosen = choose_columns(shown, table.columns, options)
     stored = table.select(input=table[chosen.input_column], output=table[chosen.output_column])
     require_lengths(shown, stored)
     return stored

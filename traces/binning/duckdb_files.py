@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from joulecast.traces.binning.compiled import compiled_query, named_views
-from joulecast.traces.binning.trace import Trace, Watch, watched
+from joulecast.traces.binning.trace import Trace, watched
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import Grid
 from joulecast.traces.reading.faults import line_of_record, malformed_line
 from joulecast.traces.reading.formats import ArrivalUnit, TraceFormat, choose_columns, shorten
+from joulecast.traces.reading.options import DEFAULTS, OnProgress, ReadingOptions
 from joulecast.traces.reading.problems import PROBLEMS
 from joulecast.traces.reading.scan import create_view, too_little_memory
 from joulecast.traces.reading.sniff import (
     STANDARD_INPUT,
-    OnInvalid,
     TraceFile,
     describe,
     find_files,
@@ -62,7 +62,7 @@ class FileTrace(Trace):
     format: TraceFormat
     database: duckdb.DuckDBPyConnection = field(repr=False)
     kinds: Mapping[str, tuple[str, ...]]
-    watch: Watch | None = field(default=None, repr=False)
+    watch: OnProgress | None = field(default=None, repr=False)
 
     @cached_property
     def connection(self) -> Any:
@@ -215,25 +215,13 @@ def _gist(message: str) -> str:
 
 
 @contextmanager
-def open_trace(
-    source: str,
-    input_column: str | None = None,
-    output_column: str | None = None,
-    on_invalid: OnInvalid = "error",
-    memory_limit: str | None = None,
-    watch: Watch | None = None,
-) -> Iterator[FileTrace]:
+def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[FileTrace]:
     """Open a trace: CSV, JSON lines or Parquet, plain or packed with gzip or zstd.
 
     Args:
         source: A file, a glob (files of several kinds may mix), "-" for standard input, or an
             address (http, https, s3), which is copied into a temporary folder first.
-        input_column: Column of the input length [tokens]; not needed for a known format.
-        output_column: Column of the output length [tokens]; not needed for a known format.
-        on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out.
-        memory_limit: Most memory that DuckDB may take, such as "500MB"; what exceeds it goes to
-            disk. 100 MB a core if not given.
-        watch: Told how far a long read is.
+        options: How to read it.
 
     Yields:
         The trace, to be asked while the context is open; so far, only the head of each file has
@@ -242,21 +230,22 @@ def open_trace(
     Raises:
         InputError: No such file, not a trace, or the columns are not there.
     """
-    if on_invalid not in ("error", "skip"):
-        raise ValueError(f'on_invalid is "error" or "skip", not {on_invalid!r}')
     with tempfile.TemporaryDirectory(prefix="joulecast-") as folder:
-        database = _connect(folder, memory_limit)
+        database = _connect(folder, options.memory_limit)
         try:
             files = tuple(describe(path, name, database) for path, name in _fetch(source, folder))
-            chosen = common_format(source, files, input_column, output_column)
-            if on_invalid == "skip":
+            chosen = common_format(source, files, options)
+            is_strict = options.on_invalid == "error"
+            if not is_strict:
                 database.execute(_TEXT_AS_TEXT)
             kinds = {
-                view: create_view(database, view, group, chosen, on_invalid == "error")
+                view: create_view(database, view, group, chosen, is_strict)
                 for view, group in named_views(alike(files, chosen)).items()
             }
             sources = describe_sources(files, chosen)
-            yield FileTrace(source, on_invalid, sources, files, chosen, database, kinds, watch)
+            yield FileTrace(
+                source, options.on_invalid, sources, files, chosen, database, kinds, options.watch
+            )
         finally:
             database.close()
 
@@ -307,13 +296,9 @@ def alike(files: Sequence[TraceFile], chosen: TraceFormat) -> list[list[TraceFil
     return list(groups.values())
 
 
-def common_format(
-    source: str, files: Sequence[TraceFile], input_column: str | None, output_column: str | None
-) -> TraceFormat:
+def common_format(source: str, files: Sequence[TraceFile], options: ReadingOptions) -> TraceFormat:
     """The format that all files share; arrival times only if every file has them alike."""
-    formats = {
-        choose_columns(file.name, file.names, input_column, output_column): file for file in files
-    }
+    formats = {choose_columns(file.name, file.names, options): file for file in files}
     (first, one), *others = formats.items()
     for other, file in others:
         if (other.input_column, other.output_column) != (first.input_column, first.output_column):

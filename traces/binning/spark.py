@@ -20,8 +20,9 @@ from joulecast.traces.errors import InputError
 from joulecast.traces.reading.formats import TraceFormat
 from joulecast.traces.reading.lengths import union
 from joulecast.traces.reading.nested import KeyPath, Tree, key_tree
+from joulecast.traces.reading.options import ReadingOptions
 from joulecast.traces.reading.scan import create_view
-from joulecast.traces.reading.sniff import OnInvalid, TraceFile, describe, find_files
+from joulecast.traces.reading.sniff import TraceFile, describe, find_files
 
 _CORRUPT = "_corrupt"
 _HEAD_LINES = 100
@@ -37,22 +38,14 @@ _SETTINGS = {
 
 
 @contextmanager
-def open_spark(
-    source: str,
-    master: str,
-    input_column: str | None = None,
-    output_column: str | None = None,
-    on_invalid: OnInvalid = "error",
-) -> Iterator[Trace]:
+def open_spark(source: str, master: str, options: ReadingOptions) -> Iterator[Trace]:
     """Open a trace on Spark.
 
     Args:
         source: A file or a glob that driver and workers find under the same path, or an address of
             a file system that Spark knows, such as hdfs:// or s3a://, whose files are all alike.
         master: Spark's master URL, such as "spark://host:7077", "yarn" or "local[2]".
-        input_column: Column of the input length [tokens]; not needed for a known format.
-        output_column: Column of the output length [tokens]; likewise.
-        on_invalid: "error" or "skip".
+        options: How to read it; without `memory_limit` and `watch`.
 
     Yields:
         The trace; only the sums of its cells will come back from the workers.
@@ -60,6 +53,7 @@ def open_spark(
     Raises:
         InputError: No PySpark, no Java, no cluster, no such files, or they are not a trace.
     """
+    options.require_elsewhere()
     session = _session(master)
     try:
         files: tuple[TraceFile, ...]
@@ -67,7 +61,7 @@ def open_spark(
             files = (_describe_far(session, source),)
         else:
             files = tuple(describe(path, name) for path, name in find_files(source))
-        chosen = common_format(source, files, input_column, output_column)
+        chosen = common_format(source, files, options)
         connection = ibis.pyspark.connect(session)
         try:
             tables = [
@@ -79,7 +73,7 @@ def open_spark(
         except Exception as error:
             raise InputError(f"{source}: Spark cannot read it ({first_line(error)})") from error
         sources = describe_sources(files, chosen)
-        yield EngineTrace(source, on_invalid, sources, connection, union(tables))
+        yield EngineTrace(source, options.on_invalid, sources, connection, union(tables))
     finally:
         session.stop()
 

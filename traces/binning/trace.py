@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import Grid
 from joulecast.traces.reading.formats import shorten
+from joulecast.traces.reading.options import OnInvalid, OnProgress
 from joulecast.traces.reading.problems import MALFORMED, PROBLEMS
-from joulecast.traces.reading.sniff import OnInvalid
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
-
-Watch = Callable[[float], None]
-"""Told now and then what share of a long read is done, 0 to 1."""
 
 _WATCH_SECONDS = 0.2
 
@@ -139,7 +136,7 @@ _T = TypeVar("_T")
 def watched(
     work: Callable[[], _T],
     progress: Callable[[], float],
-    watch: Watch | None,
+    watch: OnProgress | None,
     interrupt: Callable[[], object],
 ) -> _T:
     """Do some work in a thread, so that Ctrl-C is heard, and tell how far it is until it is done.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from joulecast.traces.errors import InputError
+from joulecast.traces.reading.options import ReadingOptions
 
 ArrivalUnit = Literal["timestamp", "seconds", "milliseconds", "timestamp or seconds"]
 
@@ -88,26 +89,23 @@ def recognise(columns: Iterable[str]) -> TraceFormat | None:
     return None
 
 
-def choose_columns(
-    name: str, columns: Sequence[str], input_column: str | None, output_column: str | None
-) -> TraceFormat:
+def choose_columns(name: str, columns: Sequence[str], options: ReadingOptions) -> TraceFormat:
     """Which columns of a source hold the lengths.
 
     Args:
         name: What to call the source in messages.
         columns: Those that it has, nested ones with dots between their keys.
-        input_column: What the user named, if anything.
-        output_column: Likewise.
+        options: Which columns the user named, if any.
 
     Raises:
         InputError: They are not there, or not to be told apart.
     """
     chosen = known = recognise(columns) or FORMATS[0]
-    if input_column is not None or output_column is not None:
+    if options.names_columns:
         chosen = TraceFormat(
             "named columns",
-            known.input_column if input_column is None else input_column,
-            known.output_column if output_column is None else output_column,
+            known.input_column if options.input_column is None else options.input_column,
+            known.output_column if options.output_column is None else options.output_column,
         )
     if chosen.input_column == chosen.output_column:
         raise InputError(

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["csv", "json lines", "json array", "parquet"]
 Compression = Literal["none", "gzip", "zstd"]
-OnInvalid = Literal["error", "skip"]
 
 STANDARD_INPUT = "-"
 _HEAD_BYTES = 1 << 16
