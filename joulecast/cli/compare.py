@@ -63,7 +63,7 @@ def compare(
     from joulecast.estimator.compare import compare_tables
     from joulecast.estimator.footprint.facility import Facility
     from joulecast.measurements.table.table import load_table
-    from joulecast.views.estimate import compare_report
+    from joulecast.views.compare import compare_report
 
     facility = Facility.of(pue, carbon, price)
     tables = [load_table(name) for name in table_names]

@@ -36,7 +36,7 @@ def flops(
     """
     from joulecast.estimator.flops import load_flops, profile, provenance
     from joulecast.traces.grid import POWER_OF_TWO_GRID
-    from joulecast.views.lengths import flops_report
+    from joulecast.views.flops import flops_report
 
     if (input_tokens is None) != (output_tokens is None):
         raise click.UsageError("give both --input and --output, or neither for the whole grid")

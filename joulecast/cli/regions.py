@@ -17,7 +17,7 @@ def regions(words: tuple[str, ...], **options: Any) -> None:
     WORDS narrow them down.
     """
     from joulecast.estimator.footprint import carbon
-    from joulecast.views.regions import region_list_report
+    from joulecast.views.footprint import region_list_report
 
     text = " ".join(words).casefold()
     matching = [

@@ -19,7 +19,8 @@ from joulecast.cli.options import (
     with_options,
 )
 from joulecast.traces.files import database_file, shown_address
-from joulecast.views.report import invalid_text, print_text
+from joulecast.views.numbers import invalid_text
+from joulecast.views.report import print_text
 
 
 @group()
@@ -51,7 +52,7 @@ def trace_fetch(name: str, again: bool, from_hub: bool) -> None:
     """
     from joulecast.traces.public.catalog import find_entry
     from joulecast.traces.public.fetch import fetch
-    from joulecast.views.download_bar import DownloadBar
+    from joulecast.views.progress import DownloadBar
 
     entry = find_entry(name)
     with DownloadBar(name) as bar:
@@ -107,7 +108,7 @@ def trace_task(
 def trace_summary(source: str, **options: Any) -> None:
     """Show length statistics of TRACE, as in the paper's Tables 1 to 3."""
     from joulecast.traces.load import summarise
-    from joulecast.views.lengths import summary_report
+    from joulecast.views.trace import summary_report
 
     check_results({"--output": options["output"]}, traces=[source])
     with reading(options, source) as keywords:

@@ -10,7 +10,6 @@ from joulecast.pages.figures import Bar, energy_bars
 from joulecast.pages.page import (
     Numbers,
     document_script,
-    for_readers,
     provenance,
     render,
     source_facts,
@@ -18,13 +17,9 @@ from joulecast.pages.page import (
 )
 from joulecast.traces.files import write_text
 from joulecast.traces.load import LoadedTrace
-from joulecast.views.estimate import (
-    SAVING_NOTE,
-    facility_notes,
-    facility_text,
-    rate_note,
-    trace_text,
-)
+from joulecast.views.compare import SAVING_NOTE
+from joulecast.views.estimate import SERVING_TEXT, rate_note, trace_text
+from joulecast.views.footprint import facility_notes, facility_text
 
 
 def write_compare_page(
@@ -38,8 +33,8 @@ def write_compare_page(
 
     Args:
         path: File to write.
-        comparison: What was found.
-        tables: What it was found from, in the same order.
+        comparison: The comparison.
+        tables: Its tables, in the same order.
         loaded: The trace, with its lengths counted if they are known.
         command: How to make the page again.
 
@@ -54,35 +49,30 @@ def compare_page(
 ) -> str:
     """The page as a text; arguments as for `write_compare_page`."""
     document = comparison.to_dict()
-    first = comparison.tables[0].estimate
+    estimates = [compared.estimate for compared in comparison.tables]
+    first = estimates[0]
     has_intervals = first.interval_j is not None
-    ranking = sorted(
-        range(len(comparison.tables)), key=lambda k: comparison.tables[k].estimate.energy_j
-    )
+    ranking = sorted(range(len(estimates)), key=lambda place: estimates[place].energy_j)
+    bars = [
+        Bar(estimates[k].table, estimates[k].energy_j, "first", estimates[k].interval_j)
+        for k in ranking
+    ]
     warnings: dict[str, None] = {}
-    for one, table in zip(comparison.tables, tables, strict=True):
-        warnings |= dict.fromkeys(estimate_warnings(one.estimate, table))
+    for estimate, table in zip(estimates, tables, strict=True):
+        warnings |= dict.fromkeys(estimate_warnings(estimate, table))
     return render(
         "compare.html.j2",
         document=document,
         n=Numbers(document),
         script=document_script(document),
         trace=trace_text(first),
+        serving=SERVING_TEXT,
         facility="" if first.facility is None else facility_text(first.facility),
         ranking=ranking,
         has_intervals=has_intervals,
-        ranked_figure=energy_bars(
-            [
-                Bar(one.estimate.table, one.estimate.energy_j, "first", one.estimate.interval_j)
-                for one in comparison.ranked
-            ],
-            "ranked",
-            "Energy by each table, the least first",
-        ),
-        notes=for_readers(list(warnings)),
-        rate_notes=[
-            rate_note(one.estimate, f"{one.estimate.table}: ") for one in comparison.tables
-        ],
+        ranked_figure=energy_bars(bars, "ranked", "Energy by each table, the least first"),
+        notes=list(warnings),
+        rate_notes=[rate_note(estimate, f"{estimate.table}: ") for estimate in estimates],
         length_figures=length_figures(first, tables[0], loaded),
         meaning=[*([SAVING_NOTE] if has_intervals else []), *facility_notes(first.facility)],
         all_table_facts=[table_facts(table) for table in tables],

@@ -15,7 +15,6 @@ from joulecast.pages.page import (
     Numbers,
     document_script,
     estimate_grid,
-    for_readers,
     gpu_facts,
     length_ranges,
     map_rows,
@@ -31,13 +30,14 @@ from joulecast.traces.grid import Grid
 from joulecast.traces.load import LoadedTrace
 from joulecast.views.estimate import (
     IDEAL_LABELS,
+    SERVING_TEXT,
     below_ideal_notes,
-    facility_notes,
     rate_note,
     trace_text,
 )
+from joulecast.views.footprint import facility_notes
+from joulecast.views.numbers import compact
 from joulecast.views.parts import table_text
-from joulecast.views.report import compact
 from joulecast.views.steps import BINNED_NOTE, PART_LABELS, RECONSTRUCTED_NOTE, interval_note
 from joulecast.views.table import COVERAGE_NOTE, MARKS
 
@@ -61,8 +61,8 @@ def write_estimate_page(
 
     Args:
         path: File to write.
-        estimate: What was found.
-        table: What it was found from.
+        estimate: The estimate.
+        table: What it was made from.
         loaded: The trace, with its lengths counted if they are known.
         host: The table that tells the pace of the serving host, if one was given.
         command: How to make the page again.
@@ -94,13 +94,11 @@ def estimate_page(
         script=document_script(document),
         trace=trace_text(estimate),
         table_text=table_text(table),
-        notes=for_readers(estimate_warnings(estimate, table)),
+        serving=SERVING_TEXT,
+        notes=estimate_warnings(estimate, table),
         gap_figure=_gap_figure(estimate),
         ideal_labels=IDEAL_LABELS,
-        ideal_notes=[
-            rate_note(estimate),
-            *below_ideal_notes(estimate),
-        ],
+        ideal_notes=[rate_note(estimate), *below_ideal_notes(estimate)],
         parts_figure=_parts_figure(estimate),
         part_labels=PART_LABELS,
         length_figures=length_figures(estimate, table, loaded),
@@ -115,7 +113,7 @@ def estimate_page(
         output_edges=[*(f"{edge:,}" for edge in grid.output_edges), outputs[-1]],
         cell_ranges=[_ranges(cell, grid) for cell in estimate.cells],
         coverage_note=STEPWISE_COVERAGE_NOTE if estimate.parts_j else "",
-        meaning=for_readers([interval_note(estimate), *facility_notes(estimate.facility)]),
+        meaning=[interval_note(estimate), *facility_notes(estimate.facility)],
         table_facts=table_facts(table),
         host_facts=[] if host is None else table_facts(host),
         source_facts=source_facts(loaded.workload),
@@ -127,11 +125,11 @@ def estimate_page(
 def length_figures(estimate: Estimate, table: EnergyTable, loaded: LoadedTrace) -> list[Markup]:
     """Distributions of the input and of the output lengths."""
     grid = estimate_grid(table, loaded.workload, estimate.method)
-    found = distributions(loaded.workload.on_grid(grid), loaded.counts)
+    both = distributions(loaded.workload.on_grid(grid), loaded.counts)
     is_rounded = estimate.method != "stepwise"
     return [
-        length_curve(kind, one, is_rounded, f"{kind}-lengths")
-        for kind, one in zip(("input", "output"), found, strict=True)
+        length_curve(kind, distribution, is_rounded, f"{kind}-lengths")
+        for kind, distribution in zip(("input", "output"), both, strict=True)
     ]
 
 
@@ -197,10 +195,11 @@ def _marked(
 
 def _ranges(cell: CellEstimate, grid: Grid) -> tuple[str, str]:
     """Which input and output lengths a cell holds."""
-    found = []
-    for known, edge, shortest in (
+    ranges = []
+    for edges, edge, shortest in (
         (grid.input_edges, cell.input_tokens, 0),
         (grid.output_edges, cell.output_tokens, 1),
     ):
-        found.append(length_ranges(known, shortest)[-1 if edge is None else known.index(edge)])
-    return found[0], found[1]
+        place = -1 if edge is None else edges.index(edge)
+        ranges.append(length_ranges(edges, shortest)[place])
+    return ranges[0], ranges[1]

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from joulecast.traces.distribution import Distribution
+from joulecast.traces.printable import printable
 
 _COLOURS = {
     "ink": "#0a0a0a",
@@ -88,7 +89,7 @@ def energy_bars(bars: Sequence[Bar], name: str, description: str) -> Markup:
         figure, axis = _figure(height)
         for place, bar in enumerate(bars):
             axis.barh(place, bar.energy_j / size_j, 0.42, color=_COLOURS[bar.colour])
-            axis.text(0, place - 0.28, _end_of(bar.label), va="bottom", parse_math=False)
+            axis.text(0, place - 0.28, _end_of(printable(bar.label)), va="bottom", parse_math=False)
             if bar.interval_j is not None:
                 low, high = (end / size_j for end in bar.interval_j)
                 axis.plot([low, high], [place, place], color=_COLOURS["ink"], linewidth=1.5)
@@ -106,28 +107,28 @@ def energy_bars(bars: Sequence[Bar], name: str, description: str) -> Markup:
         return _svg(figure, name, description)
 
 
-def length_curve(kind: str, found: Distribution, show_grid: bool, name: str) -> Markup:
+def length_curve(kind: str, distribution: Distribution, show_grid: bool, name: str) -> Markup:
     """What share of requests is at most so long.
 
     Args:
         kind: "input" or "output".
-        found: Lengths, true or binned.
+        distribution: Lengths, true or binned.
         show_grid: Also draw the lengths as rounded up to the grid.
         name: Of the picture, for its identifiers; letters only.
     """
     with matplotlib.rc_context(_STYLE):
         figure, axis = _figure(3.1)
-        if found.lengths:
-            lengths, shares = _thinned(found)
+        if distribution.lengths:
+            lengths, shares = _thinned(distribution)
             axis.step(
                 [lengths[0], *lengths], [0.0, *shares], where="post", color=_COLOURS["first"],
                 label="true lengths",
             )  # fmt: skip
-        if found.binned_shares and (show_grid or not found.lengths):
-            end = max(found.edges[-1], *found.lengths[-1:], 1)
+        if distribution.binned_shares and (show_grid or not distribution.lengths):
+            end = max(distribution.edges[-1], *distribution.lengths[-1:], 1)
             axis.step(
-                [found.edges[0], *found.edges, end],
-                [0.0, *found.binned_shares, found.binned_shares[-1]],
+                [distribution.edges[0], *distribution.edges, end],
+                [0.0, *distribution.binned_shares, distribution.binned_shares[-1]],
                 where="post", color=_COLOURS["second"], linestyle="--",
                 label="rounded up to the grid",
             )  # fmt: skip
@@ -143,13 +144,13 @@ def length_curve(kind: str, found: Distribution, show_grid: bool, name: str) -> 
         return _svg(figure, name, f"Share of requests by {kind} length")
 
 
-def _thinned(found: Distribution) -> tuple[list[float], list[float]]:
+def _thinned(distribution: Distribution) -> tuple[list[float], list[float]]:
     """Some of the steps of a curve, close enough that nobody sees which were left out."""
     kept: dict[tuple[int, int], tuple[float, float]] = {}
-    for length, share in zip(found.lengths, found.shares, strict=True):
+    for length, share in zip(distribution.lengths, distribution.shares, strict=True):
         place = round(_MOST_POINTS * share), (8 * length).bit_length()
         kept.setdefault(place, (length, share))
-    kept[-1, -1] = found.lengths[-1], found.shares[-1]
+    kept[-1, -1] = distribution.lengths[-1], distribution.shares[-1]
     points = sorted(kept.values())
     return [length for length, _ in points], [share for _, share in points]
 

@@ -3,7 +3,6 @@
 import json
 import math
 import platform
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,9 +17,11 @@ from markupsafe import Markup
 from joulecast.estimator.estimate import Estimate
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.grid import Grid
+from joulecast.traces.printable import printable
 from joulecast.traces.workload import Workload
 from joulecast.version import VERSION
-from joulecast.views.report import grams, joules, kwh, money, percent, plain_digits
+from joulecast.views.numbers import grams, joules, kwh, money, percent, plain_digits
+from joulecast.views.report import json_text
 
 _PACKAGES = ("numpy", "scipy", "pandas", "ibis-framework", "duckdb", "matplotlib", "codecarbon")
 _FORMATS: Mapping[str, Callable[[Any], str]] = {
@@ -95,6 +96,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.globals["include_style"] = lambda: Markup(  # noqa: S704 - a file of ours
         (Path(__file__).parent / "templates" / "page.css").read_text("utf-8")
@@ -102,16 +104,15 @@ def _environment() -> Environment:
     return environment
 
 
-def for_readers(notes: Sequence[str]) -> list[str]:
-    """Remarks without the names of documents that whoever gets the page does not have."""
-    return [re.sub(r" \(docs/[\w.]+\)", "", note) for note in notes]
+def _shown(value: Any) -> Any:
+    """What a template writes of a value; names may hold what turns letters around."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else printable(value)
 
 
 def document_script(document: Mapping[str, Any]) -> Markup:
     """The JSON document, to be read by programs from within the page."""
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
     # Whatever a name holds, it neither ends the element nor begins a comment.
-    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - so it is safe
+    return Markup(json_text(document).replace("<", "\\u003c"))  # noqa: S704 - so it is safe
 
 
 def provenance(command: str) -> dict[str, str]:
@@ -152,9 +153,9 @@ def table_facts(table: EnergyTable) -> list[tuple[str, str]]:
         ("power", f"limit {metadata['power_limit_w']:g} W, idle "
          + ("not known" if idle_w is None else f"{idle_w:g} W")),
     ]  # fmt: skip
-    for card, known in cards.items():
-        parts = [f"driver {known['driver']}" if "driver" in known else ""]
-        parts.append(str(known.get("host_cpu") or ""))
+    for card, about in cards.items():
+        parts = [f"driver {about['driver']}" if "driver" in about else ""]
+        parts.append(str(about.get("host_cpu") or ""))
         facts.append(("card", ", ".join(part for part in (card, *parts) if part)))
     return facts
 
@@ -208,7 +209,7 @@ def map_rows(
     """
     places = {(cell.input_tokens, cell.output_tokens): k for k, cell in enumerate(estimate.cells)}
     values = [getattr(cell, quantity) for cell in estimate.cells]
-    known = [value for value in values if value]
+    positive = [value for value in values if value]
     rows: list[list[MapCell]] = []
     for i in (*grid.input_edges, None):
         row = []
@@ -220,7 +221,7 @@ def map_rows(
             elif value is None:
                 row.append(MapCell(0, "out", place))
             else:
-                row.append(MapCell(_shade(value, min(known), max(known)), show(value), place))
+                row.append(MapCell(_shade(value, min(positive), max(positive)), show(value), place))
         rows.append(row)
     return rows
 

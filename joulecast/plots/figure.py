@@ -19,7 +19,8 @@ from joulecast.measurements.table.interpolation import CellKey
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import write_bytes
 from joulecast.traces.grid import Grid
-from joulecast.views.report import three_digits
+from joulecast.traces.printable import printable
+from joulecast.views.numbers import three_digits
 
 FORMATS = ("png", "svg", "pdf")
 _PANEL_INCHES = 5.2, 4.6
@@ -87,7 +88,7 @@ def plot_heat_maps(maps: Sequence[HeatMap], grid: Grid, notes: str, path: Path) 
             norm=_log_scale(amounts) if is_amount else Normalize(values.min(), values.max()),
             aspect="auto",
         )
-        axis.set_title(panel.title, fontsize=10, parse_math=False)
+        axis.set_title(printable(panel.title), fontsize=10, parse_math=False)
         axis.set_xticks(range(len(grid.output_edges)), list(map(str, grid.output_edges)))
         axis.set_yticks(range(len(grid.input_edges)), list(map(str, grid.input_edges)))
         axis.set_xlabel("output, O [tokens]")
@@ -120,7 +121,8 @@ def save_figure(figure: Figure, notes: str, path: Path) -> None:
     """
     check_plot_path(path)
     width = int(_CHARACTERS_PER_INCH * figure.get_figwidth())
-    figure.supxlabel(textwrap.fill(notes, width), fontsize=8, x=0.01, ha="left", parse_math=False)
+    lines = textwrap.fill(printable(notes), width)
+    figure.supxlabel(lines, fontsize=8, x=0.01, ha="left", parse_math=False)
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix.lower().lstrip("."))
     write_bytes(path, content.getvalue())

@@ -20,7 +20,7 @@ def plot_table(table: EnergyTable, quantity: str, over: EnergyTable | None, path
 
 def table_panels(table: EnergyTable, quantity: str, over: EnergyTable | None) -> list[HeatMap]:
     """The panels of `plot_table`, from left to right."""
-    panels = [_panel(one, quantity) for one in (table, over) if one is not None]
+    panels = [_panel(shown, quantity) for shown in (table, over) if shown is not None]
     if over is not None:
         first, second = (panel.values for panel in panels)
         panels.append(
@@ -37,13 +37,13 @@ def table_panels(table: EnergyTable, quantity: str, over: EnergyTable | None) ->
 
 def plot_note(table: EnergyTable, over: EnergyTable | None) -> str:
     """What a picture stands on, in a line."""
+    tables = [table] if over is None else [table, over]
     sources = {
-        f"{one.metadata['model']} on {one.metadata['gpu_product']}, {one.metadata['dtype']}, "
-        f"{one.metadata['measured_on']}": None
-        for one in (table, over)
-        if one is not None
+        f"{shown.metadata['model']} on {shown.metadata['gpu_product']}, "
+        f"{shown.metadata['dtype']}, {shown.metadata['measured_on']}": None
+        for shown in tables
     }
-    names = " over ".join(one.name for one in (table, over) if one is not None)
+    names = " over ".join(shown.name for shown in tables)
     return f"{names}: {'; '.join(sources)}. {COVERAGE_NOTE}."
 
 

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
+
 from joulecast.estimator.validate import Validation
 from joulecast.plots.figure import panels, save_figure
-from joulecast.views.report import joules
+from joulecast.traces.printable import printable
+from joulecast.views.numbers import joules
 
 _COLOURS = {"ideal": "#999999", "binned": "#d55e00", "stepwise": "#0072b2"}
 _MARKERS = {"ideal": "|", "binned": "s", "stepwise": "o"}
@@ -18,54 +21,63 @@ _ROW_INCHES = 0.34
 _ENGINES = {"pytorch": "PyTorch", "vllm": "vLLM"}
 
 
-def _label(one: Validation) -> str:
-    """The engine and the replay's name, with its folder where that tells more than the engine."""
-    engine, path = str(one.replay.facts["engine"]), Path(one.name)
-    folder = path.parent.name.removeprefix(engine).strip("-")
-    name = f"{folder}: {path.name}" if path.parent.name.startswith(engine) and folder else path.name
-    return f"{_ENGINES.get(engine, engine)}  {name}"
-
-
-def plot_validations(found: Sequence[Validation], path: Path) -> None:
+def plot_validations(validations: Sequence[Validation], path: Path) -> None:
     """Draw a line per replay: 100 % is the metered energy.
 
     Raises:
         InputError: The file's ending names no known format, or it cannot be written.
     """
     figure, (axis,) = panels(1)
-    figure.set_size_inches(9.2, 1.5 + _ROW_INCHES * len(found))
-    labels = []
-    for k, one in enumerate(found):
-        place = len(found) - 1 - k
-        labels.append(
-            f"{_label(one)}  ({len(one.replay.lengths):,} requests, {joules(one.metered_j)})"
-        )
-        shown = {"ideal": one.ideal_j}
-        shown |= {method: held.estimate.energy_j for method, held in one.held.items()}
-        for method, energy_j in shown.items():
-            share = 100 * energy_j / one.metered_j
-            axis.plot(
-                share,
-                place,
-                _MARKERS[method],
-                color=_COLOURS[method],
-                label=_LABELS[method] if k == 0 else None,
-                markersize=9 if method == "ideal" else 5.5,
-                markeredgewidth=2 if method == "ideal" else 0.5,
-                zorder=3,
-            )
-        interval = one.held["stepwise"].estimate.interval_j
-        if interval is not None:
-            ends = [100 * end / one.metered_j for end in interval]
-            axis.plot(ends, [place, place], color=_COLOURS["stepwise"], linewidth=2, alpha=0.5)
+    figure.set_size_inches(9.2, 1.5 + _ROW_INCHES * len(validations))
+    places = range(len(validations) - 1, -1, -1)
+    for place, validation in zip(places, validations, strict=True):
+        _draw(axis, place, validation)
+    marks, names = axis.get_legend_handles_labels()
     axis.axvline(100, color="black", linewidth=1)
-    axis.set_yticks(range(len(found)), labels[::-1], fontsize=8)
-    axis.set_ylim(-0.6, len(found) - 0.4)
+    axis.set_yticks(places, list(map(_label, validations)), fontsize=8, parse_math=False)
+    axis.set_ylim(-0.6, len(validations) - 0.4)
     axis.set_xlabel("energy over the metered energy [%]")
     axis.grid(axis="x", linewidth=0.4, alpha=0.5)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, fontsize=8, frameon=False)
+    legend = dict(zip(names, marks, strict=True))  # one mark for each
+    axis.legend(
+        legend.values(), legend, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3,
+        fontsize=8, frameon=False,
+    )  # fmt: skip
+    tables = sorted({validation.table for validation in validations})
+    hosts = sorted({validation.host for validation in validations if validation.host is not None})
     notes = "Metered energy is 100 %. No replay is in any fit. Binned leaves out requests beyond "
-    notes += f"the grid. Tables: {', '.join(sorted({one.table for one in found}))}."
-    if hosts := sorted({one.host for one in found if one.host is not None}):
-        notes += f" The pace of hosts: {', '.join(hosts)}, of the replays' own cards."
+    notes += f"the grid. Tables: {', '.join(tables)}."
+    notes += f" The pace of hosts: {', '.join(hosts)}, of the replays' own cards." if hosts else ""
     save_figure(figure, notes, path)
+
+
+def _draw(axis: Axes, place: int, validation: Validation) -> None:
+    """The line of a replay."""
+    energies_j = {"ideal": validation.ideal_j}
+    energies_j |= {method: held.estimate.energy_j for method, held in validation.held.items()}
+    for method, energy_j in energies_j.items():
+        axis.plot(
+            100 * energy_j / validation.metered_j,
+            place,
+            _MARKERS[method],
+            color=_COLOURS[method],
+            label=_LABELS[method],
+            markersize=9 if method == "ideal" else 5.5,
+            markeredgewidth=2 if method == "ideal" else 0.5,
+            zorder=3,
+        )
+    interval_j = validation.held["stepwise"].estimate.interval_j
+    if interval_j is not None:
+        ends = [100 * end / validation.metered_j for end in interval_j]
+        axis.plot(ends, [place, place], color=_COLOURS["stepwise"], linewidth=2, alpha=0.5)
+
+
+def _label(validation: Validation) -> str:
+    """Engine, name and size; with the folder where that tells more than the engine."""
+    engine, path = str(validation.replay.facts["engine"]), Path(validation.name)
+    folder = path.parent.name.removeprefix(engine).strip("-")
+    name = f"{folder}: {path.name}" if path.parent.name.startswith(engine) and folder else path.name
+    requests = f"{len(validation.replay.lengths):,} requests"
+    return printable(
+        f"{_ENGINES.get(engine, engine)}  {name}  ({requests}, {joules(validation.metered_j)})"
+    )

@@ -3,25 +3,22 @@
 from joulecast.estimator.compare import Comparison
 from joulecast.estimator.estimate import Estimate
 from joulecast.traces.html import html_table
-from joulecast.views.report import joules, kwh
+from joulecast.views.compare import saving_lines
+from joulecast.views.estimate import SERVING_TEXT, coverage_text, requests_text, trace_text
+from joulecast.views.footprint import facility_facts, facility_figures
+from joulecast.views.numbers import joules, kwh
+from joulecast.views.steps import interval_facts, interval_text
 
 
 def estimate_html(estimate: Estimate) -> str:
     """An estimate as a small table."""
-    from joulecast.views.estimate import (
-        coverage_text,
-        facility_facts,
-        requests_text,
-        trace_text,
-    )
-    from joulecast.views.steps import interval_facts
-
     return html_table(
         ("", ""),
         [
             ("trace", trace_text(estimate)),
             ("table", estimate.table),
             ("method", estimate.method),
+            ("serving", SERVING_TEXT),
             ("requests", requests_text(estimate)),
             ("GPU energy", f"{joules(estimate.energy_j)} = {kwh(estimate.energy_kwh)}"),
             *interval_facts(estimate),
@@ -40,15 +37,10 @@ def estimate_html(estimate: Estimate) -> str:
 
 def comparison_html(comparison: Comparison) -> str:
     """A comparison as a table, the least energy first."""
-    from joulecast.views.estimate import facility_facts, saving_text, trace_text
-    from joulecast.views.steps import interval_text
-
-    places = {id(one): place for place, one in enumerate(comparison.tables)}
     first = comparison.tables[0].estimate
-    labels = [label for label, _ in facility_facts(first)]
     rows = []
-    for one in comparison.ranked:
-        estimate = one.estimate
+    for compared in comparison.ranked:
+        estimate = compared.estimate
         rows.append(
             (
                 estimate.table,
@@ -56,10 +48,10 @@ def comparison_html(comparison: Comparison) -> str:
                 interval_text(estimate),
                 joules(estimate.joules_per_request),
                 joules(estimate.joules_per_output_token),
-                saving_text(comparison, places[id(one)]).replace("\n", " "),
-                *(value.partition(" (")[0] for _, value in facility_facts(estimate)),
+                " ".join(saving_lines(comparison, compared)),
+                *facility_figures(estimate).values(),
             )
         )
     head = ("table", "energy", "95 % interval", "per request", "per output token", "saving")
-    title = html_table((f"{trace_text(first)}, {first.method}",), [])
-    return title + html_table((*head, *labels), rows)
+    title = html_table((f"{trace_text(first)}, {first.method}, {SERVING_TEXT}",), [])
+    return title + html_table((*head, *facility_figures(first)), rows)

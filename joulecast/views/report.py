@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import write_text
+from joulecast.traces.printable import STEERING, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,7 +25,8 @@ QUANTITIES = {
     "batch-size": "largest batch, B [requests]",
 }
 WIDTH = 100
-NARROWEST = 80
+"""Width of a table that no terminal shows, and the largest that one does [letters]."""
+NARROWEST = 40
 
 
 @dataclass(frozen=True)
@@ -49,23 +50,20 @@ def emit(report: Report, output_format: OutputFormat, output: Path | None) -> No
     Raises:
         InputError: The file cannot be written.
     """
-    if output_format == "json":
-        text = json.dumps(report.document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    elif output_format == "csv":
-        text = _csv([flatten(row) for row in report.rows])
-    elif output is None and sys.stdout is not None and sys.stdout.isatty():
-        from rich.console import Console
-
-        width = max(NARROWEST, min(WIDTH, Console().width))
-        with _standard_output() as stdout:
-            Console(file=stdout, width=width, highlight=False).print(report.view)
+    if output is not None:
+        write_text(output, _text(report, output_format, "utf-8"))
         return
-    else:
-        text = _plain(report.view)
-    if output is None:
-        print_text(text)
-    else:
-        write_text(output, text)
+    with _standard_output() as stdout:
+        is_terminal = stdout.isatty()
+        if is_terminal and output_format == "table":
+            from rich.console import Console
+
+            Console(file=stdout, width=_width(stdout), highlight=False).print(report.view)
+            return
+        text = _text(report, output_format, stdout.encoding or "utf-8")
+        if is_terminal:  # CSV for programs is as it is, since it has no way to escape a letter
+            text = "\n".join(map(printable, text.split("\n")))
+        stdout.write(text)
 
 
 def print_text(text: str) -> None:
@@ -96,6 +94,48 @@ def _standard_output() -> Iterator[TextIO]:
         raise InputError(f"standard output cannot be written ({error.strerror})") from error
 
 
+def _width(terminal: TextIO) -> int:
+    """How wide to draw on a terminal; COLUMNS says it for one that does not know."""
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdecimal() else os.get_terminal_size(terminal.fileno()).columns
+    return max(NARROWEST, min(WIDTH, width or WIDTH))
+
+
+def _text(report: Report, output_format: OutputFormat, encoding: str) -> str:
+    """A report in letters that an encoding has."""
+    if output_format == "json":
+        return json_text(report.document, encoding, indent=2) + "\n"
+    if output_format == "csv":
+        return _csv([flatten(row) for row in report.rows])
+    from rich.console import Console
+
+    page = io.TextIOWrapper(io.BytesIO(), encoding, "backslashreplace", newline="\n")
+    Console(file=page, width=WIDTH, highlight=False, no_color=True).print(report.view)
+    page.seek(0)
+    return "\n".join(line.rstrip() for line in page.read().removesuffix("\n").split("\n")) + "\n"
+
+
+def json_text(
+    document: Mapping[str, Any], encoding: str = "utf-8", indent: int | None = None
+) -> str:
+    """A JSON document in letters that an encoding has; what could steer a terminal is escaped."""
+    text = _json(document, indent, ensure_ascii=False)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return _json(document, indent, ensure_ascii=True)
+    return text
+
+
+def _json(document: Mapping[str, Any], indent: int | None, *, ensure_ascii: bool) -> str:
+    text = json.dumps(document, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+    return STEERING.sub(lambda match: _escaped(match[0]) if match[0] != "\n" else "\n", text)
+
+
+def _escaped(letter: str) -> str:
+    return f"\\u{ord(letter):04x}"
+
+
 def flatten(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as dotted keys."""
     flat: dict[str, Any] = {}
@@ -107,79 +147,6 @@ def flatten(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def joules(energy_j: float) -> str:
-    """An energy with four digits and the fitting prefix."""
-    if energy_j == 0:
-        return "0 J"
-    rounded_j = four_significant(energy_j)
-    for factor, unit in ((1e12, "TJ"), (1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ"), (1.0, "J")):
-        if rounded_j >= factor:
-            return f"{plain_digits(rounded_j / factor)} {unit}"
-    return f"{plain_digits(rounded_j * 1e3)} mJ"
-
-
-def four_digits(number: float) -> str:
-    """A number with four digits, trailing zeros included."""
-    return f"{number:#.4g}".rstrip(".")
-
-
-def three_digits(number: float) -> str:
-    """Three digits, which fit into a cell; whole numbers whole."""
-    return (
-        f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:#.3g}".rstrip(".")
-    )
-
-
-def compact(number: float) -> str:
-    """A number in few letters, for a narrow cell: two or three digits."""
-    rounded = float(f"{number:.2e}")
-    for size, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")):
-        if rounded >= size:
-            shown = rounded / size
-            is_whole = shown >= 9.95 or (suffix == "" and number == int(number))
-            return f"{shown:.0f}{suffix}" if is_whole else f"{shown:.1f}{suffix}"
-    return f"{number:.1g}"
-
-
-def kwh(energy_kwh: float) -> str:
-    """Kilowatt hours with four digits."""
-    return f"{plain_digits(energy_kwh)} kWh"
-
-
-def grams(mass_g: float) -> str:
-    """A mass of CO2 equivalents with four digits and the fitting unit."""
-    for factor, unit in ((1e6, "t CO2e"), (1e3, "kg CO2e")):
-        if four_significant(mass_g) >= factor:
-            return f"{plain_digits(mass_g / factor)} {unit}"
-    return f"{plain_digits(mass_g)} gCO2e"
-
-
-def money(amount: float, currency: str | None) -> str:
-    """An amount with four digits, or to the cent if it is large."""
-    text = plain_digits(amount) if amount < 100 else f"{amount:,.2f}"
-    return f"{text} {currency}" if currency else text
-
-
-def plain_digits(number: float) -> str:
-    """A number of 0 or more with four digits, never with an exponent."""
-    if number == 0:
-        return "0"
-    decimals = 3 - math.floor(math.log10(four_significant(number)))
-    return f"{number:,.{max(0, decimals)}f}"
-
-
-def four_significant(number: float) -> float:
-    """A number rounded to four digits."""
-    return float(f"{number:.3e}")
-
-
-def percent(share: float) -> str:
-    """A share as a percentage; a trace of something is never shown as nothing."""
-    if 0 < share < 0.0005:
-        return "< 0.1 %"
-    return f"{100 * share:.1f} %"
-
-
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     columns: dict[str, None] = {}
     for row in rows:
@@ -189,19 +156,3 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _plain(view: "RenderableType") -> str:
-    from rich.console import Console
-
-    text = io.StringIO()
-    Console(file=text, width=WIDTH, highlight=False, no_color=True).print(view)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
-
-
-def invalid_text(invalid: Mapping[str, int]) -> str:
-    """How many rows were invalid, and why."""
-    total = f"{sum(invalid.values()):,} invalid"
-    if not invalid:
-        return total
-    return f"{total} ({', '.join(f'{count:,} {reason}' for reason, count in invalid.items())})"

@@ -4,13 +4,13 @@ from rich.table import Table
 
 from joulecast.estimator.estimate import Estimate
 from joulecast.measurements.table.table import EnergyTable
+from joulecast.views.numbers import joules, percent
 from joulecast.views.parts import add_row, grid_table
-from joulecast.views.report import joules, percent
 
 BINNED_NOTE = (
     "No interval: the binned method rounds lengths up to the grid, a bias that its measurements "
-    "cannot size; held against a meter it came out from 59 % too low to 88 % too high "
-    "(docs/accuracy.md). The step model has one: --method stepwise."
+    "cannot size; held against a meter it came out from 59 % too low to 88 % too high. The step "
+    "model has one: --method stepwise."
 )
 PART_LABELS = {
     "steps": "steps: reading the weights, launching kernels",
@@ -54,7 +54,7 @@ def interval_facts(estimate: Estimate) -> list[tuple[str, str]]:
 
 RECONSTRUCTED_NOTE = (
     "Reconstructed: the lengths were made up to have the published mean, sd, median and 99th "
-    "percentile (docs/reconstruction.md)."
+    "percentile."
 )
 
 
@@ -65,7 +65,7 @@ def interval_note(estimate: Estimate) -> str:
     parts = ", ".join(
         f"{SD_LABELS[name]} {percent(sd)}" for name, sd in estimate.relative_sds.items()
     )
-    return f"The interval's relative standard deviations: {parts} (docs/stepwise.md)."
+    return f"The interval's relative standard deviations: {parts}."
 
 
 def parts_view(estimate: Estimate, table: EnergyTable) -> Table:

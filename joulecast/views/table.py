@@ -9,6 +9,7 @@ from joulecast.measurements.table.checks import Check
 from joulecast.measurements.table.interpolation import CellKey, Coverage
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
+from joulecast.views.numbers import four_digits
 from joulecast.views.parts import (
     add_row,
     facts_table,
@@ -17,7 +18,7 @@ from joulecast.views.parts import (
     notes_text,
     table_text,
 )
-from joulecast.views.report import QUANTITIES, Report, four_digits
+from joulecast.views.report import QUANTITIES, Report
 
 MARKS: Mapping[Coverage, str] = {"measured": "", "interpolated": "~", "extrapolated": "?"}
 COVERAGE_NOTE = "~ interpolated, ? extrapolated; unmarked cells are measured"

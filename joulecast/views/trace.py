@@ -1,4 +1,4 @@
-"""What `joulecast trace list` shows."""
+"""What `joulecast trace` shows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -9,7 +9,9 @@ from rich.console import Group
 from joulecast.traces.files import exists
 from joulecast.traces.public.catalog import CatalogEntry, is_embedded
 from joulecast.traces.reconstruct import REQUESTS, published
-from joulecast.views.parts import add_row, grid_table, notes_text
+from joulecast.traces.summary import TraceSummary, statistics_texts
+from joulecast.views.numbers import invalid_text, percent
+from joulecast.views.parts import add_row, facts_table, grid_table, notes_text
 from joulecast.views.report import Report
 
 
@@ -51,3 +53,30 @@ def _reconstructed(dataset: Mapping[str, Any]) -> dict[str, Any]:
         "citation": dataset["citation"],
         "here": "ships",
     }
+
+
+def summary_report(trace: str, summary: TraceSummary) -> Report:
+    """`joulecast trace summary`."""
+    view = grid_table()
+    for heading in ("tokens", "mean", "sd", "median", "99th percentile", "longest"):
+        view.add_column(heading, justify="left" if heading == "tokens" else "right")
+    for name, statistics in (("input", summary.input), ("output", summary.output)):
+        if statistics is not None:
+            add_row(view, name, *statistics_texts(statistics))
+    total = summary.requests + summary.failed + sum(summary.invalid.values())
+    share = summary.beyond_grid / summary.requests if summary.requests else 0.0
+    beyond = (
+        f"{summary.beyond_grid:,} ({percent(share)} of requests, "
+        f"{percent(summary.beyond_grid_token_share)} of tokens)"
+    )
+    made_up = " (reconstructed)" if summary.is_reconstructed else ""
+    facts = [
+        ("trace", trace + made_up),
+        ("rows", f"{total:,}: {summary.requests:,} requests, {summary.failed:,} failed (o = 0)"),
+        ("left out", invalid_text(summary.invalid)),
+        ("beyond the grid", beyond),
+    ]
+    if summary.span_s is not None:
+        facts.append(("time span", f"{summary.span_s:,.1f} s"))
+    document = {"trace": trace, **summary.to_dict()}
+    return Report(document, [document], Group(facts_table(facts), view))

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from rich.console import Group
 
 from joulecast.estimator.validate import METHODS, Validation
+from joulecast.views.numbers import joules
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text
-from joulecast.views.report import Report, joules
+from joulecast.views.report import Report
 
 
-def validation_report(found: Sequence[Validation]) -> Report:
+def validation_report(validations: Sequence[Validation]) -> Report:
     """`joulecast validate`."""
     view = grid_table()
     view.add_column("replay", overflow="fold")
@@ -19,35 +20,43 @@ def validation_report(found: Sequence[Validation]) -> Report:
         "simulated",
     ):  # fmt: skip
         view.add_column(heading, justify="right")
-    for one in found:
-        stepwise, steps = one.held["stepwise"], one.replay.engine_steps
+    for validation in validations:
+        stepwise, steps = validation.held["stepwise"], validation.replay.engine_steps
         add_row(
             view,
-            one.name,
-            f"{len(one.replay.lengths):,}",
-            joules(one.metered_j),
-            f"{one.held['binned'].error_percent:+.1f} %" if "binned" in one.held else "-",
+            validation.name,
+            f"{len(validation.replay.lengths):,}",
+            joules(validation.metered_j),
+            f"{validation.held['binned'].error_percent:+.1f} %"
+            if "binned" in validation.held
+            else "-",
             f"{stepwise.error_percent:+.1f} %",
             "yes" if stepwise.is_within else "NO",
             "-" if steps is None else f"{steps.steps:,}",
-            f"{one.simulated.counts.steps:,.0f}",
+            f"{validation.simulated.counts.steps:,.0f}",
         )
     facts = []
     for method in METHODS:
-        errors = [abs(one.held[method].error_percent) for one in found if method in one.held]
+        errors = [
+            abs(validation.held[method].error_percent)
+            for validation in validations
+            if method in validation.held
+        ]
         if not errors:
             continue
         text = f"median {statistics.median(errors):.1f} %, worst {max(errors):.1f} %"
         facts.append((f"{method}, absolute error", text))
-    within = [one.held["stepwise"].is_within for one in found]
+    within = [validation.held["stepwise"].is_within for validation in validations]
     facts.append(("stepwise, interval holds", f"{sum(map(bool, within))} of {len(within)}"))
-    rows = [one.to_dict() for one in found]
-    tables = sorted({one.table for one in found})
+    rows = [validation.to_dict() for validation in validations]
+    tables = sorted({validation.table for validation in validations})
     notes = [f"Estimated from {', '.join(tables)}."]
-    if hosts := sorted({one.host for one in found if one.host is not None}):
-        told = sum(one.host is not None for one in found)
+    if hosts := sorted(
+        {validation.host for validation in validations if validation.host is not None}
+    ):
+        told = sum(validation.host is not None for validation in validations)
         notes.append(f"The pace of the host of {told} replays is from {', '.join(hosts)}.")
-    if others := [one.name for one in found if one.has_other_batches]:
+    if others := [validation.name for validation in validations if validation.has_other_batches]:
         notes.append(
             f"Run in other static batches than the table makes of them: {', '.join(others)}."
         )

@@ -194,7 +194,7 @@ def test_numbers_are_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch)
     from rich.console import Console
 
     from joulecast.estimator.paper.table4 import DEFAULT_TABLES, build_table4, pick_tables
-    from joulecast.views.estimate import compare_report
+    from joulecast.views.compare import compare_report
     from joulecast.views.table4 import table4_report
 
     tables = pick_tables([load_table(name) for name in DEFAULT_TABLES])

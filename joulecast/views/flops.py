@@ -1,4 +1,4 @@
-"""What the commands on lengths and FLOPs show."""
+"""What `joulecast flops` shows."""
 
 from typing import Any
 
@@ -6,36 +6,8 @@ from rich.console import Group
 
 from joulecast.estimator.flops import CONVENTION, FlopsModel
 from joulecast.traces.grid import Grid
-from joulecast.traces.summary import TraceSummary, statistics_texts
-from joulecast.views.parts import add_row, facts_table, grid_matrix, grid_table, notes_text
-from joulecast.views.report import Report, invalid_text, percent
-
-
-def summary_report(trace: str, summary: TraceSummary) -> Report:
-    """`joulecast trace summary`."""
-    view = grid_table()
-    for heading in ("tokens", "mean", "sd", "median", "99th percentile", "longest"):
-        view.add_column(heading, justify="left" if heading == "tokens" else "right")
-    for name, statistics in (("input", summary.input), ("output", summary.output)):
-        if statistics is not None:
-            add_row(view, name, *statistics_texts(statistics))
-    total = summary.requests + summary.failed + sum(summary.invalid.values())
-    share = summary.beyond_grid / summary.requests if summary.requests else 0.0
-    beyond = (
-        f"{summary.beyond_grid:,} ({percent(share)} of requests, "
-        f"{percent(summary.beyond_grid_token_share)} of tokens)"
-    )
-    made_up = " (reconstructed)" if summary.is_reconstructed else ""
-    facts = [
-        ("trace", trace + made_up),
-        ("rows", f"{total:,}: {summary.requests:,} requests, {summary.failed:,} failed (o = 0)"),
-        ("left out", invalid_text(summary.invalid)),
-        ("beyond the grid", beyond),
-    ]
-    if summary.span_s is not None:
-        facts.append(("time span", f"{summary.span_s:,.1f} s"))
-    document = {"trace": trace, **summary.to_dict()}
-    return Report(document, [document], Group(facts_table(facts), view))
+from joulecast.views.parts import facts_table, grid_matrix, notes_text
+from joulecast.views.report import Report
 
 
 def flops_report(

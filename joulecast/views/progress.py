@@ -1,4 +1,4 @@
-"""How far a long read is, on a terminal."""
+"""How far long work is, on a terminal; nothing where standard error is none."""
 
 import glob
 import sys
@@ -7,14 +7,58 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from joulecast.traces.printable import printable
+
 _PATIENCE_S = 1.0
 _HEAD_BYTES = 1 << 16
+
+
+class DownloadBar:
+    """A bar with bytes, speed and the time left.
+
+    Args:
+        name: What is downloaded.
+    """
+
+    def __init__(self, name: str) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._progress.add_task(printable(name), total=None)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def tell(self, there: int, whole: int | None) -> None:
+        """So many bytes are there, of so many if that is known."""
+        self._progress.update(self._task, completed=there, total=whole)
 
 
 class ReadingBar:
     """A bar with bytes and, where the rows are lines, rows per second.
 
-    Nothing is shown for reads of less than a second, nor where standard error is no terminal.
+    Nothing is shown for reads of less than a second.
 
     Args:
         source: The trace, as the user gave it.

@@ -1,0 +1,124 @@
+"""What `joulecast compare` shows."""
+
+from collections.abc import Sequence
+
+from rich.console import Group
+from rich.table import Table
+
+from joulecast.estimator.compare import ComparedTable, Comparison
+from joulecast.estimator.estimate import Estimate
+from joulecast.measurements.table.table import EnergyTable
+from joulecast.views.estimate import (
+    SERVING_TEXT,
+    coverage_text,
+    csv_row,
+    rate_note,
+    requests_text,
+    trace_text,
+)
+from joulecast.views.footprint import facility_figures, facility_notes, facility_text
+from joulecast.views.numbers import joules
+from joulecast.views.parts import Bar, add_row, facts_table, grid_table, notes_text, table_text
+from joulecast.views.report import Report
+from joulecast.views.steps import interval_note
+
+SAVING_NOTE = (
+    "Bars: energy, with its 95 % interval. The interval of a saving takes the errors of the two "
+    "estimates as independent."
+)
+
+
+def compare_report(comparison: Comparison, tables: Sequence[EnergyTable]) -> Report:
+    """`joulecast compare`; `tables` in the comparison's order."""
+    estimates = [compared.estimate for compared in comparison.tables]
+    first = estimates[0]
+    facts = [
+        ("trace", trace_text(first)),
+        ("method", first.method),
+        ("serving", SERVING_TEXT),
+        ("requests", requests_text(first)),
+    ]
+    if first.facility is not None:
+        facts.append(("facility", facility_text(first.facility)))
+    facts += [
+        ("coverage", f"{coverage_text(estimate.coverage)}: {table_text(table)}")
+        for estimate, table in zip(estimates, tables, strict=True)
+    ]
+    notes = [rate_note(estimate, f"{estimate.table}: ") for estimate in estimates]
+    notes += [interval_note(first)] if first.interval_j is None else [SAVING_NOTE]
+    notes += facility_notes(first.facility)
+    view = Group(
+        facts_table(facts),
+        _figures_view(comparison),
+        *_footprints_view(estimates),
+        *_bars_view(comparison),
+        notes_text(notes),
+    )
+    rows = [csv_row(compared.to_dict()) for compared in comparison.tables]
+    return Report(comparison.to_dict(), rows, view)
+
+
+def saving_lines(comparison: Comparison, compared: ComparedTable) -> list[str]:
+    """What a table saves over the first, and the interval of that; nothing for the first."""
+    if compared is comparison.tables[0]:
+        return [""]
+    lines = [f"{compared.saving_percent:,.1f} %"]
+    if compared.saving_interval_percent is not None:
+        low, high = compared.saving_interval_percent
+        lines += [f"{low:,.1f} to", f"{high:,.1f} %"]
+    return lines
+
+
+def _figures_view(comparison: Comparison) -> Table:
+    """The figures of every table, in the order in which they were given."""
+    view = grid_table()
+    view.collapse_padding = True
+    view.add_column("table")
+    for heading in ("energy", "J per\nrequest", "J per\noutput\ntoken"):
+        view.add_column(heading, justify="right")
+    for name in comparison.tables[0].estimate.ideal_j:
+        view.add_column(f"above\n{name}\nideal", justify="right")
+    view.add_column("saving\nover the\nfirst", justify="right")
+    for compared in comparison.tables:
+        estimate = compared.estimate
+        add_row(
+            view,
+            estimate.table,
+            joules(estimate.energy_j),
+            f"{estimate.joules_per_request:#,.4g}",
+            f"{estimate.joules_per_output_token:#,.4g}",
+            *(f"{excess:,.1f} %" for excess in estimate.excess_percent.values()),
+            saving_lines(comparison, compared),
+        )
+    return view
+
+
+def _footprints_view(estimates: Sequence[Estimate]) -> list[Table]:
+    """Facility energy, carbon and cost of every table, where they were asked for."""
+    names = facility_figures(estimates[0])
+    if not names:
+        return []
+    view = grid_table()
+    view.add_column("table")
+    for name in names:
+        view.add_column(name, justify="right")
+    for estimate in estimates:
+        add_row(view, estimate.table, *facility_figures(estimate).values())
+    return [view]
+
+
+def _bars_view(comparison: Comparison) -> list[Table]:
+    """Energies as bars from zero, the least first; nothing to see for one table alone."""
+    if len(comparison.tables) < 2:
+        return []
+    estimates = [compared.estimate for compared in comparison.ranked]
+    longest_j = max((estimate.interval_j or (0, estimate.energy_j))[1] for estimate in estimates)
+    view = grid_table()
+    view.add_column("ranked")
+    view.add_column("energy", no_wrap=True)
+    view.add_column("", justify="right")
+    for estimate in estimates:
+        low_j, high_j = estimate.interval_j or (estimate.energy_j, estimate.energy_j)
+        bar = Bar(low_j / longest_j, estimate.energy_j / longest_j, high_j / longest_j)
+        add_row(view, estimate.table, bar, joules(estimate.energy_j))
+    return [view]

@@ -1,0 +1,85 @@
+"""How numbers are written: digits, units and prefixes."""
+
+import math
+from collections.abc import Mapping
+
+
+def joules(energy_j: float) -> str:
+    """An energy with four digits and the fitting prefix."""
+    if energy_j == 0:
+        return "0 J"
+    rounded_j = four_significant(energy_j)
+    for factor, unit in ((1e12, "TJ"), (1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ"), (1.0, "J")):
+        if rounded_j >= factor:
+            return f"{plain_digits(rounded_j / factor)} {unit}"
+    return f"{plain_digits(rounded_j * 1e3)} mJ"
+
+
+def four_digits(number: float) -> str:
+    """A number with four digits, trailing zeros included."""
+    return f"{number:#.4g}".rstrip(".")
+
+
+def three_digits(number: float) -> str:
+    """Three digits, which fit into a cell; whole numbers whole."""
+    return (
+        f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:#.3g}".rstrip(".")
+    )
+
+
+def compact(number: float) -> str:
+    """A number in few letters, for a narrow cell: two or three digits."""
+    rounded = float(f"{number:.2e}")
+    for size, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")):
+        if rounded >= size:
+            shown = rounded / size
+            is_whole = shown >= 9.95 or (suffix == "" and number == int(number))
+            return f"{shown:.0f}{suffix}" if is_whole else f"{shown:.1f}{suffix}"
+    return f"{number:.1g}"
+
+
+def kwh(energy_kwh: float) -> str:
+    """Kilowatt hours with four digits."""
+    return f"{plain_digits(energy_kwh)} kWh"
+
+
+def grams(mass_g: float) -> str:
+    """A mass of CO2 equivalents with four digits and the fitting unit."""
+    for factor, unit in ((1e6, "t CO2e"), (1e3, "kg CO2e")):
+        if four_significant(mass_g) >= factor:
+            return f"{plain_digits(mass_g / factor)} {unit}"
+    return f"{plain_digits(mass_g)} gCO2e"
+
+
+def money(amount: float, currency: str | None) -> str:
+    """An amount with four digits, or to the cent if it is large."""
+    text = plain_digits(amount) if amount < 100 else f"{amount:,.2f}"
+    return f"{text} {currency}" if currency else text
+
+
+def plain_digits(number: float) -> str:
+    """A number of 0 or more with four digits, never with an exponent."""
+    if number == 0:
+        return "0"
+    decimals = 3 - math.floor(math.log10(four_significant(number)))
+    return f"{number:,.{max(0, decimals)}f}"
+
+
+def four_significant(number: float) -> float:
+    """A number rounded to four digits."""
+    return float(f"{number:.3e}")
+
+
+def percent(share: float) -> str:
+    """A share as a percentage; a trace of something is never shown as nothing."""
+    if 0 < share < 0.0005:
+        return "< 0.1 %"
+    return f"{100 * share:.1f} %"
+
+
+def invalid_text(invalid: Mapping[str, int]) -> str:
+    """How many rows were invalid, and why."""
+    total = f"{sum(invalid.values()):,} invalid"
+    if not invalid:
+        return total
+    return f"{total} ({', '.join(f'{count:,} {reason}' for reason, count in invalid.items())})"
