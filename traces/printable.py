@@ -2,7 +2,8 @@
 
 import re
 
-_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Letters that do something to a terminal instead of standing there."""
 
 
 def printable(text: str) -> str:
@@ -12,4 +13,4 @@ def printable(text: str) -> str:
     lone surrogates are written as Python would escape them, such as ``\x1b``; all other letters
     stay what they are.
     """
-    return _STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
