@@ -19,6 +19,7 @@ from joulecast.cli.options import (
     check_results,
     command,
     emit_report,
+    say,
     with_options,
 )
 from joulecast.traces.files import shown_address
@@ -75,5 +76,5 @@ def compare(
         from joulecast.pages.compare import write_compare_page
 
         write_compare_page(html, result, tables, loaded, command_line())
-        click.echo(f"{html}: the page of this comparison", err=True)
+        say(f"{html}: the page of this comparison")
     emit_report(compare_report(result, tables), options)

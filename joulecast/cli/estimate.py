@@ -16,6 +16,7 @@ from joulecast.cli.options import (
     command,
     emit_report,
     reading,
+    say,
     with_options,
 )
 from joulecast.traces.files import shown_address
@@ -135,7 +136,7 @@ def estimate(
         from joulecast.pages.estimate import write_estimate_page
 
         write_estimate_page(html, result, table, loaded, host, command_line())
-        click.echo(f"{html}: the page of this estimate", err=True)
+        say(f"{html}: the page of this estimate")
     emit_report(estimate_report(result, table, explain), options)
 
 

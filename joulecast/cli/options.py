@@ -15,6 +15,7 @@ from joulecast.cli.completion import complete_models
 from joulecast.measurements.engines import ENGINES
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists, shown_address
+from joulecast.traces.printable import printable
 from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.views.progress import ReadingBar
@@ -258,6 +259,11 @@ def reading(options: Mapping[str, Any], trace: str) -> Iterator[ReadingKeywords]
     """The same, with a bar while TRACE is being read."""
     with ReadingBar(trace) as bar:
         yield {**reading_keywords(options), "watch": bar.watch}
+
+
+def say(text: str) -> None:
+    """Print a line beside the result, on standard error; what a name holds steers no terminal."""
+    click.echo(printable(text), err=True)
 
 
 def check_results(

@@ -16,11 +16,12 @@ from joulecast.cli.options import (
     output_option,
     reading,
     reading_keywords,
+    say,
     with_options,
 )
 from joulecast.traces.files import database_file, shown_address
 from joulecast.views.numbers import invalid_text
-from joulecast.views.report import print_text
+from joulecast.views.report import print_line, print_text
 
 
 @group()
@@ -58,7 +59,7 @@ def trace_fetch(name: str, again: bool, from_hub: bool) -> None:
     with DownloadBar(name) as bar:
         workload = fetch(entry, bar.tell, again, from_hub)
     requests, failed = workload.total.requests, workload.failed.requests
-    click.echo(
+    print_line(
         f"{name}: {requests:,} requests, {failed:,} failed, in {entry.workload_file}; cite: "
         f"{entry.citation} ({entry.licence})"
     )
@@ -93,11 +94,10 @@ def trace_task(
         return
     workload.save(output)
     (source,) = workload.sources
-    click.echo(
+    say(
         f"{output}: {workload.total.requests:,} texts of {source['mean_input_tokens']} +- "
         f"{source['sd_input_tokens']} tokens, the longest {source['longest_input_tokens']}; "
-        f"padded: {source['padded']}",
-        err=True,
+        f"padded: {source['padded']}"
     )
 
 
@@ -214,10 +214,9 @@ def trace_bin(
         return
     workload.save(output)
     beyond, total = workload.beyond.requests, workload.total.requests
-    click.echo(
+    say(
         f"{output}: {total:,} requests in {len(workload.cells)} cells, {beyond:,} of them beyond "
-        f"the grid; {workload.failed.requests:,} failed, {invalid_text(workload.invalid)}",
-        err=True,
+        f"the grid; {workload.failed.requests:,} failed, {invalid_text(workload.invalid)}"
     )
 
 

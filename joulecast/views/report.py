@@ -76,6 +76,11 @@ def print_text(text: str) -> None:
         stdout.write(text)
 
 
+def print_line(text: str) -> None:
+    """Print a line to standard output, likewise; what a name holds steers no terminal."""
+    print_text(f"{printable(text)}\n")
+
+
 @contextmanager
 def _standard_output() -> Iterator[TextIO]:
     stdout = sys.stdout
