@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from joulecast.estimator.paper.table4 import ENGINES, Excesses, Table4
 from joulecast.plots.figure import panels, save_figure
+from joulecast.traces.printable import printable
 
 _TITLES = {"pytorch": "PyTorch", "vllm": "vLLM"}
 _COLOURS = {"binned": "#0072b2", "stepwise": "#009e73", "the paper": "#999999"}
@@ -37,7 +38,7 @@ def _draw(axis: Axes, engine: str, table4: Table4) -> None:
     labels = []
     places = np.arange(len(table4.rows))[::-1]
     for place, row in zip(places.tolist(), table4.rows, strict=True):
-        labels.append(row.dataset + (" *" if row.source == "reconstructed" else ""))
+        labels.append(printable(row.dataset) + (" *" if row.source == "reconstructed" else ""))
         bars = {
             "binned": row.measured,
             "stepwise": row.measured_stepwise,
@@ -54,7 +55,7 @@ def _draw(axis: Axes, engine: str, table4: Table4) -> None:
                     low, end = row.to_dict()["stepwise_interval_percent"][engine]
                     axis.plot([low, end], [y, y], color="black", linewidth=1)
                 axis.text(end, y, f" {value:,.0f}", va="center", fontsize=7)
-    axis.set_yticks(places, labels, fontsize=8)
+    axis.set_yticks(places, labels, fontsize=8, parse_math=False)
     axis.set_xlabel("energy above the ideal [%]")
     axis.set_title(_TITLES[engine], fontsize=10)
     axis.margins(x=0.15)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group
-from rich.text import Text
 
 from joulecast.estimator.paper.table4 import (
     ENGINES,
@@ -17,7 +16,14 @@ from joulecast.estimator.paper.table4 import (
 )
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.views.estimate import coverage_text, implied_note, requests_text
-from joulecast.views.parts import add_row, facts_table, grid_table, notes_text, table_text
+from joulecast.views.parts import (
+    add_row,
+    facts_table,
+    grid_table,
+    notes_text,
+    table_text,
+    title_text,
+)
 from joulecast.views.report import Report
 from joulecast.views.steps import RECONSTRUCTED_NOTE
 
@@ -58,7 +64,7 @@ def table4_report(table4: Table4, tables: Mapping[str, EnergyTable]) -> Report:
     return Report(
         table4.to_dict(),
         [_csv_row(row) for row in table4.rows],
-        Group(Text(title, style="bold"), view, facts_table(facts), notes_text(_notes(table4))),
+        Group(title_text(title), view, facts_table(facts), notes_text(_notes(table4))),
     )
 
 
