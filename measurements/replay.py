@@ -1,32 +1,40 @@
 """A metered run of real requests: what an estimate can be held against."""
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from joulecast.measurements.engines import ContinuousEngine, Engine, EngineError, EngineSteps
-from joulecast.measurements.gpu.devices import GpuDevice
+from joulecast.measurements.engines import EngineSteps
+from joulecast.measurements.facts import (
+    AMOUNT,
+    COUNT,
+    MEASURED,
+    MEASURED_TOO,
+    NUMBER,
+    OBJECT,
+    POSITIVE,
+    TEXT,
+    WATTS,
+    Check,
+    exactly,
+    is_count,
+    list_of,
+    or_null,
+    record_of,
+    value_of,
+)
 from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
-from joulecast.measurements.gpu.meter import Meter
-from joulecast.measurements.gpu.window import meter_window, warm_up
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import read_json, write_text
 
 SHIPPED = Path(__file__).parent / "replays"
 """The folder of the replays that ship."""
 
-IDLE_SECONDS = 10.0
 _MARK = "joulecast replay"
 _VERSION = 1
-_WARM_UP_REQUESTS = 32
 _LONGEST = 2**31
-_TEXTS = (
-    "trace", "gpu", "gpu_product", "model", "engine", "engine_version", "dtype", "measured_on",
-    "measured_by",
-)  # fmt: skip
 
 StaticBatch = tuple[int, int, int]
 """Requests, and the input and output length that all of them are padded to [tokens]."""
@@ -57,6 +65,62 @@ class ReplayRun:
     idle_power_w: float
     started_at: str
     reason: str | None
+
+
+def _counts(how_many: int, text: str) -> Check:
+    """A check of a list of so many lengths or requests."""
+
+    def holds(value: Any) -> bool:
+        return (
+            isinstance(value, list)
+            and len(value) == how_many
+            and all(is_count(number, 1) and number < _LONGEST for number in value)
+        )
+
+    return value_of(f"{text}: whole numbers of 1 or more", holds)
+
+
+_RUN: Mapping[str, Check] = {
+    "energy_j": POSITIVE,
+    "seconds": POSITIVE,
+    "tick_error_j": AMOUNT,
+    "temperature_start_c": NUMBER,
+    "temperature_end_c": NUMBER,
+    "card": TEXT,
+    "idle_power_w": WATTS,
+    "started_at": TEXT,
+    "reason": value_of(
+        "why it is not valid, or null",
+        lambda value: value is None or (isinstance(value, str) and bool(value)),
+    ),
+}
+_ENGINE_STEPS: Mapping[str, Check] = {"steps": COUNT, "tokens": COUNT, "preempted": COUNT}
+_OWN: Mapping[str, Check] = {
+    "lengths": list_of(_counts(2, "an input and an output length")),
+    "batches": or_null(list_of(_counts(3, "requests, input and output length"))),
+    "runs": list_of(exactly(_RUN)),
+    "engine_steps": or_null(exactly(_ENGINE_STEPS)),
+}
+"""What becomes a part of a `Replay` of its own; the rest are its facts."""
+
+_DOCUMENT = record_of(
+    {
+        "format": value_of(f'"{_MARK}"', lambda value: value == _MARK),
+        "version": value_of(f"{_VERSION}", lambda value: is_count(value) and value == _VERSION),
+        **MEASURED,
+        "trace": TEXT,
+        **_OWN,
+    },
+    {
+        **MEASURED_TOO,
+        "sources": list_of(OBJECT),
+        "drawn": TEXT,
+        "seed": COUNT,
+        "too_long": COUNT,
+        "batches_from": or_null(TEXT),
+        "host_cpu": or_null(TEXT),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -109,187 +173,40 @@ class Replay:
         """
         document = read_json(path, "get the file again")
         try:
+            if not isinstance(document, dict):
+                raise ValueError("it is not a JSON object")  # noqa: TRY004
             return cls._from_dict(document)
-        except (KeyError, TypeError, ValueError) as error:
-            fault = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{path}: is not a valid replay: {fault}") from error
+        except ValueError as error:
+            raise InputError(f"{path}: is not a valid replay: {error}") from error
 
     @classmethod
-    def _from_dict(cls, document: Any) -> "Replay":
-        if not isinstance(document, dict) or document.get("format") != _MARK:
-            raise ValueError(f'it needs "format": "{_MARK}"')
-        if document["version"] != _VERSION:
-            raise ValueError(f"version {document['version']} is not {_VERSION}")
-        for key in _TEXTS:
-            if not isinstance(document[key], str):
-                raise TypeError(f'"{key}" is no text')
-        if not isinstance(document["engine_settings"], dict):
-            raise TypeError('"engine_settings" is no object')
-        own = {"format", "version", "lengths", "batches", "runs", "engine_steps"}
-        steps = document["engine_steps"]
-        batches = document["batches"]
+    def _from_dict(cls, document: Mapping[str, Any]) -> "Replay":
+        _DOCUMENT(document, "")
+        batches, steps = document["batches"], document["engine_steps"]
         replay = cls(
-            {key: value for key, value in document.items() if key not in own},
-            [_counts(pair, 2) for pair in document["lengths"]],
-            None if batches is None else [_counts(batch, 3) for batch in batches],
-            [_run(run) for run in document["runs"]],
-            None if steps is None else _engine_steps(steps),
+            {key: document[key] for key in document if key not in {*_OWN, "format", "version"}},
+            [(i, o) for i, o in document["lengths"]],
+            None if batches is None else [(n, i, o) for n, i, o in batches],
+            [ReplayRun(**run) for run in document["runs"]],
+            None if steps is None else EngineSteps(**steps),
         )
-        if replay.facts["engine"] == "pytorch" and batches is None:
-            raise ValueError("its static batches are missing")
-        if not replay.lengths or not replay.runs:
-            raise ValueError("it has no requests or no runs")
-        limit_w = document.get("power_limit_w")
-        if isinstance(limit_w, int | float) and any(
-            run.energy_j > MAX_POWER_OVER_LIMIT * limit_w * run.seconds for run in replay.valid_runs
-        ):
-            raise ValueError(f"a valid run drew more than the limit of {limit_w} W allows")
-        if batches is not None and sum(batch[0] for batch in batches) != len(replay.lengths):
-            raise ValueError("its batches do not hold its requests")
+        replay.check()
         return replay
 
+    def check(self) -> None:
+        """Hold its parts against each other.
 
-def replay_requests(
-    engine: Engine,
-    gpus: Sequence[GpuDevice],
-    lengths: Sequence[tuple[int, int]],
-    batches: Sequence[StaticBatch] | None,
-    runs: int,
-    note: Callable[[str], None],
-    idle_power_w: float | None = None,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> tuple[list[ReplayRun], EngineSteps | None]:
-    """Run requests under the meter, all of them there from the start.
-
-    Args:
-        engine: Loaded.
-        gpus: That it runs on.
-        lengths: (i, o) per request [tokens].
-        batches: The static batches to run them in, one after another; None for an engine that
-            schedules by itself.
-        runs: How often.
-        note: Told of progress.
-        idle_power_w: Of these GPUs with the engine loaded [W], if an earlier replay of this engine
-            measured it and warmed them; None to do both.
-        clock: Monotonic time [s].
-        sleep: Waits [s].
-
-    Returns:
-        The runs, valid or not, and what the engine's scheduler did in the first.
-
-    Raises:
-        EngineError: The engine crashed or ran out of memory.
-        MeterError: A counter cannot be believed.
-    """
-    meter = Meter(gpus, clock, sleep)
-    is_warm = idle_power_w is not None
-    if idle_power_w is None:
-        note("idle power, with the model loaded")
-        idle_power_w = meter.measure_idle(IDLE_SECONDS).mean_power_w
-    if batches is None:
-        if not isinstance(engine, ContinuousEngine):
-            raise EngineError(f"{engine.name} runs static batches; give the table that has B(I, O)")
-        work = engine.prepare_requests(lengths)
-        small = engine.prepare_requests(lengths[:_WARM_UP_REQUESTS])
-    else:
-        work = _one_after_another(engine, batches)
-        small = _one_after_another(engine, batches[:1])
-    if is_warm:
-        small()
-    else:
-        note(f"warm after {warm_up(small, gpus, clock)} small batches")
-    counted = _count_steps(engine, note)
-    asked = sum(o for _, o in lengths)
-    if batches is not None:
-        asked = sum(n * o for n, _, o in batches)
-    card = "+".join(gpu.uuid for gpu in gpus)
-    made: list[ReplayRun] = []
-    for number in range(1, runs + 1):
-        produced = 0
-
-        def run_all() -> None:
-            nonlocal produced
-            produced = work()
-
-        window = meter_window(meter, gpus, run_all)
-        faults = window.faults(idle_power_w, asked, produced)
-        reading = window.reading
-        made.append(
-            ReplayRun(
-                energy_j=round(reading.energy_j, 3),
-                seconds=round(reading.seconds, 4),
-                tick_error_j=round(reading.tick_error_j, 2),
-                temperature_start_c=window.temperature_start_c,
-                temperature_end_c=window.temperature_end_c,
-                card=card,
-                idle_power_w=round(idle_power_w, 2),
-                started_at=window.started_at,
-                reason="; ".join(faults) or None,
-            )
-        )
-        note(
-            f"run {number} of {runs}: {reading.energy_j:.1f} J, {reading.seconds:.1f} s, "
-            f"{reading.mean_power_w:.0f} W" + (f"  INVALID: {made[-1].reason}" if faults else "")
-        )
-    if counted is not None:
-        counted.steps, counted.tokens, counted.preempted = (
-            round(value / runs) for value in (counted.steps, counted.tokens, counted.preempted)
-        )
-    return made, counted
-
-
-def _count_steps(engine: Engine, note: Callable[[str], None]) -> EngineSteps | None:
-    """Count the engine's steps from now on, where it has a scheduler that can be watched."""
-    if not isinstance(engine, ContinuousEngine):
-        return None
-    try:
-        return engine.record_steps()
-    except EngineError as error:
-        note(str(error))
-        return None
-
-
-def _one_after_another(engine: Engine, batches: Sequence[StaticBatch]) -> Callable[[], int]:
-    prepared = [engine.prepare(i, o, n) for n, i, o in batches]
-    return lambda: sum(batch() for batch in prepared)
-
-
-def _counts(value: Any, length: int) -> Any:
-    if not isinstance(value, list) or len(value) != length:
-        raise ValueError(f"{value!r} is not {length} numbers")
-    if any(type(one) is not int or not 1 <= one < _LONGEST for one in value):
-        raise ValueError(f"{value!r} are no counts of 1 or more")
-    return tuple(value)
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is no count")
-    return value
-
-
-def _engine_steps(value: Any) -> EngineSteps:
-    names = {"steps", "tokens", "preempted"}
-    if not isinstance(value, dict) or set(value) != names:
-        raise ValueError(f'"engine_steps" has {", ".join(sorted(names))}, and nothing else')
-    return EngineSteps(**{key: _count(number) for key, number in value.items()})
-
-
-def _run(value: Any) -> ReplayRun:
-    names = {field.name for field in fields(ReplayRun)}
-    if not isinstance(value, dict) or set(value) != names:
-        raise ValueError(f"a run has {', '.join(sorted(names))}, and nothing else")
-    run = ReplayRun(**value)
-    numbers = run.energy_j, run.seconds, run.idle_power_w
-    if any(type(one) not in (int, float) or not 0 < one < 1e12 for one in numbers):
-        raise ValueError("energy_j, seconds and idle_power_w of a run are numbers above 0")
-    others = run.tick_error_j, run.temperature_start_c, run.temperature_end_c
-    texts = run.card, run.started_at, run.reason or ""
-    if any(type(one) not in (int, float) for one in others) or not all(
-        isinstance(text, str) for text in texts
-    ):
-        raise TypeError("a value of a run is of the wrong type")
-    if run.tick_error_j < 0 or run.reason == "":
-        raise ValueError("tick_error_j of a run is 0 or more, and its reason a text or null")
-    return run
+        Raises:
+            ValueError: They do not fit.
+        """
+        if not self.lengths or not self.runs:
+            raise ValueError("it has no requests or no runs")
+        if self.facts["engine"] == "pytorch" and self.batches is None:
+            raise ValueError("its static batches are missing")
+        if self.batches is not None and sum(n for n, _, _ in self.batches) != len(self.lengths):
+            raise ValueError("its batches do not hold its requests")
+        limit_w = self.facts.get("power_limit_w")
+        if limit_w is not None and any(
+            run.energy_j > MAX_POWER_OVER_LIMIT * limit_w * run.seconds for run in self.valid_runs
+        ):
+            raise ValueError(f"a valid run drew more than the limit of {limit_w:g} W allows")

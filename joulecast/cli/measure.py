@@ -6,7 +6,6 @@ import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,20 +19,27 @@ from joulecast.cli.options import (
     GPU_OPTION,
     FiniteRange,
     command,
+    say,
     with_options,
 )
+from joulecast.measurements.conditions import conditions
 from joulecast.measurements.engines import Engine, EngineRequest, load_engine
 from joulecast.measurements.gpu.devices import NvmlGpu, choose_gpus, open_gpus
 from joulecast.measurements.gpu.gates import MAX_RELATIVE_SD
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
-from joulecast.measurements.hardware import Gpu, find_gpu
+from joulecast.measurements.hardware import find_gpu
 from joulecast.measurements.models import load_config, model_names
 from joulecast.measurements.sweep.cost import CostModel
-from joulecast.measurements.sweep.cross_check import CodeCarbonCheck
+from joulecast.measurements.sweep.cross_check import CodeCarbonRecorder
 from joulecast.measurements.sweep.folder import SweepFolder, require_new
-from joulecast.measurements.sweep.host import HostWatch
+from joulecast.measurements.sweep.host import HostRecorder
 from joulecast.measurements.sweep.plans import PLANS
-from joulecast.measurements.sweep.request import Wanted, cost_model, longest_request, model_name
+from joulecast.measurements.sweep.request import (
+    SweepRequest,
+    cost_model,
+    longest_request,
+    model_name,
+)
 from joulecast.measurements.sweep.run_spec import RunSpec
 from joulecast.measurements.sweep.sweep import (
     Sweep,
@@ -41,12 +47,14 @@ from joulecast.measurements.sweep.sweep import (
     cells_without_valid_run,
     missing_runs,
 )
+from joulecast.measurements.table.metadata import MODEL_CONFIG
 from joulecast.measurements.table.runs import Run
-from joulecast.measurements.table.table import MODEL_CONFIG
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import write_text
-from joulecast.traces.grid import PAPER_GRID, Grid
+from joulecast.traces.grid import PAPER_GRID
+from joulecast.traces.printable import printable
 from joulecast.version import VERSION
+from joulecast.views.report import print_line
 
 MEASURED_BY = f"joulecast {VERSION}"
 """Who measures, in table.json."""
@@ -119,43 +127,54 @@ def measure(
     if output is None and (resume or not dry_run):
         raise click.UsageError("give the folder to measure into: -o FOLDER")
     config = load_config(model)
-    longest = longest_request(config)
-    wanted = Wanted(model, engine, plan_name, runs, seed, time_budget, longest, compiled)
+    request = SweepRequest(
+        model, engine, plan_name, runs, seed, time_budget, longest_request(config), compiled
+    )
     if resume and output is not None:
-        wanted = wanted.after(output, MEASURED_BY)
+        request = request.after(output, MEASURED_BY)
     elif output is not None:
         require_new(output)
     if dry_run or output is None:
-        plan, left_out, cost = wanted.rough_plan(gpu_type)
-        _say_left_out(left_out)
-        _print_dry_run(plan, cost)
+        _print_dry_run(*request.rough_plan(gpu_type))
         return
     with contextlib.ExitStack() as to_close:
-        watches = _watches(cross_check)
-        for watch in watches:
-            to_close.callback(watch.close)
+        recorders = _recorders(cross_check)
+        for recorder in recorders:
+            to_close.callback(recorder.close)
             if resume:
                 # What cannot be gone on with is better found before the engine starts than after.
-                watch.open(output)
+                recorder.open(output)
+        observer = Observer(sys.stderr.isatty())
         gpus = open_gpus(choose_gpus(gpu_indices, os.environ))
         sheet = find_gpu(gpus[0].product)
-        observer = Observer(sys.stderr.isatty())
-        observer.note(f"{gpus[0].product}: starting {engine} with {model}")
-        request = EngineRequest(model, config, weights, compiled, wanted.longest, len(gpus))
-        loaded = load_engine(engine, request)
+        loaded = _start_engine(request, config, weights, gpus, observer)
         cost = cost_model(sheet, model, engine, loaded.dtype)
-        plan, left_out = wanted.plan(loaded.capacity, cost)
+        plan, left_out = request.plan(loaded.capacity, cost)
         _say_left_out(left_out)
         observer.note(_capacity_text(loaded.capacity_record()))
-        metadata = _metadata(gpus, sheet, loaded, model_name(model), PAPER_GRID)
-        folder = _open_folder(output, resume, metadata | {"left_out": left_out}, config)
+        metadata = _metadata(gpus, loaded, model_name(model), left_out)
+        folder = _open_folder(output, resume, metadata, config)
         to_close.callback(_finish, folder, plan)
-        for watch in watches if not resume else ():
-            watch.open(output)
+        for recorder in recorders if not resume else ():
+            recorder.open(output)
         settings = SweepSettings(time_budget_s=None if time_budget is None else 60 * time_budget)
-        sweep = Sweep(loaded, gpus, folder, cost, observer, settings, watches)
+        sweep = Sweep(loaded, gpus, folder, cost, observer, settings, recorders)
         left = _run(sweep, plan, observer, output)
     _summarise(output, plan, folder.runs, left)
+
+
+def _start_engine(
+    request: SweepRequest,
+    config: dict[str, Any],
+    weights: Path | None,
+    gpus: Sequence[NvmlGpu],
+    observer: "Observer",
+) -> Engine:
+    observer.note(f"{gpus[0].product}: starting {request.engine} with {request.model}")
+    asked = EngineRequest(
+        request.model, config, weights, request.compiled, request.longest, len(gpus)
+    )
+    return load_engine(request.engine, asked)
 
 
 def _run(sweep: Sweep, plan: Sequence[RunSpec], observer: "Observer", output: Path) -> int:
@@ -176,8 +195,8 @@ def _finish(folder: SweepFolder, plan: Sequence[RunSpec]) -> None:
         folder.save(status="measuring" if missing_runs(plan, folder.runs) else "done")
 
 
-def _watches(cross_check: str | None) -> list[HostWatch | CodeCarbonCheck]:
-    return [HostWatch(), *([CodeCarbonCheck()] if cross_check else [])]
+def _recorders(cross_check: str | None) -> list[HostRecorder | CodeCarbonRecorder]:
+    return [HostRecorder(), *([CodeCarbonRecorder()] if cross_check else [])]
 
 
 def _open_folder(
@@ -247,9 +266,9 @@ class Observer:
     def note(self, text: str) -> None:
         """Anything worth a line."""
         if self._progress and self._progress.live.is_started:
-            self._progress.console.print(text, highlight=False)
+            self._progress.console.print(printable(text), highlight=False, markup=False)
         else:
-            click.echo(text, err=True)
+            say(text)
 
 
 def _batch_text(run: RunSpec | Run) -> str:
@@ -265,29 +284,19 @@ def _capacity_text(record: Mapping[str, Any]) -> str:
 
 
 def _metadata(
-    gpus: list[NvmlGpu], sheet: Gpu, engine: Engine, model: str, grid: Grid
+    gpus: Sequence[NvmlGpu], engine: Engine, model: str, left_out: Sequence[tuple[int, int, str]]
 ) -> dict[str, Any]:
     return {
         "joulecast_table": 1,
-        "gpu": sheet.name,
-        "gpu_product": gpus[0].product,
-        "gpu_count": len(gpus),
-        "power_limit_w": sum(gpu.power_limit_w() for gpu in gpus),
+        **conditions(gpus, engine, model, MEASURED_BY),
         "idle_power_w": None,
-        "model": model,
-        "engine": engine.name,
-        "engine_version": engine.version,
-        "engine_settings": engine.settings(),
-        "dtype": engine.dtype,
-        "weights": engine.weights,
-        "measured_on": datetime.now(UTC).date().isoformat(),
-        "measured_by": MEASURED_BY,
         "meter": "NVML total energy counter, read at the ends of a window that begins at a tick",
-        "grid": grid.to_dict(),
+        "grid": PAPER_GRID.to_dict(),
         "capacity": engine.capacity_record(),
         "measured_cells": 0,
         "complete": False,
         "cards": {},
+        "left_out": left_out,
     }
 
 
@@ -314,10 +323,13 @@ def _say_left_out(left_out: Sequence[tuple[int, int, str]]) -> None:
     """Which cells no batch fits, a line for each reason."""
     for reason in dict.fromkeys(reason for _, _, reason in left_out):
         lost = [(i, o) for i, o, why in left_out if why == reason]
-        click.echo(f"left out: {lost}: {reason}", err=True)
+        say(f"left out: {lost}: {reason}")
 
 
-def _print_dry_run(plan: Sequence[RunSpec], cost: CostModel) -> None:
+def _print_dry_run(
+    plan: Sequence[RunSpec], left_out: Sequence[tuple[int, int, str]], cost: CostModel
+) -> None:
+    _say_left_out(left_out)
     for spec in plan:
         click.echo(
             f"I={spec.input_tokens:<5d} O={spec.output_tokens:<4d} B={spec.batch_size:<5d}"
@@ -335,13 +347,10 @@ def _print_dry_run(plan: Sequence[RunSpec], cost: CostModel) -> None:
 def _summarise(output: Path, plan: list[RunSpec], runs: list[Run], left: int) -> None:
     for run in runs:
         if not run.valid:
-            click.echo(
-                f"invalid: {_batch_text(run)} run {run.run}: {run.reason}",
-                err=True,
-            )
+            say(f"invalid: {_batch_text(run)} run {run.run}: {run.reason}")
     for text in _wide_spreads(runs):
-        click.echo(text, err=True)
+        say(text)
     valid = sum(run.valid for run in runs)
-    click.echo(f"{output}: {len(runs)} runs, {valid} of them valid; {left} of the plan are left")
+    print_line(f"{output}: {len(runs)} runs, {valid} of them valid; {left} of the plan are left")
     if lost := cells_without_valid_run(plan, runs):
         raise InputError(f"{len(lost)} cells have no valid run: {lost}; --resume tries them again")

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -17,16 +16,19 @@ from joulecast.cli.options import (
     TRACE_OPTIONS,
     command,
     reading,
+    say,
     with_options,
 )
-from joulecast.estimator.steps.prices import scheduler_of
+from joulecast.estimator.steps.schedulers import scheduler_of
 from joulecast.estimator.steps.static_batching import StaticBatching
 from joulecast.estimator.steps.work import LengthArray
+from joulecast.measurements.conditions import conditions
 from joulecast.measurements.engines import EngineRequest, load_engine
 from joulecast.measurements.gpu.devices import choose_gpus, open_gpus
 from joulecast.measurements.hardware import find_gpu
 from joulecast.measurements.models import load_config
-from joulecast.measurements.replay import Replay, StaticBatch, replay_requests
+from joulecast.measurements.replay import Replay, StaticBatch
+from joulecast.measurements.replay_session import ReplayRequests, ReplaySession
 from joulecast.measurements.sweep.host import host_cpu
 from joulecast.measurements.sweep.request import model_name
 from joulecast.measurements.table.table import load_table
@@ -35,6 +37,7 @@ from joulecast.traces.files import exists
 from joulecast.traces.load import load_trace
 from joulecast.traces.sampling import sample_lengths
 from joulecast.version import VERSION
+from joulecast.views.report import print_line
 
 _MOST_READ = 200_000
 
@@ -44,15 +47,13 @@ class _Draw:
     """Requests to run.
 
     Attributes:
-        lengths: (i, o) per request [tokens].
+        requests: Their lengths, and the static batches to run them in, if any.
         facts: Where they come from.
-        batches: The static batches to run them in, if any.
         output: Replay file to write.
     """
 
-    lengths: Sequence[tuple[int, int]]
+    requests: ReplayRequests
     facts: Mapping[str, Any]
-    batches: Sequence[StaticBatch] | None
     output: Path
 
 
@@ -113,64 +114,43 @@ def replay(
             f"--requests is given {len(counts)} times for {len(traces)} traces; give it once, or "
             "once per trace"
         )
-    config = load_config(model)
-    most = int(config.get("max_position_embeddings") or 2**31)
     each = [counts[0]] * len(traces) if len(counts) == 1 else counts
+    config = load_config(model)
+    longest = int(config.get("max_position_embeddings") or 2**31)
     draws = []
     for trace, count, path in zip(traces, each, outputs, strict=True):
-        drawn, facts = _draw(trace, count, seed, most, options)
-        batches = None if table_name is None else _static_batches(table_name, drawn)
-        draws.append(_Draw([(i, o) for i, o in drawn.tolist()], facts, batches, path))
+        lengths, facts = _draw(trace, count, seed, longest, options)
+        batches = None if table_name is None else _static_batches(table_name, lengths)
+        pairs = [(i, o) for i, o in lengths.tolist()]
+        facts = {**facts, "batches_from": table_name, "host_cpu": host_cpu()}
+        draws.append(_Draw(ReplayRequests(pairs, batches), facts, path))
     gpus = open_gpus(choose_gpus(gpu_indices, os.environ))
-    sheet = find_gpu(gpus[0].product)
-    click.echo(f"{gpus[0].product}: starting {engine} with {model}", err=True)
-    longest = max(i + o for draw in draws for i, o in draw.lengths)
-    loaded = load_engine(engine, EngineRequest(model, config, weights, None, longest, len(gpus)))
-    idle_power_w, invalid = None, []
+    find_gpu(gpus[0].product)  # without a data sheet, no engine is started
+    say(f"{gpus[0].product}: starting {engine} with {model}")
+    needed = max(i + o for draw in draws for i, o in draw.requests.lengths)
+    request = EngineRequest(model, config, weights, None, needed, len(gpus))
+    session = ReplaySession(load_engine(engine, request), gpus, say)
     if len(traces) > 1:
         _make_folder(output)
-    for draw in draws:
-        made, steps = replay_requests(
-            loaded,
-            gpus,
-            draw.lengths,
-            draw.batches,
-            runs,
-            lambda text: click.echo(text, err=True),
-            idle_power_w,
-        )
-        idle_power_w = made[0].idle_power_w
-        Replay(
-            {
-                **draw.facts,
-                "gpu": sheet.name,
-                "gpu_product": gpus[0].product,
-                "gpu_count": len(gpus),
-                "power_limit_w": sum(gpu.power_limit_w() for gpu in gpus),
-                "model": model_name(model),
-                "engine": loaded.name,
-                "engine_version": loaded.version,
-                "engine_settings": loaded.settings(),
-                "dtype": loaded.dtype,
-                "weights": loaded.weights,
-                "batches_from": table_name,
-                "measured_on": datetime.now(UTC).date().isoformat(),
-                "measured_by": f"joulecast {VERSION}",
-                "host_cpu": host_cpu(),
-            },
-            draw.lengths,
-            draw.batches,
-            made,
-            steps,
-        ).save(draw.output)
-        valid = [run for run in made if run.reason is None]
-        click.echo(f"{draw.output}: {len(draw.lengths):,} requests, {len(valid)} valid runs")
-        if len(valid) < runs:
-            reason = next(run.reason for run in made if run.reason is not None)
-            failed = runs - len(valid)
-            invalid.append(f"{draw.output}: {failed} of {runs} runs are invalid: {reason}")
-    if invalid:
-        raise InputError("; ".join(invalid))
+    faults = [fault for draw in draws if (fault := _run(session, draw, model_name(model), runs))]
+    if faults:
+        raise InputError("; ".join(faults))
+
+
+def _run(session: ReplaySession, draw: _Draw, model: str, repeats: int) -> str | None:
+    """Run a draw and keep it; what its invalid runs failed, None if there are none."""
+    runs, steps = session.run(draw.requests, repeats)
+    facts = {
+        **draw.facts,
+        **conditions(session.gpus, session.engine, model, f"joulecast {VERSION}"),
+    }
+    Replay(facts, draw.requests.lengths, draw.requests.batches, runs, steps).save(draw.output)
+    reasons = [run.reason for run in runs if run.reason is not None]
+    valid = len(runs) - len(reasons)
+    print_line(f"{draw.output}: {len(draw.requests.lengths):,} requests, {valid} valid runs")
+    if not reasons:
+        return None
+    return f"{draw.output}: {len(reasons)} of {repeats} runs are invalid: {reasons[0]}"
 
 
 def _outputs(traces: Sequence[str], output: Path) -> list[Path]:
@@ -201,7 +181,7 @@ def _make_folder(path: Path) -> None:
 
 
 def _draw(
-    trace: str, count: int, seed: int, most: int, options: dict[str, Any]
+    trace: str, count: int, seed: int, longest: int, options: dict[str, Any]
 ) -> tuple[LengthArray, dict[str, Any]]:
     """So many of a trace's requests, in random order, and what to say of the draw."""
     with reading(options, trace) as keywords:
@@ -211,9 +191,9 @@ def _draw(
     how = "requests of the trace"
     if lengths is None:
         how = "lengths drawn from the trace's sums"
-        there = workload.total.requests
-        lengths = sample_lengths(workload, min(there, _MOST_READ), generator)
-    fits = lengths.sum(axis=1) <= most
+        requests = min(workload.total.requests, _MOST_READ)
+        lengths = sample_lengths(workload, requests, generator)
+    fits = lengths.sum(axis=1) <= longest
     served = np.maximum(lengths[fits], 1)
     if len(served) < count:
         raise InputError(

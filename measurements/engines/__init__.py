@@ -149,8 +149,8 @@ def load_engine(name: str, request: EngineRequest) -> Engine:
 
 
 def _require_same_model(model: str, weights: Path) -> None:
-    asked, given = load_shape(model), load_shape(str(weights))
-    if replace(given, name=asked.name) != asked:
+    shape, shape_of_weights = load_shape(model), load_shape(str(weights))
+    if replace(shape_of_weights, name=shape.name) != shape:
         raise EngineError(
             f"{weights}: holds weights of another model than {model}; give its own as --model"
         )

@@ -8,7 +8,7 @@ from joulecast.measurements.table.runs import MAX_BATCH_SIZE
 
 
 @dataclass(frozen=True)
-class Found:
+class Limits:
     """What the tries of a cell came to.
 
     Attributes:
@@ -32,7 +32,7 @@ class CapacitySearch:
         cap: Largest batch of interest.
 
     Attributes:
-        found: Cell -> result.
+        limits: Cell -> what its tries came to.
         tries: How often `fits` was asked.
     """
 
@@ -44,17 +44,17 @@ class CapacitySearch:
     ) -> None:
         self._fits, self._predict, self._cap = fits, predict, cap
         self._correction = 1.0
-        self.found: dict[CellKey, Found] = {}
+        self.limits: dict[CellKey, Limits] = {}
         self.tries = 0
 
     def largest(self, input_tokens: int, output_tokens: int) -> int:
         """B(I, O), 0 if not even one request fits."""
         cell = input_tokens, output_tokens
-        if cell not in self.found:
-            self.found[cell] = self._search(*cell)
-        return self.found[cell].largest
+        if cell not in self.limits:
+            self.limits[cell] = self._search(*cell)
+        return self.limits[cell].largest
 
-    def _search(self, input_tokens: int, output_tokens: int) -> Found:
+    def _search(self, input_tokens: int, output_tokens: int) -> Limits:
         fits, fails = self._bounds(input_tokens, output_tokens)
         predicted = self._predict(input_tokens, output_tokens)
         batch_size = int(min(max(predicted * self._correction, fits + 1), fails - 1))
@@ -73,15 +73,15 @@ class CapacitySearch:
                 step *= 2
         if 0 < fits < self._cap:
             self._correction = fits / predicted
-        return Found(fits, fails if fails <= self._cap else None)
+        return Limits(fits, fails if fails <= self._cap else None)
 
     def _bounds(self, input_tokens: int, output_tokens: int) -> tuple[int, int]:
         """A batch known to fit (or 0) and one known not to (or one over the cap)."""
         fits, fails = 0, self._cap + 1
-        for (i, o), result in self.found.items():
+        for (i, o), limits in self.limits.items():
             if i >= input_tokens and o >= output_tokens:
-                fits = max(fits, result.largest)
-            if i <= input_tokens and o <= output_tokens and result.first_failed is not None:
-                fails = min(fails, result.first_failed)
+                fits = max(fits, limits.largest)
+            if i <= input_tokens and o <= output_tokens and limits.first_failed is not None:
+                fails = min(fails, limits.first_failed)
         # Where memory is so tight that tries contradict each other, the failure is believed.
         return min(fits, fails - 1), fails

@@ -155,8 +155,8 @@ class PytorchEngine:
             "gpu_seconds": round(self._search_seconds, 1),
             "tries": self._search.tries,
             "found": [
-                [*cell, result.largest, result.first_failed]
-                for cell, result in sorted(self._search.found.items())
+                [*cell, limits.largest, limits.first_failed]
+                for cell, limits in sorted(self._search.limits.items())
             ],
         }
 
@@ -164,7 +164,7 @@ class PytorchEngine:
         """A batch of prompts of random token ids; compiled for its shape if that was asked for."""
         prompts = self._prompts(batch_size, input_tokens)
         cache = self._static_cache(input_tokens, output_tokens) if self._compiled else None
-        what = f"{batch_size} requests of {input_tokens} + {output_tokens} tokens"
+        asked = f"{batch_size} requests of {input_tokens} + {output_tokens} tokens"
 
         def generate(new_tokens: int) -> int:
             try:
@@ -174,12 +174,12 @@ class PytorchEngine:
                 self._synchronize()
             except Exception as error:
                 if not _is_out_of_memory(error):
-                    raise EngineError(f"PyTorch crashed with {what}: {one_line(error)}") from error
+                    raise EngineError(f"PyTorch crashed with {asked}: {one_line(error)}") from error
             else:
                 return int(tokens.numel() - prompts.numel())
             # Only here are the frames of the failure gone, and with them what they held.
             self._memory.release()
-            raise BatchTooLargeError(f"PyTorch ran out of memory with {what}")
+            raise BatchTooLargeError(f"PyTorch ran out of memory with {asked}")
 
         if cache is not None:
             self._torch.compiler.reset()
@@ -196,7 +196,7 @@ class PytorchEngine:
         how = {"dtype": getattr(torch, DTYPE), "attn_implementation": ATTENTION}
         try:
             if request.weights is not None:
-                model, found = transformers.AutoModelForCausalLM.from_pretrained(
+                model, loading = transformers.AutoModelForCausalLM.from_pretrained(
                     request.weights,
                     local_files_only=True,
                     use_safetensors=True,
@@ -204,7 +204,7 @@ class PytorchEngine:
                     output_loading_info=True,
                     **how,
                 )
-                if missing := sorted(found["missing_keys"]):
+                if missing := sorted(loading["missing_keys"]):
                     raise ValueError(f"the weights lack {', '.join(missing[:3])}")
                 model = model.to(self._device)
             else:
@@ -303,18 +303,18 @@ class PytorchEngine:
         cached = input_tokens + output_tokens - 1
         # Two steps, since what one step made of its tokens is still held during the next.
         if self._compiled:
-            held = self._hold_other_layers(batch_size, cached)
+            other_layers = self._hold_other_layers(batch_size, cached)
             cache = self._static_cache(input_tokens, output_tokens)
             self._generate(prompts, min(2, output_tokens), cache, compiled=False)
         else:
-            held = self._hold_other_layers(batch_size, input_tokens)
+            other_layers = self._hold_other_layers(batch_size, input_tokens)
             self._generate(prompts, min(2, output_tokens) if cached <= 2 else 1, None)
             if output_tokens > 1 and cached > 2:
-                del held
-                held = self._hold_other_layers(batch_size, cached)
+                del other_layers
+                other_layers = self._hold_other_layers(batch_size, cached)
                 cache = self._filled_cache(batch_size, cached - 2)
                 self._generate(self._prompts(batch_size, cached - 1), 2, cache)
-        del held
+        del other_layers
         self._synchronize()
 
     def _filled_cache(self, batch_size: int, tokens: int) -> Any:
@@ -332,9 +332,10 @@ class PytorchEngine:
 
     def _hold_other_layers(self, batch_size: int, tokens: int) -> Any:
         """Memory as the caches of all other layers take it, and the reserve."""
-        others = max(0, self._cached.layers - _LAYERS_RUN)
-        held = batch_size * tokens * others * self._cached.layer_bytes + self._memory.reserve_bytes
-        return self._torch.empty(held, dtype=self._torch.uint8, device=self._device)
+        layers = max(0, self._cached.layers - _LAYERS_RUN)
+        cache_bytes = batch_size * tokens * layers * self._cached.layer_bytes
+        total = cache_bytes + self._memory.reserve_bytes
+        return self._torch.empty(total, dtype=self._torch.uint8, device=self._device)
 
     @contextmanager
     def _few_layers(self) -> Iterator[None]:

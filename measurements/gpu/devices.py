@@ -82,12 +82,14 @@ class NvmlGpu:
         ask = self.nvml.nvmlDeviceGetTotalEnergyConsumption
         return float(self._ask("energy counter", ask)) / 1000
 
-    def _ask(self, what: str, ask: Callable[..., Any], *args: Any) -> Any:
+    def _ask(self, quantity: str, ask: Callable[..., Any], *args: Any) -> Any:
         """One question to NVML; its refusal as our error."""
         try:
             return ask(self.handle, *args)
         except self.nvml.NVMLError as error:
-            raise MeterError(f"GPU {self.index}: its {what} cannot be read ({error})") from error
+            raise MeterError(
+                f"GPU {self.index}: its {quantity} cannot be read ({error})"
+            ) from error
 
     def power_limit_w(self) -> float:
         """Enforced power limit [W]."""
@@ -123,11 +125,11 @@ class NvmlGpu:
         return {"driver": str(driver), "clocks": clocks}
 
 
-def choose_gpus(given: Sequence[int], environment: MutableMapping[str, str]) -> tuple[int, ...]:
+def choose_gpus(named: Sequence[int], environment: MutableMapping[str, str]) -> tuple[int, ...]:
     """Indices of the GPUs to measure, and the environment set so that engines use these.
 
     Args:
-        given: NVML indices that the user named; if none, the first that CUDA_VISIBLE_DEVICES
+        named: NVML indices that the user gave; if none, the first that CUDA_VISIBLE_DEVICES
             leaves, else GPU 0.
         environment: Such as os.environ; must be set before torch looks for GPUs.
 
@@ -135,7 +137,7 @@ def choose_gpus(given: Sequence[int], environment: MutableMapping[str, str]) -> 
         MeterError: CUDA_VISIBLE_DEVICES names its GPUs otherwise than by number, or a GPU is named
             twice.
     """
-    indices = tuple(given)
+    indices = tuple(named)
     if len(set(indices)) < len(indices):
         raise MeterError(f"--gpu names a GPU twice: {', '.join(map(str, indices))}")
     visible = environment.get("CUDA_VISIBLE_DEVICES", "")

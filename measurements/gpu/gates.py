@@ -53,14 +53,14 @@ class Gate:
         bound: What it asks.
         why: What goes wrong otherwise.
         passes: Whether an observation satisfies it.
-        found: What was found, for `reason`.
+        observed: What was seen of it, for `reason`.
     """
 
     name: str
     bound: str
     why: str
     passes: Callable[[Observation], bool]
-    found: Callable[[Observation], str]
+    observed: Callable[[Observation], str]
 
 
 GATES = (
@@ -118,5 +118,5 @@ SPREAD_GATE = (
 
 
 def failed_gates(seen: Observation) -> list[str]:
-    """The gates that an observation fails, each with what was found."""
-    return [f"{gate.name}: {gate.found(seen)}" for gate in GATES if not gate.passes(seen)]
+    """The gates that an observation fails, each with what was seen."""
+    return [f"{gate.name}: {gate.observed(seen)}" for gate in GATES if not gate.passes(seen)]

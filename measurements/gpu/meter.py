@@ -18,6 +18,9 @@ JOULES_PER_KWH = 3.6e6
 FREEZE_SECONDS = 2.0
 """A counter that does not move for so long is frozen; those of an H100 tick every 0.1 s."""
 
+IDLE_SECONDS = 10.0
+"""Length of the window in which idle power is measured."""
+
 _POLL_SECONDS = 0.001
 
 
@@ -127,7 +130,7 @@ class Meter:
             energy_by_gpu_j=dict(zip((gpu.uuid for gpu in self._gpus), energies, strict=True)),
         )
 
-    def measure_idle(self, seconds: float) -> Reading:
+    def measure_idle(self, seconds: float = IDLE_SECONDS) -> Reading:
         """What the GPUs take while nobody asks anything of them, over a window of `seconds`."""
         self.start()
         self._sleep(seconds)

@@ -107,13 +107,13 @@ def _ask_all(gpu: NvmlGpu) -> SurveyedGpu:
     """Everything but the counter."""
     nvml, problems = gpu.nvml, []
 
-    def ask(what: str, question: Callable[[], Answer]) -> Answer | None:
+    def ask(quantity: str, question: Callable[[], Answer]) -> Answer | None:
         try:
             return question()
         except MeterError as error:
             problems.append(str(error).removeprefix(f"GPU {gpu.index}: "))
         except (nvml.NVMLError, AttributeError) as error:
-            problems.append(f"its {what} cannot be read ({error})")
+            problems.append(f"its {quantity} cannot be read ({error})")
         return None
 
     product = ask("name", lambda: gpu.product)
@@ -137,7 +137,7 @@ def _ask_all(gpu: NvmlGpu) -> SurveyedGpu:
         memory_bytes,
         ask("power limit", gpu.power_limit_w),
         mig=mig,
-        processes=None if running is None else tuple(sorted(one.pid for one in running)),
+        processes=None if running is None else tuple(sorted(process.pid for process in running)),
         data_sheet=sheet,
         problems=tuple(problems),
     )
@@ -145,10 +145,10 @@ def _ask_all(gpu: NvmlGpu) -> SurveyedGpu:
 
 def _mig(gpu: NvmlGpu) -> str:
     try:
-        now, _ = gpu.nvml.nvmlDeviceGetMigMode(gpu.handle)
+        current, _ = gpu.nvml.nvmlDeviceGetMigMode(gpu.handle)
     except (gpu.nvml.NVMLError, AttributeError) as error:
         return str(error)
-    return "on" if now else "off"
+    return "on" if current else "off"
 
 
 def _watch_counters(
@@ -158,20 +158,20 @@ def _watch_counters(
     sleep: Callable[[float], None],
 ) -> list[SurveyedGpu]:
     """The cards with what their counters do; all are watched at once."""
-    found = {card.index: card for card in cards}
+    by_index = {card.index: card for card in cards}
     waiting, began = list(opened), clock()
     while waiting:
         for gpu in list(waiting):
-            found[gpu.index] = _look(gpu, found[gpu.index])
-            if found[gpu.index].counter != "frozen":
+            by_index[gpu.index] = _look(gpu, by_index[gpu.index])
+            if by_index[gpu.index].counter != "frozen":
                 waiting.remove(gpu)
         if clock() - began > FREEZE_SECONDS:
             break
         sleep(_POLL_SECONDS)
     for gpu in waiting:
         problem = f"its energy counter did not move for {FREEZE_SECONDS:g} s"
-        found[gpu.index] = _with_problem(found[gpu.index], problem)
-    return list(found.values())
+        by_index[gpu.index] = _with_problem(by_index[gpu.index], problem)
+    return list(by_index.values())
 
 
 def _look(gpu: NvmlGpu, card: SurveyedGpu) -> SurveyedGpu:

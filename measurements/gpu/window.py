@@ -43,7 +43,7 @@ class Window:
         tokens_produced: int,
         min_window_s: float = MIN_WINDOW_S,
     ) -> list[str]:
-        """The validity gates that it fails, each with what was found."""
+        """The validity gates that it fails, each with what was seen."""
         return failed_gates(
             Observation(
                 seconds=self.reading.seconds,
@@ -68,7 +68,7 @@ def meter_window(meter: Meter, gpus: Sequence[GpuDevice], work: Callable[[], Non
         MeterError: A counter cannot be believed.
         EngineError: The work's own.
     """
-    started_at = now()
+    started_at = utc_now()
     temperature_start_c = max(gpu.temperature_c() for gpu in gpus)
     meter.start()
     work()
@@ -104,6 +104,6 @@ def warm_up(
     return k + 1
 
 
-def now() -> str:
+def utc_now() -> str:
     """The time, ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -110,10 +110,10 @@ def rough_capacity(
     """
     weights = shape.shared_parameters + shape.expert_parameters * shape.experts
     weights += shape.vocabulary * shape.hidden_size
-    held = (0.9 * gpu.memory_bytes - weights * DTYPE_BYTES[dtype]) / request_bytes
-    if held < 1:
+    requests = (0.9 * gpu.memory_bytes - weights * DTYPE_BYTES[dtype]) / request_bytes
+    if requests < 1:
         raise InputError(
             f"{shape.name} with a request of {cell[0]} + {cell[1]} tokens does not fit "
             f"into the {gpu.memory_bytes / 1e9:.0f} GB of one {gpu.product}"
         )
-    return min(MAX_BATCH_SIZE, int(held))
+    return min(MAX_BATCH_SIZE, int(requests))

@@ -4,11 +4,11 @@ from typing import Any
 
 from joulecast.measurements.gpu.devices import MeterError
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
-from joulecast.measurements.sweep.watch_log import WatchLog
+from joulecast.measurements.sweep.recorder_log import RecorderLog
 from joulecast.measurements.table.runs import Run
 
 
-class CodeCarbonCheck(WatchLog):
+class CodeCarbonRecorder(RecorderLog):
     """Runs CodeCarbon beside our meter and keeps both readings in cross_check.csv.
 
     CodeCarbon polls in a thread of its own while the work runs, which ours does not; so its windows
@@ -46,5 +46,5 @@ class CodeCarbonCheck(WatchLog):
 
     def record(self, run: Run) -> None:
         """Keep what CodeCarbon read beside a run that is on disk; empty if it read nothing."""
-        other = round(self._energy_j, 3) if self._energy_j > 0 else None
-        self.append(run, [run.energy_j, other])
+        codecarbon_j = round(self._energy_j, 3) if self._energy_j > 0 else None
+        self.append(run, [run.energy_j, codecarbon_j])

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from joulecast.measurements.table.interpolation import CellKey
-from joulecast.measurements.table.runs import COLUMNS, MAX_BATCH_SIZE, Run, read_runs
-from joulecast.measurements.table.table import check_metadata, check_runs
+from joulecast.measurements.table.metadata import check_metadata
+from joulecast.measurements.table.runs import COLUMNS, Run, read_runs
+from joulecast.measurements.table.table import check_runs
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists, read_json, write_text
 
@@ -70,13 +71,13 @@ class SweepFolder:
             InputError: No table there, one that was measured under other conditions, or another
                 process is at it.
         """
-        known, _ = read_unfinished(path)
-        _require_same(path, known, metadata)
+        earlier, _ = read_unfinished(path)
+        _require_same(path, earlier, metadata)
         log = CsvLog(path / "runs.csv", COLUMNS)
         _, runs = read_unfinished(path)
-        cards = {**known.get("cards", {}), **metadata.get("cards", {})}
-        capacity = _merged(known.get("capacity"), metadata.get("capacity"))
-        folder = cls(path, {**known, "cards": cards} | capacity, runs, log)
+        cards = {**earlier.get("cards", {}), **metadata.get("cards", {})}
+        capacity = _merged(earlier.get("capacity"), metadata.get("capacity"))
+        folder = cls(path, {**earlier, "cards": cards} | capacity, runs, log)
         folder.save(status="measuring")
         return folder
 
@@ -99,8 +100,8 @@ class SweepFolder:
     def shrink(self, cell: CellKey, batch_size: int, first_failed: int) -> None:
         """Keep that B(I, O) of a cell is smaller than was found, for this sweep and the next."""
         capacity = self.metadata.setdefault("capacity", {"how": "as runs showed"})
-        found = [row for row in capacity.get("found", []) if tuple(row[:2]) != cell]
-        capacity["found"] = sorted([*found, [*cell, batch_size, first_failed]], key=lambda r: r[:2])
+        rows = [row for row in capacity.get("found", []) if tuple(row[:2]) != cell]
+        capacity["found"] = sorted([*rows, [*cell, batch_size, first_failed]], key=lambda r: r[:2])
         self.save(status="measuring")
 
     def save(self, status: str) -> None:
@@ -145,18 +146,18 @@ class CsvLog:
             content = path.read_bytes()
         except OSError as error:
             raise self._refusal(error) from error
-        wanted = ",".join(columns)
-        first, *others = content.splitlines() or [b""]
+        expected = ",".join(columns)
+        first, *rows = content.splitlines() or [b""]
         header = first.decode("utf-8", "replace").strip()
         is_torn = not content.endswith(b"\n")
-        if header != wanted and not (is_torn and not others and wanted.startswith(header)):
+        if header != expected and not (is_torn and not rows and expected.startswith(header)):
             self._file.close()
-            raise InputError(f"{path}:1: its columns must be {wanted}")
+            raise InputError(f"{path}:1: its columns must be {expected}")
         if is_torn:
-            header = header if others else ""
+            header = header if rows else ""
             _drop_torn_line(path)
-            others = others[:-1]
-        self.has_rows = bool(others)
+            rows = rows[:-1]
+        self.has_rows = bool(rows)
         self._file.seek(0, os.SEEK_END)
         if not header:
             self.append(columns)
@@ -205,16 +206,18 @@ def read_unfinished(path: Path) -> tuple[dict[str, Any], list[Run]]:
     Raises:
         InputError: There is no table, or something in it cannot be true.
     """
-    known = read_metadata(path)
-    check_metadata(known, path / "table.json")
+    if not exists(path / "table.json"):
+        raise InputError(f"{path}: has no table to go on with; leave out --resume")
+    metadata = read_json(path / "table.json", "measure into a new folder")
+    check_metadata(metadata, path / "table.json")
     file = path / "runs.csv"
     try:
         is_bare = not file.exists() or _is_bare(file)
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from error
     runs = [] if is_bare else read_runs(file, torn=True)
-    check_runs(known, runs, path)
-    return known, runs
+    check_runs(metadata, runs, path)
+    return metadata, runs
 
 
 def _is_bare(path: Path) -> bool:
@@ -224,77 +227,44 @@ def _is_bare(path: Path) -> bool:
     return one_line and (header.startswith(content) or content.startswith(header))
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """table.json of a folder to go on with."""
-    if not exists(path / "table.json"):
-        raise InputError(f"{path}: has no table to go on with; leave out --resume")
-    known = read_json(path / "table.json", "measure into a new folder")
-    if not isinstance(known, dict) or not isinstance(known.get("engine_settings"), dict):
-        raise InputError(f"{path}/table.json: is not the head of a table")
-    cards = known.get("cards", {})
-    if not isinstance(cards, dict) or not all(
-        isinstance(card, dict) and isinstance(card.get("idle_power_w"), (int, float))
-        for card in cards.values()
-    ):
-        raise InputError(f'{path}/table.json: "cards" is not what joulecast measure wrote')
-    if not _is_capacity(known.get("capacity", {})):
-        raise InputError(f'{path}/table.json: "capacity" is not what joulecast measure wrote')
-    return known
-
-
 def _merged(
-    known: Mapping[str, Any] | None, now: Mapping[str, Any] | None
+    earlier: Mapping[str, Any] | None, current: Mapping[str, Any] | None
 ) -> dict[str, dict[str, Any]]:
-    """How B(I, O) was found before, and what was found now of cells that were not wanted then."""
-    if not known or not now or "found" not in now:
+    """How B(I, O) was found before, and now of cells that were not asked for then."""
+    if not earlier or not current or "found" not in current:
         return {}
-    cells = {tuple(row[:2]): row for row in [*now["found"], *known.get("found", [])]}
-    sums = {key: round(known.get(key, 0) + now.get(key, 0), 1) for key in ("gpu_seconds", "tries")}
-    return {"capacity": {**known, **sums, "found": [cells[cell] for cell in sorted(cells)]}}
+    cells = {tuple(row[:2]): row for row in [*current["found"], *earlier.get("found", [])]}
+    sums = {
+        key: round(earlier.get(key, 0) + current.get(key, 0), 1) for key in ("gpu_seconds", "tries")
+    }
+    return {"capacity": {**earlier, **sums, "found": [cells[cell] for cell in sorted(cells)]}}
 
 
-def _is_capacity(record: object) -> bool:
-    """Whether this is an engine's record of how B(I, O) was found."""
-    if not isinstance(record, dict) or not isinstance(record.get("found", []), list):
-        return False
-    for key in ("gpu_seconds", "tries"):
-        if not isinstance(record.get(key, 0), (int, float)):
-            return False
-    return all(
-        isinstance(row, list)
-        and len(row) == 4
-        and all(type(value) is int and value >= 0 for value in row[:3])
-        and row[2] <= MAX_BATCH_SIZE
-        and (row[3] is None or (type(row[3]) is int and row[2] < row[3]))
-        for row in record.get("found", [])
-    )
-
-
-def _require_same(path: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def _require_same(path: Path, earlier: Mapping[str, Any], current: Mapping[str, Any]) -> None:
     """One table, one kind of GPU, engine, version and settings."""
     for key in _IDENTITY:
-        if known.get(key) != now.get(key):
+        if earlier.get(key) != current.get(key):
             raise InputError(
-                f"{path}: was measured with {key} {json.dumps(known.get(key))}, now it is "
-                f"{json.dumps(now.get(key))}; one table cannot mix them, give another folder"
+                f"{path}: was measured with {key} {json.dumps(earlier.get(key))}, now it is "
+                f"{json.dumps(current.get(key))}; one table cannot mix them, give another folder"
             )
-    before, after = known.get("engine_settings", {}), now["engine_settings"]
+    before, after = earlier.get("engine_settings", {}), current["engine_settings"]
     for key in sorted({*before, *after}):
-        one, other = before.get(key), after.get(key)
+        was, is_now = before.get(key), after.get(key)
         # How much memory is free differs a little from card to card.
-        if key == _FROM_FREE_MEMORY and _nearly(one, other):
+        if key == _FROM_FREE_MEMORY and _nearly_equal(was, is_now):
             continue
-        if one != other:
+        if was != is_now:
             raise InputError(
-                f"{path}: was measured with the engine setting {key}={json.dumps(one)}, now it is "
-                f"{json.dumps(other)}; one table cannot mix them, give another folder"
+                f"{path}: was measured with the engine setting {key}={json.dumps(was)}, now it is "
+                f"{json.dumps(is_now)}; one table cannot mix them, give another folder"
             )
 
 
-def _nearly(one: object, other: object) -> bool:
-    if not isinstance(one, int) or not isinstance(other, int) or 0 in (one, other):
+def _nearly_equal(a: object, b: object) -> bool:
+    if not isinstance(a, int) or not isinstance(b, int) or 0 in (a, b):
         return False
-    return abs(one / other - 1) <= _TOLERANCE
+    return abs(a / b - 1) <= _TOLERANCE
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulecast.measurements.gpu.devices import MeterError
-from joulecast.measurements.sweep.watch_log import WatchLog
+from joulecast.measurements.sweep.recorder_log import RecorderLog
 from joulecast.measurements.table.runs import Run
 
 
@@ -17,7 +17,7 @@ class _Counters:
     preemptions: int
 
 
-class HostWatch(WatchLog):
+class HostRecorder(RecorderLog):
     """Keeps, per window, what this process got of the host's processors, in host.csv.
 
     `cpu_seconds` is the processor time of this process, all its threads together;

@@ -15,8 +15,9 @@ from joulecast.measurements.sweep.plans import Capacity, in_order, make_plan, pl
 from joulecast.measurements.sweep.run_spec import RunSpec
 from joulecast.measurements.sweep.sweep import missing_runs
 from joulecast.measurements.table.interpolation import CellKey
+from joulecast.measurements.table.metadata import MODEL_CONFIG
 from joulecast.measurements.table.runs import Run
-from joulecast.measurements.table.table import MODEL_CONFIG, load_table, table_names
+from joulecast.measurements.table.table import load_table, table_names
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID
 
@@ -25,7 +26,7 @@ DTYPE = "bfloat16"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SweepRequest:
     """What was asked for.
 
     Attributes:
@@ -37,8 +38,8 @@ class Wanted:
         time_budget: Minutes, None for no bound.
         longest: Longest request that the model takes [tokens].
         compiled: Whether to compile; None for what the engine does by default.
-        there: Runs made before.
-        known: B(I, O) as it was found before, so that all cards of a table agree.
+        runs_made: Runs made before.
+        capacities: B(I, O) as it was found before, so that all cards of a table agree.
         gpu: Short name of the GPU that made them.
     """
 
@@ -50,11 +51,11 @@ class Wanted:
     time_budget: float | None
     longest: int
     compiled: bool | None = None
-    there: Sequence[Run] = ()
-    known: Mapping[CellKey, int] = field(default_factory=dict)
+    runs_made: Sequence[Run] = ()
+    capacities: Mapping[CellKey, int] = field(default_factory=dict)
     gpu: str = "h100-sxm"
 
-    def after(self, folder: Path, maker: str) -> "Wanted":
+    def after(self, folder: Path, maker: str) -> "SweepRequest":
         """The same, going on with a folder.
 
         Args:
@@ -64,27 +65,27 @@ class Wanted:
         Raises:
             InputError: It cannot be gone on with, or is of another model or engine.
         """
-        known, there = read_unfinished(folder)
+        earlier, runs_made = read_unfinished(folder)
         name = model_name(self.model)
-        if (known["model"], known["engine"]) != (name, self.engine):
+        if (earlier["model"], earlier["engine"]) != (name, self.engine):
             raise InputError(
-                f"{folder}: is of {known['model']} on {known['engine']}, not of {name} on "
+                f"{folder}: is of {earlier['model']} on {earlier['engine']}, not of {name} on "
                 f"{self.engine}; give another folder"
             )
-        if known["measured_by"] != maker:
+        if earlier["measured_by"] != maker:
             raise InputError(
-                f"{folder}: was measured by {known['measured_by']}, this is {maker}; one table "
+                f"{folder}: was measured by {earlier['measured_by']}, this is {maker}; one table "
                 "cannot mix them, give another folder"
             )
-        was_compiled = known["engine_settings"].get("compiled")
+        was_compiled = earlier["engine_settings"].get("compiled")
         if was_compiled is not None and was_compiled != bool(self.compiled):
             raise InputError(
                 f"{folder}: was measured {'with' if was_compiled else 'without'} --compile, and "
                 "one table cannot mix them; give another folder"
             )
-        sizes = {(i, o): size for i, o, size, _ in known.get("capacity", {}).get("found", [])}
-        sizes |= {run.cell: run.batch_size for run in there if run.at_capacity}
-        return replace(self, there=there, known=sizes, gpu=known["gpu"])
+        sizes = {(i, o): size for i, o, size, _ in earlier.get("capacity", {}).get("found", [])}
+        sizes |= {run.cell: run.batch_size for run in runs_made if run.at_capacity}
+        return replace(self, runs_made=runs_made, capacities=sizes, gpu=earlier["gpu"])
 
     def plan(
         self, capacity: Capacity, cost: CostModel
@@ -92,7 +93,7 @@ class Wanted:
         """The runs in their order, those made before included, and the cells left out, and why."""
         cells = plan_cells(self.plan_name, PAPER_GRID)
         sizes, left_out = _where_it_fits(
-            lambda i, o: self.known.get((i, o)) or capacity(i, o), cells, self.longest
+            lambda i, o: self.capacities.get((i, o)) or capacity(i, o), cells, self.longest
         )
         plan = make_plan(self.plan_name, PAPER_GRID, sizes, cost, self.runs)
         return in_order(plan, self.seed, by_priority=self.time_budget is not None), left_out
@@ -108,7 +109,7 @@ class Wanted:
         cost = cost_model(sheet, self.model, engine, DTYPE)
         capacity = _rough_capacity(sheet, self.model, engine, self.engine)
         plan, left_out = self.plan(capacity, cost)
-        return _fitting(missing_runs(plan, self.there), cost, self.time_budget), left_out, cost
+        return _fitting(missing_runs(plan, self.runs_made), cost, self.time_budget), left_out, cost
 
 
 def model_name(model: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from joulecast.measurements.engines import Batch, BatchTooLargeError, Engine, EngineError, one_line
 from joulecast.measurements.gpu.devices import GpuDevice, MeterError
 from joulecast.measurements.gpu.gates import MIN_WINDOW_S
-from joulecast.measurements.gpu.meter import Meter
-from joulecast.measurements.gpu.window import meter_window, now, warm_up
+from joulecast.measurements.gpu.meter import IDLE_SECONDS, Meter
+from joulecast.measurements.gpu.window import meter_window, utc_now, warm_up
 from joulecast.measurements.sweep.cost import CostModel
 from joulecast.measurements.sweep.folder import SweepFolder
 from joulecast.measurements.sweep.host import host_cpu
@@ -20,7 +20,6 @@ from joulecast.measurements.table.runs import Run
 from joulecast.traces.errors import InputError
 
 MAX_FAILED_IN_A_ROW = 8
-IDLE_SECONDS = 10.0
 _LONG_S = 2.0
 _SHRINK = 0.98
 
@@ -38,8 +37,8 @@ class Observer(Protocol):
         """Anything else worth a line."""
 
 
-class Watch(Protocol):
-    """Whatever else is read around each window."""
+class WindowRecorder(Protocol):
+    """Reads something else around each window."""
 
     def start(self) -> None:
         """Before a window."""
@@ -77,7 +76,7 @@ class Sweep:
         cost: Predicts how long runs take.
         observer: Told of progress.
         settings: How windows are made.
-        watches: What else is read around each window.
+        recorders: Read something else around each window.
         clock: Monotonic time [s].
         sleep: Waits [s].
     """
@@ -88,7 +87,7 @@ class Sweep:
     cost: CostModel
     observer: Observer
     settings: SweepSettings = field(default_factory=SweepSettings)
-    watches: Sequence[Watch] = ()
+    recorders: Sequence[WindowRecorder] = ()
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
@@ -154,15 +153,17 @@ class Sweep:
         Where it was to be B(I, O), and no run has made it that yet, a slightly smaller one takes
         its place, at once.
         """
-        known = any(run.valid and run.batch == spec.batch for run in self.folder.runs)
+        was_made = any(run.valid and run.batch == spec.batch for run in self.folder.runs)
         size = min(spec.batch_size - 1, int(_SHRINK * spec.batch_size))
-        if known or not spec.at_capacity or size < 1:
+        if was_made or not spec.at_capacity or size < 1:
             raise error
         self.observer.note(f"{error}; B({spec.input_tokens}, {spec.output_tokens}) is now {size}")
         self.folder.shrink(spec.cell, size, spec.batch_size)
         return [
-            replace(one, batch_size=size) if one.at_capacity and one.cell == spec.cell else one
-            for one in [spec, *todo]
+            replace(planned, batch_size=size)
+            if planned.at_capacity and planned.cell == spec.cell
+            else planned
+            for planned in [spec, *todo]
         ]
 
     def _predicted_s(self, spec: RunSpec) -> float:
@@ -178,7 +179,7 @@ class Sweep:
             cards[card] = {
                 "idle_power_w": round(idle.mean_power_w, 2),
                 "idle_window_s": round(idle.seconds, 3),
-                "first_used": now(),
+                "first_used": utc_now(),
                 **self.gpus[0].details(),
                 "host_cpu": host_cpu(),
             }
@@ -213,11 +214,11 @@ class Sweep:
             nonlocal batches, produced
             batches, produced = self._fill_window(batch)
 
-        for watch in self.watches:
-            watch.start()
+        for recorder in self.recorders:
+            recorder.start()
         window = meter_window(self._meter, self.gpus, fill)
-        for watch in self.watches:
-            watch.stop()
+        for recorder in self.recorders:
+            recorder.stop()
         reading = window.reading
         asked = batches * spec.batch_size * spec.output_tokens
         faults = window.faults(idle_power_w, asked, produced, self.settings.min_window_s)
@@ -241,8 +242,8 @@ class Sweep:
             reason="; ".join(faults) or None,
         )
         self.folder.append(run, reading.energy_by_gpu_j)
-        for watch in self.watches:
-            watch.record(run)
+        for recorder in self.recorders:
+            recorder.record(run)
         return run
 
     def _prepare(self, spec: RunSpec) -> Batch:

@@ -14,7 +14,7 @@ from joulecast.measurements.gpu.gates import (
 from joulecast.measurements.table.interpolation import MIN_CELLS, CellKey, fill
 from joulecast.measurements.table.table import EnergyTable
 
-WANTED_RUNS = 3
+RUNS_PER_CELL = 3
 
 
 @dataclass(frozen=True)
@@ -89,19 +89,19 @@ def _machine_measured(table: EnergyTable) -> Check:
 
 def _windows(table: EnergyTable) -> Check:
     short = [run.seconds for run in table.runs if run.valid and run.seconds < MIN_WINDOW_S]
-    found = f"{len(short)} shorter" + (f", the shortest {min(short):.2f} s" if short else "")
+    shortest = f", the shortest {min(short):.2f} s" if short else ""
     return Check(
         f"windows of {MIN_WINDOW_S:g} s or more",
         not short,
-        found,
+        f"{len(short)} shorter{shortest}",
         "the energy counter ticks every 0.1 s, which is 2 % of a shorter window at each open end",
     )
 
 
 def _repeats(table: EnergyTable) -> Check:
-    few = sum(len(runs) < WANTED_RUNS for runs in table.capacity_runs.values())
+    few = sum(len(runs) < RUNS_PER_CELL for runs in table.capacity_runs.values())
     return Check(
-        f"{WANTED_RUNS} valid runs per cell",
+        f"{RUNS_PER_CELL} valid runs per cell",
         few == 0,
         f"{few} of {len(table.capacity_runs)} cells have fewer",
         "the spread between runs is part of the interval",

@@ -92,17 +92,18 @@ def fill(
     Args:
         grid: The grid of the table.
         measured: The cells that were, at least `MIN_CELLS` of them.
-        cells: The cells wanted; by default every cell of the grid that was not measured.
+        cells: The cells to fill in; by default every cell of the grid that was not measured.
 
     Returns:
-        One entry per cell wanted. Its coverage is "interpolated" if measured cells lie on both
+        One entry per such cell. Its coverage is "interpolated" if measured cells lie on both
         sides in its row or in its column of the grid, else "extrapolated".
 
     Raises:
         ValueError: Too few measured cells.
     """
-    wanted = [cell for cell in grid.cells() if cell not in measured] if cells is None else cells
-    if not wanted:
+    if cells is None:
+        cells = [cell for cell in grid.cells() if cell not in measured]
+    if not cells:
         return {}
     if len(measured) < MIN_CELLS:
         raise ValueError(
@@ -114,14 +115,14 @@ def fill(
     law = fit_law(lengths, batch_sizes, energies_j)
     misses = energies_j / (request_terms(lengths, batch_sizes) @ law)
 
-    targets = np.array(wanted, dtype=float)
+    targets = np.array(cells, dtype=float)
     target_batches = _batch_sizes(lengths, batch_sizes, targets)
     target_energies_j = (request_terms(targets, target_batches) @ law) * np.exp(
         _surface(lengths, np.log(misses), targets)
     )
     return {
         cell: CellEnergy(float(energy_j * batch), float(batch), _coverage(cell, measured))
-        for cell, energy_j, batch in zip(wanted, target_energies_j, target_batches, strict=True)
+        for cell, energy_j, batch in zip(cells, target_energies_j, target_batches, strict=True)
     }
 
 
@@ -130,9 +131,9 @@ def _batch_sizes(lengths: FloatArray, batch_sizes: FloatArray, targets: FloatArr
     below_cap = batch_sizes < MAX_BATCH_SIZE
     if not below_cap.any():
         return np.full(len(targets), float(MAX_BATCH_SIZE))
-    tokens_held = np.log(batch_sizes[below_cap] * lengths[below_cap].sum(axis=1))
-    held = np.exp(_surface(lengths[below_cap], tokens_held, targets))
-    return np.asarray(np.clip(held / targets.sum(axis=1), 1, MAX_BATCH_SIZE))
+    log_tokens = np.log(batch_sizes[below_cap] * lengths[below_cap].sum(axis=1))
+    tokens_held = np.exp(_surface(lengths[below_cap], log_tokens, targets))
+    return np.asarray(np.clip(tokens_held / targets.sum(axis=1), 1, MAX_BATCH_SIZE))
 
 
 def _surface(lengths: FloatArray, values: FloatArray, targets: FloatArray) -> FloatArray:

@@ -12,36 +12,12 @@ from typing import Any
 
 from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
 from joulecast.measurements.hardware import Gpu, load_gpu
-from joulecast.measurements.models import load_shape, model_names
 from joulecast.measurements.table.interpolation import CellEnergy, CellKey, fill
+from joulecast.measurements.table.metadata import check_metadata, config_of
 from joulecast.measurements.table.runs import Run, read_runs
 from joulecast.traces.errors import InputError, unknown_name
 from joulecast.traces.files import read_json, shown_address
 from joulecast.traces.grid import Grid
-
-MODEL_CONFIG = "config.json"
-"""In a table's folder: the config of a model that does not ship."""
-
-_VERSION = 1
-_MOST_POWER_W = 1e6
-_REQUIRED: Mapping[str, type | tuple[type, ...]] = {
-    "joulecast_table": int,
-    "gpu": str,
-    "gpu_product": str,
-    "model": str,
-    "engine": str,
-    "engine_version": str,
-    "engine_settings": dict,
-    "dtype": str,
-    "weights": str,
-    "power_limit_w": (int, float),
-    "idle_power_w": (int, float, type(None)),
-    "measured_on": str,
-    "measured_by": str,
-    "grid": dict,
-    "measured_cells": int,
-    "complete": bool,
-}
 
 
 @dataclass(frozen=True)
@@ -168,9 +144,10 @@ def load_table(name: str | Path) -> EnergyTable:
     folder = table_folder(name)
     if not folder.is_dir():
         raise unknown_name("table", shown_address(name), table_names())
-    metadata, grid = _read_metadata(folder / "table.json")
+    metadata = read_json(folder / "table.json", "is this a table?")
+    grid = check_metadata(metadata, folder / "table.json")
     runs = read_runs(folder / "runs.csv")
-    config = _config(metadata["model"], folder)
+    config = config_of(metadata["model"], folder)
     table = EnergyTable(name, metadata, grid, tuple(runs), config)
     _check_cells(table, folder / "runs.csv")
     return table
@@ -178,56 +155,6 @@ def load_table(name: str | Path) -> EnergyTable:
 
 def _folder() -> Path:
     return Path(str(files("joulecast.measurements") / "tables"))
-
-
-def _read_metadata(path: Path) -> tuple[dict[str, Any], Grid]:
-    metadata = read_json(path, "is this a table?")
-    return metadata, check_metadata(metadata, path)
-
-
-def check_metadata(metadata: Any, path: Path) -> Grid:
-    """Hold the content of a table.json against what it must say.
-
-    Returns:
-        The table's grid.
-
-    Raises:
-        InputError: Something lacks or cannot be true; `path` and the key are named.
-    """
-    if not isinstance(metadata, dict):
-        raise InputError(f"{path}: is not a JSON object")
-    for key, kind in _REQUIRED.items():
-        if key not in metadata:
-            raise InputError(f'{path}: lacks "{key}"')
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        value = metadata[key]
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise InputError(f'{path}: "{key}" is {json.dumps(value)}, which is of the wrong type')
-    if metadata["joulecast_table"] != _VERSION:
-        raise InputError(f"{path}: is of version {metadata['joulecast_table']}, not {_VERSION}")
-    if not _is_left_out(metadata.get("left_out", [])):
-        raise InputError(f'{path}: "left_out" is no list of input, output and reason')
-    limit_w, idle_w = metadata["power_limit_w"], metadata["idle_power_w"]
-    if not 0 < limit_w < _MOST_POWER_W or not (idle_w is None or 0 < idle_w < limit_w):
-        raise InputError(
-            f"{path}: power_limit_w and idle_power_w are {limit_w} and {idle_w}; both are "
-            "above 0, the limit above the idle power"
-        )
-    try:
-        load_shape(_config(metadata["model"], path.parent))
-        gpu, grid = load_gpu(metadata["gpu"]), Grid.from_dict(metadata["grid"])
-        gpu.peak(metadata["dtype"])
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
-    return grid
-
-
-def _is_left_out(cells: object) -> bool:
-    """Whether these are cells that no batch fits, each with the reason."""
-    return isinstance(cells, list) and all(
-        isinstance(cell, list) and [type(value) for value in cell] == [int, int, str]
-        for cell in cells
-    )
 
 
 def check_runs(metadata: Mapping[str, Any], runs: Sequence[Run], folder: Path) -> None:
@@ -239,12 +166,6 @@ def check_runs(metadata: Mapping[str, Any], runs: Sequence[Run], folder: Path) -
     grid = Grid.from_dict(metadata["grid"])
     table = EnergyTable(str(folder), metadata, grid, tuple(runs), metadata["model"])
     _check_cells(table, folder / "runs.csv")
-
-
-def _config(model: str, folder: Path) -> str:
-    """What `load_config` takes for a table's model: a table of another brings its config along."""
-    own = folder / MODEL_CONFIG
-    return str(own) if model not in model_names() and own.is_file() else model
 
 
 def _check_cells(table: EnergyTable, path: Path) -> None:
@@ -282,14 +203,14 @@ def _check_cells(table: EnergyTable, path: Path) -> None:
         )
 
 
-def _check_power(table: EnergyTable, run: Run, what: str) -> None:
+def _check_power(table: EnergyTable, run: Run, where: str) -> None:
     limit_w, idle_w = table.metadata["power_limit_w"], table.metadata["idle_power_w"]
     if run.power_w > MAX_POWER_OVER_LIMIT * limit_w:
         raise InputError(
-            f"{what} drew {run.power_w:.0f} W, over {MAX_POWER_OVER_LIMIT:g} x the power limit of "
+            f"{where} drew {run.power_w:.0f} W, over {MAX_POWER_OVER_LIMIT:g} x the power limit of "
             f"{limit_w:g} W"
         )
     if idle_w is not None and run.power_w <= idle_w:
         raise InputError(
-            f"{what} drew {run.power_w:.0f} W, no more than the idle power of {idle_w:g} W"
+            f"{where} drew {run.power_w:.0f} W, no more than the idle power of {idle_w:g} W"
         )

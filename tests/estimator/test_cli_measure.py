@@ -32,17 +32,17 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
     gpu = FakeGpu(
         clock=fake_time.clock, power_w=lambda now: 600.0 if now < busy["until"] else 100.0
     )
-    found = {"gpu": gpu, "engine": FakeEngine(sleep=work, name="vllm")}
+    stage = {"gpu": gpu, "engine": FakeEngine(sleep=work, name="vllm")}
     real = cli_measure.Sweep
 
     def in_fake_time(*parts: object) -> object:
         return real(*parts, clock=fake_time.clock, sleep=fake_time.sleep)
 
-    monkeypatch.setattr(cli_measure, "choose_gpus", lambda given, environment: (0,))
-    monkeypatch.setattr(cli_measure, "open_gpus", lambda indices: [found["gpu"]])
-    monkeypatch.setattr(cli_measure, "load_engine", lambda name, request: found["engine"])
+    monkeypatch.setattr(cli_measure, "choose_gpus", lambda named, environment: (0,))
+    monkeypatch.setattr(cli_measure, "open_gpus", lambda indices: [stage["gpu"]])
+    monkeypatch.setattr(cli_measure, "load_engine", lambda name, request: stage["engine"])
     monkeypatch.setattr(cli_measure, "Sweep", in_fake_time)
-    return found
+    return stage
 
 
 def test_a_dry_run_needs_no_gpu(run_cli: RunCli) -> None:
@@ -111,7 +111,7 @@ def test_a_spoilt_folder_is_not_resumed(
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     result = run_cli(*WORDS, "--runs", 1, "-o", folder, "--resume")
     assert result.exit_code == 1
-    assert f'"{key}" is not what' in result.stderr
+    assert f'table.json: "{key}' in result.stderr
 
 
 def test_what_is_at_odds_is_found_before_the_engine_starts(
@@ -132,7 +132,10 @@ def test_what_is_at_odds_is_found_before_the_engine_starts(
         "runs.csv": (good["runs.csv"] + twice + "\n", "has the largest batches"),
         "table.json": (json.dumps(table | {"measured_by": "joulecast 0.0.1"}), "cannot mix them"),
     }
-    spoilt["left_out"] = (json.dumps(table | {"left_out": [[1, 2]]}), '"left_out" is no list')
+    spoilt["left_out"] = (
+        json.dumps(table | {"left_out": [[1, 2]]}),
+        '"left_out[0]" is [1, 2], not',
+    )
     settings = {**table["engine_settings"], "compiled": True}
     spoilt["compiled"] = (json.dumps(table | {"engine_settings": settings}), "with --compile")
     for what, (content, said) in spoilt.items():
@@ -192,8 +195,8 @@ def test_what_a_search_found_is_kept_and_not_searched_again(
         return real(i, o)
 
     def record() -> dict:
-        found = [[i, o, real(i, o), real(i, o) + 1] for i, o in sorted(set(asked))]
-        return {"how": "tried", "gpu_seconds": len(asked) / 5, "tries": len(asked), "found": found}
+        rows = [[i, o, real(i, o), real(i, o) + 1] for i, o in sorted(set(asked))]
+        return {"how": "tried", "gpu_seconds": len(asked) / 5, "tries": len(asked), "found": rows}
 
     engine.capacity, engine.capacity_record = capacity, record
     words = (*WORDS, "--plan", "paper", "--runs", 1, "-o", tmp_path / "t")
@@ -269,10 +272,10 @@ def test_what_the_host_did_is_kept(run_cli: RunCli, machine: dict, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("given", "compiled"), [((), None), (("--compile",), True), (("--eager",), False)]
+    ("words", "compiled"), [((), None), (("--compile",), True), (("--eager",), False)]
 )
 def test_compiling_is_asked_for_or_left_to_the_engine(
-    given: tuple,
+    words: tuple,
     compiled: bool | None,
     run_cli: RunCli,
     machine: dict,
@@ -283,7 +286,7 @@ def test_compiling_is_asked_for_or_left_to_the_engine(
     monkeypatch.setattr(
         cli_measure, "load_engine", lambda name, asked: requests.append(asked) or machine["engine"]
     )
-    words = (*WORDS, *given, "--plan", "spread", "--runs", 1, "-o", tmp_path / "t")
+    words = (*WORDS, *words, "--plan", "spread", "--runs", 1, "-o", tmp_path / "t")
     assert run_cli(*words).exit_code == 0
     assert [asked.compiled for asked in requests] == [compiled]
 
@@ -364,8 +367,8 @@ def test_a_table_of_a_model_of_ones_own(run_cli: RunCli, machine: dict, tmp_path
     assert len(table.measured) == 42
     assert len(table.metadata["left_out"]) == 14
     checked = run_cli("table", "check", tmp_path / "moved", "--format", "json").stdout
-    found = json.loads(checked)["checks"][0]["found"]
-    assert found.startswith("42 of 56; (4096, 8): the model has positions for 4096 tokens")
+    said = json.loads(checked)["checks"][0]["found"]
+    assert said.startswith("42 of 56; (4096, 8): the model has positions for 4096 tokens")
 
 
 def test_an_engine_that_dies(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:
@@ -393,7 +396,7 @@ def test_an_engine_that_dies(run_cli: RunCli, machine: dict, tmp_path: Path) -> 
 def test_what_cannot_be_measured(
     words, status: int, fragment: str, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli_measure, "choose_gpus", lambda given, environment: (0,))
+    monkeypatch.setattr(cli_measure, "choose_gpus", lambda named, environment: (0,))
     result = run_cli(*words)
     assert result.exit_code == status
     assert fragment in result.stderr

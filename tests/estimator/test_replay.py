@@ -11,10 +11,12 @@ import pytest
 
 from joulecast.cli import replay as cli_replay
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
-from joulecast.estimator.steps.prices import fit_step_model, table_points
+from joulecast.estimator.steps.metered_batches import metered_batches
+from joulecast.estimator.steps.prices import fit_prices
 from joulecast.measurements.engines import EngineError, EngineSteps
 from joulecast.measurements.gpu.devices import MeterError
-from joulecast.measurements.replay import SHIPPED, Replay
+from joulecast.measurements.replay import SHIPPED, Replay, ReplayRun
+from joulecast.measurements.replay_session import ReplaySession
 from joulecast.measurements.table.table import load_table
 from joulecast.traces.errors import InputError
 from joulecast.traces.public.catalog import load_embedded
@@ -62,27 +64,26 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
         clock=fake_time.clock, power_w=lambda now: 640.0 if now < busy["until"] else 120.0
     )
     table = load_table(VLLM)
-    model = fit_step_model(table_points(table))
+    prices = fit_prices(metered_batches(table))
     rules = ContinuousBatching.from_settings(table.metadata["engine_settings"], VLLM)
 
     def seconds(lengths: Sequence[tuple[int, int]]) -> float:
-        return model.predict_j(rules.schedule(np.array(lengths)).counts) / 640
+        return prices.total_j(rules.schedule(np.array(lengths)).counts) / 640
 
-    found = {
+    stage = {
         "gpu": gpu,
         "engine": ContinuousFake(sleep=work, name="vllm", model_seconds=seconds),
         "work": work,
     }
-    real = cli_replay.replay_requests
-    monkeypatch.setattr(cli_replay, "choose_gpus", lambda given, environment: (0,))
-    monkeypatch.setattr(cli_replay, "open_gpus", lambda indices: [found["gpu"]])
-    monkeypatch.setattr(cli_replay, "load_engine", lambda name, request: found["engine"])
+    monkeypatch.setattr(cli_replay, "choose_gpus", lambda named, environment: (0,))
+    monkeypatch.setattr(cli_replay, "open_gpus", lambda indices: [stage["gpu"]])
+    monkeypatch.setattr(cli_replay, "load_engine", lambda name, request: stage["engine"])
     monkeypatch.setattr(
         cli_replay,
-        "replay_requests",
-        partial(real, clock=fake_time.clock, sleep=fake_time.sleep),
+        "ReplaySession",
+        partial(ReplaySession, clock=fake_time.clock, sleep=fake_time.sleep),
     )
-    return found
+    return stage
 
 
 def test_a_replay_is_metered_kept_and_forecast(
@@ -148,9 +149,9 @@ def test_several_traces_take_one_start_of_the_engine(
     assert result.stderr.count("starting vllm") == 1
     assert result.stderr.count("idle power") == 1
     made = {path.stem: Replay.load(path) for path in folder.iterdir()}
-    counts = {name: len(one.lengths) for name, one in made.items()}
+    counts = {name: len(replay.lengths) for name, replay in made.items()}
     assert counts == {"azure-2023-code": 300, "azure-2023-conv": 200}
-    assert len({one.runs[0].idle_power_w for one in made.values()}) == 1
+    assert len({replay.runs[0].idle_power_w for replay in made.values()}) == 1
     again = run_cli(*words, "-o", folder)
     assert again.exit_code == 1
     assert "azure-2023-code.json: is there already" in again.stderr
@@ -240,8 +241,6 @@ def good_replay() -> Replay:
         "engine": "vllm", "engine_version": "1", "engine_settings": {}, "dtype": "bfloat16",
         "measured_on": "2026-11-23", "measured_by": "a test",
     }  # fmt: skip
-    from joulecast.measurements.replay import ReplayRun
-
     return Replay(facts, [(100, 20), (30, 4)], [(2, 100, 20)], [ReplayRun(**GOOD_RUN)], None)
 
 
@@ -254,27 +253,35 @@ def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("format", "joulecast workload", "needs"),
-        ("version", 2, "version 2 is not 1"),
-        ("gpu", 5, '"gpu" is no text'),
-        ("engine_settings", [], "is no object"),
+        (
+            "format",
+            "joulecast workload",
+            '"format" is "joulecast workload", not "joulecast replay"',
+        ),
+        ("version", 2, '"version" is 2, not 1'),
+        ("gpu", 5, '"gpu" is 5, not a text'),
+        ("engine_settings", [], r'"engine_settings" is \[\], not an object'),
+        ("engine_settings", {"x": [1]}, r'"engine_settings.x" is \[1\], not a text, a number'),
         ("lengths", [], "no requests"),
-        ("lengths", [[1]], "is not 2 numbers"),
-        ("lengths", [[1, 0], [1, 1]], "no counts"),
-        ("lengths", [[1.5, 2], [1, 1]], "no counts"),
-        ("lengths", None, "not a valid replay"),
+        ("lengths", [[1]], r'"lengths\[0\]" is \[1\], not an input and an output length'),
+        ("lengths", [[1, 1], [1, 0]], r'"lengths\[1\]" is \[1, 0\], not .* of 1 or more'),
+        ("lengths", [[1.5, 2], [1, 1]], r'"lengths\[0\]" is \[1.5, 2\], not'),
+        ("lengths", None, '"lengths" is null, not a list'),
         ("batches", [[3, 1, 1]], "do not hold its requests"),
         ("runs", [], "no runs"),
-        ("runs", [{"energy_j": 1}], "not a valid replay"),
-        ("runs", "none", "not a valid replay"),
-        ("engine_steps", {"stepz": 1}, "not a valid replay"),
-        ("engine_steps", {"steps": "a", "tokens": 1, "preempted": 0}, "is no count"),
-        ("engine_steps", 5, "and nothing else"),
-        ("engine_steps", {}, "and nothing else"),
-        ("runs", [{**GOOD_RUN, "tick_error_j": -5.0}], "tick_error_j of a run"),
-        ("runs", [{**GOOD_RUN, "reason": ""}], "its reason a text or null"),
-        ("runs", [{**GOOD_RUN, "foo": 1}], "and nothing else"),
-        ("power_limit_w", 400.0, "more than the limit of 400.0 W"),
+        ("runs", [{"energy_j": 1}], r'"runs\[0\]" lacks "seconds"'),
+        ("runs", "none", '"runs" is "none", not a list'),
+        ("engine_steps", {"stepz": 1}, '"engine_steps" lacks "steps"'),
+        ("engine_steps", {"steps": "a", "tokens": 1, "preempted": 0}, "engine_steps.steps"),
+        ("engine_steps", 5, '"engine_steps" is 5, not an object'),
+        ("engine_steps", {"steps": 1, "tokens": 1, "preempted": 0, "x": 1}, 'has "x"'),
+        ("runs", [{**GOOD_RUN, "tick_error_j": -5.0}], r"runs\[0\].tick_error_j"),
+        ("runs", [{**GOOD_RUN, "reason": ""}], "why it is not valid, or null"),
+        ("runs", [{**GOOD_RUN, "foo": 1}], r'"runs\[0\]" has "foo"'),
+        ("power_limit_w", 400.0, "more than the limit of 400 W"),
+        ("gpu_count", "two", '"gpu_count" is "two", not a whole number'),
+        ("sources", {}, '"sources" is {}, not a list'),
+        ("host_cpu", 5, '"host_cpu" is 5, not a text'),
         ("engine", "pytorch", "its static batches are missing"),
     ],
 )
@@ -301,7 +308,7 @@ def test_a_replay_is_not_overwritten_by_what_is_said_of_it(
         assert "is a replay that was given" in result.stderr
     result = run_cli("validate", path, "-o", tmp_path / "o", "--plot", tmp_path / "no" / "p.png")
     assert result.exit_code == 1
-    assert "its folder is not there" in result.stderr
+    assert "its folder does not exist" in result.stderr
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulecast.measurements.engines.capacity_search import CapacitySearch, Found
+from joulecast.measurements.engines.capacity_search import CapacitySearch, Limits
 from joulecast.traces.grid import PAPER_GRID
 
 CELLS = PAPER_GRID.cells()
@@ -39,7 +39,7 @@ def test_the_largest_batch_is_found_however_wrong_the_prediction(
     for i, o in cells:
         expected = min(1024, largest(i, o))
         assert search.largest(i, o) == expected
-        failed = search.found[i, o].first_failed
+        failed = search.limits[i, o].first_failed
         assert failed == (None if expected == 1024 else expected + 1)
     tries = search.tries
     assert [search.largest(i, o) for i, o in cells] == [min(1024, largest(*c)) for c in cells]
@@ -61,7 +61,7 @@ def test_results_bound_their_neighbours() -> None:
             search.largest(i, o)
     assert search.tries == len(asked) < 0.8 * len(CELLS)
     assert (2048, 32) not in asked
-    assert search.found[2048, 32] == Found(131, 132)
+    assert search.limits[2048, 32] == Limits(131, 132)
 
 
 def test_where_not_one_request_fits() -> None:

@@ -64,8 +64,8 @@ class StandIn:
         StandIn.asked |= {"prompts": prompts, "sampling": sampling}
         assert len(prompts) == len(sampling)
         return [
-            SimpleNamespace(outputs=[SimpleNamespace(token_ids=[0] * one.max_tokens)])
-            for one in sampling
+            SimpleNamespace(outputs=[SimpleNamespace(token_ids=[0] * each.max_tokens)])
+            for each in sampling
         ]
 
 

@@ -110,12 +110,12 @@ def test_a_card_without_data_sheet() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "visible", "chosen"),
+    ("named", "visible", "chosen"),
     [((), None, (0,)), ((2, 3), None, (2, 3)), ((), "3,1", (3,)), ((1,), "3", (1,))],
 )
-def test_the_engine_uses_the_gpus_that_are_metered(given, visible, chosen) -> None:
+def test_the_engine_uses_the_gpus_that_are_metered(named, visible, chosen) -> None:
     environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    assert choose_gpus(given, environment) == chosen
+    assert choose_gpus(named, environment) == chosen
     assert environment["CUDA_VISIBLE_DEVICES"] == ",".join(map(str, chosen))
     assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 

@@ -50,10 +50,10 @@ def survey(monkeypatch: pytest.MonkeyPatch) -> Survey:
 
 
 def test_cards_in_order(survey: Survey) -> None:
-    found = survey(FakeGpu(), FakeGpu(power_w=lambda _: 70.0))
-    assert found.driver == "580.95.05"
-    assert found.note is None
-    for k, card in enumerate(found.cards):
+    answer = survey(FakeGpu(), FakeGpu(power_w=lambda _: 70.0))
+    assert answer.driver == "580.95.05"
+    assert answer.note is None
+    for k, card in enumerate(answer.cards):
         assert card.index == k
         assert card.product == "NVIDIA H100 80GB HBM3"
         assert card.memory_bytes == 85_520_809_984
@@ -129,14 +129,14 @@ def test_a_card_without_data_sheet_one_split_by_mig_and_one_that_does_not_open(s
             raise NvmlError("Insufficient Permissions")
         return index
 
-    found = survey(
+    answer = survey(
         FakeGpu(product="NVIDIA GeForce GTX 970"),
         FakeGpu(),
         FakeGpu(),
         nvmlDeviceGetHandleByIndex=open_card,
         nvmlDeviceGetMigMode=lambda handle: [int(handle == 2), 0],
     )
-    strange, closed, split = found.cards
+    strange, closed, split = answer.cards
     assert strange.data_sheet is None
     assert "no data sheet" in strange.problems[0]
     assert strange.mig == "off"
@@ -156,17 +156,17 @@ def test_a_card_without_data_sheet_one_split_by_mig_and_one_that_does_not_open(s
     ],
 )
 def test_without_a_gpu(survey: Survey, changes, driver, note: str) -> None:
-    found = survey(**changes)
-    assert found.driver == driver
-    assert note in found.note
-    assert found.note.endswith("estimating needs no GPU")
-    assert found.cards == ()
+    answer = survey(**changes)
+    assert answer.driver == driver
+    assert note in answer.note
+    assert answer.note.endswith("estimating needs no GPU")
+    assert answer.cards == ()
 
 
 def test_a_driver_that_does_not_tell_its_version(survey: Survey) -> None:
-    found = survey(nvmlSystemGetDriverVersion=refuse("Unknown Error"))
-    assert found.driver is None
-    assert found.cards[0].counter == "moves"
+    answer = survey(nvmlSystemGetDriverVersion=refuse("Unknown Error"))
+    assert answer.driver is None
+    assert answer.cards[0].counter == "moves"
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,9 +83,9 @@ def test_nothing_is_polled_in_the_window() -> None:
 
 def test_several_gpus_are_summed_and_kept_apart() -> None:
     fake_time = FakeTime()
-    one = FakeGpu(uuid="a", power_w=lambda _: 300.0)
-    other = FakeGpu(uuid="b", power_w=lambda _: 500.0, tick_seconds=0.07)
-    reading = meter_of(one, other, fake_time=fake_time).measure_idle(6)
+    slow = FakeGpu(uuid="a", power_w=lambda _: 300.0)
+    fast = FakeGpu(uuid="b", power_w=lambda _: 500.0, tick_seconds=0.07)
+    reading = meter_of(slow, fast, fake_time=fake_time).measure_idle(6)
     assert set(reading.energy_by_gpu_j) == {"a", "b"}
     assert reading.energy_j == sum(reading.energy_by_gpu_j.values())
     assert reading.mean_power_w == pytest.approx(800, rel=0.02)
@@ -122,12 +122,12 @@ def test_counters_that_lie_are_refused(fault, message: str) -> None:
 
 def test_a_counter_that_freezes_during_the_window_is_refused() -> None:
     fake_time = FakeTime()
-    held: list[float] = []
+    last: list[float] = []
 
     def freezes(now: float, energy_j: float) -> float:
         if now < 103:
-            held[:] = [energy_j]
-        return held[0]
+            last[:] = [energy_j]
+        return last[0]
 
     with pytest.raises(MeterError, match="frozen"):
         meter_of(FakeGpu(fault=freezes), fake_time=fake_time).measure_idle(6)

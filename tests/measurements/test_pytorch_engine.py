@@ -187,11 +187,11 @@ def test_given_weights(tmp_path: Path) -> None:
         do_sample=True, temperature=0.5, eos_token_id=list(range(101)), max_length=7
     )
     own._model.save_pretrained(folder)
-    given = cpu_engine(tmp_path / "tiny", weights=folder)
-    assert given.weights == "given: given"
+    loaded = cpu_engine(tmp_path / "tiny", weights=folder)
+    assert loaded.weights == "given: given"
     ours = own._model.model.embed_tokens.weight
-    assert torch.equal(given._model.model.embed_tokens.weight, ours)
-    assert given.prepare(16, 11, 2)() == 22
+    assert torch.equal(loaded._model.model.embed_tokens.weight, ours)
+    assert loaded.prepare(16, 11, 2)() == 22
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(EngineError, match="cannot load the model"):
         cpu_engine(tmp_path / "tiny", weights=folder)

@@ -11,7 +11,7 @@ import pytest
 from joulecast.measurements.engines import EngineError
 from joulecast.measurements.gpu.devices import MeterError
 from joulecast.measurements.gpu.gates import GATES
-from joulecast.measurements.sweep.cross_check import CodeCarbonCheck
+from joulecast.measurements.sweep.cross_check import CodeCarbonRecorder
 from joulecast.measurements.sweep.folder import SweepFolder
 from joulecast.measurements.sweep.plans import (
     RunSpec,
@@ -116,7 +116,7 @@ def test_a_run_that_fails_a_gate_is_kept_and_marked(
     assert not run.valid
     assert run.reason.startswith(f"{gate}: ")
     assert cells_without_valid_run(plan, [run]) == [plan[0].cell]
-    assert gate in {known.name for known in GATES}
+    assert gate in {gate.name for gate in GATES}
 
 
 def test_where_only_long_batches_are_left_less_of_one_warms_up(stage) -> None:
@@ -302,7 +302,7 @@ def test_stopped_before_table_json_was_there(content, stage, tmp_path: Path) -> 
     [
         ("runs.csv", "input_tokens,", "i,", "its columns must be"),
         ("runs.csv", ",true,", ",maybe,", "neither true nor false"),
-        ("table.json", '"joulecast_table": 1', '"joulecast_table": 2', "is of version 2"),
+        ("table.json", '"joulecast_table": 1', '"joulecast_table": 2', "is 2, not version 1"),
         ("table.json", '"idle_power_w": 1', '"idle_power_w": -1', "above 0"),
         ("table.json", '"kv_cache_tokens": 450000', '"kv_cache_tokens": "abc"', "cannot mix"),
     ],
@@ -331,12 +331,12 @@ def test_codecarbon_beside_our_meter(
     )
     module = SimpleNamespace(OfflineEmissionsTracker=lambda **_: tracker)
     monkeypatch.setitem(sys.modules, "codecarbon", module)
-    check = CodeCarbonCheck()
-    check.open(tmp_path / "t")
+    recorder = CodeCarbonRecorder()
+    recorder.open(tmp_path / "t")
     sweep, _ = stage()
-    sweep.watches = [check]
+    sweep.recorders = [recorder]
     sweep.run([RunSpec(32, 8, 4, True, 1)])
-    check.close()
+    recorder.close()
     (run,) = sweep.folder.runs
     line = (tmp_path / "t/cross_check.csv").read_text().splitlines()[1]
     assert line == f"32,8,4,1,{run.energy_j},{read}"

@@ -72,9 +72,9 @@ def test_the_measured_pytorch_table() -> None:
     assert len(small) == 20
     assert {run.batch_size for run in small} >= {1, 2, 4, 8, 16, 32, 64, 128, 192, 256}
     capacity = table.metadata["capacity"]
-    found = {(i, o): (largest, failed) for i, o, largest, failed in capacity["found"]}
-    assert set(found) == set(table.grid.cells())
-    for (i, o), (largest, failed) in found.items():
+    tried = {(i, o): (largest, failed) for i, o, largest, failed in capacity["found"]}
+    assert set(tried) == set(table.grid.cells())
+    for (i, o), (largest, failed) in tried.items():
         assert table.measured[i, o].batch_size == largest
         assert failed == (None if largest == 1024 else largest + 1)
     assert capacity["gpu_seconds"] > 0
@@ -83,11 +83,11 @@ def test_the_measured_pytorch_table() -> None:
 
 def test_the_pytorch_table_against_the_hand_sweep_and_vllm() -> None:
     """Energy per request; the figures that docs/engines.md states and explains."""
-    found = differences("pytorch", "pytorch-by-hand")
-    assert len(found) == 26
-    assert statistics.median(map(abs, found.values())) == pytest.approx(0.0156, abs=1e-4)
-    assert max(found.values()) == pytest.approx(0.018, abs=1e-3)
-    assert min(found.values()) == pytest.approx(-0.109, abs=1e-3)
+    over_hand = differences("pytorch", "pytorch-by-hand")
+    assert len(over_hand) == 26
+    assert statistics.median(map(abs, over_hand.values())) == pytest.approx(0.0156, abs=1e-4)
+    assert max(over_hand.values()) == pytest.approx(0.018, abs=1e-3)
+    assert min(over_hand.values()) == pytest.approx(-0.109, abs=1e-3)
     over_vllm = [1 + by for by in differences("pytorch", "vllm").values()]
     assert min(over_vllm) == pytest.approx(1.21, abs=0.005)
     assert max(over_vllm) == pytest.approx(2.14, abs=0.005)
@@ -122,9 +122,9 @@ def test_equal_runs_of_pytorch_differ_where_it_decodes() -> None:
     assert (min(decoding), max(decoding)) == pytest.approx((0.024, 0.095), abs=5e-4)
 
 
-def differences(one: str, other: str) -> dict[tuple[int, int], float]:
-    """Of the energy per request in the cells that two shipped tables measured, one over other."""
-    cells, others = (load_table(f"h100-sxm/llama-3.1-8b/{name}").measured for name in (one, other))
+def differences(name: str, base: str) -> dict[tuple[int, int], float]:
+    """Of the energy per request in the cells that two shipped tables measured, over the base."""
+    cells, others = (load_table(f"h100-sxm/llama-3.1-8b/{one}").measured for one in (name, base))
     return {
         cell: cells[cell].request_energy_j / others[cell].request_energy_j - 1
         for cell in set(cells) & set(others)
@@ -133,10 +133,10 @@ def differences(one: str, other: str) -> dict[tuple[int, int], float]:
 
 def test_the_measured_vllm_table_agrees_with_the_hand_sweep() -> None:
     """Energy per request; the figures that docs/measure.md states and explains."""
-    found = differences("vllm", "vllm-by-hand")
-    assert len(found) == 32
-    assert statistics.median(map(abs, found.values())) == pytest.approx(0.0043, abs=1e-4)
-    assert {cell for cell, by in found.items() if abs(by) > 0.06} == {(256, 128)}
+    over_hand = differences("vllm", "vllm-by-hand")
+    assert len(over_hand) == 32
+    assert statistics.median(map(abs, over_hand.values())) == pytest.approx(0.0043, abs=1e-4)
+    assert {cell for cell, by in over_hand.items() if abs(by) > 0.06} == {(256, 128)}
 
 
 def test_two_cards_agree_where_the_gpu_sets_the_pace() -> None:
@@ -308,10 +308,10 @@ def test_impossible_tables(change, fragment: str, table_folder: Path, run_cli: R
     ("key", "value", "fragment"),
     [
         ("gpu", "h900", 'unknown GPU "h900"'),
-        ("gpu", 5, "wrong type"),
+        ("gpu", 5, '"gpu" is 5, not a text'),
         ("dtype", "int3", "no peak is known"),
         ("grid", {}, "a grid needs"),
-        ("joulecast_table", 2, "of version 2"),
+        ("joulecast_table", 2, '"joulecast_table" is 2, not version 1'),
         ("power_limit_w", 0, "above 0"),
         ("power_limit_w", 10**400, "above 0"),
         ("idle_power_w", -5, "above 0"),
@@ -319,7 +319,7 @@ def test_impossible_tables(change, fragment: str, table_folder: Path, run_cli: R
         ("model", "llama-9", 'did you mean "llama-3'),
         ("grid", {"input_edges": [10**400], "output_edges": [8]}, "none over 2^31"),
         ("engine_settings", {"x": float("inf")}, "not whole JSON"),
-        ("power_limit_w", True, "wrong type"),
+        ("power_limit_w", True, '"power_limit_w" is true, not a power'),
         ("complete", True, "32 of 56 cells"),
         ("measured_on", None, "lacks"),
     ],

@@ -1,4 +1,4 @@
-"""What every watch around the windows of a sweep shares: a CSV file with a line for each run."""
+"""What every recorder around the windows of a sweep shares: a CSV file with a line for each run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ RUN_COLUMNS = ("input_tokens", "output_tokens", "batch_size", "run")
 """What names a run in such a file."""
 
 
-class WatchLog:
+class RecorderLog:
     """A file that is opened once the folder of a table is there.
 
     Args:

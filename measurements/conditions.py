@@ -1,0 +1,37 @@
+"""What every measurement says of itself: which GPUs, engine and model, which versions and when."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from joulecast.measurements.engines import Engine
+from joulecast.measurements.gpu.devices import GpuDevice
+from joulecast.measurements.hardware import find_gpu
+
+
+def conditions(gpus: Sequence[GpuDevice], engine: Engine, model: str, maker: str) -> dict[str, Any]:
+    """Facts for table.json and for a replay, which `facts.MEASURED` checks.
+
+    Args:
+        gpus: That it runs on, all of one kind.
+        engine: Loaded.
+        model: Short name of the model.
+        maker: Program and version that measures.
+
+    Raises:
+        InputError: No data sheet for these GPUs.
+    """
+    return {
+        "gpu": find_gpu(gpus[0].product).name,
+        "gpu_product": gpus[0].product,
+        "gpu_count": len(gpus),
+        "power_limit_w": sum(gpu.power_limit_w() for gpu in gpus),
+        "model": model,
+        "engine": engine.name,
+        "engine_version": engine.version,
+        "engine_settings": engine.settings(),
+        "dtype": engine.dtype,
+        "weights": engine.weights,
+        "measured_on": datetime.now(UTC).date().isoformat(),
+        "measured_by": maker,
+    }

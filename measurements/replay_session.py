@@ -1,0 +1,159 @@
+"""Running requests under the meter, all of them there from the start, one replay after another."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from joulecast.measurements.engines import (
+    Batch,
+    ContinuousEngine,
+    Engine,
+    EngineError,
+    EngineSteps,
+)
+from joulecast.measurements.gpu.devices import GpuDevice
+from joulecast.measurements.gpu.meter import Meter
+from joulecast.measurements.gpu.window import meter_window, warm_up
+from joulecast.measurements.replay import ReplayRun, StaticBatch
+
+_WARM_UP_REQUESTS = 32
+
+
+@dataclass(frozen=True)
+class ReplayRequests:
+    """What is asked of an engine.
+
+    Attributes:
+        lengths: (i, o) per request [tokens].
+        batches: The static batches to run them in, one after another; None for an engine that
+            schedules by itself.
+    """
+
+    lengths: Sequence[tuple[int, int]]
+    batches: Sequence[StaticBatch] | None = None
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens that come out, those that only fill a batch up included."""
+        if self.batches is None:
+            return sum(o for _, o in self.lengths)
+        return sum(n * o for n, _, o in self.batches)
+
+    def first(self) -> "ReplayRequests":
+        """A few of them, to warm up with."""
+        if self.batches is None:
+            return ReplayRequests(self.lengths[:_WARM_UP_REQUESTS])
+        return ReplayRequests(self.lengths, self.batches[:1])
+
+
+@dataclass
+class ReplaySession:
+    """A loaded engine on metered GPUs; idle power is measured once, by the first replay.
+
+    Attributes:
+        engine: The loaded engine.
+        gpus: The GPUs that it runs on.
+        note: Told of progress.
+        clock: Monotonic time [s].
+        sleep: Waits [s].
+    """
+
+    engine: Engine
+    gpus: Sequence[GpuDevice]
+    note: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    def __post_init__(self) -> None:
+        self._meter = Meter(self.gpus, self.clock, self.sleep)
+        self._idle_power_w: float | None = None
+
+    def run(
+        self, requests: ReplayRequests, repeats: int
+    ) -> tuple[list[ReplayRun], EngineSteps | None]:
+        """Run requests under the meter.
+
+        Args:
+            requests: All there from the start.
+            repeats: How often to run them.
+
+        Returns:
+            The runs, valid or not, and what the engine's scheduler did in one, on average.
+
+        Raises:
+            EngineError: The engine crashed or ran out of memory.
+            MeterError: A counter cannot be believed.
+        """
+        is_cold = self._idle_power_w is None
+        if self._idle_power_w is None:
+            self.note("idle power, with the model loaded")
+            self._idle_power_w = self._meter.measure_idle().mean_power_w
+        work = self._prepare(requests)
+        self._warm_up(self._prepare(requests.first()), is_cold)
+        steps = self._count_steps()
+        runs = []
+        for number in range(1, repeats + 1):
+            run = self._measure(work, requests.output_tokens, self._idle_power_w)
+            runs.append(run)
+            self.note(f"run {number} of {repeats}: {_run_text(run)}")
+        return runs, None if steps is None else _per_run(steps, repeats)
+
+    def _prepare(self, requests: ReplayRequests) -> Batch:
+        if requests.batches is not None:
+            batches = [self.engine.prepare(i, o, n) for n, i, o in requests.batches]
+            return lambda: sum(batch() for batch in batches)
+        if not isinstance(self.engine, ContinuousEngine):
+            raise EngineError(
+                f"{self.engine.name} runs static batches; give the table that has B(I, O)"
+            )
+        return self.engine.prepare_requests(requests.lengths)
+
+    def _warm_up(self, few: Batch, is_cold: bool) -> None:
+        if is_cold:
+            self.note(f"warm after {warm_up(few, self.gpus, self.clock)} small batches")
+        else:
+            few()
+
+    def _count_steps(self) -> EngineSteps | None:
+        """Count the engine's steps from now on, where it has a scheduler that can be watched."""
+        if not isinstance(self.engine, ContinuousEngine):
+            return None
+        try:
+            return self.engine.record_steps()
+        except EngineError as error:
+            self.note(str(error))
+            return None
+
+    def _measure(self, work: Batch, tokens_asked: int, idle_power_w: float) -> ReplayRun:
+        produced = 0
+
+        def run_all() -> None:
+            nonlocal produced
+            produced = work()
+
+        window = meter_window(self._meter, self.gpus, run_all)
+        reading = window.reading
+        faults = window.faults(idle_power_w, tokens_asked, produced)
+        return ReplayRun(
+            energy_j=round(reading.energy_j, 3),
+            seconds=round(reading.seconds, 4),
+            tick_error_j=round(reading.tick_error_j, 2),
+            temperature_start_c=window.temperature_start_c,
+            temperature_end_c=window.temperature_end_c,
+            card="+".join(gpu.uuid for gpu in self.gpus),
+            idle_power_w=round(idle_power_w, 2),
+            started_at=window.started_at,
+            reason="; ".join(faults) or None,
+        )
+
+
+def _run_text(run: ReplayRun) -> str:
+    text = f"{run.energy_j:.1f} J, {run.seconds:.1f} s, {run.energy_j / run.seconds:.0f} W"
+    return text if run.reason is None else f"{text}  INVALID: {run.reason}"
+
+
+def _per_run(steps: EngineSteps, runs: int) -> EngineSteps:
+    """The mean over runs of what was counted in all of them."""
+    return EngineSteps(
+        *(round(count / runs) for count in (steps.steps, steps.tokens, steps.preempted))
+    )
