@@ -279,7 +279,7 @@ def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
         ("runs", [{**GOOD_RUN, "reason": ""}], "why it is not valid, or null"),
         ("runs", [{**GOOD_RUN, "foo": 1}], r'"runs\[0\]" has "foo"'),
         ("power_limit_w", 400.0, "more than the limit of 400 W"),
-        ("gpu_count", "two", '"gpu_count" is "two", not a whole number'),
+        ("gpu_count", "two", '"gpu_count" is "two", not a believable'),
         ("sources", {}, '"sources" is {}, not a list'),
         ("host_cpu", 5, '"host_cpu" is 5, not a text'),
         ("engine", "pytorch", "its static batches are missing"),
