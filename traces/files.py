@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ def split_login(address: str) -> tuple[str, str | None]:
     return found["scheme"] + address[found.start("host") :], found["login"]
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str, parse_float: Callable[[str], float] = float) -> Any:
     """JSON without NaN, infinities and bottomless nesting.
 
     Raises:
@@ -66,25 +68,32 @@ def parse_json(text: str) -> Any:
         raise ValueError(f"{constant} is not JSON")
 
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse, parse_float=parse_float)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
 def read_json(path: Path, advice: str) -> Any:
-    """A JSON file.
+    """A JSON file, its numbers finite.
 
     Raises:
         InputError: It cannot be read or is not whole; the message ends with the advice.
     """
     try:
-        return parse_json(path.read_text(encoding="utf-8-sig"))
+        return parse_json(path.read_text(encoding="utf-8-sig"), _finite)
     except OSError as error:
         raise InputError(
             f"{shown_address(str(path))}: cannot be read ({error.strerror}); {advice}"
         ) from error
     except ValueError as error:
         raise InputError(f"{path}: is not whole JSON ({error}); {advice}") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is beyond all numbers")
+    return number
 
 
 def write_text(path: Path, text: str) -> None:
