@@ -34,7 +34,7 @@ def compare_report(comparison: Comparison, tables: Sequence[EnergyTable]) -> Rep
     first = estimates[0]
     facts = [
         ("trace", trace_text(first)),
-        ("method", first.method),
+        ("method", first.method_text),
         ("serving", SERVING_TEXT),
         ("requests", requests_text(first)),
     ]
@@ -115,7 +115,7 @@ def _bars_view(comparison: Comparison) -> list[Table]:
     longest_j = max((estimate.interval_j or (0, estimate.energy_j))[1] for estimate in estimates)
     view = grid_table()
     view.add_column("ranked")
-    view.add_column("energy", no_wrap=True)
+    view.add_column("energy")
     view.add_column("", justify="right")
     for estimate in estimates:
         low_j, high_j = estimate.interval_j or (estimate.energy_j, estimate.energy_j)

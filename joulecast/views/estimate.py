@@ -88,7 +88,7 @@ def estimate_report(estimate: Estimate, table: EnergyTable, explain: bool = Fals
     facts = [
         ("trace", trace_text(estimate)),
         ("table", table_text(table)),
-        ("method", estimate.method),
+        ("method", estimate.method_text),
         ("serving", SERVING_TEXT),
         ("requests", requests_text(estimate)),
         ("coverage", coverage_text(estimate.coverage) + " (shares of the energy)"),

@@ -17,7 +17,7 @@ def estimate_html(estimate: Estimate) -> str:
         [
             ("trace", trace_text(estimate)),
             ("table", estimate.table),
-            ("method", estimate.method),
+            ("method", estimate.method_text),
             ("serving", SERVING_TEXT),
             ("requests", requests_text(estimate)),
             ("GPU energy", f"{joules(estimate.energy_j)} = {kwh(estimate.energy_kwh)}"),
@@ -53,5 +53,5 @@ def comparison_html(comparison: Comparison) -> str:
             )
         )
     head = ("table", "energy", "95 % interval", "per request", "per output token", "saving")
-    title = html_table((f"{trace_text(first)}, {first.method}, {SERVING_TEXT}",), [])
+    title = html_table((f"{trace_text(first)}, {first.method_text}, {SERVING_TEXT}",), [])
     return title + html_table((*head, *facility_figures(first)), rows)

@@ -25,11 +25,13 @@ _STAND_INS = {_RULE: "-", "█": "#", "▓": "=", "░": "-", "±": "+-"}
 """Letters that views are drawn with -> what takes their places in an encoding without them."""
 
 _LEAST_TEXT = 12
-"""A column of texts is folded to this width before its table falls apart [letters]."""
+_LONGEST_WORD = 20
+"""Columns of texts are folded before their table falls apart: to so many letters, or to their
+longest words unless these are longer than this."""
 _LEAST_VALUE = 30
 """Values stand beside their names if there is so much room, or enough for the longest [letters]."""
 _LONGEST_NAME = 34
-_LONGEST_BAR = 40
+_LEAST_BAR, _LONGEST_BAR = 24, 40
 _AMPLE = 100_000
 
 
@@ -63,8 +65,9 @@ class Cell:
         self.is_whole = is_whole
 
     def on_one_line(self, style: str = "") -> "Cell":
-        """The same text on one line."""
-        return Cell(" ".join(self.lines), style)
+        """The same text on one line: the first, and in brackets what stands below it."""
+        first, *others = self.lines
+        return Cell(f"{first} ({' '.join(others)})" if others else first, style)
 
     def text_in(self, encoding: str) -> Text:
         """It in the letters that an encoding has."""
@@ -77,8 +80,9 @@ class Cell:
         yield self.text_in(options.encoding)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        longest = Measurement.get(console, options, self.text_in(options.encoding)).maximum
-        return Measurement(longest if self.is_whole else min(longest, _LEAST_TEXT), longest)
+        word, line = Measurement.get(console, options, self.text_in(options.encoding))
+        least = min(line, max(_LEAST_TEXT, min(word, _LONGEST_WORD)))
+        return Measurement(line if self.is_whole else least, line)
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class Bar:
         yield Cell("█" * low + "▓" * (value - low) + "░" * (high - value) or "█")
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(_LONGEST_BAR, _LONGEST_BAR)
+        return Measurement(_LEAST_BAR, _LONGEST_BAR)
 
 
 class FactsTable(Table):
@@ -111,15 +115,20 @@ class FactsTable(Table):
         super().__init__(box=None, show_header=False, pad_edge=False)
         self.add_column(style="bold", overflow="fold", max_width=_LONGEST_NAME)
         self.add_column(overflow="fold")
+        self.is_hanging = False
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def has_room(self, console: Console, options: ConsoleOptions) -> bool:
+        """Whether values fit beside their names."""
         ample = options.update(width=_AMPLE)
         names, values = (
             max((Measurement.get(console, ample, cell).maximum for cell in column.cells), default=0)
             for column in self.columns
         )
         room = options.max_width - min(names, _LONGEST_NAME) - 2
-        if room >= min(values, _LEAST_VALUE):
+        return room >= min(values, _LEAST_VALUE)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.has_room(console, options) and not self.is_hanging:
             yield from super().__rich_console__(console, options)
             return
         for name, value in _rows(self.columns):
@@ -172,7 +181,7 @@ class GridTable(Table):
         elif self.is_matrix:
             yield from self._panels(console, options)
         else:
-            yield from self._lists()
+            yield from self._lists(console, options)
 
     def _panels(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """The first column with as many others as there is room for, until all were there."""
@@ -185,19 +194,20 @@ class GridTable(Table):
             yield _part([first, *others[:count]], heading)
             heading, others = None, others[count:]
 
-    def _lists(self) -> Iterator[RenderableType]:
+    def _lists(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Every row as a list, below its first cell."""
         if self.heading is not None:
             yield self.heading
         names = _names(self.columns)
-        for row in _rows(self.columns):
+        rows = list(_rows(self.columns))
+        lists = [_list(names[1:], row[1:]) for row in rows]
+        narrower = options.update(width=options.max_width - 2)
+        is_hanging = not all(facts.has_room(console, narrower) for facts in lists)
+        for row, facts in zip(rows, lists, strict=True):
             if row[0]:
                 yield ""
                 yield row[0].on_one_line("bold")
-            facts = FactsTable()
-            for name, cell in zip(names[1:], row[1:], strict=True):
-                if cell:
-                    facts.add_row(name, cell.on_one_line() if isinstance(cell, Cell) else cell)
+            facts.is_hanging = is_hanging
             yield Padding(facts, (0, 0, 0, 2))
         yield ""
 
@@ -213,6 +223,15 @@ def _part(columns: Sequence[Column], heading: Cell | None = None) -> GridTable:
     for row in _rows(columns):
         table.add_row(*row)
     return table
+
+
+def _list(names: Sequence[Cell], cells: Sequence[Any]) -> FactsTable:
+    """Cells of a row that are not empty, with the names of their columns."""
+    facts = FactsTable()
+    for name, cell in zip(names, cells, strict=True):
+        if cell:
+            facts.add_row(name, cell.on_one_line() if isinstance(cell, Cell) else cell)
+    return facts
 
 
 def _rows(columns: Sequence[Column]) -> Iterator[tuple[Any, ...]]:

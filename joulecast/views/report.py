@@ -58,7 +58,9 @@ def emit(report: Report, output_format: OutputFormat, output: Path | None) -> No
         if is_terminal and output_format == "table":
             from rich.console import Console
 
-            Console(file=stdout, width=_width(stdout), highlight=False).print(report.view)
+            width = _width(stdout)
+            # With a height, Rich believes the width of a dumb terminal, too.
+            Console(file=stdout, width=width, height=WIDTH, highlight=False).print(report.view)
             return
         text = _text(report, output_format, stdout.encoding or "utf-8")
         if is_terminal:  # CSV for programs is as it is, since it has no way to escape a letter

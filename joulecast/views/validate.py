@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from rich.console import Group
 
-from joulecast.estimator.validate import METHODS, Validation
+from joulecast.estimator.method import METHODS
+from joulecast.estimator.validate import Validation
 from joulecast.views.numbers import joules
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text
 from joulecast.views.report import Report
@@ -21,14 +22,14 @@ def validation_report(validations: Sequence[Validation]) -> Report:
     ):  # fmt: skip
         view.add_column(heading, justify="right")
     for validation in validations:
-        stepwise, steps = validation.held["stepwise"], validation.replay.engine_steps
+        stepwise, steps = validation.checked["stepwise"], validation.replay.engine_steps
         add_row(
             view,
             validation.name,
             f"{len(validation.replay.lengths):,}",
             joules(validation.metered_j),
-            f"{validation.held['binned'].error_percent:+.1f} %"
-            if "binned" in validation.held
+            f"{validation.checked['binned'].error_percent:+.1f} %"
+            if "binned" in validation.checked
             else "-",
             f"{stepwise.error_percent:+.1f} %",
             "yes" if stepwise.is_within else "NO",
@@ -38,15 +39,15 @@ def validation_report(validations: Sequence[Validation]) -> Report:
     facts = []
     for method in METHODS:
         errors = [
-            abs(validation.held[method].error_percent)
+            abs(validation.checked[method].error_percent)
             for validation in validations
-            if method in validation.held
+            if method in validation.checked
         ]
         if not errors:
             continue
         text = f"median {statistics.median(errors):.1f} %, worst {max(errors):.1f} %"
         facts.append((f"{method}, absolute error", text))
-    within = [validation.held["stepwise"].is_within for validation in validations]
+    within = [validation.checked["stepwise"].is_within for validation in validations]
     facts.append(("stepwise, interval holds", f"{sum(map(bool, within))} of {len(within)}"))
     rows = [validation.to_dict() for validation in validations]
     tables = sorted({validation.table for validation in validations})
