@@ -13,7 +13,7 @@ def doctor(**options: Any) -> None:
     Nothing is changed, and nothing secret is shown: of the environment only where JOULECAST_CACHE
     and JOULECAST_CATALOG point, without users and passwords.
     """
-    from joulecast.doctor.diagnosis import diagnose
+    from joulecast.doctor import diagnose
     from joulecast.views.doctor import doctor_report
 
     emit_report(doctor_report(diagnose()), options)

@@ -1,1 +1,0 @@
-"""What a bug report should say of a machine."""

@@ -1,0 +1,366 @@
+"""Pages in a real browser: numbers, accessibility, layout, and that they need nothing else."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from joulecast import measurements
+from joulecast.pages.page import Numbers
+from joulecast.traces.public.catalog import load_embedded
+from tests.conftest import RunCli
+
+VLLM, PYTORCH = (f"h100-sxm/llama-3.1-8b/{engine}" for engine in ("vllm", "pytorch"))
+BY_HAND = f"{PYTORCH}-by-hand"
+LONG = "a-table-whose-name-is-far-longer-than-anybody-would-like-" * 3 + "vllm"
+COSTS = ("--pue", "1.2", "--carbon", "FR", "--price", "0.18 EUR")
+PAGES: dict[str, tuple[str, ...]] = {
+    "stepwise": (
+        "estimate", "log.csv", "--table", VLLM, "--method", "stepwise",
+        "--host", f"{VLLM}-quick", "--on-invalid", "skip", *COSTS,
+    ),
+    "binned": ("estimate", "log.csv", "--table", BY_HAND, "--on-invalid", "skip"),
+    "workload": ("estimate", "azure-2023-conv", "--table", VLLM, "--method", "stepwise"),
+    "reconstructed": ("estimate", "burstgpt-reconstructed", "--table", VLLM, "--carbon", "0"),
+    "compared": (
+        "compare", "log.csv", "--table", PYTORCH, "--table", VLLM, "--table", f"{VLLM}-first-card",
+        "--method", "stepwise", "--on-invalid", "skip", *COSTS,
+    ),
+    "compared binned": ("compare", "azure-2023-code", "--table", VLLM, "--table", BY_HAND),
+    "tiny": ("estimate", "tiny.csv", "--table", LONG, "--method", "stepwise", *COSTS),
+    "compared long": (
+        "compare", "huge.json", "--table", LONG, *("--table", VLLM) * 8,
+        "--method", "stepwise", *COSTS,
+    ),
+}  # fmt: skip
+VIEWS = [("light", 1200), ("dark", 1200), ("light", 390), ("dark", 320)]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium: that of JOULECAST_CHROMIUM, else any that is there."""
+    path = os.environ.get("JOULECAST_CHROMIUM") or shutil.which("chromium")
+    if path is None:
+        pytest.skip("there is no chromium; install it, or name it with JOULECAST_CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=path, args=arguments)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """Each page, and the JSON document that the same command prints."""
+    from click.testing import CliRunner
+
+    from joulecast.cli.main import main
+
+    folder = tmp_path_factory.mktemp("pages")
+    rows = [f"{17 + 37 * k % 9001},{1 + 29 * k % 700}" for k in range(3000)]
+    rows += ["100,0", "5,-3", "9000,600"]
+    (folder / "log.csv").write_text("input_tokens,output_tokens\n" + "\n".join(rows) + "\n")
+    (folder / "tiny.csv").write_text("input_tokens,output_tokens\n1,1\n")
+    shipped = Path(measurements.__file__).parent / "tables" / VLLM
+    shutil.copytree(shipped, folder / LONG)
+    huge = load_embedded("azure-2023-conv").to_dict()
+    huge["cells"] = [
+        [*cell[:2], *(10**8 * number for number in cell[2:])] for cell in huge["cells"]
+    ]
+    (folder / "huge.json").write_text(json.dumps(huge))
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, words in PAGES.items():
+            page = folder / f"{name}.html"
+            result = CliRunner().invoke(main, [*words, "--format", "json", "--html", str(page)])
+            assert result.exit_code == 0, result.output
+            found[name] = page, json.loads(result.stdout)
+    return found
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Any]:
+    """Open a page, and fail on whatever it asks for beside itself, or complains about."""
+    contexts = []
+
+    def open_page(path: Path, scheme: str = "light", width: int = 1200, **options: Any) -> Any:
+        context = browser.new_context(
+            color_scheme=scheme, viewport={"width": width, "height": 800}, **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.asked, page.complaints = [], []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.on("console", lambda message: page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: page.complaints.append(dialog.message))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def value_at(document: Any, key: str) -> Any:
+    for part in key.split("."):
+        document = document[int(part)] if isinstance(document, list) else document[part]
+    return document
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_numbers_are_those_of_the_json_to_the_digit(
+    name: str, made: dict[str, Any], opened: Any
+) -> None:
+    path, document = made[name]
+    page = opened(path)
+    shown = page.evaluate(
+        "[...document.querySelectorAll('data')].map(e => [e.dataset.key, e.value, e.textContent])"
+    )
+    for key, value, _ in shown:
+        assert json.loads(value) == value_at(document, key), key
+    keys = {key for key, _, _ in shown}
+    ats = [f"tables.{k}." for k in range(len(document.get("tables", [])))] or [""]
+    for at in ats:
+        for key in ("energy_kwh", "joules_per_request", "joules_per_1000_tokens"):
+            assert at + key in keys
+        for ideal in ("dense", "sparse", "roofline"):
+            assert f"{at}excess_percent.{ideal}" in keys
+    if name == "stepwise":
+        assert {
+            "interval_kwh.0",
+            "interval_kwh.1",
+            "carbon_g",
+            "cost",
+            "facility_energy_kwh",
+        } <= keys
+        assert {f"parts_j.{term}" for term in document["parts_j"]} <= keys
+    for k, cell in enumerate(document.get("cells", [])):
+        assert f"cells.{k}.requests" in keys
+        assert (f"cells.{k}.energy_j" in keys) == (cell["energy_j"] is not None)
+    kept = page.evaluate("document.getElementById('joulecast').textContent")
+    assert json.loads(kept) == document
+
+
+def test_what_is_shown_of_a_number_is_that_number(made: dict[str, Any], opened: Any) -> None:
+    path, document = made["stepwise"]
+    page = opened(path)
+    texts = dict(
+        page.evaluate(
+            "[...document.querySelectorAll('data')].map(e => [e.dataset.key, e.textContent])"
+        )
+    )
+    assert texts["energy_kwh"] == f"{document['energy_kwh']:#.4g} kWh"  # none is below 0.0001
+    assert texts["requests.invalid"] == "1"
+    assert texts["requests.failed"] == "1"
+    assert texts["requests.total"] == "3,003"
+    assert texts["cost"] == f"{document['cost']:#.4g} EUR"
+    assert texts["carbon_g"] == f"{document['carbon_g']:#.4g} gCO2e"
+    assert float(texts["joules_per_request"].removesuffix(" J")) == pytest.approx(
+        document["joules_per_request"], rel=5e-4
+    )
+    cells = [text for key, text in texts.items() if re.fullmatch(r"cells\.\d+\.requests", key)]
+    assert sum(int(text.replace(",", "")) for text in cells) == 3001
+
+
+@pytest.mark.parametrize(("scheme", "width"), VIEWS)
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_no_violation(
+    name: str, scheme: str, width: int, made: dict[str, Any], opened: Any
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = opened(made[name][0], scheme, width, bypass_csp=True)
+    page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    passed = {rule["id"] for rule in found.response["passes"]}
+    assert {"color-contrast", "svg-img-alt"} <= passed
+
+
+@pytest.mark.parametrize(("scheme", "width"), VIEWS)
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_overlaps_or_sticks_out(
+    name: str, scheme: str, width: int, made: dict[str, Any], opened: Any
+) -> None:
+    page = opened(made[name][0], scheme, width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    overlapping = page.evaluate(
+        """() => {
+          const found = [];
+          for (const svg of document.querySelectorAll('figure svg')) {
+            const frame = svg.getBoundingClientRect();
+            const texts = [...svg.querySelectorAll('text')].filter(e => e.textContent.trim());
+            const boxes = texts.map(e => e.getBoundingClientRect());
+            const turned = texts.map(e => /rotate\\(-?(45|90)/.test(e.getAttribute('transform')));
+            boxes.forEach((a, i) => {
+              if (a.left < frame.left - 2 || a.right > frame.right + 2)
+                found.push('out of its picture: ' + texts[i].textContent);
+              boxes.forEach((b, j) => {
+                if (j <= i || (turned[i] && turned[j])) return;
+                if (a.left + 1 < b.right && b.left + 1 < a.right
+                    && a.top + 1 < b.bottom && b.top + 1 < a.bottom)
+                  found.push(texts[i].textContent + ' / ' + texts[j].textContent);
+              });
+            });
+          }
+          for (const cell of document.querySelectorAll('.map td, .headline li'))
+            if (cell.scrollWidth > cell.clientWidth + 1 && !cell.querySelector('.tip'))
+              found.push('cut: ' + cell.textContent.trim());
+          for (const cell of document.querySelectorAll('.map td')) {
+            if (!cell.firstChild || cell.firstChild.nodeType !== Node.TEXT_NODE) continue;
+            const range = document.createRange(); range.selectNode(cell.firstChild);
+            if (range.getBoundingClientRect().width > cell.getBoundingClientRect().width)
+              found.push('wider than its cell: ' + cell.firstChild.textContent);
+          }
+          return found;
+        }"""
+    )
+    assert overlapping == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_axis_and_every_map_has_its_unit(
+    name: str, made: dict[str, Any], opened: Any
+) -> None:
+    page = opened(made[name][0])
+    pictures = page.evaluate(
+        "[...document.querySelectorAll('figure svg')].map(s => [...s.querySelectorAll('text')]"
+        ".map(e => e.textContent))"
+    )
+    assert pictures
+    for texts in pictures:
+        units = [text for text in texts if re.search(r"\[(tokens|%|[kMGT]?J)\]$", text)]
+        assert len(units) == (2 if "requests of at most this length [%]" in texts else 1), texts
+    for caption in page.evaluate(
+        "[...document.querySelectorAll('.maps .caption, .map .axis')].map(e => e.textContent)"
+    ):
+        assert re.search(r"\[(tokens|number|[kMGT]?J)\]", caption)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_one_small_file_that_asks_for_nothing(
+    name: str, made: dict[str, Any], opened: Any
+) -> None:
+    path, _ = made[name]
+    assert path.stat().st_size < 1_000_000
+    page = opened(path)
+    assert page.asked == [path.as_uri()]
+    assert page.complaints == []
+    assert not re.search(r'(?:src|href)="(?!#)', path.read_text("utf-8"))
+
+
+def test_pointing_at_a_cell_tells_its_values(made: dict[str, Any], opened: Any) -> None:
+    path, document = made["stepwise"]
+    page = opened(path)
+    cell = page.locator(".map").nth(1).locator("td:has(.tip)").first
+    tip = cell.locator(".tip")
+    assert not tip.is_visible()
+    cell.hover()
+    assert tip.is_visible()
+    energy_j = json.loads(tip.locator("data").nth(1).get_attribute("value"))
+    assert energy_j == document["cells"][0]["energy_j"]
+    assert "tokens" in tip.inner_text()
+    page.mouse.move(0, 0)
+    assert not tip.is_visible()
+
+
+def test_a_finger_does_too(made: dict[str, Any], opened: Any) -> None:
+    page = opened(made["stepwise"][0], "light", 390, has_touch=True, is_mobile=True)
+    cell = page.locator(".map").first.locator("td:has(.tip)").first
+    cell.tap()
+    assert cell.locator(".tip").is_visible()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_paper_is_white_whatever_the_screen_and_nothing_is_cut(
+    name: str, made: dict[str, Any], opened: Any
+) -> None:
+    page = opened(made[name][0], "dark", 718)  # A4 at 96 dots an inch, less its margins
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    cut = page.evaluate(
+        "[...document.querySelectorAll('.scroll')].filter(e => e.offsetParent"
+        " && e.scrollWidth > e.parentElement.clientWidth + 1).length"
+    )
+    assert cut == 0
+    for caption in page.locator(".maps .caption").all():
+        assert caption.is_visible()
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("media", ["screen", "print"])
+def test_the_marks_of_a_map_are_explained(media: str, made: dict[str, Any], opened: Any) -> None:
+    for name, is_measured in (("binned", True), ("stepwise", False)):
+        page = opened(made[name][0])
+        page.emulate_media(media=media)
+        caption = page.locator(".maps .caption").nth(1)
+        assert caption.is_visible()
+        assert "~\N{NO-BREAK SPACE}interpolated, ?\N{NO-BREAK SPACE}extrapolated" in (
+            caption.inner_text()
+        )
+        assert ("unmarked cells are measured" in caption.inner_text()) == is_measured
+
+
+def test_light_and_dark_differ_and_their_pictures_with_them(
+    made: dict[str, Any], opened: Any
+) -> None:
+    found = []
+    for scheme in ("light", "dark"):
+        page = opened(made["stepwise"][0], scheme)
+        found.append(
+            page.evaluate(
+                "[getComputedStyle(document.body).backgroundColor,"
+                " getComputedStyle(document.querySelector('figure svg text')).fill]"
+            )
+        )
+    assert found[0][0] != found[1][0]
+    assert found[0][1] != found[1][1]
+
+
+def test_a_name_that_is_markup_stays_a_name(
+    run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "<img src=x onerror=alert(1)> & $x_1$ <script>alert(2)<!--.csv"
+    Path(name).write_text("input_tokens,output_tokens\n100,20\n")
+    words = ("estimate", name, "--table", VLLM, "--method", "stepwise", "--html", "p.html")
+    assert run_cli(*words).exit_code == 0
+    page = opened(tmp_path / "p.html")
+    assert page.locator("h1").inner_text() == name
+    assert name in page.locator("pre").inner_text().replace("'", "")
+    assert page.complaints == []
+    assert page.asked == [(tmp_path / "p.html").as_uri()]
+
+
+def test_a_page_stays_small_however_many_lengths_there_are(
+    run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{k},{1 + k * 7919 % 100_003}\n" for k in range(1, 100_000))
+    Path("long.csv").write_text("input_tokens,output_tokens\n" + rows)
+    assert run_cli("estimate", "long.csv", "--table", VLLM, "--html", "p.html").exit_code == 0
+    assert Path("p.html").stat().st_size < 400_000
+
+
+def test_what_was_typed_is_on_the_page(run_cli: RunCli, tmp_path: Path) -> None:
+    page = tmp_path / "p.html"
+    words = ("estimate", "azure-2023-code", "--table", VLLM, "--price", "0.18 EUR")
+    assert run_cli(*words, "--html", page).exit_code == 0
+    command = f"joulecast {' '.join(words[:-1])} &#39;0.18 EUR&#39; --html {page}"
+    assert command in page.read_text("utf-8")
+
+
+def test_a_number_that_is_not_in_the_document_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        Numbers({"a": 1.5})("b")
+    assert Numbers({"a": [1.5, 2.5]})("a.1") == '<data value="2.5" data-key="a.1">2.5</data>'
