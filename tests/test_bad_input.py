@@ -63,6 +63,10 @@ FILES = {
     "wrong columns": (b"a,b\n1,2\n", 'has no column "input_tokens", it has: a, b'),
     "no header": (b"12,34\n56,78\n", 'has no column "input_tokens"'),
     "one column": (b"input_tokens\n1\n", 'has no column "output_tokens"'),
+    "result of a benchmark": (
+        b'{"input_lens": [1, 2], "output_lens": [3, 4]}\n',
+        "a row for each pair of input_lens and output_lens",
+    ),
     "doubled column": (b"input_tokens,output_tokens,input_tokens\n1,2,3\n", "2 columns"),
     "binary": (bytes(range(256)) * 20, "is binary"),
     "utf-16": ("input_tokens,output_tokens\n1,2\n".encode("utf-16"), "is binary"),

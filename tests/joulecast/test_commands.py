@@ -1,10 +1,14 @@
 """The commands as a whole: how they are listed, and which words they take."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import joulecast
+from joulecast import estimator, measurements, traces
 from joulecast.cli.main import COMMANDS, main
 from tests.conftest import RunCli
 
@@ -79,3 +83,17 @@ def test_options_of_several_values_and_flags_may_be_repeated(run_cli: RunCli) ->
     several = ("--table", TABLE, "--table", TABLE)
     result = run_cli("compare", "azure-2023-code", *several, "--whole-batches", "--whole-batches")
     assert result.exit_code == 0, result.output
+
+
+def test_no_text_sends_readers_to_a_page_that_does_not_ship() -> None:
+    """A wheel has no docs/. Docstrings may name a page: whoever reads code has a clone."""
+    texts, rooms = 0, (joulecast, estimator, measurements, traces)
+    for path in (path for room in rooms for path in Path(room.__file__).parent.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+            if is_text and id(node) not in docstrings:
+                assert "docs/" not in node.value, f"{path}:{node.lineno}"
+                texts += 1
+    assert texts > 1000

@@ -116,8 +116,8 @@ def choose_columns(name: str, columns: Sequence[str], options: ReadingOptions) -
         count = columns.count(column)
         if count == 0 and set(columns) >= _BENCHMARK_COLUMNS:
             raise InputError(
-                f"{name}: is the result of a benchmark, whose lengths are two arrays; "
-                "docs/own-log.md has the lines that make rows of them"
+                f"{name}: is the result of a benchmark, whose lengths are two arrays; write a CSV "
+                "file with a row for each pair of input_lens and output_lens"
             )
         if count == 0:
             listed = ", ".join(shorten(each, 100) for each in columns[:12])
