@@ -43,18 +43,18 @@ def print_errors(folder: str, tables: Mapping[str, EnergyTable]) -> None:
     for label, table in tables.items():
         for host in ("known", "unknown"):
             errors = []
-            held = 0
+            within = 0
             for name, replay in replays.items():
                 hosts = shipped_tables_for(replay) if host == "known" else []
-                found = validate(name, replay, [table], hosts, ["stepwise"]).held["stepwise"]
-                errors.append(found.error_percent)
-                held += bool(found.is_within)
+                stepwise = validate(name, replay, [table], hosts).checked["stepwise"]
+                errors.append(stepwise.error_percent)
+                within += bool(stepwise.is_within)
             sizes = [abs(error) for error in errors]
             print(
                 f"{label:30s} host {host:8s}",
                 " ".join(f"{error:+5.1f}" for error in errors),
                 f" median {statistics.median(sizes):.1f}, worst {max(sizes):.1f}; "
-                f"interval holds {held} of {len(errors)}",
+                f"interval holds {within} of {len(errors)}",
             )
 
 

@@ -50,7 +50,7 @@ def binned_energy(
         if whole_batches:
             batches = math.ceil(sums.requests / max(1, math.floor(cell.batch_size)))
         energy_j = batches * cell.batch_energy_j
-        cells.append(CellEstimate(*edges, sums.requests, energy_j, cell.coverage))
+        cells.append(CellEstimate(*edges, sums.requests, energy_j, cell.coverage, cell.batch_size))
     return cells
 
 
@@ -92,7 +92,8 @@ def estimate_binned(
         trace=trace,
         source=source_of(workload),
         table=table.name,
-        method="binned, whole batches" if whole_batches else "binned",
+        method="binned",
+        whole_batches=whole_batches,
         requests=request_counts(workload, inside.requests),
         invalid=dict(workload.invalid),
         estimated_tokens={"input": inside.input_tokens, "output": inside.output_tokens},

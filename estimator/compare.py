@@ -7,6 +7,7 @@ from typing import Any
 
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.facility import Facility
+from joulecast.estimator.method import Method
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 from joulecast.traces.html import html_of
@@ -56,28 +57,31 @@ class Comparison:
 
     Attributes:
         trace: What the user called the trace.
-        method: "binned", "binned, whole batches" or "stepwise".
+        method: "binned" or "stepwise".
         tables: The estimates, in the order in which the tables were given.
     """
 
     trace: str
-    method: str
+    method: Method
     tables: tuple[ComparedTable, ...]
 
     @property
     def ranked(self) -> list[ComparedTable]:
         """The tables by energy, the least first."""
-        return sorted(self.tables, key=lambda one: one.estimate.energy_j)
+        return sorted(self.tables, key=lambda compared: compared.estimate.energy_j)
 
     def at(self, facility: Facility | None) -> "Comparison":
         """The same energies, with the footprint that they have in a facility."""
-        tables = (replace(one, estimate=one.estimate.at(facility)) for one in self.tables)
+        tables = (
+            replace(compared, estimate=compared.estimate.at(facility)) for compared in self.tables
+        )
         return replace(self, tables=tuple(tables))
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as plain JSON values."""
-        tables = [one.to_dict() for one in self.tables]
-        return {"trace": self.trace, "method": self.method, "tables": tables}
+        tables = [compared.to_dict() for compared in self.tables]
+        method = self.tables[0].estimate.method_text
+        return {"trace": self.trace, "method": method, "tables": tables}
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows."""
@@ -124,7 +128,7 @@ def compare_tables(
             saving_percent(estimate.energy_j, estimates[0].energy_j),
             None if estimate is estimates[0] else _saving_interval(estimate, estimates[0]),
         )
-        for estimate, table in zip(estimates, tables, strict=True)
+        for estimate in estimates
     ]
     return Comparison(trace, estimates[0].method, tuple(compared))
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from joulecast.estimator.footprint.facility import Facility
-from joulecast.estimator.ideal import implied_flops_per_s
+from joulecast.estimator.ideal import Ideal, implied_flops_per_s
+from joulecast.estimator.method import Method
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.table.interpolation import Coverage
 from joulecast.traces.grid import Grid
 from joulecast.traces.html import html_of
 from joulecast.traces.workload import Workload
+
+Source = Literal["trace", "reconstructed"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class CellEstimate:
         requests: Requests in the cell.
         energy_j: Their energy [J]; None if they are left out.
         coverage: Where that energy comes from; None likewise.
+        batch_size: B of the cell, the requests of a full batch; None likewise, and by the step
+            model, which has no batches of one cell.
     """
 
     input_tokens: int | None
@@ -30,6 +35,7 @@ class CellEstimate:
     requests: int
     energy_j: float | None
     coverage: Coverage | None
+    batch_size: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The cell as plain JSON values."""
@@ -39,6 +45,7 @@ class CellEstimate:
             "requests": self.requests,
             "energy_j": self.energy_j,
             "coverage": self.coverage,
+            "batch_size": self.batch_size,
         }
 
 
@@ -69,7 +76,7 @@ class Estimate:
         trace: What the user called the trace.
         source: "trace", or "reconstructed" where only published figures of it are known.
         table: Name of the energy table.
-        method: "binned", "binned, whole batches" or "stepwise".
+        method: "binned" or "stepwise".
         requests: "total", "estimated", "beyond_grid", "failed", "invalid" -> how many.
         invalid: What was wrong with the invalid rows -> how many.
         estimated_tokens: "input", "output" -> true lengths of the estimated requests [tokens].
@@ -86,19 +93,20 @@ class Estimate:
         least_parts_j: The same, if each kind of work alone ran at the chip's peaks [J].
         relative_sds: What the interval is made of -> relative sd.
         facility: Where the GPUs stand; None if that was not asked for.
+        whole_batches: Whether the batches of a cell were rounded up to whole ones (binned).
     """
 
     trace: str
-    source: str
+    source: Source
     table: str
-    method: str
+    method: Method
     requests: Mapping[str, int]
     invalid: Mapping[str, int]
     estimated_tokens: Mapping[str, int]
     beyond_grid_token_share: float
     energy_j: float
     interval_j: tuple[float, float] | None
-    ideal_j: Mapping[str, float]
+    ideal_j: Mapping[Ideal, float]
     coverage: Mapping[Coverage, float]
     dense_peak_flops_per_s: float
     cells: tuple[CellEstimate, ...] = ()
@@ -107,6 +115,12 @@ class Estimate:
     least_parts_j: Mapping[str, float] | None = None
     relative_sds: Mapping[str, float] | None = None
     facility: Facility | None = None
+    whole_batches: bool = False
+
+    @property
+    def method_text(self) -> str:
+        """The method in words: "binned", "binned, whole batches" or "stepwise"."""
+        return f"{self.method}, whole batches" if self.whole_batches else self.method
 
     def at(self, facility: Facility | None) -> "Estimate":
         """The same energy, with the footprint that it has in a facility."""
@@ -156,7 +170,7 @@ class Estimate:
         return 1000 * self.energy_j / sum(self.estimated_tokens.values())
 
     @property
-    def excess_percent(self) -> dict[str, float]:
+    def excess_percent(self) -> dict[Ideal, float]:
         """How far the energy lies above each ideal [%]."""
         return {name: excess_percent(self.energy_j, ideal) for name, ideal in self.ideal_j.items()}
 
@@ -172,7 +186,7 @@ class Estimate:
             "trace": self.trace,
             "source": self.source,
             "table": self.table,
-            "method": self.method,
+            "method": self.method_text,
             "requests": dict(self.requests),
             "invalid_rows": dict(self.invalid),
             "beyond_grid_token_share": self.beyond_grid_token_share,
@@ -211,7 +225,7 @@ def excess_percent(real_j: float, ideal_j: float) -> float:
     return 100 * (real_j / ideal_j - 1)
 
 
-def source_of(workload: Workload) -> str:
+def source_of(workload: Workload) -> Source:
     """`Estimate.source` of a workload."""
     return "reconstructed" if workload.is_reconstructed else "trace"
 

@@ -145,10 +145,11 @@ def profile(model: str) -> FlopsModel:
     """
     with meta_forward(model) as forward:
         count = _deepspeed_counter(forward)
-        (one, two, cached) = (count(*point) for point in _FIT_POINTS)
-        per_pair = cached - one
-        per_token = two - one - 3 * per_pair
-        law = FlopsModel(model, per_token, per_pair, one - per_token - per_pair)
+        # F(1, 0) = a + b + c, F(2, 0) = 2 a + 4 b + c, F(1, 1) = a + 2 b + c
+        (first, pair, second) = (count(*point) for point in _FIT_POINTS)
+        per_pair = second - first
+        per_token = pair - first - 3 * per_pair
+        law = FlopsModel(model, per_token, per_pair, first - per_token - per_pair)
         for point in _HELD_OUT_POINTS:
             if (counted := count(*point)) != law.forward(*point):
                 raise InputError(

@@ -3,21 +3,22 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, Unpack
+from typing import NamedTuple, Unpack
 
 from joulecast.estimator.compare import Comparison, EstimationMethod, compare_tables
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.carbon import CarbonIntensity
 from joulecast.estimator.footprint.facility import Facility, Price
+from joulecast.estimator.method import METHODS, Method
+from joulecast.estimator.steps.metered_batches import require_step_model
+from joulecast.estimator.steps.progress import Progress
+from joulecast.estimator.steps.serving import MOST_SIMULATED
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import Grid
 from joulecast.traces.load import LoadedTrace, load_trace, trace_name
 from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.workload import Workload
-
-Method = Literal["binned", "stepwise"]
-METHODS: tuple[Method, ...] = ("binned", "stepwise")
 
 
 def estimate(
@@ -38,8 +39,8 @@ def estimate(
         trace: A trace file, a glob, an address, a saved workload or a catalogue name, as
             `load_workload` takes them, or a `Workload`.
         table: A shipped table's name, a folder, or an `EnergyTable`.
-        method: "binned" for the paper's formula (Fernandez et al. 2025, section 4.1), "stepwise"
-            for the step model, which has an interval.
+        method: "stepwise" for the step model, which has an interval; "binned" for the paper's
+            formula (Fernandez et al. 2025, section 4.1).
         whole_batches: Round batches up per cell (binned).
         host: A table measured on the serving host, for the pace of its processor (stepwise).
         pue: Facility energy over GPU energy, 1 or more.
@@ -48,7 +49,7 @@ def estimate(
         **reading: How to read, as the attributes of `ReadingOptions` say.
 
     Returns:
-        Energies [J] beside their ideals; with "stepwise" also an interval.
+        Energies [J] beside their ideals; by the step model with an interval.
 
     Raises:
         InputError: Something given cannot be used; one line says what, where, and what to do.
@@ -77,7 +78,7 @@ def compare(
     Args:
         trace: As in `estimate`, as is everything but `tables`.
         tables: One or more, of one model and on one grid; the first is the baseline of savings.
-        method: "binned" or "stepwise".
+        method: "stepwise" or "binned".
         whole_batches: Round batches up per cell (binned).
         pue: Facility energy over GPU energy, 1 or more.
         carbon: Carbon intensity [gCO2e/kWh], or a region.
@@ -116,14 +117,13 @@ def reading_of(method: Method, table: EnergyTable) -> Reading:
     """How a method wants a trace read, to estimate it from a table.
 
     Raises:
-        InputError: There is no such method.
+        InputError: There is no such method, or none of this table.
     """
     if method not in METHODS:
         raise InputError(f'method "{method}" is none of: {", ".join(METHODS)}')
     if method == "binned":
         return Reading(table.grid, 0)
-    from joulecast.estimator.stepwise import MOST_SIMULATED
-
+    require_step_model(table)
     return Reading(None, MOST_SIMULATED)
 
 
@@ -132,8 +132,16 @@ def estimation_method(
     loaded: LoadedTrace,
     whole_batches: bool = False,
     host: EnergyTable | None = None,
+    progress: Progress | None = None,
 ) -> EstimationMethod:
     """What makes an estimate of a loaded trace from a table.
+
+    Args:
+        method: Which.
+        loaded: The trace.
+        whole_batches: Round batches up per cell (binned).
+        host: A table measured on the serving host (stepwise).
+        progress: Told what share of a long simulation is done, 0 to 1.
 
     Raises:
         InputError: An argument that the method does not take.
@@ -148,7 +156,7 @@ def estimation_method(
 
     if whole_batches:
         raise InputError("whole batches are for the method binned")
-    return partial(estimate_stepwise, lengths=loaded.lengths, host=host)
+    return partial(estimate_stepwise, lengths=loaded.lengths, host=host, progress=progress)
 
 
 def _table(table: str | Path | EnergyTable) -> EnergyTable:

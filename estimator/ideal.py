@@ -1,7 +1,7 @@
 """The energy if the chip did nothing but arithmetic, at its peak rate and rated power."""
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from joulecast.measurements.hardware import Gpu, Peak
 from joulecast.measurements.models import DTYPE_BYTES, ModelShape
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.workload import Workload
+
+PEAKS: tuple[Peak, ...] = get_args(Peak)
+Ideal = Peak | Literal["roofline"]
 
 
 def ideal_energy(

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,20 @@ import numpy as np
 
 from joulecast.estimator.binned import estimate_binned
 from joulecast.estimator.estimate import Estimate
-from joulecast.estimator.steps.prices import kind_of, scheduler_of
+from joulecast.estimator.method import METHODS, Method
+from joulecast.estimator.steps.schedulers import kind_of
 from joulecast.estimator.steps.work import Steps
-from joulecast.estimator.stepwise import estimate_stepwise
+from joulecast.estimator.stepwise import StepModel
 from joulecast.measurements.replay import Replay
 from joulecast.measurements.table.table import EnergyTable, load_table, table_names
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID
 from joulecast.traces.workload import Workload
 
-METHODS = ("binned", "stepwise")
-
 
 @dataclass(frozen=True)
-class Held:
-    """One method's estimate of one replay.
+class CheckedEstimate:
+    """One method's estimate of one replay, against the meter.
 
     Attributes:
         estimate: The estimate.
@@ -59,7 +59,7 @@ class Validation:
         host: The table that tells the pace of the host, if any was measured there.
         metered_j: Mean energy of its valid runs [J].
         metered_seconds: Mean time of these [s].
-        held: Method -> estimate against meter; a method that cannot estimate is missing.
+        checked: Method -> estimate against meter; a method that cannot estimate is missing.
         ideal_j: The dense ideal of the true lengths [J].
         simulated: What our scheduler makes of the requests.
     """
@@ -70,7 +70,7 @@ class Validation:
     host: str | None
     metered_j: float
     metered_seconds: float
-    held: Mapping[str, Held]
+    checked: Mapping[Method, CheckedEstimate]
     ideal_j: float
     simulated: Steps
 
@@ -95,7 +95,7 @@ class Validation:
             "metered_j": self.metered_j,
             "metered_seconds": self.metered_seconds,
             "ideal_j": self.ideal_j,
-            **{method: held.to_dict() for method, held in self.held.items()},
+            **{method: checked.to_dict() for method, checked in self.checked.items()},
             "steps": {
                 "simulated": counts.steps,
                 "engine": None if steps is None else steps.steps,
@@ -113,10 +113,10 @@ def find_replays(path: Path) -> list[Path]:
     Raises:
         InputError: There is none.
     """
-    found = sorted(path.glob("**/*.json")) if path.is_dir() else [path]
-    if not found:
+    paths = sorted(path.glob("**/*.json")) if path.is_dir() else [path]
+    if not paths:
         raise InputError(f"{path}: holds no replay (*.json); make one with: joulecast replay")
-    return found
+    return paths
 
 
 def validate(
@@ -124,7 +124,6 @@ def validate(
     replay: Replay,
     tables: Sequence[EnergyTable],
     hosts: Sequence[EnergyTable] = (),
-    methods: Sequence[str] = METHODS,
 ) -> Validation:
     """Hold the estimates of a replay's requests against what they took.
 
@@ -134,7 +133,6 @@ def validate(
         tables: The first of the same GPU, model and engine is taken.
         hosts: Tables that may have been measured where the replay was; the first that was tells
             how fast the host launches steps.
-        methods: Which estimates.
 
     Raises:
         InputError: No table fits, or no run of the replay is valid.
@@ -149,19 +147,15 @@ def validate(
     lengths = np.array(replay.lengths, dtype=np.int64)
     workload = Workload.of_lengths(PAPER_GRID, lengths)
     metered_j = statistics.fmean(run.energy_j for run in runs)
-    estimates = {
-        "binned": lambda: estimate_binned(workload, table, name),
-        "stepwise": lambda: estimate_stepwise(workload, table, name, lengths, host),
-    }
-    held = {}
-    for method in methods:
-        try:
-            held[method] = _hold(estimates[method](), metered_j)
-        except InputError as error:
-            # The binned method has nothing to say of requests that all lie beyond the grid.
-            if method == "stepwise":
-                raise InputError(f"{name}: {error}") from error
-    stepwise = held["stepwise"].estimate if "stepwise" in held else estimates["stepwise"]()
+    try:
+        model = StepModel.of(table, host)
+        stepwise = model.estimate(workload, name, lengths)
+        simulated = model.scheduler.schedule(lengths)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    estimates: dict[Method, Estimate] = {"stepwise": stepwise}
+    with suppress(InputError):  # of requests beyond the grid, or few cells, it has nothing to say
+        estimates["binned"] = estimate_binned(workload, table, name)
     return Validation(
         name=name,
         replay=replay,
@@ -169,9 +163,13 @@ def validate(
         host=None if host is None else host.name,
         metered_j=metered_j,
         metered_seconds=statistics.fmean(run.seconds for run in runs),
-        held=held,
+        checked={
+            method: _checked(estimates[method], metered_j)
+            for method in METHODS
+            if method in estimates
+        },
         ideal_j=stepwise.ideal_j["dense"],
-        simulated=scheduler_of(table).schedule(lengths),
+        simulated=simulated,
     )
 
 
@@ -194,9 +192,9 @@ def _host_of(replay: Replay, hosts: Sequence[EnergyTable]) -> EnergyTable | None
     return None
 
 
-def _hold(estimate: Estimate, metered_j: float) -> Held:
+def _checked(estimate: Estimate, metered_j: float) -> CheckedEstimate:
     interval = estimate.interval_j
-    return Held(
+    return CheckedEstimate(
         estimate,
         100 * (estimate.energy_j / metered_j - 1),
         None if interval is None else interval[0] <= metered_j <= interval[1],

@@ -77,7 +77,7 @@ def regions() -> dict[str, CarbonIntensity]:
     from codecarbon.input import DataSource
 
     data, release = DataSource(), f"CodeCarbon {version('codecarbon')}"
-    found = {
+    by_code = {
         code: CarbonIntensity(
             float(mix["carbon_intensity"]),
             code,
@@ -93,7 +93,7 @@ def regions() -> dict[str, CarbonIntensity]:
         if name.startswith("_"):
             continue
         code = f"US-{state['regionCode']}"
-        found[code] = CarbonIntensity(
+        by_code[code] = CarbonIntensity(
             float(state["emissions"]) * _GRAMS_PER_POUND / _KWH_PER_MWH,
             code,
             f"{name.title()}, United States",
@@ -107,14 +107,16 @@ def regions() -> dict[str, CarbonIntensity]:
         for code, zone in zones["data"].items():
             if code == "FI":  # the country has a value of its own
                 continue
-            found[code] = CarbonIntensity(
+            by_code[code] = CarbonIntensity(
                 float(zone["emission_factor"]),
                 code,
                 zone["description"] + (", China" if code.startswith("CN-") else ""),
                 int(zone["year"]),
                 f"{release}, {file}",
             )
-    return {code: one for code, one in sorted(found.items()) if one.g_per_kwh > 0}
+    return {
+        code: intensity for code, intensity in sorted(by_code.items()) if intensity.g_per_kwh > 0
+    }
 
 
 def find_region(name: str) -> CarbonIntensity:
@@ -133,32 +135,32 @@ def find_region(name: str) -> CarbonIntensity:
     """
     import pycountry
 
-    known = regions()
-    wanted = name.strip()
-    code = _RESERVED.get(wanted.upper(), wanted.upper())
-    if code in known:
-        return known[code]
+    by_code = regions()
+    stripped = name.strip()
+    code = _RESERVED.get(stripped.upper(), stripped.upper())
+    if code in by_code:
+        return by_code[code]
     by_name: dict[str, str] = {}
-    for one_code, one in known.items():
-        whole = str(one.name).casefold()
-        by_name.setdefault(whole, one_code)
-        by_name.setdefault(whole.partition(",")[0], one_code)
+    for region, intensity in by_code.items():
+        whole = str(intensity.name).casefold()
+        by_name.setdefault(whole, region)
+        by_name.setdefault(whole.partition(",")[0], region)
     try:
-        country = pycountry.countries.lookup(wanted)
+        country = pycountry.countries.lookup(stripped)
     except LookupError:
         country = None
-    if country is not None and country.alpha_3 in known:
-        return known[country.alpha_3]
-    if wanted.casefold() in by_name:
-        return known[by_name[wanted.casefold()]]
+    if country is not None and country.alpha_3 in by_code:
+        return by_code[country.alpha_3]
+    if stripped.casefold() in by_name:
+        return by_code[by_name[stripped.casefold()]]
     if country is not None:
         raise InputError(
             f"{name}: CodeCarbon has no carbon intensity of {country.name}; give gCO2e/kWh"
         )
-    near = difflib.get_close_matches(wanted.casefold(), by_name, n=1, cutoff=0.8)
+    near = difflib.get_close_matches(stripped.casefold(), by_name, n=1, cutoff=0.8)
     advice = "joulecast regions lists them, or give gCO2e/kWh"
     if near:
-        advice = f'did you mean "{known[by_name[near[0]]].name}"?'
+        advice = f'did you mean "{by_code[by_name[near[0]]].name}"?'
     raise InputError(f'unknown region "{shorten(name)}"; {advice}')
 
 

@@ -127,18 +127,18 @@ class Facility:
             ends = None if interval_j is None else [quantity(end) for end in interval_j]
             return {key: quantity(energy_j), interval_key: ends}
 
-        found: dict[str, Any] = {}
+        document: dict[str, Any] = {}
         if self.pue is not None:
-            found |= {"pue": self.pue}
-            found |= both("facility_energy_j", "facility_interval_j", self.energy_j)
-            found["facility_energy_kwh"] = self.energy_kwh(energy_j)
+            document |= {"pue": self.pue}
+            document |= both("facility_energy_j", "facility_interval_j", self.energy_j)
+            document["facility_energy_kwh"] = self.energy_kwh(energy_j)
         if self.carbon is not None:
-            found |= both("carbon_g", "carbon_interval_g", self.carbon_g)
-            found["carbon_intensity"] = self.carbon.to_dict()
+            document |= both("carbon_g", "carbon_interval_g", self.carbon_g)
+            document["carbon_intensity"] = self.carbon.to_dict()
         if self.price is not None:
-            found |= both("cost", "cost_interval", self.cost)
-            found |= {"price_per_kwh": self.price.per_kwh, "currency": self.price.currency}
-        return found
+            document |= both("cost", "cost_interval", self.cost)
+            document |= {"price_per_kwh": self.price.per_kwh, "currency": self.price.currency}
+        return document
 
 
 def _finite(text: str) -> float | None:

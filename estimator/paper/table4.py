@@ -172,8 +172,9 @@ def tables_of(gpu: str) -> list[str]:
     Raises:
         InputError: There are none; the GPUs that have them are named.
     """
-    found = {name.partition("/")[0] for name in table_names()}
-    ready = [name for name in found if set(_names_of(name)) <= set(table_names())]
+    names = table_names()
+    gpus = {name.partition("/")[0] for name in names}
+    ready = [name for name in gpus if set(_names_of(name)) <= set(names)]
     if gpu not in ready:
         raise unknown_name("GPU with tables of both engines", gpu, ready)
     return _names_of(gpu)

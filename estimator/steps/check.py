@@ -2,7 +2,8 @@
 
 import statistics
 
-from joulecast.estimator.steps.prices import held_out_errors, table_points
+from joulecast.estimator.steps.metered_batches import metered_batches
+from joulecast.estimator.steps.prices import held_out_errors
 from joulecast.measurements.table.checks import Check
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
@@ -17,16 +18,16 @@ def step_check(table: EnergyTable) -> Check:
     )
     why = "how far --method stepwise can be trusted; estimates carry it in their interval"
     try:
-        errors = held_out_errors(table_points(table))
+        errors = held_out_errors(metered_batches(table))
     except InputError as error:
         return Check(expected, False, str(error).removeprefix(f"{table.name}: "), why)
-    worst = max(errors, key=lambda batch: abs(errors[batch]))
     median = statistics.median(map(abs, errors.values()))
-    i, o, size = worst
+    batch, worst = max(errors.items(), key=lambda item: abs(item[1]))
+    i, o, size = batch
     return Check(
         expected,
         median <= MEDIAN_BOUND,
-        f"median {100 * median:.1f} %, worst {100 * errors[worst]:+.1f} % at ({i}, {o}) with "
+        f"median {100 * median:.1f} %, worst {100 * worst:+.1f} % at ({i}, {o}) with "
         f"batches of {size}",
         why,
     )

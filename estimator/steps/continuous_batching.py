@@ -9,10 +9,11 @@ from array import array
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.steps.work import LengthArray, Steps
 from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.errors import InputError
@@ -36,6 +37,9 @@ class ContinuousBatching:
         graph_tokens: Most tokens of a step that runs as a CUDA graph.
     """
 
+    reconstruction_sd: ClassVar[float] = 0.02
+    """As found where the truth is known (docs/reconstruction.md)."""
+
     token_budget: int
     most_requests: int
     cache_blocks: int
@@ -53,16 +57,16 @@ class ContinuousBatching:
         """
         try:
             block_tokens = int(settings.get("kv_block_tokens", 16))
-            found = cls(
+            rules = cls(
                 token_budget=int(settings["max_num_batched_tokens"]),
                 most_requests=int(settings["max_num_seqs"]),
                 cache_blocks=int(settings["kv_cache_tokens"]) // block_tokens,
                 block_tokens=block_tokens,
-                chunked_prefill=_truth(settings.get("chunked_prefill", True)),
-                steps_to_release=1 if _truth(settings.get("async_scheduling", True)) else 0,
+                chunked_prefill=_flag(settings.get("chunked_prefill", True)),
+                steps_to_release=1 if _flag(settings.get("async_scheduling", True)) else 0,
                 graph_tokens=(
                     0
-                    if _truth(settings.get("eager", False))
+                    if _flag(settings.get("eager", False))
                     else int(settings.get("max_cudagraph_capture_size", GRAPH_TOKENS))
                 ),
             )
@@ -71,23 +75,32 @@ class ContinuousBatching:
                 f"{where}: its engine_settings lack what a step model needs ({error}); use "
                 "--method binned, or measure the table again"
             ) from error
-        if min(found.most_requests, found.cache_blocks, found.block_tokens) < 1 or (
-            found.token_budget < found.most_requests
+        if min(rules.most_requests, rules.cache_blocks, rules.block_tokens) < 1 or (
+            rules.token_budget < rules.most_requests
         ):
-            raise InputError(f"{where}: its engine_settings are those of no scheduler")
-        return found
+            raise InputError(
+                f"{where}: its engine_settings are those of no scheduler; use --method binned, or "
+                "measure the table again"
+            )
+        return rules
+
+    @property
+    def cache_tokens(self) -> int:
+        """Tokens that the KV cache holds."""
+        return self.cache_blocks * self.block_tokens
 
     def clip(self, lengths: LengthArray) -> LengthArray:
         """Requests that were drawn, none longer than the cache holds."""
-        most = self.cache_blocks * self.block_tokens
-        outputs = np.minimum(lengths[:, 1], most)
-        return np.stack([np.minimum(lengths[:, 0], most + 1 - outputs), outputs], axis=1)
+        outputs = np.minimum(lengths[:, 1], self.cache_tokens)
+        inputs = np.minimum(lengths[:, 0], self.cache_tokens + 1 - outputs)
+        return np.stack([inputs, outputs], axis=1)
 
-    def schedule(self, lengths: LengthArray) -> Steps:
+    def schedule(self, lengths: LengthArray, progress: Progress | None = None) -> Steps:
         """Serve requests that are all there from the start, in their order.
 
         Args:
             lengths: (i, o) per request [tokens], 1 or more each, shape (n, 2).
+            progress: Told what share of the requests has ended.
 
         Returns:
             What every step feeds.
@@ -100,8 +113,7 @@ class ContinuousBatching:
             i, o = lengths[int(needed.argmax())].tolist()
             raise InputError(
                 f"a request of {i} + {o} tokens does not fit into the engine's KV cache of "
-                f"{self.cache_blocks * self.block_tokens} tokens; leave such requests out, or use "
-                "--method binned"
+                f"{self.cache_tokens} tokens; leave such requests out, or use --method binned"
             )
         if (
             not self.chunked_prefill
@@ -112,14 +124,14 @@ class ContinuousBatching:
                 f"a request of {longest} tokens does not fit into a step of {self.token_budget}, "
                 "and the engine does not feed prompts in chunks; use --method binned"
             )
-        return _Simulation(self, lengths[:, 0].tolist(), lengths[:, 1].tolist()).run()
+        return _Simulation(self, lengths[:, 0].tolist(), lengths[:, 1].tolist()).run(progress)
 
     def schedule_batch(self, input_tokens: int, output_tokens: int, batch_size: int) -> Steps:
         """The same for equal requests."""
         return self.schedule(np.tile([input_tokens, output_tokens], (batch_size, 1)))
 
 
-def _truth(value: object) -> bool:
+def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{value!r} is neither true nor false")
     return value
@@ -140,7 +152,7 @@ class _Simulation:
     """
 
     def __init__(self, rules: ContinuousBatching, inputs: list[int], outputs: list[int]) -> None:
-        count = len(inputs)
+        self._count = count = len(inputs)
         self._rules = rules
         self._prompts = list(inputs)  # to be fed before decoding; longer when fed once more
         self._left = list(outputs)  # to be produced from there on
@@ -153,12 +165,20 @@ class _Simulation:
         self._free = rules.cache_blocks
         self._now = self._decoding = self._cached = 0
         self._outgrowing = [0] * rules.block_tokens
+        # The oldest request that has not ended is never preempted once what has ended is released,
+        # and each step feeds it a token or more.
+        longest = max(map(int.__add__, inputs, outputs), default=0)
+        self._longest_wait = longest + rules.steps_to_release + 1
 
-    def run(self) -> Steps:
-        """Until every request has ended."""
+    def run(self, progress: Progress | None = None) -> Steps:
+        """Until every request has ended.
+
+        Raises:
+            InputError: These rules never serve some request.
+        """
         log = array("d")  # five numbers a step; there may be tens of millions
-        done, count = 0, len(self._left)
-        while done < count:
+        done = last_end = 0
+        while done < self._count:
             self._now += 1
             self._release(self._now - 1 - self._rules.steps_to_release)
             has_preempted = self._make_room()
@@ -167,10 +187,35 @@ class _Simulation:
             sampled = decoding + len(self._completed)
             if decoding or fed:
                 log.extend((decoding, fed, cached + decoding, pairs, sampled))
-            done += self._end_step()
+            elif not any(self._ending.values()):
+                raise self._stuck()
+            if ended := self._end_step():
+                done, last_end = done + ended, self._now
+                if progress is not None:
+                    progress(done / self._count)
+            elif self._now - last_end > self._longest_wait:
+                raise self._stuck()
         decoding, fed_tokens, context, fed_pairs, sampled_tokens = _columns(log, 5)
         is_launched = decoding + fed_tokens > self._rules.graph_tokens
-        return Steps(decoding, fed_tokens, context, fed_pairs, sampled_tokens, is_launched, count)
+        return Steps(
+            decoding, fed_tokens, context, fed_pairs, sampled_tokens, is_launched, self._count
+        )
+
+    def _stuck(self) -> InputError:
+        """What to say of rules under which some request makes no progress."""
+        active = (request for request in self._running if self._is_active(request))
+        request = next(active, self._waiting[0] if self._waiting else 0)
+        tokens = self._prompts[request] + self._left[request]
+        return InputError(
+            f"request {request + 1} of {self._count}, of {tokens} tokens with its output, is never "
+            f"served from a KV cache of {self._rules.cache_tokens} tokens by these rules of "
+            f"admission: nothing has ended by step {self._now}; leave such requests out, or use "
+            "--method binned"
+        )
+
+    def _is_active(self, request: int) -> bool:
+        """Whether a running request has not ended."""
+        return request == self._partial or self._ends[request] >= self._now
 
     def _release(self, step: int) -> None:
         """Give back the caches of the requests that ended in a step."""
@@ -190,11 +235,7 @@ class _Simulation:
 
     def _preempt_youngest(self) -> None:
         """Take all from the youngest request; what it has produced is fed to it again later."""
-        youngest = next(
-            request
-            for request in reversed(self._running)
-            if request == self._partial or self._ends[request] >= self._now
-        )
+        youngest = next(request for request in reversed(self._running) if self._is_active(request))
         del self._running[youngest]
         self._waiting.appendleft(youngest)
         if youngest == self._partial:

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from joulecast.estimator.steps.metered_batches import MeteredBatch
 from joulecast.estimator.steps.work import Steps
 from joulecast.measurements.arrays import FloatArray
 
@@ -41,23 +42,6 @@ _SHAPE_COLUMNS = 5
 
 
 @dataclass(frozen=True)
-class TimedBatch:
-    """A batch of a table.
-
-    Attributes:
-        steps: What its steps feed.
-        work: Its counts in the order of `TERMS`, shape (6,).
-        seconds: How long it took [s].
-        energy_j: What it took [J].
-    """
-
-    steps: Steps
-    work: FloatArray
-    seconds: float
-    energy_j: float
-
-
-@dataclass(frozen=True)
 class HostPace:
     """Time of an engine's steps.
 
@@ -76,18 +60,18 @@ class HostPace:
         gpu = step_work(steps, steps.is_launched) @ self.gpu_seconds[:_SHAPE_COLUMNS]
         return float(np.maximum(0.0, launch_seconds - gpu).sum())
 
-    def launch_seconds_on(self, batches: Sequence[TimedBatch]) -> float | None:
+    def launch_seconds_on(self, batches: Sequence[MeteredBatch]) -> float | None:
         """What another host needs to launch a step, by batches timed there [s].
 
         None if none of them has such steps.
         """
-        runs = _Runs(batches)
-        if not runs.is_launched.any():
+        timed = _TimedBatches(batches)
+        if not timed.is_launched.any():
             return None
-        return _longest_best(lambda launch: runs.cost(self.gpu_seconds, launch))
+        return _longest_best(lambda launch: timed.cost(self.gpu_seconds, launch))
 
 
-def fit_host_pace(batches: Sequence[TimedBatch], tdp_w: float) -> HostPace | None:
+def fit_host_pace(batches: Sequence[MeteredBatch], tdp_w: float) -> HostPace | None:
     """The pace of a table's own host; None if all its steps run as CUDA graphs.
 
     The time of a batch is what the GPU needs, and in launched steps at least as long as the host
@@ -97,11 +81,11 @@ def fit_host_pace(batches: Sequence[TimedBatch], tdp_w: float) -> HostPace | Non
         batches: Of the table.
         tdp_w: Rated power of the GPU [W].
     """
-    runs = _Runs(batches)
-    if not runs.is_launched.any():
+    timed = _TimedBatches(batches)
+    if not timed.is_launched.any():
         return None
-    launch = _longest_best(lambda launch: runs.cost(runs.fit(launch), launch))
-    return HostPace(runs.fit(launch), launch, _waiting_power(batches, tdp_w))
+    launch = _longest_best(lambda launch: timed.cost(timed.fit(launch), launch))
+    return HostPace(timed.fit(launch), launch, _waiting_power(batches, tdp_w))
 
 
 def _longest_best(cost: Callable[[float], float]) -> float:
@@ -114,9 +98,9 @@ def _longest_best(cost: Callable[[float], float]) -> float:
         costs = np.array([cost(float(launch)) for launch in launches])
         best = int(np.flatnonzero(costs <= costs.min() * (1 + 1e-6))[-1])
         low, high = max(best - 1, 0), min(best + 1, len(launches) - 1)
-        found = float(launches[best])
+        launch_seconds = float(launches[best])
         launches = np.geomspace(launches[low], launches[high], _FINE)
-    return found
+    return launch_seconds
 
 
 def step_work(steps: Steps, chosen: npt.NDArray[np.bool_]) -> FloatArray:
@@ -133,7 +117,7 @@ def step_work(steps: Steps, chosen: npt.NDArray[np.bool_]) -> FloatArray:
     )
 
 
-def _waiting_power(batches: Sequence[TimedBatch], tdp_w: float) -> float:
+def _waiting_power(batches: Sequence[MeteredBatch], tdp_w: float) -> float:
     """What a second costs beside the work done in it [W]."""
     from scipy.optimize import nnls
 
@@ -142,16 +126,16 @@ def _waiting_power(batches: Sequence[TimedBatch], tdp_w: float) -> float:
     if len(batches) < _BATCHES_THAT_TELL:
         return fallback
     energies_j = np.array([batch.energy_j for batch in batches])
-    known = np.array([[*batch.work, batch.seconds] for batch in batches])
-    prices, _ = nnls(known / energies_j[:, None], np.ones(len(batches)))
+    work_and_time = np.array([[*batch.counts.array(), batch.seconds] for batch in batches])
+    prices, _ = nnls(work_and_time / energies_j[:, None], np.ones(len(batches)))
     return min(most, float(prices[-1])) or fallback
 
 
-class _Runs:
-    """Batches of a table, with all their launched steps in one array."""
+class _TimedBatches:
+    """Batches and how long they took, with all their launched steps in one array."""
 
-    def __init__(self, batches: Sequence[TimedBatch]) -> None:
-        self._work = np.array([batch.work for batch in batches])
+    def __init__(self, batches: Sequence[MeteredBatch]) -> None:
+        self._work = np.array([batch.counts.array() for batch in batches])
         self._seconds = np.array([batch.seconds for batch in batches])
         self._steps = np.concatenate(
             [step_work(batch.steps, batch.steps.is_launched) for batch in batches]

@@ -22,6 +22,7 @@ from joulecast.cli.options import (
     say,
     with_options,
 )
+from joulecast.estimator.method import Method
 from joulecast.traces.files import shown_address
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 def compare(
     trace: str,
     table_names: tuple[str, ...],
-    method: str,
+    method: Method,
     whole_batches: bool,
     pue: float | None,
     carbon: "CarbonIntensity | None",

@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,7 @@ from joulecast.cli.options import (
     say,
     with_options,
 )
+from joulecast.estimator.method import METHODS, Method
 from joulecast.traces.files import shown_address
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 METHOD_OPTIONS: list[Option] = [
     click.option(
         "--method",
-        type=click.Choice(["binned", "stepwise"]),
+        type=click.Choice(METHODS),
         default="binned",
         help="The paper's formula, or the step model, which has a 95 % interval.",
     ),
@@ -102,7 +103,7 @@ def _single_table(
 def estimate(
     trace: str,
     table_name: str,
-    method: str,
+    method: Method,
     whole_batches: bool,
     explain: bool,
     host_name: str | None,
@@ -141,7 +142,7 @@ def estimate(
 
 
 def load_for(
-    method: str,
+    method: Method,
     whole_batches: bool,
     trace: str,
     table: "EnergyTable",
@@ -150,16 +151,15 @@ def load_for(
     host: "EnergyTable | None" = None,
 ) -> "tuple[LoadedTrace, EstimationMethod]":
     """TRACE as a method and a page want it, and the method."""
-    from joulecast.estimator.forecast import Method, estimation_method, reading_of
+    from joulecast.estimator.forecast import estimation_method, reading_of
     from joulecast.traces.load import load_trace
 
     if whole_batches and method != "binned":
         raise click.UsageError("--whole-batches is for --method binned")
-    chosen = cast("Method", method)
-    grid, most_lengths = reading_of(chosen, table)
+    grid, most_lengths = reading_of(method, table)
     with reading(options, trace) as keywords:
         loaded = load_trace(trace, grid, most_lengths, html is not None, **keywords)
-    return loaded, estimation_method(chosen, loaded, whole_batches, host)
+    return loaded, estimation_method(method, loaded, whole_batches, host)
 
 
 def command_line() -> str:

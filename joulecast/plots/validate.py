@@ -54,7 +54,9 @@ def plot_validations(validations: Sequence[Validation], path: Path) -> None:
 def _draw(axis: Axes, place: int, validation: Validation) -> None:
     """The line of a replay."""
     energies_j = {"ideal": validation.ideal_j}
-    energies_j |= {method: held.estimate.energy_j for method, held in validation.held.items()}
+    energies_j |= {
+        method: checked.estimate.energy_j for method, checked in validation.checked.items()
+    }
     for method, energy_j in energies_j.items():
         axis.plot(
             100 * energy_j / validation.metered_j,
@@ -66,7 +68,7 @@ def _draw(axis: Axes, place: int, validation: Validation) -> None:
             markeredgewidth=2 if method == "ideal" else 0.5,
             zorder=3,
         )
-    interval_j = validation.held["stepwise"].estimate.interval_j
+    interval_j = validation.checked["stepwise"].estimate.interval_j
     if interval_j is not None:
         ends = [100 * end / validation.metered_j for end in interval_j]
         axis.plot(ends, [place, place], color=_COLOURS["stepwise"], linewidth=2, alpha=0.5)

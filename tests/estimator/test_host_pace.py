@@ -13,11 +13,11 @@ from joulecast.estimator.steps.host_pace import (
     HOST_SPREAD,
     WAITING_SHARE_OF_TDP,
     HostPace,
-    TimedBatch,
     fit_host_pace,
     step_work,
 )
-from joulecast.estimator.steps.prices import interval_j, table_points, timed_batches
+from joulecast.estimator.steps.intervals import interval_j
+from joulecast.estimator.steps.metered_batches import MeteredBatch, metered_batches
 from joulecast.estimator.stepwise import estimate_stepwise
 from joulecast.measurements.replay import Replay
 from joulecast.measurements.table.table import load_table
@@ -33,20 +33,26 @@ GPU_SECONDS = np.array([6.4e-3, 2.2e-5, 3.9e-8, 9e-10, 4.4e-6, 2e-4])
 
 
 @pytest.fixture(scope="module")
-def shipped() -> list[TimedBatch]:
-    return timed_batches(table_points(load_table(VLLM)))
+def shipped() -> list[MeteredBatch]:
+    return metered_batches(load_table(VLLM))
 
 
-def on_a_host(batches: list[TimedBatch], launch_seconds: float) -> list[TimedBatch]:
+def metered(batch: MeteredBatch, seconds: float, energy_j: float) -> MeteredBatch:
+    """The same batch, in one run that took so long and so much."""
+    run = replace(batch.runs[0], seconds=seconds, energy_j=energy_j, batches=1)
+    return replace(batch, runs=[run])
+
+
+def on_a_host(batches: list[MeteredBatch], launch_seconds: float) -> list[MeteredBatch]:
     """The same batches, as long as they take where a launch takes so long."""
-    made = []
+    timed = []
     for batch in batches:
         work = step_work(batch.steps, np.ones(len(batch.steps.decoding), dtype=bool))
         gpu = work @ GPU_SECONDS[:5]
         host = np.where(batch.steps.is_launched, launch_seconds, 0.0)
-        seconds = float(np.maximum(gpu, host).sum() + batch.work[5] * GPU_SECONDS[5])
-        made.append(replace(batch, seconds=seconds))
-    return made
+        seconds = float(np.maximum(gpu, host).sum() + batch.counts.requests * GPU_SECONDS[5])
+        timed.append(metered(batch, seconds, batch.energy_j))
+    return timed
 
 
 def test_steps_beyond_the_graphs_are_launched() -> None:
@@ -65,7 +71,7 @@ def test_steps_beyond_the_graphs_are_launched() -> None:
 
 
 @pytest.mark.parametrize("launch_seconds", [0.045, 0.06, 0.08])
-def test_a_known_pace_is_found_again(launch_seconds: float, shipped: list[TimedBatch]) -> None:
+def test_a_known_pace_is_found_again(launch_seconds: float, shipped: list[MeteredBatch]) -> None:
     made = on_a_host(shipped, launch_seconds)
     pace = fit_host_pace(made, 700)
     assert pace is not None
@@ -73,23 +79,21 @@ def test_a_known_pace_is_found_again(launch_seconds: float, shipped: list[TimedB
     assert pace.gpu_seconds[:3] == pytest.approx(GPU_SECONDS[:3], rel=0.03)
 
 
-def test_another_host_is_told_by_few_batches(shipped: list[TimedBatch]) -> None:
+def test_another_host_is_told_by_few_batches(shipped: list[MeteredBatch]) -> None:
     """As `--plan quick` has them; stumbles of single batches do not matter much."""
     pace = fit_host_pace(on_a_host(shipped, 0.035), 700)
     assert pace is not None
     few = [
-        batch
-        for point, batch in zip(table_points(load_table(VLLM)), shipped, strict=True)
-        if point.batch in {run.batch for run in load_table(QUICK).runs}
+        batch for batch in shipped if batch.batch in {run.batch for run in load_table(QUICK).runs}
     ]
     there = on_a_host(few, 0.07)
-    there[0] = replace(there[0], seconds=1.3 * there[0].seconds)
+    there[0] = metered(there[0], 1.3 * there[0].seconds, there[0].energy_j)
     assert pace.launch_seconds_on(there) == pytest.approx(0.07, rel=0.06)
     assert pace.launch_seconds_on([b for b in few if not b.steps.is_launched.any()]) is None
 
 
-def test_where_all_steps_are_alike_there_is_no_pace(shipped: list[TimedBatch]) -> None:
-    assert fit_host_pace(timed_batches(table_points(load_table(PYTORCH))), 700) is None
+def test_where_all_steps_are_alike_there_is_no_pace(shipped: list[MeteredBatch]) -> None:
+    assert fit_host_pace(metered_batches(load_table(PYTORCH)), 700) is None
     few = [batch for batch in shipped if not batch.steps.is_launched.any()]
     assert fit_host_pace(few, 700) is None
 
@@ -105,26 +109,26 @@ def test_waiting_by_hand() -> None:
     assert pace.waiting_seconds(steps, 0.1) == pytest.approx(0.02 + 0.06)
 
 
-def test_waiting_takes_less_than_any_batch(shipped: list[TimedBatch]) -> None:
+def test_waiting_takes_less_than_any_batch(shipped: list[MeteredBatch]) -> None:
     """An engine that hardly uses its GPU, at 130 W all the time, in a few batches and in many."""
     for few in (shipped, shipped[:10]):
-        made = [replace(batch, energy_j=130 * batch.seconds) for batch in on_a_host(few, 0.2)]
+        made = [metered(batch, batch.seconds, 130 * batch.seconds) for batch in on_a_host(few, 0.2)]
         pace = fit_host_pace(made, 700)
         assert pace is not None
         assert 0 < pace.waiting_power_w <= 0.9 * 130 + 1e-9
 
 
-def test_what_the_shipped_tables_tell(shipped: list[TimedBatch]) -> None:
+def test_what_the_shipped_tables_tell(shipped: list[MeteredBatch]) -> None:
     """The figures of docs/stepwise.md."""
     found = {}
     for name in ("vllm", "vllm-first-card"):
         table = load_table(f"h100-sxm/llama-3.1-8b/{name}")
-        pace = fit_host_pace(timed_batches(table_points(table)), table.gpu.tdp_w)
+        pace = fit_host_pace(metered_batches(table), table.gpu.tdp_w)
         assert pace is not None
         found[name] = pace
     assert found["vllm"].waiting_power_w == pytest.approx(200, abs=5)
     assert found["vllm-first-card"].waiting_power_w == pytest.approx(197, abs=5)
-    quick = timed_batches(table_points(load_table(QUICK)))
+    quick = metered_batches(load_table(QUICK))
     assert found["vllm"].launch_seconds_on(quick) == pytest.approx(0.058, abs=0.003)
     assert found["vllm"].launch_seconds < found["vllm-first-card"].launch_seconds < 0.045
     few = fit_host_pace(quick, 700)
@@ -140,8 +144,7 @@ def test_hosts_of_any_pace_lie_within_the_interval() -> None:
     estimate = estimate_stepwise(workload, table, "x", lengths)
     assert estimate.relative_sds is not None
     assert estimate.relative_sds["host"] > 0.01
-    points = table_points(table)
-    pace = fit_host_pace(timed_batches(points), table.gpu.tdp_w)
+    pace = fit_host_pace(metered_batches(table), table.gpu.tdp_w)
     assert pace is not None
     steps = ContinuousBatching.from_settings(table.metadata["engine_settings"], "t").schedule(
         lengths

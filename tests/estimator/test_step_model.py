@@ -9,15 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from joulecast.estimator.steps.prices import (
-    CARD_SPREAD,
-    Point,
-    StepModel,
-    fit_step_model,
-    held_out_errors,
-    interval_j,
-    table_points,
-)
+from joulecast.estimator.steps.intervals import CARD_SPREAD, Spread, interval_j, relative_sds
+from joulecast.estimator.steps.metered_batches import MeteredBatch, metered_batches
+from joulecast.estimator.steps.prices import fit_prices, held_out_errors
 from joulecast.estimator.steps.work import TERMS, StepCounts
 from joulecast.measurements.table.table import load_table
 from joulecast.traces.errors import InputError
@@ -30,23 +24,23 @@ TRUTH = np.array([2.9, 1.6e-2, 3e-5, 6e-7, 3e-3, 5e-2])
 
 
 @pytest.fixture(scope="module")
-def points() -> list[Point]:
-    return table_points(load_table(VLLM))
+def batches() -> list[MeteredBatch]:
+    return metered_batches(load_table(VLLM))
 
 
 def remade(
-    points: list[Point], energy_j: Callable[[Point], list[tuple[str, float]]]
-) -> list[Point]:
+    batches: list[MeteredBatch], energy_j: Callable[[MeteredBatch], list[tuple[str, float]]]
+) -> list[MeteredBatch]:
     """The same batches, with runs of these energies per batch, on these cards [J]."""
     return [
         replace(
-            point,
+            batch,
             runs=[
-                replace(point.runs[0], energy_j=joules, batches=1, gpu=card)
-                for card, joules in energy_j(point)
+                replace(batch.runs[0], energy_j=joules, batches=1, gpu=card)
+                for card, joules in energy_j(batch)
             ],
         )
-        for point in points
+        for batch in batches
     ]
 
 
@@ -67,20 +61,20 @@ def test_sums_and_lengths_say_the_same() -> None:
     assert StepCounts.of_sums(CellSums(0, 0, 0, 0, 0, 0)) == StepCounts(0, 0, 0, 0, 0, 0)
 
 
-def test_known_coefficients_are_found_again(points: list[Point]) -> None:
-    exact = remade(points, lambda point: [("card", float(point.counts.array() @ TRUTH))])
-    model = fit_step_model(exact)
-    assert model.energy_j == pytest.approx(TRUTH, rel=1e-6)
-    assert model.residual_sd < 1e-9
+def test_known_coefficients_are_found_again(batches: list[MeteredBatch]) -> None:
+    exact = remade(batches, lambda batch: [("card", float(batch.counts.array() @ TRUTH))])
+    prices = fit_prices(exact)
+    assert prices.energy_j == pytest.approx(TRUTH, rel=1e-6)
+    assert prices.residual_sd < 1e-9
     assert max(map(abs, held_out_errors(exact).values())) < 1e-6
     counts = StepCounts(10, 1000, 5000, 100, 70, 7)
-    assert model.predict_j(counts) == pytest.approx(float(counts.array() @ TRUTH))
-    assert sum(model.parts_j(counts).values()) == pytest.approx(model.predict_j(counts))
-    assert set(model.parts_j(counts)) == set(TERMS)
+    assert prices.total_j(counts) == pytest.approx(float(counts.array() @ TRUTH))
+    assert sum(prices.parts_j(counts).values()) == pytest.approx(prices.total_j(counts))
+    assert set(prices.parts_j(counts)) == set(TERMS)
 
 
 @pytest.mark.parametrize("repeats", [1, 3])
-def test_the_interval_covers_what_it_says(points: list[Point], repeats: int) -> None:
+def test_the_interval_covers_what_it_says(batches: list[MeteredBatch], repeats: int) -> None:
     """Tables and metered traces made up with a known truth: 93 to 97 % lie within the interval."""
     generator = np.random.default_rng(7)
     shape_sd, repeat_sd = 0.02, 0.01
@@ -90,40 +84,42 @@ def test_the_interval_covers_what_it_says(points: list[Point], repeats: int) -> 
     for _ in range(trials):
         card = 1 + CARD_SPREAD * generator.standard_normal()
 
-        def runs(point: Point, card: float = card) -> list[tuple[str, float]]:
+        def runs(batch: MeteredBatch, card: float = card) -> list[tuple[str, float]]:
             shape = card * (1 + shape_sd * generator.standard_normal())
-            mean_j = float(point.counts.array() @ TRUTH) * shape
+            mean_j = float(batch.counts.array() @ TRUTH) * shape
             noise = 1 + repeat_sd * generator.standard_normal(repeats)
-            return [("card", mean_j * one) for one in noise.tolist()]
+            return [("card", mean_j * factor) for factor in noise.tolist()]
 
-        model = fit_step_model(remade(points, runs))
-        sds = CARD_SPREAD, shape_sd, repeat_sd
-        other, shape, noise = (1 + sd * generator.standard_normal() for sd in sds)
+        table = remade(batches, runs)
+        prices = fit_prices(table)
+        true_sds = CARD_SPREAD, shape_sd, repeat_sd
+        other, shape, noise = (1 + sd * generator.standard_normal() for sd in true_sds)
         metered_j = true_j * other * shape * noise
-        energy_j = model.predict_j(trace)
-        low, high = interval_j(energy_j, model.relative_sds(trace), model.freedom)
+        sds = relative_sds(prices, Spread.of(table), trace)
+        low, high = interval_j(prices.total_j(trace), sds, prices.freedom)
         hits += low <= metered_j <= high
     assert 0.93 <= hits / trials <= 0.97
 
 
-def test_what_the_interval_is_made_of(points: list[Point]) -> None:
+def test_what_the_interval_is_made_of(batches: list[MeteredBatch]) -> None:
     """Two cards that differ by 4 %, three runs on each that differ by 1 %."""
 
-    def runs(point: Point) -> list[tuple[str, float]]:
-        mean_j = float(point.counts.array() @ TRUTH)
+    def runs(batch: MeteredBatch) -> list[tuple[str, float]]:
+        mean_j = float(batch.counts.array() @ TRUTH)
         return [
             (card, mean_j * bias * noise)
             for card, bias in (("a", 0.98), ("b", 1.02))
             for noise in (0.99, 1.0, 1.01)
         ]
 
-    model = fit_step_model(remade(points, runs))
-    assert model.cards == 2
-    assert model.card_sd == pytest.approx(0.04 / math.sqrt(2), rel=1e-6)
-    assert model.repeats == pytest.approx(1 / 6)
-    sds = model.relative_sds(points[0].counts)
-    assert sds["card"] == pytest.approx(model.card_sd * math.sqrt(1.5))
-    assert sds["repeat"] == pytest.approx(model.repeat_sd * math.sqrt(5 / 6))
+    table = remade(batches, runs)
+    prices, spread = fit_prices(table), Spread.of(table)
+    assert spread.cards == 2
+    assert spread.card_sd == pytest.approx(0.04 / math.sqrt(2), rel=1e-6)
+    assert spread.inverse_runs == pytest.approx(1 / 6)
+    sds = relative_sds(prices, spread, batches[0].counts)
+    assert sds["card"] == pytest.approx(spread.card_sd * math.sqrt(1.5))
+    assert sds["repeat"] == pytest.approx(spread.repeat_sd * math.sqrt(5 / 6))
     assert sds["shape"] < 1e-9
 
 
@@ -145,13 +141,13 @@ def test_what_the_shipped_tables_reach(
     name: str, median: float, worst: float, residual: float
 ) -> None:
     """The figures of docs/stepwise.md."""
-    points = table_points(load_table(f"h100-sxm/llama-3.1-8b/{name}"))
-    errors = [abs(error) for error in held_out_errors(points).values()]
+    batches = metered_batches(load_table(f"h100-sxm/llama-3.1-8b/{name}"))
+    errors = [abs(error) for error in held_out_errors(batches).values()]
     assert statistics.median(errors) == pytest.approx(median, abs=5e-4)
     assert max(errors) == pytest.approx(worst, abs=5e-4)
-    model: StepModel = fit_step_model(points)
-    assert model.residual_sd == pytest.approx(residual, abs=5e-4)
-    assert (model.energy_j >= 0).all()
+    prices = fit_prices(batches)
+    assert prices.residual_sd == pytest.approx(residual, abs=5e-4)
+    assert (prices.energy_j >= 0).all()
 
 
 def test_too_few_batches_are_refused(table_folder: Path) -> None:
@@ -161,4 +157,4 @@ def test_too_few_batches_are_refused(table_folder: Path) -> None:
     text = metadata.read_text().replace('"measured_cells": 32', '"measured_cells": 6')
     metadata.write_text(text)
     with pytest.raises(InputError, match="6 different batches, and the step model needs 7"):
-        table_points(load_table(str(table_folder)))
+        metered_batches(load_table(str(table_folder)))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from joulecast import measurements
-from joulecast.estimator import stepwise
 from joulecast.estimator.flops import load_flops
+from joulecast.estimator.steps import serving
 from joulecast.estimator.stepwise import estimate_stepwise
 from joulecast.measurements.table.table import load_table
 from joulecast.traces.errors import InputError
@@ -75,11 +75,11 @@ def test_a_part_stands_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         workload = workload + workload
     table = load_table(VLLM)
-    assert workload.total.requests > stepwise.MOST_SIMULATED
+    assert workload.total.requests > serving.MOST_SIMULATED
     generator = np.random.default_rng(3)
     lengths = sample_lengths(workload, workload.total.requests, generator)
     whole = estimate_stepwise(workload, table, "whole", lengths)
-    monkeypatch.setattr(stepwise, "MOST_SIMULATED", 10_000)
+    monkeypatch.setattr(serving, "MOST_SIMULATED", 10_000)
     part = estimate_stepwise(workload, table, "part")
     assert part.energy_j == pytest.approx(whole.energy_j, rel=0.004)
     assert part.relative_sds is not None
@@ -95,7 +95,7 @@ def test_any_size_and_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
         few.grid,
         {cell: type(sums)(*(value * 10**6 for value in sums)) for cell, sums in few.cells.items()},
     )
-    monkeypatch.setattr(stepwise, "MOST_SIMULATED", 4000)
+    monkeypatch.setattr(serving, "MOST_SIMULATED", 4000)
     small, large = (estimate_stepwise(one, table, "x") for one in (few, many))
     assert large.requests["estimated"] == 10**9
     assert large.energy_j == pytest.approx(1e6 * small.energy_j, rel=0.04)
@@ -222,7 +222,7 @@ def test_drawn_requests_are_no_longer_than_the_engine_holds(
 ) -> None:
     """Sums beyond the grid tell no longest length; what is drawn must still be served."""
     rare = [(300, 4)] * 2000 + [(8300, 4)] * 20 + [(131_000, 4)]
-    monkeypatch.setattr(stepwise, "MOST_SIMULATED", 500)
+    monkeypatch.setattr(serving, "MOST_SIMULATED", 500)
     estimate = estimate_stepwise(workload_of(PAPER_GRID, rare), load_table(VLLM), "x")
     assert estimate.requests["estimated"] == 2021
 

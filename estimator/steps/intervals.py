@@ -1,0 +1,114 @@
+"""The interval around an estimate: what makes a metered run differ from it."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulecast.estimator.steps.metered_batches import MeteredBatch
+from joulecast.estimator.steps.prices import Prices
+from joulecast.estimator.steps.work import StepCounts
+
+CARD_SPREAD = 0.005
+"""Relative sd between cards of a kind: two H100s differ by 0.7 % on average (docs/measure.md)."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far equal work lies apart under the meter.
+
+    Attributes:
+        repeat_sd: Relative sd between equal runs, pooled; 0 if none was repeated.
+        inverse_runs: Mean of 1 / runs over the batches: 1 if none was repeated.
+        card_sd: Relative sd between cards of one kind.
+        cards: Cards that the table was measured on.
+    """
+
+    repeat_sd: float
+    inverse_runs: float
+    card_sd: float
+    cards: int
+
+    @classmethod
+    def of(cls, batches: Sequence[MeteredBatch]) -> "Spread":
+        """As a table's batches tell it."""
+        return cls(
+            repeat_sd=_repeat_sd(batches),
+            inverse_runs=statistics.fmean(1 / len(batch.runs) for batch in batches),
+            card_sd=_card_sd(batches),
+            cards=len({run.gpu for batch in batches for run in batch.runs}),
+        )
+
+
+def relative_sds(prices: Prices, spread: Spread, counts: StepCounts) -> dict[str, float]:
+    """What makes a metered run of that much work differ from its price: relative sds.
+
+    Returns:
+        `coefficients`: prices rest on so many runs. `shape`: what the law misses, which differs
+        from one mix of lengths to another; the residuals that tell it also hold what ticks and
+        single runs add. `repeat`: equal runs differ, as far as the residuals do not hold that.
+        `card`: so do equal cards, the table's and the one that will serve.
+    """
+    return {
+        "coefficients": prices.relative_sd(counts),
+        "shape": prices.residual_sd,
+        "repeat": spread.repeat_sd * math.sqrt(1 - spread.inverse_runs),
+        "card": spread.card_sd * math.sqrt(1 + 1 / spread.cards),
+    }
+
+
+def sampling_sd(energies_j: Sequence[float], shorter_j: float | None) -> float:
+    """Relative sd of what the requests come to, around the mean of some draws of them.
+
+    Args:
+        energies_j: Of the draws [J].
+        shorter_j: Of a draw whose longest requests are shorter [J], if that matters: the truth is
+            taken to lie anywhere between the two.
+    """
+    draws, mean_j = len(energies_j), float(np.mean(energies_j))
+    spread_j = float(np.std(energies_j, ddof=1)) * math.sqrt(1 + 1 / draws) if draws > 1 else 0.0
+    between_j = 0.0 if shorter_j is None else (shorter_j - mean_j) / math.sqrt(3)
+    return math.hypot(spread_j, between_j) / mean_j
+
+
+def interval_j(energy_j: float, sds: Mapping[str, float], freedom: int) -> tuple[float, float]:
+    """The 95 % interval around an estimate [J]; it does not reach below 0.
+
+    Student's t with the degrees of freedom that the fit's residuals have, since their spread is
+    itself only known from so many.
+
+    Args:
+        energy_j: The estimate [J].
+        sds: What it may be off by -> relative sd, as `relative_sds` has them.
+        freedom: Degrees of freedom of the fit.
+    """
+    from scipy.special import stdtrit
+
+    quantile = float(stdtrit(freedom, 0.975))
+    half = quantile * math.hypot(*sds.values())
+    return max(0.0, energy_j * (1 - half)), energy_j * (1 + half)
+
+
+def _repeat_sd(batches: Sequence[MeteredBatch]) -> float:
+    """Relative sd between equal runs, pooled over the batches that have several."""
+    squares, freedom = 0.0, 0
+    for batch in batches:
+        energies_j = [run.batch_energy_j for run in batch.runs]
+        squares += sum((energy_j / batch.energy_j - 1) ** 2 for energy_j in energies_j)
+        freedom += len(energies_j) - 1
+    return math.sqrt(squares / freedom) if freedom else 0.0
+
+
+def _card_sd(batches: Sequence[MeteredBatch]) -> float:
+    """Relative sd between cards: of the kind, or more if the table's own differ by more."""
+    differences: dict[str | None, list[float]] = {}
+    for batch in batches:
+        cards = {run.gpu for run in batch.runs}
+        for card in cards if len(cards) > 1 else ():
+            energies_j = [run.batch_energy_j for run in batch.runs if run.gpu == card]
+            difference = statistics.fmean(energies_j) / batch.energy_j - 1
+            differences.setdefault(card, []).append(difference)
+    means = [statistics.fmean(values) for values in differences.values()]
+    return max(CARD_SPREAD, statistics.stdev(means) if len(means) > 1 else 0.0)

@@ -1,0 +1,85 @@
+"""The batches of a table, each with what it took and what it made the engine do."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from joulecast.estimator.steps.schedulers import scheduler_of
+from joulecast.estimator.steps.work import TERMS, StepCounts, Steps
+from joulecast.measurements.table.runs import Run
+from joulecast.measurements.table.table import EnergyTable
+from joulecast.traces.errors import InputError
+
+BatchKey = tuple[int, int, int]
+"""Input and output length of every request [tokens], and how many there are."""
+
+
+@dataclass(frozen=True)
+class MeteredBatch:
+    """The valid runs of one batch, together.
+
+    Attributes:
+        batch: (I, O, batch size).
+        steps: What one batch makes the engine do.
+        runs: The runs, one or more.
+        waiting_j: Part of a batch's energy that the GPU spent waiting for its host [J]; prices are
+            of the rest.
+    """
+
+    batch: BatchKey
+    steps: Steps
+    runs: Sequence[Run]
+    waiting_j: float = 0.0
+
+    @cached_property
+    def counts(self) -> StepCounts:
+        """Sums over the steps."""
+        return self.steps.counts
+
+    @cached_property
+    def energy_j(self) -> float:
+        """Mean energy of a batch [J]."""
+        return statistics.fmean(run.batch_energy_j for run in self.runs)
+
+    @cached_property
+    def seconds(self) -> float:
+        """Mean time of a batch [s]."""
+        return statistics.fmean(run.seconds / run.batches for run in self.runs)
+
+
+def metered_batches(table: EnergyTable) -> list[MeteredBatch]:
+    """A table's valid runs by their batch.
+
+    Raises:
+        InputError: Too few to fit prices to, or settings that the scheduler needs are not there.
+    """
+    runs, scheduler = _runs_by_batch(table), scheduler_of(table)
+    return [
+        MeteredBatch(batch, scheduler.schedule_batch(*batch), batch_runs)
+        for batch, batch_runs in runs.items()
+    ]
+
+
+def require_step_model(table: EnergyTable) -> None:
+    """Refuse, before any long work, a table that no step model can be made of.
+
+    Raises:
+        InputError: As for `metered_batches`.
+    """
+    _runs_by_batch(table)
+    scheduler_of(table)
+
+
+def _runs_by_batch(table: EnergyTable) -> Mapping[BatchKey, Sequence[Run]]:
+    """Valid runs of more batches than there are prices to fit."""
+    runs: dict[BatchKey, list[Run]] = {}
+    for run in table.runs:
+        if run.valid:
+            runs.setdefault(run.batch, []).append(run)
+    if len(runs) <= len(TERMS):
+        raise InputError(
+            f"{table.name}: has valid runs of {len(runs)} different batches, and the step model "
+            f"needs {len(TERMS) + 1}; measure more, or use --method binned"
+        )
+    return runs

@@ -1,0 +1,64 @@
+"""How an engine serves requests that are all there from the start."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching
+from joulecast.estimator.steps.progress import Progress
+from joulecast.estimator.steps.static_batching import StaticBatching
+from joulecast.estimator.steps.work import LengthArray, Steps
+from joulecast.measurements.table.table import EnergyTable
+from joulecast.traces.errors import InputError
+
+
+class Scheduler(Protocol):
+    """Which requests an engine feeds in which step."""
+
+    @property
+    def reconstruction_sd(self) -> float:
+        """Relative sd of an energy whose lengths were reconstructed (docs/reconstruction.md)."""
+
+    def schedule(self, lengths: LengthArray, progress: Progress | None = None) -> Steps:
+        """What every step feeds.
+
+        Args:
+            lengths: (i, o) per request, in their order [tokens], shape (n, 2).
+            progress: Told what share of the requests has ended.
+        """
+
+    def clip(self, lengths: LengthArray) -> LengthArray:
+        """Requests that were drawn, shortened to what the engine holds."""
+
+    def schedule_batch(self, input_tokens: int, output_tokens: int, batch_size: int) -> Steps:
+        """The same for a table's run: one batch of equal requests."""
+
+
+def scheduler_of(table: EnergyTable) -> Scheduler:
+    """The scheduler of a table's engine, with the settings that it was measured with.
+
+    Raises:
+        InputError: The table lacks settings that matter.
+    """
+    if table.engine == "pytorch":
+        sizes = {cell: energy.batch_size for cell, energy in table.cells.items()}
+        return StaticBatching(table.grid, sizes)
+    if table.engine != "vllm":
+        raise InputError(
+            f"{table.name}: how {table.engine} schedules requests is not known; use --method binned"
+        )
+    return ContinuousBatching.from_settings(table.metadata["engine_settings"], table.name)
+
+
+def kind_of(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What two tables, or a table and a replay, must share for one to speak for the other.
+
+    Args:
+        facts: Of table.json or of a replay.
+    """
+    settings = facts["engine_settings"]
+    return {
+        **{key: facts[key] for key in ("gpu", "model", "engine", "dtype")},
+        "gpu_count": facts.get("gpu_count", 1),
+        "eager": settings.get("eager", False),
+        "compiled": settings.get("compiled", False),
+    }

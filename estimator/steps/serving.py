@@ -1,0 +1,120 @@
+"""Serving a workload: its requests where they are known, else requests drawn with its lengths."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulecast.estimator.steps.progress import Progress, part_of
+from joulecast.estimator.steps.schedulers import Scheduler
+from joulecast.estimator.steps.work import TERMS, LengthArray, StepCounts, Steps
+from joulecast.measurements.arrays import FloatArray
+from joulecast.traces.sampling import Tail, sample_lengths
+from joulecast.traces.workload import Workload
+
+MOST_SIMULATED = 50_000
+"""Larger workloads are simulated in part and scaled."""
+
+_SEED = 20_251_123
+_DRAWS = 4
+
+Gauge = Callable[[Steps], FloatArray]
+"""Quantities of a run's steps that add up over the steps, shape (n,)."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What serving a workload takes.
+
+    Attributes:
+        counts: Work of the engine.
+        gauged: What the gauge says of its steps.
+    """
+
+    counts: StepCounts
+    gauged: FloatArray
+
+
+@dataclass(frozen=True)
+class Services:
+    """A workload served once, or as often as its requests were drawn.
+
+    Attributes:
+        draws: One, of requests that are known; or one per draw of them.
+        shorter: One more whose longest requests are shorter, where lengths beyond the grid had to
+            be drawn: sums do not tell the longest, and static batches last as long as theirs.
+    """
+
+    draws: Sequence[Service]
+    shorter: Service | None = None
+
+    @property
+    def mean(self) -> Service:
+        """The mean over the draws."""
+        counts = np.mean([draw.counts.array() for draw in self.draws], axis=0)
+        gauged = np.mean([draw.gauged for draw in self.draws], axis=0)
+        return Service(StepCounts(*counts.tolist()), gauged)
+
+
+def serve(
+    workload: Workload,
+    lengths: LengthArray | None,
+    scheduler: Scheduler,
+    gauge: Gauge,
+    progress: Progress | None = None,
+) -> Services:
+    """Serve the requests if they are known, else several draws of such requests.
+
+    Args:
+        workload: The requests.
+        lengths: (i, o) per request in their order [tokens], shape (n, 2); None if not known.
+        scheduler: Who is fed when.
+        gauge: What to add up over the steps beside their work.
+        progress: Told what share of it is done.
+    """
+    if lengths is not None:
+        steps = scheduler.schedule(np.maximum(lengths, 1), progress)
+        return Services([Service(steps.counts, gauge(steps))])
+    tails: list[Tail] = ["gamma"] * _DRAWS
+    is_beyond = any(workload.is_beyond(cell) for cell in workload.cells)
+    tails += ["uniform"] if is_beyond else []
+    services = []
+    for draw, tail in enumerate(tails):
+        generator = np.random.default_rng([_SEED, draw])
+        part = part_of(progress, draw / len(tails), (draw + 1) / len(tails))
+        services.append(_serve_drawn(workload, generator, tail, scheduler, gauge, part))
+    return Services(services[:_DRAWS], services[_DRAWS] if is_beyond else None)
+
+
+def _serve_drawn(
+    workload: Workload,
+    generator: np.random.Generator,
+    tail: Tail,
+    scheduler: Scheduler,
+    gauge: Gauge,
+    progress: Progress | None,
+) -> Service:
+    count = workload.total.requests
+    drawn = scheduler.clip(sample_lengths(workload, min(count, MOST_SIMULATED), generator, tail))
+    is_part = count > len(drawn)
+    whole = part_of(progress, 0.0, 2 / 3 if is_part else 1.0)
+    surplus = _surplus(drawn, scheduler, gauge, whole)
+    if is_part:
+        # What each further request adds, once all are running: the start and the end are long
+        # in a part and short in the whole.
+        half = len(drawn) // 2
+        each = surplus - _surplus(drawn[:half], scheduler, gauge, part_of(progress, 2 / 3, 1.0))
+        each /= len(drawn) - half
+        surplus += (count - len(drawn)) * each
+    terms = len(TERMS)
+    work = StepCounts.of_sums(workload.total).array() + surplus[:terms]
+    return Service(StepCounts(*work.tolist()), surplus[terms:])
+
+
+def _surplus(
+    lengths: LengthArray, scheduler: Scheduler, gauge: Gauge, progress: Progress | None
+) -> FloatArray:
+    """What serving takes beyond the sums over the requests, and what the gauge says of it."""
+    steps = scheduler.schedule(lengths, progress)
+    beyond = steps.counts.array() - StepCounts.of_lengths(lengths).array()
+    return np.concatenate([beyond, gauge(steps)])
