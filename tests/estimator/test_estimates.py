@@ -1,5 +1,3 @@
-import csv
-import io
 import json
 import math
 
@@ -187,62 +185,3 @@ def test_rounding_up_inflates_flops_as_the_docs_say() -> None:
         pairs = ii + (io + o - i - n) + (oo - 3 * o + 2 * n) / 2
         true = law.per_token * (i + o - n) + law.per_pair * pairs + law.per_pass * o
         assert binned_flops(workload, law) / true == pytest.approx(expected, abs=0.0005)
-
-
-def test_numbers_are_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No figure is cut to fit; names give way."""
-    from rich.console import Console
-
-    from joulecast.estimator.paper.table4 import DEFAULT_TABLES, build_table4, pick_tables
-    from joulecast.views.compare import compare_report
-    from joulecast.views.table4 import table4_report
-
-    tables = pick_tables([load_table(name) for name in DEFAULT_TABLES])
-    workload = load_embedded("azure-2023-code")
-    long_name = "a_very_long_dataset_name_of_my_own_with_many_characters"
-    named = {name: (name, workload) for name in (long_name, "azure-2023-code")}
-    table4 = build_table4(named, tables)
-    compared = compare_tables(estimate_binned, workload, list(tables.values()), "code")
-    for report in (
-        table4_report(table4, tables),
-        compare_report(compared, list(tables.values())),
-    ):
-        console = Console(width=80, record=True, file=io.StringIO())
-        console.print(report.view)
-        assert "\u2026" not in console.export_text()
-
-
-def test_every_shape_of_output(run_cli: RunCli, tmp_path) -> None:
-    commands = [
-        ("estimate", "azure-2023-code", "--table", VLLM),
-        ("compare", "azure-2023-code", "--table", PYTORCH, "--table", VLLM),
-        ("table4",),
-        ("table4", "--peak", "sparse"),
-        ("trace", "summary", "azure-2023-code"),
-        ("trace", "list"),
-        ("estimate", "azure-2023-code", "--table", VLLM, "--method", "stepwise"),
-        ("table", "list"),
-        ("table", "show", VLLM),
-        ("table", "show", PYTORCH, "--quantity", "batch-size"),
-        ("table", "check", PYTORCH),
-        ("flops", "llama-3.1-8b"),
-    ]
-    for words in commands:
-        shown = run_cli(*words)
-        assert shown.exit_code == 0, shown.output
-        assert max(map(len, shown.stdout.splitlines())) <= 100
-        option = "--output-file" if words[0] == "flops" else "--output"
-        for output_format in ("json", "csv", "table"):
-            path = tmp_path / f"out.{output_format}"
-            written = run_cli(*words, "--format", output_format, option, path)
-            assert written.exit_code == 0, written.output
-            assert written.stdout == ""
-            text = path.read_text()
-            printed = run_cli(*words, "--format", output_format).stdout
-            assert [line.rstrip() for line in printed.splitlines()] == text.splitlines()
-            if output_format == "json":
-                assert isinstance(json.loads(text), dict)
-            if output_format == "csv":
-                header, *rows = list(csv.reader(text.splitlines()))
-                assert all(len(row) == len(header) for row in rows)
-                assert "published" not in header

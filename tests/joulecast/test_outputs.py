@@ -21,12 +21,15 @@ VLLM, PYTORCH = (f"h100-sxm/llama-3.1-8b/{engine}" for engine in ("vllm", "pytor
 JOULECAST = [sys.executable, "-m", "joulecast"]
 
 
-@pytest.mark.parametrize("name", ["table.json", "runs.csv"])
-@pytest.mark.parametrize("option", ["--output", "--plot"])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("table.json", "--output"), ("runs.csv", "--output"), ("my-picture.png", "--plot")],
+)
 def test_no_command_writes_over_a_table(
     name: str, option: str, run_cli: RunCli, tmp_path: Path
 ) -> None:
     table = Path(shutil.copytree(table_folder(VLLM), tmp_path / "table"))
+    (table / "my-picture.png").write_bytes(b"mine")
     before = {path.name: path.read_bytes() for path in table.iterdir()}
     commands = [
         ("table", "show", table),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from joulecast.measurements.table.table import load_table
+from joulecast.measurements.table.table import load_table, table_folder
 from tests.conftest import RunCli
 
 PYTORCH, VLLM = (f"h100-sxm/llama-3.1-8b/{name}" for name in ("pytorch", "vllm"))
@@ -104,8 +104,7 @@ def test_tables_on_other_grids_are_not_compared(run_cli: RunCli, tmp_path: Path)
     folder = tmp_path / "other"
     folder.mkdir()
     (folder / "table.json").write_text(json.dumps({**source.metadata, "grid": grid}))
-    shipped = Path(load_table.__code__.co_filename).parent / "tables" / BY_HAND / "runs.csv"
-    (folder / "runs.csv").write_bytes(shipped.read_bytes())
+    (folder / "runs.csv").write_bytes((table_folder(BY_HAND) / "runs.csv").read_bytes())
     result = run_cli("table", "show", VLLM, "--over", folder, "--plot", tmp_path / "x.png")
     assert result.exit_code == 1
     assert "another grid" in result.stderr
