@@ -167,24 +167,27 @@ class Meter:
 
     def _next_ticks(self, since: Sequence[float] | None = None) -> list[_Tick]:
         """The next tick of every counter, after it showed `since` [J]; after now if not given."""
+        began = self._clock()
         shown = [gpu.energy_j() for gpu in self._gpus] if since is None else since
+        asked_before = [began] * len(shown)
         ticks: dict[int, _Tick] = {}
-        began = looked = self._clock()
         while True:
-            before = looked
             for k, gpu in enumerate(self._gpus):
+                asked = self._clock()
                 energy_j = gpu.energy_j()
-                looked = self._clock()
+                seen = self._clock()
                 if energy_j < shown[k]:
                     raise MeterError(
                         f"the energy counter of {gpu.uuid} went back, from {shown[k]:.1f} to "
                         f"{energy_j:.1f} J; it was reset, or the driver was reloaded"
                     )
                 if k not in ticks and energy_j > shown[k]:
-                    ticks[k] = _Tick(looked, energy_j, looked - before)
+                    # Of when a call looks at the counter, only its beginning and end are known.
+                    ticks[k] = _Tick(seen, energy_j, seen - asked_before[k])
+                asked_before[k] = asked
             if len(ticks) == len(shown):
                 return [ticks[k] for k in range(len(shown))]
-            if looked - began > FREEZE_SECONDS:
+            if seen - began > FREEZE_SECONDS:
                 raise MeterError(
                     f"an energy counter did not move for {FREEZE_SECONDS:g} s; it is frozen, and "
                     "nothing that it shows can be believed"

@@ -53,7 +53,6 @@ class FakeGpu:
     throttling: frozenset[str] = frozenset()
     foreign: tuple[int, ...] = ()
     temperatures: list[float] = field(default_factory=lambda: [50.0])
-    call_seconds: float = 0.0
     _known: tuple[int, float] = (0, 0.0)
 
     def true_energy_j(self, seconds: float) -> float:

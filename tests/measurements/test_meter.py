@@ -7,6 +7,9 @@ from joulecast.measurements.gpu.devices import MeterError
 from joulecast.measurements.gpu.meter import Meter
 from tests.measurements.fakes import FakeGpu, FakeTime, gone
 
+FAKE_STEP_S = 0.001
+"""In such steps a `FakeGpu` sums its power up."""
+
 
 def meter_of(*gpus: FakeGpu, fake_time: FakeTime) -> Meter:
     for gpu in gpus:
@@ -63,7 +66,44 @@ def test_slow_calls_lose_no_tick(seed: int) -> None:
     meter.end()
     reading = meter.reading()
     assert reading.energy_j == pytest.approx(600 * seconds, rel=0.005)
-    assert abs(reading.energy_j - 600 * seconds) <= reading.tick_error_j + 600 * 0.004
+    assert abs(reading.energy_j - 600 * seconds) <= reading.tick_error_j + 600 * FAKE_STEP_S
+
+
+@pytest.mark.parametrize("call_seconds", [1e-5, 0.004])
+@pytest.mark.parametrize("end", [0.001, 0.01, 0.05, 0.09])
+@pytest.mark.parametrize("last_w", [20.0, 120.0, 600.0, 650.0])
+def test_the_cut_tick_counts_for_no_less_than_nothing_and_no_more_than_all_of_it(
+    call_seconds: float, end: float, last_w: float
+) -> None:
+    """Work that falls off or ends just after a tick: its mean power says more than the counter."""
+    fake_time = FakeTime(now=100.03, call_seconds=call_seconds)
+    shown: list[float] = []
+    gpu = FakeGpu(power_w=lambda now: 600.0 if now < 106 else last_w)
+    gpu.fault = lambda now, energy_j: shown.append(energy_j) or energy_j
+    meter = meter_of(gpu, fake_time=fake_time)
+    meter.start()
+    begin_j = shown[-1]
+    shown.clear()
+    fake_time.now = 106 + end
+    meter.end()
+    reading = meter.reading()
+    assert shown[0] - begin_j <= reading.energy_j <= shown[-1] - begin_j
+
+
+@pytest.mark.parametrize("phase", range(40))
+def test_the_bound_holds_where_all_that_is_unknown_errs_to_one_side(phase: int) -> None:
+    """The tick that begins the window was seen late, and the card rests before the work ends."""
+    fake_time = FakeTime(now=100 + phase / 400, call_seconds=0.004)
+    gpu = FakeGpu(power_w=lambda now: 0.0 if 106 <= now < 106.09 else 600.0)
+    meter = meter_of(gpu, fake_time=fake_time)
+    meter.start()
+    start = fake_time.now
+    fake_time.now = 106.09 - fake_time.call_seconds
+    meter.end()
+    reading = meter.reading()
+    assert reading.seconds == pytest.approx(106.09 - start)
+    surplus_j = reading.energy_j - 600 * (106 - start)
+    assert 0 <= surplus_j <= reading.tick_error_j + 600 * FAKE_STEP_S
 
 
 def test_nothing_is_polled_in_the_window() -> None:
