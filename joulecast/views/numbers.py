@@ -8,6 +8,8 @@ def joules(energy_j: float) -> str:
     """An energy with four digits and the fitting prefix."""
     if energy_j == 0:
         return "0 J"
+    if energy_j < 0:  # a part of one, extrapolated from two draws of a workload
+        return f"-{joules(-energy_j)}"
     rounded_j = four_significant(energy_j)
     for factor, unit in ((1e12, "TJ"), (1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ"), (1.0, "J")):
         if rounded_j >= factor:
@@ -72,8 +74,8 @@ def four_significant(number: float) -> float:
 
 def percent(share: float) -> str:
     """A share as a percentage; a trace of something is never shown as nothing."""
-    if 0 < share < 0.0005:
-        return "< 0.1 %"
+    if 0 < abs(share) < 0.0005:
+        return "< 0.1 %" if share > 0 else "> -0.1 %"
     return f"{100 * share:.1f} %"
 
 
