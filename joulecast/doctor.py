@@ -167,12 +167,13 @@ def _table_names() -> list[str]:
 
 def _cache(entries: Mapping[str, CatalogEntry] | None) -> Document:
     """What lies in the cache, and what the environment says of where."""
-    folder, problem = traces_folder(), None
+    folder, problem, paths = traces_folder(), None, list[Path]()
     try:
-        # Where nothing was ever fetched there is no folder.
-        paths = sorted(path for path in folder.iterdir() if path.is_dir()) if exists(folder) else []
+        paths = sorted(path for path in folder.iterdir() if path.is_dir())
+    except FileNotFoundError:
+        pass  # nothing was ever fetched
     except OSError as error:
-        paths, problem = [], f"{folder}: cannot be listed ({error.strerror})"
+        problem = f"{folder}: cannot be listed ({error.strerror})"
     return {
         "folder": str(cache_folder()),
         "variables": {name: os.environ.get(name) for name in (CACHE_VARIABLE, CATALOG_VARIABLE)},

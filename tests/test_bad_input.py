@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -155,7 +157,7 @@ def test_parquet_rows_and_types(run_cli: RunCli, tmp_path: Path) -> None:
     assert_one_line(run_cli("estimate", path, "--table", TABLE), "row 2: input_tokens is missing")
     pq.write_table(pa.table({"input_tokens": [True], "output_tokens": [1]}), path)
     assert_one_line(run_cli("estimate", path, "--table", TABLE), "holds boolean")
-    for kind in (pa.duration("s"), pa.duration("us"), pa.timestamp("us"), pa.date32(), pa.null()):
+    for kind in (pa.timestamp("us"), pa.date32(), pa.null()):
         columns = {"input_tokens": pa.array([None], kind), "output_tokens": [1]}
         pq.write_table(pa.table(columns), path)
         said = f"holds {kind}".partition("[")[0].removesuffix("32")
@@ -217,6 +219,68 @@ def test_wrong_usage_is_status_2(words: tuple[str, ...], run_cli: RunCli) -> Non
     result = run_cli(*words)
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("table", "show", "x" * 5000),
+        ("estimate", "azure-2023-code", "--table", "x" * 5000),
+        ("flops", "x" * 5000),
+        ("trace", "summary", "x" * 5000),
+        ("trace", "list", "-o", "x" * 5000),
+    ],
+)
+def test_names_longer_than_any_may_be(words: tuple[str, ...], run_cli: RunCli) -> None:
+    assert_one_line(run_cli(*words), "x" * 100)
+
+
+def test_a_name_with_a_nul_is_wrong_usage(run_cli: RunCli) -> None:
+    for words in (("table", "show", "a\0b"), ("trace", "list", "-o", "a\0b")):
+        result = run_cli(*words)
+        assert result.exit_code == 2
+        assert "NUL" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("estimate", "azure-2023-code", "--table", TABLE, "--format", "json", "-o"),
+        ("estimate", "azure-2023-code", "--table", TABLE, "--html"),
+        ("compare", "azure-2023-code", "--table", TABLE, "-o"),
+        ("doctor", "-o"),
+        ("flops", "llama-3.1-8b", "--output-file"),
+        ("regions", "-o"),
+        ("table", "list", "-o"),
+        ("table", "show", TABLE, "-o"),
+        ("table", "show", TABLE, "--plot"),
+        ("table4", "-o"),
+        ("table4", "--plot"),
+        ("tables", "-o"),
+        ("trace", "bin", "azure-2023-code", "-o"),
+        ("trace", "list", "-o"),
+        ("trace", "plot", "azure-2023-code", "-o"),
+        ("trace", "summary", "azure-2023-code", "-o"),
+        ("validate", "-o"),
+        ("validate", "--plot"),
+    ],
+    ids=" ".join,
+)
+def test_results_in_folders_that_are_not_there(
+    words: tuple[str, ...], run_cli: RunCli, tmp_path: Path
+) -> None:
+    place = tmp_path / "no-such-folder" / "result.png"
+    assert_one_line(run_cli(*words, place), f"{place}: cannot be written")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("estimate", "--help")])
+def test_a_full_disk_for_what_click_prints(words: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "joulecast", *words]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=-1, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "Error: the system refuses something: No space left on device\n"
 
 
 def test_zip_says_so(run_cli: RunCli, tmp_path: Path) -> None:

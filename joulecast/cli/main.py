@@ -1,6 +1,8 @@
 """The `joulecast` command: a file a command, each imported when it is called or completed."""
 
+import contextlib
 import importlib
+import os
 import signal
 import sys
 import threading
@@ -11,6 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from joulecast.traces.errors import InputError
+from joulecast.traces.printable import printable
 from joulecast.version import VERSION
 
 COMMANDS = {
@@ -70,8 +73,23 @@ class LazyGroup(click.Group):
             *click.Command.shell_complete(self, ctx, incomplete),
         ]
 
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run, and end with one line, too, where the system refuses what nobody foresaw."""
+        try:
+            return super().main(*args, **settings)
+        except OSError as error:
+            place = error.filename or "the system refuses something"
+            if error.filename is None and sys.stdout is not None:
+                # What is still in the buffer would fail again, with a traceback, as Python ends.
+                with contextlib.suppress(OSError, ValueError):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            click.ClickException(printable(f"{place}: {error.strerror or error}")).show()
+            sys.exit(1)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep what was typed, for results that say how they were made."""
+        if any("\0" in word for word in args):
+            raise click.UsageError("no name of a file holds a NUL", ctx)
         ctx.meta["joulecast.words"] = tuple(args)
         return super().parse_args(ctx, args)
 

@@ -90,12 +90,12 @@ def plot_option(what: str) -> Option:
 
 
 def check_picture(
-    ctx: click.Context,
+    ctx: click.Context,  # noqa: ARG001
     param: click.Parameter,  # noqa: ARG001
     value: Path | None,
 ) -> Path | None:
     """Refuse a picture of another format, as a callback of its option."""
-    if value is not None and not ctx.resilient_parsing:
+    if value is not None:
         from joulecast.plots.figure import check_plot_path
 
         check_plot_path(value)
@@ -145,27 +145,27 @@ FORMAT_OPTIONS: list[Option] = [
 ]
 
 
-class _Converted(click.ParamType[Any]):
-    """An option whose value a function of ours understands, or says why not."""
+def _understood(
+    convert: Callable[[str], Any],
+) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+    """A callback of an option whose value a function of ours understands, or says why not."""
 
-    def __init__(self, name: str, convert: Callable[[Any], Any]) -> None:
-        self.name, self._convert = name, convert
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Convert, or end with wrong usage."""
+    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
         try:
-            return self._convert(value)
+            return None if value is None else convert(value)
         except InputError as error:
-            self.fail(str(error), param, ctx)
+            raise click.BadParameter(str(error), ctx, param) from error
+
+    return callback
 
 
-def _carbon(value: Any) -> Any:
+def _carbon(value: str) -> Any:
     from joulecast.estimator.footprint.carbon import intensity_of
 
     return intensity_of(value)
 
 
-def _price(value: Any) -> Any:
+def _price(value: str) -> Any:
     from joulecast.estimator.footprint.facility import Price
 
     return Price.of(value)
@@ -175,14 +175,14 @@ COST_OPTIONS: list[Option] = [
     click.option("--pue", type=FiniteRange(1, 100), help="Facility energy over GPU energy."),
     click.option(
         "--carbon",
-        type=_Converted("carbon", _carbon),
+        callback=_understood(_carbon),
         metavar="NUMBER|REGION",
         help="Carbon intensity [gCO2e/kWh], or whose to take: FR, France, US-CA, SE3 "
         "(see: joulecast regions).",
     ),
     click.option(
         "--price",
-        type=_Converted("price", _price),
+        callback=_understood(_price),
         metavar="PRICE",
         help='Price of a kilowatt hour, with a currency if you like: "0.18 EUR".',
     ),
@@ -285,13 +285,14 @@ def check_results(
         InputError: One stands where a source is, or in no folder.
         UsageError: Two are the same file.
     """
-    from joulecast.measurements.table.table import table_folder
-
     sources = [(name, "trace") for name in traces]
     sources += [(name, "replay") for name in replays]
     for name in tables:
+        # Numpy comes with it, which takes longer to import than a trace to bin.
+        from joulecast.measurements.table.table import table_folder
+
         sources.append((f"{glob.escape(str(table_folder(name)))}/*", "file of a table"))
-    options: dict[Path, str] = {}
+    options: dict[str, str] = {}
     for option, path in results.items():
         if path is None:
             continue
@@ -301,7 +302,7 @@ def check_results(
         if not folder.is_dir():
             shown = shown_address(str(path))
             raise InputError(f"{shown}: cannot be written, since its folder does not exist")
-        place = folder.resolve() / path.name
+        place = os.path.realpath(path)
         if place in options:
             raise click.UsageError(f"{options[place]} and {option} are the same file")
         options[place] = option

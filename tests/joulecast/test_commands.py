@@ -80,7 +80,7 @@ def test_nor_are_two_opposites_given(run_cli: RunCli) -> None:
 
 
 def test_options_of_several_values_and_flags_may_be_repeated(run_cli: RunCli) -> None:
-    several = ("--table", TABLE, "--table", TABLE)
+    several = ("--table", TABLE, "--table", TABLE, "--method", "binned")
     result = run_cli("compare", "azure-2023-code", *several, "--whole-batches", "--whole-batches")
     assert result.exit_code == 0, result.output
 

@@ -262,6 +262,16 @@ def test_a_cache_that_is_a_file(document, tmp_path: Path, monkeypatch) -> None:
     assert document()["cache"]["traces"] == []
 
 
+def test_a_cache_that_nobody_may_look_into(document, cache: Path, monkeypatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    cache.mkdir(parents=True)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(Path, "exists", lambda path: path != cache)  # as it is told of such ones
+    assert any("cannot be listed (Permission" in problem for problem in document()["problems"])
+
+
 def test_no_secrets(run_cli: RunCli, monkeypatch, tmp_path: Path) -> None:
     home = tmp_path / "home" / "jane"
     monkeypatch.setenv("HOME", str(home))
