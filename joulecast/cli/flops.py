@@ -45,10 +45,10 @@ def flops(
         lengths = input_tokens, output_tokens
     law = profile(model) if recompute else load_flops(model)
     stored = provenance()
-    made = (
+    counted = (
         "counted now"
         if recompute
         else f"counted on {stored['computed_on']} with deepspeed {stored['deepspeed']}, torch "
         f"{stored['torch']}, transformers {stored['transformers']}"
     )
-    emit_report(flops_report(law, lengths, POWER_OF_TWO_GRID, made), options)
+    emit_report(flops_report(law, lengths, POWER_OF_TWO_GRID, counted), options)

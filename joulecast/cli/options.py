@@ -53,9 +53,9 @@ def group() -> Callable[[Callable[..., Any]], click.Group]:
     """A decorator that makes a group of such commands of a function."""
 
     def decorate(function: Callable[..., Any]) -> click.Group:
-        made = click.group()(function)
-        made.command_class = OncePerOption
-        return made
+        group_command = click.group()(function)
+        group_command.command_class = OncePerOption
+        return group_command
 
     return decorate
 
@@ -79,13 +79,13 @@ def output_option(*names: str) -> Option:
     )
 
 
-def plot_option(what: str) -> Option:
-    """Which picture to draw beside the result."""
+def plot_option(drawing: str) -> Option:
+    """Which picture to draw beside the result; `drawing` begins its help."""
     return click.option(
         "--plot",
         type=click.Path(dir_okay=False, path_type=Path),
         callback=check_picture,
-        help=f"{what} into this file (.png, .svg or .pdf).",
+        help=f"{drawing} into this file (.png, .svg or .pdf).",
     )
 
 

@@ -1,7 +1,7 @@
 """`joulecast table4`: the paper's Table 4 beside the published one."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,9 @@ from joulecast.cli.options import (
     split_named_traces,
     with_options,
 )
+
+if TYPE_CHECKING:
+    from joulecast.measurements.hardware import Peak
 
 
 @command()
@@ -55,7 +58,7 @@ def table4(
     table_names: tuple[str, ...],
     gpu: str | None,
     traces: tuple[tuple[str, str], ...],
-    peak: str,
+    peak: "Peak",
     plot: Path | None,
     **options: Any,
 ) -> None:
@@ -68,7 +71,6 @@ def table4(
         published_rows,
         tables_of,
     )
-    from joulecast.measurements.hardware import Peak
     from joulecast.measurements.table.table import load_table
     from joulecast.traces.load import load_workload
     from joulecast.traces.public.catalog import load_embedded
@@ -87,7 +89,7 @@ def table4(
     for key, source in traces:
         with reading(options, source) as keywords:
             workloads[key] = source, load_workload(source, **keywords)
-    result = build_table4(workloads, tables, cast("Peak", peak))
+    result = build_table4(workloads, tables, peak)
     if plot is not None:
         from joulecast.plots.table4 import plot_table4
 

@@ -222,10 +222,10 @@ def test_nothing_large_is_imported_for_it(tmp_path: Path, line: str) -> None:
         "from joulecast.cli.main import main\n"
         "main(prog_name='joulecast')\n"
     )
-    asked = {VARIABLE: "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    question = {VARIABLE: "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env=environment(tmp_path) | asked,
+        env=environment(tmp_path) | question,
         capture_output=True,
         text=True,
         check=True,

@@ -121,10 +121,10 @@ def test_the_real_requirements(document) -> None:
 
 def test_a_clone_that_was_not_installed(document, monkeypatch) -> None:
     monkeypatch.setattr(doctor, "PACKAGE", "joulecast-that-nobody-installed")
-    found = document()
-    assert found["software"]["metadata"] is None
-    assert found["requirements"] == []
-    assert "runs from a clone that was not installed" in found["problems"][0]
+    report = document()
+    assert report["software"]["metadata"] is None
+    assert report["requirements"] == []
+    assert "runs from a clone that was not installed" in report["problems"][0]
 
 
 def test_metadata_of_another_version(document, tmp_path: Path, monkeypatch) -> None:
@@ -138,10 +138,10 @@ def test_metadata_of_another_version(document, tmp_path: Path, monkeypatch) -> N
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b""])
 def test_metadata_that_cannot_be_read(document, packages: Path, content: bytes) -> None:
     (packages / f"joulecast-{VERSION}.dist-info" / "METADATA").write_bytes(content)
-    found = document()
-    assert found["requirements"] == []
-    assert found["tables"] == table_names()
-    (problem,) = found["problems"]
+    report = document()
+    assert report["requirements"] == []
+    assert report["tables"] == table_names()
+    (problem,) = report["problems"]
     assert problem.startswith("metadata: ")
 
 
@@ -149,16 +149,16 @@ def test_a_machine_in_order(document, packages: Path, run_cli: RunCli) -> None:
     (packages / f"joulecast-{VERSION}.dist-info" / "METADATA").write_text(
         f"Name: joulecast\nVersion: {VERSION}\n"
     )
-    found = document()
-    assert found["problems"] == []
-    assert found["software"]["joulecast"] == found["software"]["metadata"] == VERSION
-    assert found["software"]["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert found["machine"]["memory_bytes"] is None or found["machine"]["memory_bytes"] > 1e8
-    assert found["tables"] == table_names()
-    assert found["traces"] == embedded_names()
-    assert found["gpus"]["cards"] == []
-    assert found["gpus"]["note"].startswith("nvidia-ml-py cannot be imported")
-    assert found["cache"]["traces"] == []
+    report = document()
+    assert report["problems"] == []
+    assert report["software"]["joulecast"] == report["software"]["metadata"] == VERSION
+    assert report["software"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert report["machine"]["memory_bytes"] is None or report["machine"]["memory_bytes"] > 1e8
+    assert report["tables"] == table_names()
+    assert report["traces"] == embedded_names()
+    assert report["gpus"]["cards"] == []
+    assert report["gpus"]["note"].startswith("nvidia-ml-py cannot be imported")
+    assert report["cache"]["traces"] == []
     shown = " ".join(run_cli("doctor").stdout.split())
     assert "nothing that joulecast looks at is out of order" in shown
     assert "estimating needs no GPU" in shown
@@ -181,10 +181,10 @@ def test_gpus(document, run_cli: RunCli, monkeypatch) -> None:
     lost = dict.fromkeys(answers) | {"index": 1, "problems": ["cannot be opened (GPU is lost)"]}
     survey = {"driver": "580.95", "note": None, "cards": [answers, lost]}
     monkeypatch.setattr(doctor, "survey_gpus", lambda: survey)
-    found = document()
-    assert found["gpus"]["driver"] == "580.95"
-    assert found["gpus"]["cards"][0]["processes"] == [7, 9]
-    assert "GPU 1: cannot be opened (GPU is lost)" in found["problems"]
+    report = document()
+    assert report["gpus"]["driver"] == "580.95"
+    assert report["gpus"]["cards"][0]["processes"] == [7, 9]
+    assert "GPU 1: cannot be opened (GPU is lost)" in report["problems"]
     shown = " ".join(run_cli("doctor").stdout.split())
     assert (
         "gpus: 0 product NVIDIA H100 80GB HBM3 gpus: 0 memory_bytes 85520809984 "
@@ -198,9 +198,9 @@ def test_nvml_that_fails_as_nothing_should(document, run_cli: RunCli, monkeypatc
         raise OSError("libnvidia-ml.so.1: invalid ELF header")
 
     monkeypatch.setattr(doctor, "survey_gpus", crash)
-    found = document()
-    assert found["gpus"] is None
-    assert "GPUs: OSError: libnvidia-ml.so.1: invalid ELF header" in found["problems"]
+    report = document()
+    assert report["gpus"] is None
+    assert "GPUs: OSError: libnvidia-ml.so.1: invalid ELF header" in report["problems"]
     assert "could not be asked" in run_cli("doctor").stdout
     assert run_cli("doctor", "--format", "csv").exit_code == 0
 
@@ -213,14 +213,14 @@ def test_cached_traces(document, cache: Path, run_cli: RunCli) -> None:
     shutil.copy(WORKLOADS / "azure-2023-code.json", cache / "mooncake-synthetic" / "workload.json")
     (cache / "burstgpt-1.1-1" / "workload.json").write_text('{"format": ')
     (cache / "azure-2024-code" / "trace.csv.part").write_bytes(b"x" * 1000)
-    found = {trace["name"]: trace for trace in document()["cache"]["traces"]}
-    assert list(found) == ["azure-2024-code", "burstgpt-1.1-1", "mooncake-synthetic", "my-own"]
-    assert found["my-own"]["requests"] == found["mooncake-synthetic"]["requests"] == 8819
-    assert [found[name]["is_known"] for name in ("my-own", "mooncake-synthetic")] == [False, True]
-    assert found["my-own"]["bytes"] == (WORKLOADS / "azure-2023-code.json").stat().st_size
-    assert found["azure-2024-code"]["bytes"] == 1000
-    assert "download broke off" in found["azure-2024-code"]["problem"]
-    assert "is not whole JSON" in found["burstgpt-1.1-1"]["problem"]
+    cached = {trace["name"]: trace for trace in document()["cache"]["traces"]}
+    assert list(cached) == ["azure-2024-code", "burstgpt-1.1-1", "mooncake-synthetic", "my-own"]
+    assert cached["my-own"]["requests"] == cached["mooncake-synthetic"]["requests"] == 8819
+    assert [cached[name]["is_known"] for name in ("my-own", "mooncake-synthetic")] == [False, True]
+    assert cached["my-own"]["bytes"] == (WORKLOADS / "azure-2023-code.json").stat().st_size
+    assert cached["azure-2024-code"]["bytes"] == 1000
+    assert "download broke off" in cached["azure-2024-code"]["problem"]
+    assert "is not whole JSON" in cached["burstgpt-1.1-1"]["problem"]
     problems = document()["problems"]
     assert sum(problem.startswith("cached ") for problem in problems) == 2
     shown = " ".join(run_cli("doctor").stdout.split())
@@ -241,23 +241,23 @@ def test_a_cached_file_of_another_length(document, cache: Path, tmp_path, monkey
     (cache / "mine" / "mine.csv").write_text("123")
     assert "has 3 bytes, the catalogue knows 5" in document()["cache"]["traces"][0]["problem"]
     catalogue.write_text("[")
-    found = document()
-    assert found["cache"]["traces"][0] == {
+    report = document()
+    assert report["cache"]["traces"][0] == {
         "name": "mine",
-        "bytes": found["cache"]["traces"][0]["bytes"],
+        "bytes": report["cache"]["traces"][0]["bytes"],
         "is_known": None,
         "requests": 8819,
         "problem": None,
     }
-    assert any(problem.startswith("catalogue: ") for problem in found["problems"])
+    assert any(problem.startswith("catalogue: ") for problem in report["problems"])
 
 
 def test_a_cache_that_is_a_file(document, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "traces").write_text("not a folder")
-    found = document()
-    assert found["cache"]["traces"] == []
-    assert any("cannot be listed" in problem for problem in found["problems"])
+    report = document()
+    assert report["cache"]["traces"] == []
+    assert any("cannot be listed" in problem for problem in report["problems"])
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache" / "traces" / "deeper"))
     assert document()["cache"]["traces"] == []
 
