@@ -1,19 +1,25 @@
 """Carbon intensity of electricity by region, from the data that CodeCarbon ships.
 
+Its files lie in codecarbon/ as they are in its release; the package itself would bring 29 others.
+
 Annual averages: countries and Nordic bidding zones by the generation there, US states by the rate
 that the EPA publishes, Chinese provinces by the factor that the ministry publishes. Each value has
 its year.
 """
 
 import difflib
+import json
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.resources import files
 from typing import Any
 
 from joulecast.traces.errors import InputError
 from joulecast.traces.html import html_table
 from joulecast.traces.reading.formats import shorten
+
+RELEASE = "CodeCarbon 3.3.2"
+"""Whose files they are."""
 
 _GRAMS_PER_POUND = 453.59237
 _KWH_PER_MWH = 1000
@@ -74,21 +80,18 @@ def regions() -> dict[str, CarbonIntensity]:
     Returns:
         Code -> intensity [gCO2e/kWh] with its year and source, sorted by code.
     """
-    from codecarbon.input import DataSource
-
-    data, release = DataSource(), f"CodeCarbon {version('codecarbon')}"
     by_code = {
         code: CarbonIntensity(
             float(mix["carbon_intensity"]),
             code,
             mix["country_name"],
             int(mix["year"]),
-            f"{release}, global_energy_mix.json",
+            f"{RELEASE}, global_energy_mix.json",
         )
-        for code, mix in data.get_global_energy_mix_data().items()
+        for code, mix in _codecarbon("global_energy_mix.json").items()
         if mix.get("carbon_intensity") is not None
     }
-    states = data.get_country_emissions_data("usa")
+    states = _codecarbon("usa_emissions.json")
     for name, state in states.items():
         if name.startswith("_"):
             continue
@@ -98,13 +101,10 @@ def regions() -> dict[str, CarbonIntensity]:
             code,
             f"{name.title()}, United States",
             int(states["_source"]["year"]),
-            f"{release}, usa_emissions.json",
+            f"{RELEASE}, usa_emissions.json",
         )
-    for zones, file in (
-        (data.get_nordic_country_energy_mix_data(), "nordic_emissions.json"),
-        (data.get_china_provincial_emissions_data(), "china_provincial_emissions.json"),
-    ):
-        for code, zone in zones["data"].items():
+    for file in ("nordic_emissions.json", "china_provincial_emissions.json"):
+        for code, zone in _codecarbon(file)["data"].items():
             if code == "FI":  # the country has a value of its own
                 continue
             by_code[code] = CarbonIntensity(
@@ -112,11 +112,17 @@ def regions() -> dict[str, CarbonIntensity]:
                 code,
                 zone["description"] + (", China" if code.startswith("CN-") else ""),
                 int(zone["year"]),
-                f"{release}, {file}",
+                f"{RELEASE}, {file}",
             )
     return {
         code: intensity for code, intensity in sorted(by_code.items()) if intensity.g_per_kwh > 0
     }
+
+
+def _codecarbon(file: str) -> dict[str, Any]:
+    path = files("joulecast.estimator.footprint") / "codecarbon" / file
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def find_region(name: str) -> CarbonIntensity:

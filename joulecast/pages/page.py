@@ -23,7 +23,7 @@ from joulecast.version import VERSION
 from joulecast.views.numbers import grams, joules, kwh, money, percent, plain_digits
 from joulecast.views.report import json_text
 
-_PACKAGES = ("numpy", "scipy", "pandas", "ibis-framework", "duckdb", "matplotlib", "codecarbon")
+_PACKAGES = ("numpy", "scipy", "duckdb", "matplotlib")
 _FORMATS: Mapping[str, Callable[[Any], str]] = {
     "joules": joules,
     "kwh": kwh,

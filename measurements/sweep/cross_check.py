@@ -23,7 +23,8 @@ class CodeCarbonRecorder(RecorderLog):
             from codecarbon import OfflineEmissionsTracker
         except ImportError as error:
             raise MeterError(
-                f"this cross-check needs {error.name}; install it with: pip install codecarbon"
+                f"this cross-check needs {error.name}; install it with: pip install "
+                "'joulecast[cross-check]'"
             ) from error
         super().__init__("cross_check.csv", ("energy_j", "codecarbon_energy_j"))
         self._tracker: Any = OfflineEmissionsTracker(

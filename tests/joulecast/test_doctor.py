@@ -112,7 +112,7 @@ def test_what_core_lacks_is_a_problem_and_what_an_extra_lacks_is_not(
 def test_the_real_requirements(document) -> None:
     rows = document()["requirements"]
     core = {row["package"]: row for row in rows if row["needed_by"] == "core"}
-    assert {"numpy", "pandas", "scipy", "click", "rich", "ibis-framework"} <= {*core}
+    assert {"numpy", "scipy", "click", "rich", "duckdb"} <= {*core}
     assert core["numpy"]["state"] == "ok"
     assert not {"torch", "vllm", "joulecast"} & {*core}
     assert {"measure", "vllm", "spark"} <= {row["needed_by"] for row in rows}

@@ -65,9 +65,14 @@ def _fetch_http(address: str, path: Path) -> Path:
 
 def _fetch_s3(source: str, folder: Path) -> list[tuple[Path, str]]:
     """Through pyarrow's own client; credentials and region come from the usual AWS settings."""
-    import pyarrow as pa
-    from pyarrow import fs
-
+    try:
+        import pyarrow as pa
+        from pyarrow import fs
+    except ImportError as error:
+        raise InputError(
+            f"{shown_address(source)}: s3 needs {error.name}; install it with: pip install "
+            "'joulecast[s3]'"
+        ) from error
     address, _, options = source.partition("?")
     parent, _, last = address.rpartition("/")
     try:

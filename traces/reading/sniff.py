@@ -23,6 +23,11 @@ from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists, parse_json, shown_address
 from joulecast.traces.reading.nested import KeyPath, key_paths
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -180,7 +185,7 @@ def verify(path: Path, name: str, compression: Compression) -> None:
         with open_bytes(path, compression) as stream:
             while stream.read(1 << 20):
                 pass
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, zstd.ZstdError) as error:
         raise InputError(
             f"{name}: the {compression} data is truncated or corrupt ({error}); get the file again"
         ) from error
@@ -191,9 +196,7 @@ def open_bytes(path: Path, compression: Compression) -> IO[bytes]:
     if compression == "gzip":
         return cast("IO[bytes]", gzip.open(path, "rb"))
     if compression == "zstd":
-        import pyarrow as pa
-
-        return cast("IO[bytes]", pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
+        return cast("IO[bytes]", zstd.open(path, "rb"))
     return path.open("rb")
 
 
