@@ -5,40 +5,50 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from joulecast import measurements
+import joulecast as jc
+from joulecast.cli.main import main
+from joulecast.measurements.table.table import load_table, table_folder
+from joulecast.pages.compare import write_compare_page
 from joulecast.pages.page import Numbers
+from joulecast.traces.load import LoadedTrace
 from joulecast.traces.public.catalog import load_embedded
+from joulecast.traces.workload import Workload
+from joulecast.views.report import json_text
 from tests.conftest import RunCli
+
+pytestmark = pytest.mark.slow
 
 VLLM, PYTORCH = (f"h100-sxm/llama-3.1-8b/{engine}" for engine in ("vllm", "pytorch"))
 BY_HAND = f"{PYTORCH}-by-hand"
 LONG = "a-table-whose-name-is-far-longer-than-anybody-would-like-" * 3 + "vllm"
+STEPWISE, BINNED = ("--method", "stepwise"), ("--method", "binned")
 COSTS = ("--pue", "1.2", "--carbon", "FR", "--price", "0.18 EUR")
-PAGES: dict[str, tuple[str, ...]] = {
+COMMANDS: dict[str, tuple[str, ...]] = {
     "stepwise": (
-        "estimate", "log.csv", "--table", VLLM, "--method", "stepwise",
-        "--host", f"{VLLM}-quick", "--on-invalid", "skip", *COSTS,
+        "estimate", "log.csv", "--table", VLLM, *STEPWISE, "--host", f"{VLLM}-quick",
+        "--on-invalid", "skip", *COSTS,
     ),
-    "binned": ("estimate", "log.csv", "--table", BY_HAND, "--on-invalid", "skip"),
-    "workload": ("estimate", "azure-2023-conv", "--table", VLLM, "--method", "stepwise"),
-    "reconstructed": ("estimate", "burstgpt-reconstructed", "--table", VLLM, "--carbon", "0"),
+    "binned": ("estimate", "log.csv", "--table", BY_HAND, *BINNED, "--on-invalid", "skip"),
+    "workload": ("estimate", "azure-2023-conv", "--table", VLLM, *STEPWISE),
+    "reconstructed": (
+        "estimate", "burstgpt-reconstructed", "--table", VLLM, *STEPWISE, "--carbon", "0",
+    ),
     "compared": (
         "compare", "log.csv", "--table", PYTORCH, "--table", VLLM, "--table", f"{VLLM}-first-card",
-        "--method", "stepwise", "--on-invalid", "skip", *COSTS,
+        *STEPWISE, "--on-invalid", "skip", *COSTS,
     ),
-    "compared binned": ("compare", "azure-2023-code", "--table", VLLM, "--table", BY_HAND),
-    "tiny": ("estimate", "tiny.csv", "--table", LONG, "--method", "stepwise", *COSTS),
-    "compared long": (
-        "compare", "huge.json", "--table", LONG, *("--table", VLLM) * 8,
-        "--method", "stepwise", *COSTS,
-    ),
+    "compared binned": ("compare", "azure-2023-code", "--table", VLLM, "--table", BY_HAND, *BINNED),
+    "tiny": ("estimate", "tiny.csv", "--table", LONG, *STEPWISE, *COSTS),
 }  # fmt: skip
-VIEWS = [("light", 1200), ("dark", 1200), ("light", 390), ("dark", 320)]
+PAGES = [*COMMANDS, "compared long"]
+Made = dict[str, tuple[Path, dict[str, Any]]]
 
 
 @pytest.fixture(scope="session")
@@ -57,57 +67,90 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, dict[str, Any]]]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Each page, and the JSON document that the same command prints."""
-    from click.testing import CliRunner
-
-    from joulecast.cli.main import main
-
     folder = tmp_path_factory.mktemp("pages")
     rows = [f"{17 + 37 * k % 9001},{1 + 29 * k % 700}" for k in range(3000)]
     rows += ["100,0", "5,-3", "9000,600"]
     (folder / "log.csv").write_text("input_tokens,output_tokens\n" + "\n".join(rows) + "\n")
     (folder / "tiny.csv").write_text("input_tokens,output_tokens\n1,1\n")
-    shipped = Path(measurements.__file__).parent / "tables" / VLLM
-    shutil.copytree(shipped, folder / LONG)
-    huge = load_embedded("azure-2023-conv").to_dict()
-    huge["cells"] = [
-        [*cell[:2], *(10**8 * number for number in cell[2:])] for cell in huge["cells"]
-    ]
-    (folder / "huge.json").write_text(json.dumps(huge))
-    found = {}
+    shutil.copytree(table_folder(VLLM), folder / LONG)
+    pages = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for name, words in PAGES.items():
+        for name, words in COMMANDS.items():
             page = folder / f"{name}.html"
             result = CliRunner().invoke(main, [*words, "--format", "json", "--html", str(page)])
             assert result.exit_code == 0, result.output
-            found[name] = page, json.loads(result.stdout)
-    return found
+            pages[name] = page, json.loads(result.stdout)
+        pages["compared long"] = long_comparison(folder / "long.html")
+    return pages
+
+
+def long_comparison(page: Path) -> tuple[Path, dict[str, Any]]:
+    """Nine tables of long names, and a trace of so many requests that all figures are long."""
+    whole = load_embedded("azure-2023-conv").to_dict()
+    whole["cells"] = [
+        [*cell[:2], *(10**8 * number for number in cell[2:])] for cell in whole["cells"]
+    ]
+    workload = Workload.from_dict(whole)
+    costs = {"pue": 1.2, "carbon": "FR", "price": "0.18 EUR"}
+    two = jc.compare(workload, [LONG, VLLM], "stepwise", **costs)
+    many = replace(two, tables=(two.tables[0], *[two.tables[1]] * 8))
+    tables = [load_table(compared.estimate.table) for compared in many.tables]
+    write_compare_page(page, many, tables, LoadedTrace(workload), "joulecast compare")
+    return page, json.loads(json_text(many.to_dict()))
 
 
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Any]:
-    """Open a page, and fail on whatever it asks for beside itself, or complains about."""
+    """Open a page anew."""
     contexts = []
 
     def open_page(path: Path, scheme: str = "light", width: int = 1200, **options: Any) -> Any:
-        context = browser.new_context(
-            color_scheme=scheme, viewport={"width": width, "height": 800}, **options
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.asked, page.complaints = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("console", lambda message: page.complaints.append(message.text))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: page.complaints.append(dialog.message))
-        page.goto(path.as_uri())
+        page = open_in(browser, path, scheme, width, **options)
+        contexts.append(page.context)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="module")
+def shown(browser: Any, made: Made) -> Iterator[Any]:
+    """A page that is opened once for all tests that only look at it, in one view after the other.
+
+    Axe puts a script into it, which the page's own rules forbid.
+    """
+    pages: dict[tuple[str, bool], Any] = {}
+
+    def show(name: str, scheme: str = "light", width: int = 1200, with_axe: bool = False) -> Any:
+        if (name, with_axe) not in pages:
+            pages[name, with_axe] = open_in(
+                browser, made[name][0], scheme, width, bypass_csp=with_axe
+            )
+        page = pages[name, with_axe]
+        page.set_viewport_size({"width": width, "height": 800})
+        page.emulate_media(color_scheme=scheme)
+        return page
+
+    yield show
+    for page in pages.values():
+        page.context.close()
+
+
+def open_in(browser: Any, path: Path, scheme: str, width: int, **options: Any) -> Any:
+    """A page that keeps what it asks for beside itself, and what it complains about."""
+    viewport = {"width": width, "height": 800}
+    page = browser.new_context(color_scheme=scheme, viewport=viewport, **options).new_page()
+    page.asked, page.complaints = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("dialog", lambda dialog: page.complaints.append(dialog.message))
+    page.goto(path.as_uri())
+    return page
 
 
 def value_at(document: Any, key: str) -> Any:
@@ -117,17 +160,15 @@ def value_at(document: Any, key: str) -> Any:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_numbers_are_those_of_the_json_to_the_digit(
-    name: str, made: dict[str, Any], opened: Any
-) -> None:
-    path, document = made[name]
-    page = opened(path)
-    shown = page.evaluate(
-        "[...document.querySelectorAll('data')].map(e => [e.dataset.key, e.value, e.textContent])"
+def test_the_numbers_are_those_of_the_json_to_the_digit(name: str, made: Made, shown: Any) -> None:
+    document = made[name][1]
+    page = shown(name)
+    numbers = page.evaluate(
+        "[...document.querySelectorAll('data')].map(e => [e.dataset.key, e.value])"
     )
-    for key, value, _ in shown:
+    for key, value in numbers:
         assert json.loads(value) == value_at(document, key), key
-    keys = {key for key, _, _ in shown}
+    keys = {key for key, _ in numbers}
     ats = [f"tables.{k}." for k in range(len(document.get("tables", [])))] or [""]
     for at in ats:
         for key in ("energy_kwh", "joules_per_request", "joules_per_1000_tokens"):
@@ -150,9 +191,9 @@ def test_the_numbers_are_those_of_the_json_to_the_digit(
     assert json.loads(kept) == document
 
 
-def test_what_is_shown_of_a_number_is_that_number(made: dict[str, Any], opened: Any) -> None:
-    path, document = made["stepwise"]
-    page = opened(path)
+def test_what_is_shown_of_a_number_is_that_number(made: Made, shown: Any) -> None:
+    document = made["stepwise"][1]
+    page = shown("stepwise")
     texts = dict(
         page.evaluate(
             "[...document.querySelectorAll('data')].map(e => [e.dataset.key, e.textContent])"
@@ -171,31 +212,27 @@ def test_what_is_shown_of_a_number_is_that_number(made: dict[str, Any], opened: 
     assert sum(int(text.replace(",", "")) for text in cells) == 3001
 
 
-@pytest.mark.parametrize(("scheme", "width"), VIEWS)
 @pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_no_violation(
-    name: str, scheme: str, width: int, made: dict[str, Any], opened: Any
-) -> None:
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 320)])
+def test_axe_finds_no_violation(scheme: str, width: int, name: str, shown: Any) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    page = opened(made[name][0], scheme, width, bypass_csp=True)
+    page = shown(name, scheme, width, with_axe=True)
     page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-    passed = {rule["id"] for rule in found.response["passes"]}
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+    passed = {rule["id"] for rule in results.response["passes"]}
     assert {"color-contrast", "svg-img-alt"} <= passed
 
 
-@pytest.mark.parametrize(("scheme", "width"), VIEWS)
+@pytest.mark.parametrize("width", [1200, 390, 320])
 @pytest.mark.parametrize("name", PAGES)
-def test_nothing_overlaps_or_sticks_out(
-    name: str, scheme: str, width: int, made: dict[str, Any], opened: Any
-) -> None:
-    page = opened(made[name][0], scheme, width)
+def test_nothing_overlaps_or_sticks_out(name: str, width: int, shown: Any) -> None:
+    page = shown(name, "light", width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     overlapping = page.evaluate(
         """() => {
-          const found = [];
+          const faults = [];
           for (const svg of document.querySelectorAll('figure svg')) {
             const frame = svg.getBoundingClientRect();
             const texts = [...svg.querySelectorAll('text')].filter(e => e.textContent.trim());
@@ -203,35 +240,33 @@ def test_nothing_overlaps_or_sticks_out(
             const turned = texts.map(e => /rotate\\(-?(45|90)/.test(e.getAttribute('transform')));
             boxes.forEach((a, i) => {
               if (a.left < frame.left - 2 || a.right > frame.right + 2)
-                found.push('out of its picture: ' + texts[i].textContent);
+                faults.push('out of its picture: ' + texts[i].textContent);
               boxes.forEach((b, j) => {
                 if (j <= i || (turned[i] && turned[j])) return;
                 if (a.left + 1 < b.right && b.left + 1 < a.right
                     && a.top + 1 < b.bottom && b.top + 1 < a.bottom)
-                  found.push(texts[i].textContent + ' / ' + texts[j].textContent);
+                  faults.push(texts[i].textContent + ' / ' + texts[j].textContent);
               });
             });
           }
           for (const cell of document.querySelectorAll('.map td, .headline li'))
             if (cell.scrollWidth > cell.clientWidth + 1 && !cell.querySelector('.tip'))
-              found.push('cut: ' + cell.textContent.trim());
+              faults.push('cut: ' + cell.textContent.trim());
           for (const cell of document.querySelectorAll('.map td')) {
             if (!cell.firstChild || cell.firstChild.nodeType !== Node.TEXT_NODE) continue;
             const range = document.createRange(); range.selectNode(cell.firstChild);
             if (range.getBoundingClientRect().width > cell.getBoundingClientRect().width)
-              found.push('wider than its cell: ' + cell.firstChild.textContent);
+              faults.push('wider than its cell: ' + cell.firstChild.textContent);
           }
-          return found;
+          return faults;
         }"""
     )
     assert overlapping == []
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_axis_and_every_map_has_its_unit(
-    name: str, made: dict[str, Any], opened: Any
-) -> None:
-    page = opened(made[name][0])
+def test_every_axis_and_every_map_has_its_unit(name: str, shown: Any) -> None:
+    page = shown(name)
     pictures = page.evaluate(
         "[...document.querySelectorAll('figure svg')].map(s => [...s.querySelectorAll('text')]"
         ".map(e => e.textContent))"
@@ -247,18 +282,16 @@ def test_every_axis_and_every_map_has_its_unit(
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_one_small_file_that_asks_for_nothing(
-    name: str, made: dict[str, Any], opened: Any
-) -> None:
+def test_a_page_is_one_small_file_that_asks_for_nothing(name: str, made: Made, shown: Any) -> None:
     path, _ = made[name]
     assert path.stat().st_size < 1_000_000
-    page = opened(path)
+    page = shown(name)
     assert page.asked == [path.as_uri()]
     assert page.complaints == []
     assert not re.search(r'(?:src|href)="(?!#)', path.read_text("utf-8"))
 
 
-def test_pointing_at_a_cell_tells_its_values(made: dict[str, Any], opened: Any) -> None:
+def test_pointing_at_a_cell_tells_its_values(made: Made, opened: Any) -> None:
     path, document = made["stepwise"]
     page = opened(path)
     cell = page.locator(".map").nth(1).locator("td:has(.tip)").first
@@ -273,7 +306,7 @@ def test_pointing_at_a_cell_tells_its_values(made: dict[str, Any], opened: Any) 
     assert not tip.is_visible()
 
 
-def test_a_finger_does_too(made: dict[str, Any], opened: Any) -> None:
+def test_a_finger_does_too(made: Made, opened: Any) -> None:
     page = opened(made["stepwise"][0], "light", 390, has_touch=True, is_mobile=True)
     cell = page.locator(".map").first.locator("td:has(.tip)").first
     cell.tap()
@@ -282,7 +315,7 @@ def test_a_finger_does_too(made: dict[str, Any], opened: Any) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_paper_is_white_whatever_the_screen_and_nothing_is_cut(
-    name: str, made: dict[str, Any], opened: Any
+    name: str, made: Made, opened: Any
 ) -> None:
     page = opened(made[name][0], "dark", 718)  # A4 at 96 dots an inch, less its margins
     page.emulate_media(media="print")
@@ -299,7 +332,7 @@ def test_paper_is_white_whatever_the_screen_and_nothing_is_cut(
 
 
 @pytest.mark.parametrize("media", ["screen", "print"])
-def test_the_marks_of_a_map_are_explained(media: str, made: dict[str, Any], opened: Any) -> None:
+def test_the_marks_of_a_map_are_explained(media: str, made: Made, opened: Any) -> None:
     for name, is_measured in (("binned", True), ("stepwise", False)):
         page = opened(made[name][0])
         page.emulate_media(media=media)
@@ -311,20 +344,16 @@ def test_the_marks_of_a_map_are_explained(media: str, made: dict[str, Any], open
         assert ("unmarked cells are measured" in caption.inner_text()) == is_measured
 
 
-def test_light_and_dark_differ_and_their_pictures_with_them(
-    made: dict[str, Any], opened: Any
-) -> None:
-    found = []
-    for scheme in ("light", "dark"):
-        page = opened(made["stepwise"][0], scheme)
-        found.append(
-            page.evaluate(
-                "[getComputedStyle(document.body).backgroundColor,"
-                " getComputedStyle(document.querySelector('figure svg text')).fill]"
-            )
+def test_light_and_dark_differ_and_their_pictures_with_them(shown: Any) -> None:
+    light, dark = (
+        shown("stepwise", scheme).evaluate(
+            "[getComputedStyle(document.body).backgroundColor,"
+            " getComputedStyle(document.querySelector('figure svg text')).fill]"
         )
-    assert found[0][0] != found[1][0]
-    assert found[0][1] != found[1][1]
+        for scheme in ("light", "dark")
+    )
+    assert light[0] != dark[0]
+    assert light[1] != dark[1]
 
 
 def test_a_name_that_is_markup_stays_a_name(
@@ -348,7 +377,8 @@ def test_a_page_stays_small_however_many_lengths_there_are(
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"{k},{1 + k * 7919 % 100_003}\n" for k in range(1, 100_000))
     Path("long.csv").write_text("input_tokens,output_tokens\n" + rows)
-    assert run_cli("estimate", "long.csv", "--table", VLLM, "--html", "p.html").exit_code == 0
+    words = ("estimate", "long.csv", "--table", VLLM, *BINNED, "--html", "p.html")
+    assert run_cli(*words).exit_code == 0
     assert Path("p.html").stat().st_size < 400_000
 
 
