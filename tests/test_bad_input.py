@@ -12,9 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from joulecast.estimator.paper import table4 as paper_table4
+from joulecast.traces.errors import InputError
 from tests.conftest import RunCli
 
 TABLE = "h100-sxm/llama-3.1-8b/vllm"
+BINNED = ("--table", TABLE, "--method", "binned")
+"""The quickest estimate: what is read, and how, is the same for each."""
 HEAD = "input_tokens,output_tokens\n"
 
 
@@ -115,7 +119,7 @@ def test_trace_files(case: str, run_cli: RunCli, tmp_path: Path) -> None:
     content, fragment = CASES[case]
     (tmp_path / "trace").write_bytes(content)
     output = tmp_path / "result.json"
-    result = run_cli("estimate", tmp_path / "trace", "--table", TABLE, "-o", output)
+    result = run_cli("estimate", tmp_path / "trace", *BINNED, "-o", output)
     assert_one_line(result, f"{tmp_path / 'trace'}{fragment if fragment[0] == ':' else ''}")
     assert fragment in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["trace"]
@@ -124,7 +128,7 @@ def test_trace_files(case: str, run_cli: RunCli, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_from_standard_input(case: str, run_cli: RunCli) -> None:
     content, fragment = CASES[case]
-    result = run_cli("estimate", "-", "--table", TABLE, input=content)
+    result = run_cli("estimate", "-", *BINNED, input=content)
     assert_one_line(result, fragment)
     if case not in ("only failed", "only beyond", "header only"):
         assert "<standard input>" in result.stderr
@@ -135,7 +139,7 @@ def test_the_same_from_standard_input(case: str, run_cli: RunCli) -> None:
 def test_skipping_counts_what_was_left_out(case: str, run_cli: RunCli, tmp_path: Path) -> None:
     content, _ = ROWS[case]
     (tmp_path / "trace").write_bytes(content)
-    words = ("estimate", tmp_path / "trace", "--table", TABLE, "--on-invalid", "skip")
+    words = ("estimate", tmp_path / "trace", *BINNED, "--on-invalid", "skip")
     result = run_cli(*words, "--format", "json")
     assert result.exit_code == 0, result.output
     requests = json.loads(result.stdout)["requests"]
@@ -147,42 +151,42 @@ def test_skipping_counts_what_was_left_out(case: str, run_cli: RunCli, tmp_path:
 def test_the_row_is_named_in_the_right_file(run_cli: RunCli, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(HEAD + "1,2\n" * 10)
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress((HEAD + "1,2\n" * 10 + "1,x\n").encode()))
-    result = run_cli("estimate", tmp_path / "*", "--table", TABLE)
+    result = run_cli("estimate", tmp_path / "*", *BINNED)
     assert_one_line(result, 'b.csv.gz:12: output_tokens is "x"')
 
 
 def test_parquet_rows_and_types(run_cli: RunCli, tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"input_tokens": [1, None, 3], "output_tokens": [1, 2, 3]}), path)
-    assert_one_line(run_cli("estimate", path, "--table", TABLE), "row 2: input_tokens is missing")
+    assert_one_line(run_cli("estimate", path, *BINNED), "row 2: input_tokens is missing")
     pq.write_table(pa.table({"input_tokens": [True], "output_tokens": [1]}), path)
-    assert_one_line(run_cli("estimate", path, "--table", TABLE), "holds boolean")
+    assert_one_line(run_cli("estimate", path, *BINNED), "holds boolean")
     for kind in (pa.timestamp("us"), pa.date32(), pa.null()):
         columns = {"input_tokens": pa.array([None], kind), "output_tokens": [1]}
         pq.write_table(pa.table(columns), path)
         said = f"holds {kind}".partition("[")[0].removesuffix("32")
-        assert_one_line(run_cli("estimate", path, "--table", TABLE), said)
+        assert_one_line(run_cli("estimate", path, *BINNED), said)
     nested = pa.array([{"a": 1, "b": [2]}])
     pq.write_table(pa.table({"x": nested, "input_tokens": [5], "output_tokens": [7]}), path)
-    assert "1 of 1 estimated" in run_cli("estimate", path, "--table", TABLE).stdout
+    assert "1 of 1 estimated" in run_cli("estimate", path, *BINNED).stdout
     pq.write_table(pa.table({"input_tokens": [[1]], "output_tokens": [1]}), path)
-    assert_one_line(run_cli("estimate", path, "--table", TABLE), "holds array")
+    assert_one_line(run_cli("estimate", path, *BINNED), "holds array")
 
 
 def test_a_bad_row_far_down_in_a_big_file(run_cli: RunCli, tmp_path: Path) -> None:
     (tmp_path / "big.csv").write_text(HEAD + "12,34\n" * 300_000 + "12,-1\n" + "12,34\n" * 100_000)
-    result = run_cli("estimate", tmp_path / "big.csv", "--table", TABLE)
+    result = run_cli("estimate", tmp_path / "big.csv", *BINNED)
     assert_one_line(result, 'big.csv:300002: output_tokens is "-1"')
 
 
 @pytest.mark.parametrize(
     ("words", "fragment"),
     [
-        (("estimate", "nowhere.csv", "--table", TABLE), "nowhere.csv: no such file"),
-        (("estimate", "no*.csv", "--table", TABLE), "no*.csv: no file matches"),
-        (("estimate", "/", "--table", TABLE), "is a folder"),
-        (("estimate", "ftp://host/trace.csv", "--table", TABLE), "addresses are http, https or s3"),
-        (("estimate", "azure-2023-cnv", "--table", TABLE), 'did you mean "azure-2023-conv"'),
+        (("estimate", "nowhere.csv", *BINNED), "nowhere.csv: no such file"),
+        (("estimate", "no*.csv", *BINNED), "no*.csv: no file matches"),
+        (("estimate", "/", *BINNED), "is a folder"),
+        (("estimate", "ftp://host/trace.csv", *BINNED), "addresses are http, https or s3"),
+        (("estimate", "azure-2023-cnv", *BINNED), 'did you mean "azure-2023-conv"'),
         (("trace", "summary", "azure-2023-cod"), 'did you mean "azure-2023-code"'),
         (("estimate", "azure-2023-conv", "--table", "h100/llama/vllm"), f'did you mean "{TABLE}"'),
         (("table", "show", "zzz"), "known are: h100-sxm"),
@@ -191,7 +195,7 @@ def test_a_bad_row_far_down_in_a_big_file(run_cli: RunCli, tmp_path: Path) -> No
         (("table4", "--table", TABLE, "--table", TABLE), "both vllm"),
         (("table4", "--trace", "burstgpt=nowhere.csv"), "nowhere.csv: no such file"),
         (
-            ("estimate", "azure-2023-conv", "--table", TABLE, "-o", "/nowhere/x"),
+            ("estimate", "azure-2023-conv", *BINNED, "-o", "/nowhere/x"),
             "cannot be written",
         ),
     ],
@@ -205,9 +209,9 @@ def test_names(words: tuple[str, ...], fragment: str, run_cli: RunCli) -> None:
     [
         ("estimate",),
         ("estimate", "azure-2023-conv"),
-        ("estimate", "azure-2023-conv", "--table", TABLE, "--pue", "0.5"),
+        ("estimate", "azure-2023-conv", *BINNED, "--pue", "0.5"),
         ("estimate", "azure-2023-conv", "--table", TABLE, "--method", "guess"),
-        ("estimate", "azure-2023-conv", "--table", TABLE, "--carbon", "nan"),
+        ("estimate", "azure-2023-conv", *BINNED, "--carbon", "nan"),
         ("table4", "--trace", "burstgpt"),
         ("table4", "--trace", "a=b", "--trace", "a=c"),
         ("flops", "llama-3.1-8b", "--input", "5"),
@@ -245,9 +249,9 @@ def test_a_name_with_a_nul_is_wrong_usage(run_cli: RunCli) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("estimate", "azure-2023-code", "--table", TABLE, "--format", "json", "-o"),
-        ("estimate", "azure-2023-code", "--table", TABLE, "--html"),
-        ("compare", "azure-2023-code", "--table", TABLE, "-o"),
+        ("estimate", "azure-2023-code", *BINNED, "--format", "json", "-o"),
+        ("estimate", "azure-2023-code", *BINNED, "--html"),
+        ("compare", "azure-2023-code", *BINNED, "-o"),
         ("doctor", "-o"),
         ("flops", "llama-3.1-8b", "--output-file"),
         ("regions", "-o"),
@@ -308,8 +312,8 @@ def test_no_result_is_written_over_a_trace(run_cli: RunCli, tmp_path: Path) -> N
     path.write_text(HEAD + "1,2\n")
     (tmp_path / "link.csv").symlink_to(path)
     for words in (
-        ("estimate", path, "--table", TABLE),
-        ("compare", tmp_path / "*.csv", "--table", TABLE),
+        ("estimate", path, *BINNED),
+        ("compare", tmp_path / "*.csv", *BINNED),
         ("trace", "summary", path),
         ("trace", "bin", tmp_path / "*.csv"),
         ("table4", "--trace", f"mine={path}"),
@@ -323,24 +327,51 @@ def test_a_link_stays_one_and_a_dash_is_standard_output(run_cli: RunCli, tmp_pat
     target = tmp_path / "real.json"
     target.write_text("{}")
     (tmp_path / "link.json").symlink_to(target)
-    words = ("estimate", "azure-2023-code", "--table", TABLE, "--format", "json", "-o")
+    words = ("estimate", "azure-2023-code", *BINNED, "--format", "json", "-o")
     assert run_cli(*words, tmp_path / "link.json").exit_code == 0
     assert (tmp_path / "link.json").is_symlink()
     assert json.loads(target.read_text())["requests"]["total"] == 8819
     assert json.loads(run_cli(*words, "-").stdout)["requests"]["total"] == 8819
 
 
-@pytest.mark.parametrize("name", ["d[/z].csv", "r[bold]x.csv", ":smile:.csv", "東é.csv"])
-def test_names_are_shown_as_they_are(name: str, run_cli: RunCli, tmp_path: Path) -> None:
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text(HEAD + "1,2\n")
-    for words in (
-        ("estimate", tmp_path / name, "--table", TABLE),
-        ("trace", "summary", tmp_path / name),
-        ("table4", "--trace", f"{name}={tmp_path / name}"),
-    ):
-        result = run_cli(*words)
-        assert result.exit_code == 0, result.output
+ODD_NAMES = ("d[/z].csv", "r[bold]x.csv", ":smile:.csv", "東é.csv")
+
+
+@pytest.fixture
+def odd_files(tmp_path: Path) -> list[Path]:
+    """A trace under each odd name."""
+    paths = [tmp_path / name for name in ODD_NAMES]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(HEAD + "1,2\n")
+    return paths
+
+
+@pytest.fixture
+def small_table4(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Table 4 with a row of each kind: of a trace that ships, and of one that the paper has."""
+    paper = paper_table4._published()
+    rows = [row for row in paper["rows"] if row["key"] == "burstgpt"]
+    shipped = [row for row in paper["embedded"] if row["key"] == "azure-2023-code"]
+    small = {**paper, "rows": rows, "embedded": shipped}
+    monkeypatch.setattr(paper_table4, "_published", lambda: small)
+
+
+def test_names_are_shown_as_they_are(run_cli: RunCli, odd_files: list[Path]) -> None:
+    for name, path in zip(ODD_NAMES, odd_files, strict=True):
+        for words in (("estimate", path, *BINNED), ("trace", "summary", path)):
+            result = run_cli(*words)
+            assert result.exit_code == 0, result.output
+            assert name in result.stdout.replace("\n", "").replace(" ", "")
+
+
+@pytest.mark.usefixtures("small_table4")
+def test_names_are_shown_as_they_are_in_table4(run_cli: RunCli, odd_files: list[Path]) -> None:
+    traces = [(name, path) for name, path in zip(ODD_NAMES, odd_files, strict=True)]
+    words = [word for name, path in traces for word in ("--trace", f"{name}={path}")]
+    result = run_cli("table4", *words, "--trace", f"burstgpt={odd_files[0]}")
+    assert result.exit_code == 0, result.output
+    for name in ODD_NAMES:
         assert name in result.stdout.replace("\n", "").replace(" ", "")
 
 
@@ -353,7 +384,7 @@ def test_a_stray_quote_never_swallows_rows_unsaid(run_cli: RunCli, tmp_path: Pat
     ):
         path.write_text((HEAD.replace("\n", "\r") if "\r" in rows else HEAD) + rows)
         for skip in ((), ("--on-invalid", "skip")):
-            result = run_cli("estimate", path, "--table", TABLE, *skip)
+            result = run_cli("estimate", path, *BINNED, *skip)
             assert_one_line(result, "q.csv:3: the row")
             assert "quote" in result.stderr
 
@@ -361,9 +392,9 @@ def test_a_stray_quote_never_swallows_rows_unsaid(run_cli: RunCli, tmp_path: Pat
 def test_blank_lines_above_the_header(run_cli: RunCli, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("\n  \n" + HEAD + "1,2\n3,x\n")
-    assert_one_line(run_cli("estimate", path, "--table", TABLE), 't.csv:5: output_tokens is "x"')
+    assert_one_line(run_cli("estimate", path, *BINNED), 't.csv:5: output_tokens is "x"')
     words = ("--on-invalid", "skip", "--format", "json")
-    document = json.loads(run_cli("estimate", path, "--table", TABLE, *words).stdout)
+    document = json.loads(run_cli("estimate", path, *BINNED, *words).stdout)
     assert document["requests"]["total"] == 2
     assert document["invalid_rows"] == {"not a number": 1}
 
@@ -372,21 +403,21 @@ def test_keys_may_be_missing_from_the_first_line(run_cli: RunCli, tmp_path: Path
     path = tmp_path / "t.jsonl"
     path.write_text('{"input_tokens": 1}\n5\n{"input_tokens": 3, "output_tokens": 4}\n')
     words = ("--on-invalid", "skip", "--format", "json")
-    result = run_cli("estimate", path, "--table", TABLE, *words)
+    result = run_cli("estimate", path, *BINNED, *words)
     assert json.loads(result.stdout)["requests"]["invalid"] == 2
 
 
 def test_columns_that_differ_in_case_alone(run_cli: RunCli, tmp_path: Path) -> None:
     columns = {"Input_Tokens": [9000], "input_tokens": [1], "output_tokens": [2]}
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
-    result = run_cli("estimate", tmp_path / "t.parquet", "--table", TABLE, "--format", "json")
+    result = run_cli("estimate", tmp_path / "t.parquet", *BINNED, "--format", "json")
     assert json.loads(result.stdout)["requests"]["estimated"] == 1
 
 
 def test_one_column_for_both_lengths(run_cli: RunCli, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     words = ("--input-column", "a", "--output-column", "a")
-    result = run_cli("estimate", tmp_path / "t.csv", "--table", TABLE, *words)
+    result = run_cli("estimate", tmp_path / "t.csv", *BINNED, *words)
     assert_one_line(result, "both the input and the output column")
 
 
@@ -399,23 +430,42 @@ def test_times_that_are_no_times(run_cli: RunCli, tmp_path: Path) -> None:
 def test_a_shipped_name_wins_over_a_file_of_that_name(
     run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = run_cli("table4", "--format", "json").stdout
+    seen = []
+
+    def build(workloads: dict, *_: object) -> None:
+        seen.append(workloads)
+        raise InputError("this is enough of Table 4")
+
+    monkeypatch.setattr(paper_table4, "build_table4", build)
+    assert_one_line(run_cli("table4"), "enough")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "azure-2023-code").write_text(HEAD + "1,2\n")
     (tmp_path / "azure-2023-conv").mkdir()
-    assert run_cli("table4", "--format", "json").stdout == before
-    result = run_cli("estimate", "./azure-2023-code", "--table", TABLE, "--format", "json")
-    assert json.loads(result.stdout)["requests"]["total"] == 1
+    assert_one_line(run_cli("table4"), "enough")
+    before, after = seen
+    assert after == before
+    assert (
+        before["azure-2023-code"][1].total.requests
+        == 8819 - before["azure-2023-code"][1].failed.requests
+    )
+    words = ("estimate", *BINNED, "--format", "json")
+    assert json.loads(run_cli(*words, "azure-2023-code").stdout)["requests"]["total"] == 8819
+    assert json.loads(run_cli(*words, "./azure-2023-code").stdout)["requests"]["total"] == 1
 
 
+@pytest.mark.usefixtures("small_table4")
 def test_table4_says_what_it_left_out(run_cli: RunCli, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(HEAD + "1,2\n9000,1\n1,900\n5,0\n5,x\n")
     words = ("table4", "--trace", f"burstgpt={tmp_path / 't.csv'}", "--on-invalid", "skip")
     text = " ".join(run_cli(*words).stdout.split())
     assert "1 of 5 estimated; left out: 2 beyond the grid" in text
     assert "1 failed, 1 invalid (1 not a number)" in text
-    assert "563 beyond the grid" in text
-    row = json.loads(run_cli(*words, "--format", "json").stdout)["rows"][2]
+    assert "27 beyond the grid" in text
+    (row,) = [
+        row
+        for row in json.loads(run_cli(*words, "--format", "json").stdout)["rows"]
+        if row["dataset"] == "BurstGPT"
+    ]
     assert row["requests"]["beyond_grid"] == 2
     assert row["invalid_rows"] == {"not a number": 1}
 
@@ -428,14 +478,14 @@ def test_a_paper_grid_workload_goes_everywhere(run_cli: RunCli, tmp_path: Path) 
     )
     assert "3 requests" in run_cli("trace", "summary", saved).stdout
     assert run_cli("trace", "bin", saved).stdout == saved.read_text()
-    assert run_cli("estimate", saved, "--table", TABLE).exit_code == 0
+    assert run_cli("estimate", saved, *BINNED).exit_code == 0
 
 
 def test_a_workload_with_its_keys_in_another_order(run_cli: RunCli, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(HEAD + "1,2\n")
     document = json.loads(run_cli("trace", "bin", tmp_path / "t.csv").stdout)
     (tmp_path / "w.json").write_text(json.dumps(document, sort_keys=True, indent=1))
-    assert run_cli("estimate", tmp_path / "w.json", "--table", TABLE).exit_code == 0
+    assert run_cli("estimate", tmp_path / "w.json", *BINNED).exit_code == 0
 
 
 def test_a_quote_closed_far_below_is_named(run_cli: RunCli, tmp_path: Path) -> None:
