@@ -131,8 +131,10 @@ def commands(path: Path, result: Path) -> dict[str, list[str]]:
     readers = {"DuckDB": DUCKDB, "Polars": POLARS, "pandas": PANDAS}
     found = {
         "joulecast trace bin": [JOULECAST, "trace", "bin", str(path), "-o", str(result)],
-        "joulecast estimate": [JOULECAST, "estimate", str(path), "--table", TABLE],
-    }
+        "joulecast estimate": [  # binned: the step model would take longer than the reading
+            JOULECAST, "estimate", str(path), "--table", TABLE, "--method", "binned",
+        ],
+    }  # fmt: skip
     if path.suffix == ".jsonl" and path.stat().st_size > 5e8:
         del readers["pandas"]  # takes minutes, and more memory than most machines have
     return found | {

@@ -13,7 +13,7 @@ PICTURES = Path(__file__).parent
 JOULECAST = str(Path(sys.executable).parent / "joulecast")
 VLLM = "h100-sxm/llama-3.1-8b/vllm"
 PAGE = (
-    "estimate", "azure-2023-conv", "--table", VLLM, "--method", "stepwise",
+    "estimate", "azure-2023-conv", "--table", VLLM,
     "--pue", "1.2", "--carbon", "FR", "--price", "0.18 EUR",
 )  # fmt: skip
 SIZE = {"width": 1100, "height": 1085}

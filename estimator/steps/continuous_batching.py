@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from joulecast.estimator.steps.progress import Progress
-from joulecast.estimator.steps.work import LengthArray, Steps
+from joulecast.estimator.steps.work import LengthArray, StepCounts, Steps
 from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.errors import InputError
 
@@ -94,6 +94,11 @@ class ContinuousBatching:
         outputs = np.minimum(lengths[:, 1], self.cache_tokens)
         inputs = np.minimum(lengths[:, 0], self.cache_tokens + 1 - outputs)
         return np.stack([inputs, outputs], axis=1)
+
+    def fewest_steps(self, lengths: LengthArray) -> float:
+        """No step reads more tokens than the cache holds, or decodes for more than may run."""
+        counts = StepCounts.of_lengths(lengths)
+        return max(counts.context / self.cache_tokens, counts.outputs / self.most_requests)
 
     def schedule(self, lengths: LengthArray, progress: Progress | None = None) -> Steps:
         """Serve requests that are all there from the start, in their order.

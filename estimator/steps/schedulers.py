@@ -26,6 +26,9 @@ class Scheduler(Protocol):
             progress: Told what share of the requests has ended.
         """
 
+    def fewest_steps(self, lengths: LengthArray) -> float:
+        """So many steps are needed at the least."""
+
     def clip(self, lengths: LengthArray) -> LengthArray:
         """Requests that were drawn, shortened to what the engine holds."""
 

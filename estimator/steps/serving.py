@@ -15,6 +15,11 @@ from joulecast.traces.workload import Workload
 MOST_SIMULATED = 50_000
 """Larger workloads are simulated in part and scaled."""
 
+MOST_STEPS = 20_000_000
+"""So are those that take more steps: following so many takes about a minute and a gigabyte."""
+
+_MOST_STEPS_OF_A_DRAW = 1_000_000
+
 _SEED = 20_251_123
 _DRAWS = 4
 
@@ -63,7 +68,7 @@ def serve(
     gauge: Gauge,
     progress: Progress | None = None,
 ) -> Services:
-    """Serve the requests if they are known, else several draws of such requests.
+    """Serve the requests if they are known and not too many, else several draws of such requests.
 
     Args:
         workload: The requests.
@@ -73,8 +78,10 @@ def serve(
         progress: Told what share of it is done.
     """
     if lengths is not None:
-        steps = scheduler.schedule(np.maximum(lengths, 1), progress)
-        return Services([Service(steps.counts, gauge(steps))])
+        served = np.maximum(lengths, 1)
+        if scheduler.fewest_steps(served) <= MOST_STEPS:
+            steps = scheduler.schedule(served, progress)
+            return Services([Service(steps.counts, gauge(steps))])
     tails: list[Tail] = ["gamma"] * _DRAWS
     is_beyond = any(workload.is_beyond(cell) for cell in workload.cells)
     tails += ["uniform"] if is_beyond else []
@@ -96,6 +103,9 @@ def _serve_drawn(
 ) -> Service:
     count = workload.total.requests
     drawn = scheduler.clip(sample_lengths(workload, min(count, MOST_SIMULATED), generator, tail))
+    share = _MOST_STEPS_OF_A_DRAW / max(1.0, scheduler.fewest_steps(drawn))
+    if share < 1:
+        drawn = drawn[: max(2, int(share * len(drawn)))]  # they are in random order
     is_part = count > len(drawn)
     whole = part_of(progress, 0.0, 2 / 3 if is_part else 1.0)
     surplus = _surplus(drawn, scheduler, gauge, whole)

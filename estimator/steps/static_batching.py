@@ -56,6 +56,10 @@ class StaticBatching:
                 batches.append((len(batch), int(batch[:, 0].max()), int(batch[:, 1].max())))
         return np.array(batches, dtype=float).reshape(-1, 3)
 
+    def fewest_steps(self, lengths: LengthArray) -> float:
+        """A batch takes a step for each token of its longest output."""
+        return float(self.batches(lengths)[:, 2].sum())
+
     def clip(self, lengths: LengthArray) -> LengthArray:
         """Requests that were drawn; a batch of one takes any length."""
         return lengths

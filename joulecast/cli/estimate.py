@@ -19,7 +19,7 @@ from joulecast.cli.options import (
     say,
     with_options,
 )
-from joulecast.estimator.method import METHODS, Method
+from joulecast.estimator.method import DEFAULT_METHOD, METHODS, Method
 from joulecast.traces.files import shown_address
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ METHOD_OPTIONS: list[Option] = [
     click.option(
         "--method",
         type=click.Choice(METHODS),
-        default="binned",
-        help="The paper's formula, or the step model, which has a 95 % interval.",
+        default=DEFAULT_METHOD,
+        help="The step model, which has a 95 % interval, or the paper's formula.",
     ),
     click.option(
         "--whole-batches",

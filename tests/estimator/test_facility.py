@@ -11,7 +11,7 @@ import joulecast as jc
 from tests.conftest import RunCli
 
 VLLM = "h100-sxm/llama-3.1-8b/vllm"
-ESTIMATE = ("estimate", "azure-2023-conv", "--table", VLLM)
+ESTIMATE = ("estimate", "azure-2023-conv", "--table", VLLM, "--method", "binned")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_what_no_facility_has_is_refused(make: Callable[[], object]) -> None:
 
 def test_intervals_are_carried_along(run_cli: RunCli) -> None:
     costs = ("--pue", "1.5", "--carbon", "US-CA", "--price", "0.25 USD")
-    words = (*ESTIMATE, "--method", "stepwise", "--format", "json", *costs)
+    words = ("estimate", "azure-2023-code", "--table", VLLM, "--format", "json", *costs)
     document = json.loads(run_cli(*words).stdout)
     g_per_kwh = jc.find_region("US-CA").g_per_kwh
     for ends, per_kwh in (("carbon_interval_g", g_per_kwh), ("cost_interval", 0.25)):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import joulecast as jc
+from joulecast.estimator.method import METHODS
 from tests.conftest import RunCli, workload_of
 
 VLLM, PYTORCH = (f"h100-sxm/llama-3.1-8b/{engine}" for engine in ("vllm", "pytorch"))
@@ -23,27 +24,63 @@ def log(tmp_path: Path) -> Path:
 COLUMNS = ("--input-column", "in", "--output-column", "out")
 
 
-@pytest.mark.parametrize("method", ["binned", "stepwise"])
+@pytest.mark.parametrize("method", METHODS)
 def test_estimate_is_what_the_command_prints(method: str, log: Path, run_cli: RunCli) -> None:
     words = ("estimate", log, "--table", VLLM, "--method", method, "--carbon", "FR", *COLUMNS)
     printed = json.loads(run_cli(*words, "--format", "json").stdout)
-    found = jc.estimate(log, VLLM, method, carbon="FR", input_column="in", output_column="out")
-    assert found.to_dict() == printed
+    estimate = jc.estimate(log, VLLM, method, carbon="FR", input_column="in", output_column="out")
+    assert estimate.to_dict() == printed
 
 
 def test_compare_is_what_the_command_prints(log: Path, run_cli: RunCli) -> None:
     tables = ("--table", PYTORCH, "--table", VLLM)
-    words = ("compare", log, *tables, "--method", "stepwise", *COLUMNS)
+    words = ("compare", log, *tables, *COLUMNS)
     printed = json.loads(run_cli(*words, "--format", "json").stdout)
-    found = jc.compare(
-        log, [PYTORCH, jc.load_table(VLLM)], "stepwise", input_column="in", output_column="out"
+    comparison = jc.compare(
+        log, [PYTORCH, jc.load_table(VLLM)], input_column="in", output_column="out"
     )
-    assert found.to_dict() == printed
+    assert comparison.to_dict() == printed
+
+
+def test_the_default_is_the_step_model(log: Path, run_cli: RunCli) -> None:
+    columns = {"input_column": "in", "output_column": "out"}
+    assert jc.estimate(log, VLLM, **columns) == jc.estimate(log, VLLM, "stepwise", **columns)
+    assert jc.compare(log, [VLLM], **columns).method == "stepwise"
+    for command in ("estimate", "compare"):
+        result = run_cli(command, log, "--table", VLLM, *COLUMNS, "--format", "json")
+        assert json.loads(result.stdout)["method"] == "stepwise"
+
+
+@pytest.mark.parametrize("command", ["estimate", "compare"])
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"engine_settings": {}}, "its engine_settings lack what a step model needs"),
+        ({"engine": "sglang"}, "how sglang schedules requests is not known"),
+    ],
+)
+def test_where_there_is_no_step_model_the_other_method_is_named(
+    command: str, changes: dict, said: str, table_folder: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    """In one line, and before the trace is read."""
+    metadata = json.loads((table_folder / "table.json").read_text())
+    (table_folder / "table.json").write_text(json.dumps(metadata | changes))
+    trace = tmp_path / "t.csv"
+    trace.write_text("input_tokens,output_tokens\nnone,1\n")
+    result = run_cli(command, trace, "--table", table_folder)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert said in result.stderr
+    assert "--method binned" in result.stderr
+    trace.write_text("input_tokens,output_tokens\n100,20\n")
+    assert run_cli(command, trace, "--table", table_folder, "--method", "binned").exit_code == 0
 
 
 def test_a_workload_stands_for_its_trace() -> None:
     workload = jc.load_workload("azure-2023-code")
-    by_name, by_sums = (jc.estimate(trace, VLLM) for trace in ("azure-2023-code", workload))
+    by_name, by_sums = (
+        jc.estimate(trace, VLLM, "binned") for trace in ("azure-2023-code", workload)
+    )
     assert by_sums.energy_j == by_name.energy_j
     assert by_sums.trace == workload.sources[0]["name"]
     with pytest.raises(jc.InputError, match="has no columns"):
@@ -51,19 +88,20 @@ def test_a_workload_stands_for_its_trace() -> None:
 
 
 def test_cells_add_up_to_the_whole() -> None:
-    for method in ("binned", "stepwise"):
-        found = jc.estimate("azure-2023-conv", VLLM, method)
-        assert sum(cell.energy_j or 0 for cell in found.cells) == pytest.approx(found.energy_j)
-        counted = found.requests["estimated"] + found.requests["beyond_grid"]
-        assert sum(cell.requests for cell in found.cells) == counted
-        for kind, share in found.coverage.items():
-            of_kind = sum(c.energy_j or 0 for c in found.cells if c.coverage == kind)
-            assert of_kind / found.energy_j == pytest.approx(share, abs=1e-12)
+    for method in METHODS:
+        estimate = jc.estimate("azure-2023-conv", VLLM, method)
+        cells = estimate.cells
+        assert sum(cell.energy_j or 0 for cell in cells) == pytest.approx(estimate.energy_j)
+        counted = estimate.requests["estimated"] + estimate.requests["beyond_grid"]
+        assert sum(cell.requests for cell in cells) == counted
+        for kind, share in estimate.coverage.items():
+            of_kind = sum(cell.energy_j or 0 for cell in cells if cell.coverage == kind)
+            assert of_kind / estimate.energy_j == pytest.approx(share, abs=1e-12)
 
 
 def test_left_out_cells_have_no_energy() -> None:
     workload = workload_of(jc.PAPER_GRID, [(100, 20), (9000, 20), (9000, 9000)])
-    first, second, third = jc.estimate(workload, VLLM).cells
+    first, second, third = jc.estimate(workload, VLLM, "binned").cells
     assert (first.input_tokens, first.output_tokens) == (128, 32)
     assert first.energy_j is not None
     assert (second.input_tokens, second.output_tokens, second.energy_j) == (None, 32, None)
@@ -71,16 +109,17 @@ def test_left_out_cells_have_no_energy() -> None:
 
 
 def test_tokens_are_true_ones() -> None:
-    found = jc.estimate(workload_of(jc.PAPER_GRID, [(100, 20), (50, 30)]), VLLM)
-    assert found.joules_per_1000_tokens == pytest.approx(1000 * found.energy_j / 200)
-    assert found.joules_per_output_token == pytest.approx(found.energy_j / 50)
+    for method in METHODS:
+        estimate = jc.estimate(workload_of(jc.PAPER_GRID, [(100, 20), (50, 30)]), VLLM, method)
+        assert estimate.joules_per_1000_tokens == pytest.approx(1000 * estimate.energy_j / 200)
+        assert estimate.joules_per_output_token == pytest.approx(estimate.energy_j / 50)
 
 
 def test_savings_have_intervals_and_tables_a_rank() -> None:
-    found = jc.compare("azure-2023-conv", [PYTORCH, VLLM, f"{VLLM}-first-card"], "stepwise")
-    energies = [one.estimate.energy_j for one in found.ranked]
+    comparison = jc.compare("azure-2023-conv", [PYTORCH, VLLM, f"{VLLM}-first-card"])
+    energies = [compared.estimate.energy_j for compared in comparison.ranked]
     assert energies == sorted(energies)
-    first, second, _ = found.tables
+    first, second, _ = comparison.tables
     assert first.saving_percent == 0
     assert first.saving_interval_percent is None
     low, high = second.saving_interval_percent or (0, 0)
@@ -89,14 +128,14 @@ def test_savings_have_intervals_and_tables_a_rank() -> None:
     halves = [(e.interval_percent or 0) / 100 for e in (first.estimate, second.estimate)]
     ratio = second.estimate.energy_j / first.estimate.energy_j
     assert high - low == pytest.approx(200 * ratio * (halves[0] ** 2 + halves[1] ** 2) ** 0.5)
-    binned = jc.compare("azure-2023-conv", [PYTORCH, VLLM])
+    binned = jc.compare("azure-2023-conv", [PYTORCH, VLLM], "binned")
     assert binned.tables[1].saving_interval_percent is None
 
 
 def test_results_are_frozen_and_plain() -> None:
-    found = jc.estimate("azure-2023-code", VLLM, "stepwise", pue=1.1, price="0.2 EUR")
-    compared = jc.compare("azure-2023-code", [VLLM, PYTORCH])
-    for result in (found, found.cells[0], compared, compared.tables[0]):
+    estimate = jc.estimate("azure-2023-code", VLLM, pue=1.1, price="0.2 EUR")
+    comparison = jc.compare("azure-2023-code", [VLLM, PYTORCH], "binned")
+    for result in (estimate, estimate.cells[0], comparison, comparison.tables[0]):
         assert dataclasses.is_dataclass(result)
         with pytest.raises(dataclasses.FrozenInstanceError):
             result.trace = "other"  # type: ignore[union-attr, misc]
@@ -106,7 +145,7 @@ def test_results_are_frozen_and_plain() -> None:
 def test_results_show_themselves_in_a_notebook() -> None:
     trace = jc.load_workload("azure-2023-code")
     named = dataclasses.replace(trace, sources=({"name": "<b>code</b>"},))
-    html = jc.estimate(named, VLLM, "stepwise")._repr_html_()
+    html = jc.estimate(named, VLLM)._repr_html_()
     assert "&lt;b&gt;code&lt;/b&gt;" in html
     assert "95 % interval" in html
     html = jc.compare("azure-2023-code", [PYTORCH, VLLM])._repr_html_()
@@ -120,7 +159,7 @@ def test_results_show_themselves_in_a_notebook() -> None:
     [
         ({"method": "guess"}, "none of: binned, stepwise"),
         ({"method": "binned", "host": VLLM}, "for the method stepwise"),
-        ({"method": "stepwise", "whole_batches": True}, "for the method binned"),
+        ({"whole_batches": True}, "for the method binned"),
         ({"carbon": "Atlantis"}, "unknown region"),
         ({"table": "no-such"}, "unknown table"),
         ({"trace": "no-such"}, "unknown trace"),
@@ -139,13 +178,14 @@ def test_compare_takes_a_list(tables: list[str] | str) -> None:
 
 def test_bars_of_a_comparison_have_the_lengths_of_the_energies(run_cli: RunCli) -> None:
     tables = ("--table", PYTORCH, "--table", VLLM)
-    lines = run_cli("compare", "azure-2023-code", *tables).stdout.splitlines()
+    words = ("compare", "azure-2023-code", *tables, "--method", "binned")
+    lines = run_cli(*words).stdout.splitlines()
     bars = [line.count("█") for line in lines if "█" in line]
-    found = jc.compare("azure-2023-code", [PYTORCH, VLLM])
-    energies = [one.estimate.energy_j for one in found.ranked]
+    comparison = jc.compare("azure-2023-code", [PYTORCH, VLLM], "binned")
+    energies = [compared.estimate.energy_j for compared in comparison.ranked]
     assert bars == [round(40 * energy / max(energies)) for energy in energies]
-    intervals = run_cli("compare", "azure-2023-code", *tables, "--method", "stepwise").stdout
+    intervals = run_cli("compare", "azure-2023-code", *tables).stdout
     assert "░" in intervals
     assert "Bars: energy, with its 95 % interval" in intervals
-    alone = run_cli("compare", "azure-2023-code", "--table", VLLM).stdout
+    alone = run_cli("compare", "azure-2023-code", "--table", VLLM, "--method", "binned").stdout
     assert "█" not in alone

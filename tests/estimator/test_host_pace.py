@@ -169,7 +169,7 @@ def test_hosts_of_any_pace_lie_within_the_interval() -> None:
 def test_a_slower_host_costs_more_and_is_explained(run_cli: RunCli, tmp_path: Path) -> None:
     trace = tmp_path / "long.csv"
     trace.write_text("input_tokens,output_tokens\n" + "100,400\n" * 1000)
-    words = "estimate", trace, "--table", VLLM, "--method", "stepwise"
+    words = "estimate", trace, "--table", VLLM
     plain = json.loads(run_cli(*words, "--format", "json").stdout)
     known = json.loads(run_cli(*words, "--host", QUICK, "--format", "json").stdout)
     assert plain["energy_j"] * 1.02 < known["energy_j"] < plain["energy_j"] * 1.15
@@ -186,14 +186,13 @@ def test_a_slower_host_costs_more_and_is_explained(run_cli: RunCli, tmp_path: Pa
 
 def test_a_host_is_told_by_a_table_of_the_same_kind(run_cli: RunCli) -> None:
     words = "estimate", "azure-2023-code", "--table", VLLM
-    result = run_cli(*words, "--method", "stepwise", "--host", PYTORCH)
+    result = run_cli(*words, "--host", PYTORCH)
     assert result.exit_code == 1
     assert "is of engine pytorch, and h100-sxm/llama-3.1-8b/vllm of vllm" in result.stderr
-    result = run_cli("estimate", "azure-2023-code", "--table", PYTORCH, "--method", "stepwise",
-                     "--host", PYTORCH)  # fmt: skip
+    result = run_cli("estimate", "azure-2023-code", "--table", PYTORCH, "--host", PYTORCH)
     assert result.exit_code == 1
     assert "leave --host out" in result.stderr
-    result = run_cli(*words, "--host", QUICK)
+    result = run_cli(*words, "--method", "binned", "--host", QUICK)
     assert result.exit_code == 2
     assert "--host is for --method stepwise" in result.stderr
 

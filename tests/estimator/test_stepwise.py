@@ -10,6 +10,7 @@ import pytest
 from joulecast import measurements
 from joulecast.estimator.flops import load_flops
 from joulecast.estimator.steps import serving
+from joulecast.estimator.steps.schedulers import scheduler_of
 from joulecast.estimator.stepwise import estimate_stepwise
 from joulecast.measurements.table.table import load_table
 from joulecast.traces.errors import InputError
@@ -126,7 +127,7 @@ def test_the_ideal_is_of_the_true_lengths() -> None:
 
 
 def test_what_is_said_of_an_estimate(run_cli: RunCli) -> None:
-    words = "estimate", "azure-2023-code", "--table", VLLM, "--method", "stepwise"
+    words = "estimate", "azure-2023-code", "--table", VLLM
     document = json.loads(run_cli(*words, "--format", "json").stdout)
     assert document["method"] == "stepwise"
     assert document["requests"]["estimated"] == 8819
@@ -159,8 +160,9 @@ def test_tables_compare_by_either_method(run_cli: RunCli) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("--whole-batches",), "--whole-batches is for --method binned"),
         (("--method", "stepwise", "--whole-batches"), "--whole-batches is for --method binned"),
-        (("--explain",), "--explain is for --method stepwise"),
+        (("--method", "binned", "--explain"), "--explain is for --method stepwise"),
     ],
 )
 def test_options_of_the_other_method_are_refused(
@@ -176,7 +178,7 @@ def test_nothing_to_estimate_is_said(tmp_path: Path, run_cli: RunCli) -> None:
     with pytest.raises(InputError, match="x: has no request to estimate: 3 failed, 0 were invalid"):
         estimate_stepwise(empty, load_table(VLLM), "x")
     (tmp_path / "long.csv").write_text("input_tokens,output_tokens\n500000,10\n")
-    words = "estimate", tmp_path / "long.csv", "--table", VLLM, "--method", "stepwise"
+    words = "estimate", tmp_path / "long.csv", "--table", VLLM
     result = run_cli(*words)
     assert result.exit_code == 1
     assert "500000 + 10 tokens does not fit into the engine's KV cache of 451872" in result.stderr
@@ -184,7 +186,7 @@ def test_nothing_to_estimate_is_said(tmp_path: Path, run_cli: RunCli) -> None:
 
 def test_an_empty_prompt_counts_as_one_token(tmp_path: Path, run_cli: RunCli) -> None:
     (tmp_path / "zero.csv").write_text("input_tokens,output_tokens\n0,10\n0,1\n12,3\n")
-    words = "estimate", tmp_path / "zero.csv", "--table", VLLM, "--method", "stepwise"
+    words = "estimate", tmp_path / "zero.csv", "--table", VLLM
     result = run_cli(*words, "--format", "json")
     assert json.loads(result.stdout)["requests"]["estimated"] == 3
 
@@ -251,3 +253,34 @@ def test_endless_outputs_are_refused_in_one_line() -> None:
     workload = workload_of(PAPER_GRID, [(10, 10**9)])
     with pytest.raises(InputError, match="more than 20,000,000 can be followed"):
         estimate_stepwise(workload, load_table(PYTORCH), "x", np.array([[10, 10**9]]))
+
+
+@pytest.mark.parametrize(("table", "longest", "within"), [(VLLM, 4000, 0.02), (PYTORCH, 512, 0.1)])
+def test_of_many_steps_a_part_stands_for_the_whole(
+    table: str, longest: int, within: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long outputs take many steps, however few requests there are."""
+    generator = np.random.default_rng(4)
+    inputs, outputs = generator.integers(1, 2000, 1500), generator.integers(1, longest, 1500)
+    lengths = np.stack([inputs, outputs], axis=1)
+    workload, loaded = Workload.of_lengths(PAPER_GRID, lengths), load_table(table)
+    whole = estimate_stepwise(workload, loaded, "whole", lengths)
+    assert whole.relative_sds is not None
+    assert whole.relative_sds["sampling"] == 0
+    scheduler = scheduler_of(loaded)
+    steps = len(scheduler.schedule(lengths).decoding)
+    assert 0.4 * steps < scheduler.fewest_steps(lengths) <= steps
+    monkeypatch.setattr(serving, "MOST_STEPS", scheduler.fewest_steps(lengths) - 1)
+    monkeypatch.setattr(serving, "_MOST_STEPS_OF_A_DRAW", 0.4 * steps)
+    surplus, served = serving._surplus, []
+
+    def watched(drawn, *rest):
+        served.append(len(drawn))
+        return surplus(drawn, *rest)
+
+    monkeypatch.setattr(serving, "_surplus", watched)
+    part = estimate_stepwise(workload, loaded, "part", lengths)
+    assert max(served) < 1200
+    assert part.energy_j == pytest.approx(whole.energy_j, rel=within)
+    assert part.relative_sds is not None
+    assert part.relative_sds["sampling"] > 0

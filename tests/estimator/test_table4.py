@@ -48,7 +48,8 @@ def test_default_rows_stand_on_real_measurements(run_cli: RunCli) -> None:
         estimate = {}
         for engine in ("pytorch", "vllm"):
             words = ("estimate", f"azure-2023-{name}", "--table", f"h100-sxm/llama-3.1-8b/{engine}")
-            estimate[engine] = json.loads(run_cli(*words, "--format", "json").stdout)
+            words = (*words, "--method", "binned", "--format", "json")
+            estimate[engine] = json.loads(run_cli(*words).stdout)
         row = rows[{"code": "Azure Code (2023)", "conv": "Azure Conversation (2023)"}[name]]
         assert row["source"] == "trace"
         assert row["published"] is None
