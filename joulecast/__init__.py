@@ -1,13 +1,31 @@
 """joulecast: forecast the energy that an LLM serving stack will spend on a request trace.
 
 The names that it hands on are in `__init__.pyi`, and are imported when they are used: a command
-that needs few of them starts quickly. docs/python.md describes each.
+that needs none of them does not even read which there are. docs/python.md describes each.
 """
 
-import lazy_loader
+from functools import cache
+from typing import Any
 
 from joulecast.version import VERSION
 
-__getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
 __version__ = VERSION
-__all__ = [*_names, "__version__"]  # noqa: PLE0604 - names of the stub
+
+
+@cache
+def __getattr__(name: str) -> Any:
+    attribute, names = _stub()
+    return [*names, "__version__"] if name == "__all__" else attribute(name)
+
+
+def __dir__() -> list[str]:
+    return list(__getattr__("__all__"))
+
+
+@cache
+def _stub() -> tuple[Any, list[str]]:
+    """What imports a name of the stub, and all names of it."""
+    import lazy_loader
+
+    attribute, _, names = lazy_loader.attach_stub(__name__, __file__)
+    return attribute, names

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 
 from joulecast.traces.files import exists
 from joulecast.traces.public.catalog import CatalogEntry, is_embedded
 from joulecast.traces.reconstruct import REQUESTS, published
-from joulecast.traces.summary import TraceSummary, statistics_texts
 from joulecast.views.numbers import invalid_text, percent
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text
 from joulecast.views.report import Report
+
+if TYPE_CHECKING:
+    from joulecast.traces.summary import TraceSummary
 
 
 def trace_list_report(entries: Sequence[CatalogEntry]) -> Report:
@@ -55,8 +57,10 @@ def _reconstructed(dataset: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def summary_report(trace: str, summary: TraceSummary) -> Report:
+def summary_report(trace: str, summary: "TraceSummary") -> Report:
     """`joulecast trace summary`."""
+    from joulecast.traces.summary import statistics_texts  # numpy comes with it
+
     view = grid_table()
     for heading in ("tokens", "mean", "sd", "median", "99th percentile", "longest"):
         view.add_column(heading, justify="left" if heading == "tokens" else "right")
