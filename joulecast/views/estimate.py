@@ -21,7 +21,7 @@ IDEAL_LABELS = {
     "roofline": "roofline (compute or memory)",
 }
 SERVING_TEXT = "offline, all requests at once (a live server took 1.2 to 5 times as much)"
-"""What every estimate is of. Four traces, each metered at its own arrivals and all at once."""
+"""What every estimate is of; docs/meaning.md has the four runs that the factor is from."""
 
 
 def coverage_text(coverage: Mapping[Coverage, float]) -> str:
