@@ -22,7 +22,7 @@ from joulecast.traces.workload import Workload
 def estimate(
     trace: str | Path | Workload,
     table: str | Path | EnergyTable,
-    method: Method = "binned",
+    method: Method = "stepwise",
     *,
     whole_batches: bool = False,
     host: str | Path | EnergyTable | None = None,
@@ -63,7 +63,7 @@ def estimate(
 def compare(
     trace: str | Path | Workload,
     tables: Sequence[str | Path | EnergyTable],
-    method: Method = "binned",
+    method: Method = "stepwise",
     *,
     whole_batches: bool = False,
     pue: float | None = None,

@@ -213,9 +213,8 @@ class _Simulation:
         tokens = self._prompts[request] + self._left[request]
         return InputError(
             f"request {request + 1} of {self._count}, of {tokens} tokens with its output, is never "
-            f"served from a KV cache of {self._rules.cache_tokens} tokens by these rules of "
-            f"admission: nothing has ended by step {self._now}; leave such requests out, or use "
-            "--method binned"
+            f"served from a KV cache of {self._rules.cache_tokens} tokens under the engine's rules "
+            "of admission; leave such requests out, or use --method binned"
         )
 
     def _is_active(self, request: int) -> bool:

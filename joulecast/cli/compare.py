@@ -24,6 +24,7 @@ from joulecast.cli.options import (
 )
 from joulecast.estimator.method import Method
 from joulecast.traces.files import shown_address
+from joulecast.views.progress import SimulationBar
 
 if TYPE_CHECKING:
     from joulecast.estimator.footprint.carbon import CarbonIntensity
@@ -71,8 +72,11 @@ def compare(
     tables = [load_table(name) for name in table_names]
     results = {"--output": options["output"], "--html": html}
     check_results(results, traces=[trace], tables=table_names)
-    loaded, make = load_for(method, whole_batches, trace, tables[0], html, options)
-    result = compare_tables(make, loaded.workload, tables, shown_address(trace)).at(facility)
+    with SimulationBar() as bar:
+        loaded, make = load_for(
+            method, whole_batches, trace, tables[0], html, options, progress=bar.watch
+        )
+        result = compare_tables(make, loaded.workload, tables, shown_address(trace)).at(facility)
     if html is not None:
         from joulecast.pages.compare import write_compare_page
 

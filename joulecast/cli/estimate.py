@@ -21,11 +21,13 @@ from joulecast.cli.options import (
 )
 from joulecast.estimator.method import DEFAULT_METHOD, METHODS, Method
 from joulecast.traces.files import shown_address
+from joulecast.views.progress import SimulationBar
 
 if TYPE_CHECKING:
     from joulecast.estimator.compare import EstimationMethod
     from joulecast.estimator.footprint.carbon import CarbonIntensity
     from joulecast.estimator.footprint.facility import Price
+    from joulecast.estimator.steps.progress import Progress
     from joulecast.measurements.table.table import EnergyTable
     from joulecast.traces.load import LoadedTrace
 
@@ -131,8 +133,9 @@ def estimate(
     host = hosts[0] if hosts else None
     results = {"--output": options["output"], "--html": html}
     check_results(results, traces=[trace], tables=names)
-    loaded, make = load_for(method, whole_batches, trace, table, html, options, host)
-    result = make(loaded.workload, table, shown_address(trace)).at(facility)
+    with SimulationBar() as bar:
+        loaded, make = load_for(method, whole_batches, trace, table, html, options, host, bar.watch)
+        result = make(loaded.workload, table, shown_address(trace)).at(facility)
     if html is not None:
         from joulecast.pages.estimate import write_estimate_page
 
@@ -149,6 +152,7 @@ def load_for(
     html: Path | None,
     options: dict[str, Any],
     host: "EnergyTable | None" = None,
+    progress: "Progress | None" = None,
 ) -> "tuple[LoadedTrace, EstimationMethod]":
     """TRACE as a method and a page want it, and the method."""
     from joulecast.estimator.forecast import estimation_method, reading_of
@@ -159,7 +163,7 @@ def load_for(
     grid, most_lengths = reading_of(method, table)
     with reading(options, trace) as keywords:
         loaded = load_trace(trace, grid, most_lengths, html is not None, **keywords)
-    return loaded, estimation_method(method, loaded, whole_batches, host)
+    return loaded, estimation_method(method, loaded, whole_batches, host, progress)
 
 
 def command_line() -> str:

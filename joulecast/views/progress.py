@@ -3,6 +3,7 @@
 import glob
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +12,7 @@ from joulecast.traces.printable import printable
 
 _PATIENCE_S = 1.0
 _HEAD_BYTES = 1 << 16
+_LEAST_SHARE = 0.002
 
 
 class DownloadBar:
@@ -55,17 +57,10 @@ class DownloadBar:
         self._progress.update(self._task, completed=there, total=whole)
 
 
-class ReadingBar:
-    """A bar with bytes and, where the rows are lines, rows per second.
+class _PatientBar(ABC):
+    """A bar that is told a share, and is not shown for work of less than a second."""
 
-    Nothing is shown for reads of less than a second.
-
-    Args:
-        source: The trace, as the user gave it.
-    """
-
-    def __init__(self, source: str) -> None:
-        self._source = source
+    def __init__(self) -> None:
         self._began = time.monotonic()
         self._progress: Any = None
         self._last = 0.0
@@ -81,6 +76,22 @@ class ReadingBar:
     def watch(self) -> Callable[[float], None] | None:
         """What to tell of progress; None where nobody could see it."""
         return self._show if sys.stderr.isatty() else None
+
+    @abstractmethod
+    def _show(self, share: float) -> None:
+        """Such a share is done, 0 to 1."""
+
+
+class ReadingBar(_PatientBar):
+    """A bar with bytes and, where the rows are lines, rows per second.
+
+    Args:
+        source: The trace, as the user gave it.
+    """
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self._source = source
 
     def _show(self, share: float) -> None:
         if share < self._last:  # another look at the same files
@@ -118,6 +129,43 @@ class ReadingBar:
             transient=True,
         )
         self._task = self._progress.add_task("reading", total=1.0, rates="")
+        self._progress.start()
+
+
+class SimulationBar(_PatientBar):
+    """A bar with the time left, while an engine is followed step by step."""
+
+    def _show(self, share: float) -> None:
+        if 0 < self._last <= share < min(1.0, self._last + _LEAST_SHARE):
+            return  # it is told of every request
+        if self._last == 0:  # a trace may have been read before
+            self._began = time.monotonic()
+        self._last = share
+        if time.monotonic() - self._began < _PATIENCE_S:
+            return
+        if self._progress is None:
+            self._start()
+        self._progress.update(self._task, completed=share)
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("serving"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._progress.add_task("serving", total=1.0)
         self._progress.start()
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulecast.estimator.steps.continuous_batching import ContinuousBatching
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching, _Simulation
+from joulecast.estimator.steps.progress import part_of
 from joulecast.estimator.steps.static_batching import StaticBatching
 from joulecast.estimator.steps.work import StepCounts
 from joulecast.measurements.table.table import load_table
@@ -100,6 +101,61 @@ def test_a_request_that_never_fits_is_refused() -> None:
         rules.schedule(np.array([[4, 4], [30, 12]]))
 
 
+class Stricter(_Simulation):
+    """Asks for a block more than a prompt needs before it is taken in."""
+
+    def _feed_prompts(self, budget: int, has_preempted: bool) -> tuple[int, float]:
+        self._free -= 1
+        fed = super()._feed_prompts(budget, has_preempted)
+        self._free += 1
+        return fed
+
+
+class Idle(_Simulation):
+    """Says that it feeds a prompt, and does not."""
+
+    def _feed(self, request: int, budget: int) -> tuple[int, float]:
+        self._partial = request
+        return 1, 0.0
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize(
+    ("kind", "lengths", "named"),
+    [
+        # The third request needs the whole cache, so that the stricter rules serve two alone.
+        (Stricter, ([4, 8, 37, 4], [5, 2, 4, 1]), "request 3 of 4, of 41 tokens"),
+        (Idle, ([4], [5]), "request 1 of 1, of 9 tokens"),
+    ],
+)
+def test_rules_that_never_serve_a_request_end_with_one_line(
+    kind: type[_Simulation], lengths: tuple[list[int], list[int]], named: str, lag: int
+) -> None:
+    rules = ContinuousBatching(64, 4, 10, 4, steps_to_release=lag)
+    assert _Simulation(rules, *lengths).run().requests == len(lengths[0])
+    simulation = kind(rules, *lengths)
+    with pytest.raises(InputError) as refusal:
+        simulation.run()
+    assert simulation._now <= 12 + lag  # at once, or once the longest should have been served
+    line = str(refusal.value)
+    assert named in line
+    assert "KV cache of 40 tokens" in line
+    assert "--method binned" in line
+    assert "\n" not in line
+
+
+def test_progress_is_told_from_the_first_end_to_the_last() -> None:
+    told: list[float] = []
+    rules = ContinuousBatching(8, 4, 100, 4, steps_to_release=0)
+    rules.schedule(np.array([[5, 3], [6, 2], [3, 9]]), told.append)
+    assert told == [2 / 3, 1.0]  # the first two end in the same step
+    told.clear()
+    halves = part_of(told.append, 0.5, 1.0)
+    rules.schedule(np.array([[5, 3], [6, 2], [3, 9]]), halves)
+    assert told == [pytest.approx(5 / 6), 1.0]
+    assert part_of(None, 0.0, 1.0) is None
+
+
 @pytest.mark.parametrize(
     "settings_",
     [
@@ -112,10 +168,10 @@ def test_a_request_that_never_fits_is_refused() -> None:
     ],
 )
 def test_a_table_without_settings_is_named(settings_: dict[str, object]) -> None:
-    known = {"max_num_batched_tokens": 16384, "max_num_seqs": 1024, "kv_cache_tokens": 4096}
-    given_ = known | settings_ if settings_ else {}
-    with pytest.raises(InputError, match="own/table: its engine_settings"):
-        ContinuousBatching.from_settings(given_, "own/table")
+    complete = {"max_num_batched_tokens": 16384, "max_num_seqs": 1024, "kv_cache_tokens": 4096}
+    spoilt = complete | settings_ if settings_ else {}
+    with pytest.raises(InputError, match=r"own/table: its engine_settings .* --method binned"):
+        ContinuousBatching.from_settings(spoilt, "own/table")
 
 
 def test_static_batches_are_of_one_cell_and_padded_to_their_longest() -> None:
@@ -130,6 +186,19 @@ def test_static_batches_are_of_one_cell_and_padded_to_their_longest() -> None:
     assert steps.context.tolist() == [0, 2 * 9, 2 * 10]
     assert steps.pairs.tolist() == [64, 0, 0]
     assert steps.counts.outputs == 6
+
+
+def test_beyond_the_grid_a_static_batch_holds_as_many_tokens_as_the_last_cell() -> None:
+    """10 x (64 + 16) tokens fit; at 144 + 16 half as many requests, at 64 + 336 a fifth."""
+    batching = StaticBatching(Grid((8, 64), (4, 16)), {(64, 16): 10.0, (64, 4): 40.0})
+    longer_inputs = batching.batches(np.array([[144, 16]] * 12))
+    assert longer_inputs.tolist() == [[5, 144, 16], [5, 144, 16], [2, 144, 16]]
+    longer_outputs = batching.batches(np.array([[64, 336]] * 5))
+    assert longer_outputs.tolist() == [[2, 64, 336], [2, 64, 336], [1, 64, 336]]
+    # Beyond the last input alone, the last cell of that output counts: 40 x (64 + 4) tokens.
+    assert batching.batches(np.array([[132, 4]] * 21))[:, 0].tolist() == [20, 1]
+    assert batching.batches(np.array([[65, 1]] * 41))[:, 0].tolist() == [40, 1]
+    assert batching.batches(np.array([[10**6, 4]] * 2))[:, 0].tolist() == [1, 1]
 
 
 def test_a_static_batch_of_equal_requests_has_as_many_steps_as_outputs() -> None:

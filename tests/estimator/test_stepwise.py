@@ -104,6 +104,21 @@ def test_any_size_and_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(small.coverage.values()) == pytest.approx(1)
 
 
+def test_no_card_draws_more_than_its_limit() -> None:
+    """A table of few runs may tell times that are too short; the power limit bounds them."""
+    table = load_table(VLLM)
+    lengths = np.array([[512, 64]] * 300)
+    workload = Workload.of_lengths(PAPER_GRID, lengths)
+    plain = estimate_stepwise(workload, table, "x", lengths)
+    assert plain.mean_power_w is not None
+    assert 200 < plain.mean_power_w < table.metadata["power_limit_w"]
+    capped = replace(table, metadata={**table.metadata, "power_limit_w": 200.0})
+    estimate = estimate_stepwise(workload, capped, "x", lengths)
+    assert estimate.energy_j == plain.energy_j
+    assert estimate.seconds == pytest.approx(plain.energy_j / 200)
+    assert estimate.mean_power_w == pytest.approx(200)
+
+
 def test_more_requests_never_cost_less() -> None:
     table = load_table(VLLM)
     lengths = sample_lengths(load_embedded("azure-2023-code"), 600, np.random.default_rng(0))
