@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := joulecast traces measurements estimator tests benchmarks notebooks docs/conf.py docs/pictures
 
-.PHONY: table4 test quick lint types unit docs pictures benchmarks reading fuzz flops queries reconstructions clean
+.PHONY: table4 test quick lint types unit docs pictures benchmarks reading fuzz flops reconstructions clean
 
 table4: .venv/core
 	$(BIN)/joulecast table4
@@ -64,10 +64,6 @@ flops: .venv/all
 .venv/all: .venv/core
 	$(PIP) -e '.[docs,flops,test]'
 	@touch $@
-
-# The query that bins a trace, compiled again for what most traces look like.
-queries: .venv/core
-	$(BIN)/python -m joulecast.traces.binning.compiled
 
 # The workloads of datasets of which only published figures are known, made again.
 reconstructions: .venv/core

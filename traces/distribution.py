@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from joulecast.traces.reading.lengths import succeeded
 from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from joulecast.traces.binning.trace import Trace
+    from joulecast.traces.binning.file_trace import FileTrace
 
 
 @dataclass(frozen=True)
@@ -31,25 +32,25 @@ class Distribution:
     binned_shares: tuple[float, ...]
 
 
-def length_counts(trace: "Trace") -> tuple[dict[int, int], dict[int, int]]:
+def length_counts(trace: "FileTrace") -> tuple[dict[int, int], dict[int, int]]:
     """Input and output lengths of the requests that did not fail -> how many have them."""
-    rows = trace.requests
-    requests = rows.filter(rows.valid & (rows.output_tokens > 0))
-    counts = []
-    for name in ("input_tokens", "output_tokens"):
-        counted = requests.group_by(length=requests[name]).agg(n=requests.count())
-        counts.append({row["length"]: row["n"] for row in trace.execute(counted)})
-    return counts[0], counts[1]
+    requests = succeeded(trace.stored)
+    inputs, outputs = (
+        trace.select(f"SELECT {side} AS length, COUNT(*) AS requests FROM ({requests}) GROUP BY 1")
+        for side in ("input_tokens", "output_tokens")
+    )
+    return (
+        {row["length"]: row["requests"] for row in inputs},
+        {row["length"]: row["requests"] for row in outputs},
+    )
 
 
-def request_lengths(trace: "Trace") -> "npt.NDArray[np.int64]":
+def request_lengths(trace: "FileTrace") -> "npt.NDArray[np.int64]":
     """Lengths of the requests that did not fail, in the trace's order, shape (n, 2) [tokens]."""
     import numpy as np
 
-    rows = trace.requests
-    requests = rows.filter(rows.valid & (rows.output_tokens > 0))
-    found = trace.execute(requests.select("input_tokens", "output_tokens"))
-    pairs = [(row["input_tokens"], row["output_tokens"]) for row in found]
+    rows = trace.select(f"SELECT input_tokens, output_tokens FROM ({succeeded(trace.stored)})")
+    pairs = [(row["input_tokens"], row["output_tokens"]) for row in rows]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 

@@ -3,12 +3,17 @@
 import difflib
 from collections.abc import Iterable
 
+from joulecast.traces.printable import printable
+
 
 class InputError(ValueError):
-    """Input that cannot be used. The message is one line: what is wrong, where, and what to do."""
+    """Input that cannot be used. The message is one line: what is wrong, where, and what to do.
+
+    It may quote headers, values and names of files: what could steer a terminal is escaped.
+    """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(printable(" ".join(message.split())))
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from joulecast.traces.binning.duckdb_files import FileTrace
+    from joulecast.traces.binning.file_trace import FileTrace
     from joulecast.traces.distribution import Distribution
     from joulecast.traces.summary import TraceSummary
 
@@ -150,7 +150,7 @@ def load_from_spark(
     Raises:
         InputError: No PySpark, no Java, no cluster, no such files, or they are not a trace.
     """
-    from joulecast.traces.binning.binning import bin_trace
+    from joulecast.traces.binning.cells import bin_trace
     from joulecast.traces.binning.spark import open_spark
 
     with open_spark(source, master, ReadingOptions(**reading)) as requests:
@@ -179,7 +179,7 @@ def load_from_table(
     Raises:
         InputError: No such backend, database, table or columns.
     """
-    from joulecast.traces.binning.binning import bin_trace
+    from joulecast.traces.binning.cells import bin_trace
     from joulecast.traces.binning.databases import open_table
 
     with open_table(address, table_name, ReadingOptions(**reading)) as requests:
@@ -241,8 +241,8 @@ def _binned(
 ) -> "Iterator[tuple[FileTrace, Workload]]":
     """A file of requests, open for more questions, and its workload."""
     # DuckDB takes longer to import than a shipped workload takes to estimate.
-    from joulecast.traces.binning.binning import bin_trace
-    from joulecast.traces.binning.duckdb_files import open_trace
+    from joulecast.traces.binning.cells import bin_trace
+    from joulecast.traces.binning.file_trace import open_trace
 
     with open_trace(str(trace), options) as requests:
         yield requests, bin_trace(requests, grid)

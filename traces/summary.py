@@ -9,10 +9,11 @@ import numpy as np
 
 from joulecast.traces.distribution import length_counts
 from joulecast.traces.grid import PAPER_GRID
+from joulecast.traces.reading.lengths import REQUESTS
 from joulecast.traces.workload import CellSums, Workload
 
 if TYPE_CHECKING:
-    from joulecast.traces.binning.trace import Trace
+    from joulecast.traces.binning.file_trace import FileTrace
 
 
 @dataclass(frozen=True)
@@ -116,13 +117,13 @@ def summarise_workload(workload: Workload) -> TraceSummary:
     )
 
 
-def summarise_trace(trace: "Trace", workload: Workload) -> TraceSummary:
+def summarise_trace(trace: "FileTrace", workload: Workload) -> TraceSummary:
     """Exact statistics of a trace; memory grows with its distinct lengths, not with its rows."""
-    rows = trace.requests
     span_s = None
-    if "arrival_s" in rows.columns:
-        arrivals = rows.agg(first=rows.arrival_s.min(), last=rows.arrival_s.max())
-        ends = trace.execute(arrivals)[0]
+    if trace.format.arrival_column is not None:
+        (ends,) = trace.select(
+            f"SELECT MIN(arrival_s) AS first, MAX(arrival_s) AS last FROM {REQUESTS}"
+        )
         if ends["first"] is not None and math.isfinite(ends["last"] - ends["first"]):
             span_s = ends["last"] - ends["first"]
     inputs, outputs = length_counts(trace)

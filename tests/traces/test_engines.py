@@ -1,12 +1,12 @@
 """The same requests through every engine: DuckDB, Spark on two workers, a table in a database."""
 
+import contextlib
 import itertools
 import json
-import os
 import random
-import signal
-import subprocess
-import threading
+import shutil
+import sqlite3
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +21,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulecast.traces.binning.binning import LIMB_BITS, LIMBS, bin_trace
-from joulecast.traces.binning.query import bin_requests
-from joulecast.traces.binning.trace import EngineTrace
+from joulecast.traces.binning.cells import LIMB_BITS, LIMBS, bin_trace, cell_sums
+from joulecast.traces.binning.databases import DatabaseTrace
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
 from joulecast.traces.load import load_from_spark, load_from_table, load_workload
-from joulecast.traces.reading.lengths import MAX_TOKENS
+from joulecast.traces.reading.lengths import Stored
+from joulecast.traces.reading.problems import MAX_TOKENS
 from joulecast.traces.workload import Failed
 from tests.conftest import RunCli, workload_of
 
@@ -38,10 +38,6 @@ ODD = [
     *("1__7", "-0", "NaN", "Infinity", "-inf", "1e3", ".5e1", "seventeen", "1,7", "1 7", "-2.5"),
     *("1e-3", "99999999999999999"),
 ]
-needs_spark = pytest.mark.skipif(
-    subprocess.run(["which", "java"], capture_output=True, check=False).returncode != 0,
-    reason="Spark needs Java",
-)
 
 
 @pytest.fixture(scope="module")
@@ -96,17 +92,15 @@ def test_one_file_or_37_in_three_formats(requests, one_file: Path, many_files: P
     assert counted(load_workload(f"{many_files}/*")) == counted(whole)
 
 
-@needs_spark
-def test_spark_with_two_workers(one_file: Path, many_files: Path) -> None:
+def test_spark_with_two_workers(one_file: Path, many_files: Path, spark: str) -> None:
     whole = counted(load_workload(one_file))
-    assert counted(load_from_spark(str(one_file), "local[2]")) == whole
-    assert counted(load_from_spark(f"{many_files}/*", "local[2]")) == whole
-    assert counted(load_from_spark(f"file://{one_file}", "local[2]")) == whole
+    assert counted(load_from_spark(str(one_file), spark)) == whole
+    assert counted(load_from_spark(f"{many_files}/*", spark)) == whole
+    assert counted(load_from_spark(f"file://{one_file}", spark)) == whole
 
 
-@needs_spark
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_every_kind_of_invalid_length_on_spark(kind: str, tmp_path: Path) -> None:
+def test_every_kind_of_invalid_length_on_spark(kind: str, tmp_path: Path, spark: str) -> None:
     pairs = (
         [(a, "5") for a in ODD]
         + [("5", b) for b in ODD]
@@ -126,33 +120,33 @@ def test_every_kind_of_invalid_length_on_spark(kind: str, tmp_path: Path) -> Non
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     ours = load_workload(path, on_invalid="skip")
     assert len(ours.invalid) >= 5
-    assert counted(load_from_spark(str(path), "local[2]", on_invalid="skip")) == counted(ours)
+    assert counted(load_from_spark(str(path), spark, on_invalid="skip")) == counted(ours)
     with pytest.raises(InputError, match="invalid rows, such as one"):
-        load_from_spark(str(path), "local[2]")
+        load_from_spark(str(path), spark)
 
 
-@needs_spark
-def test_a_spark_worker_that_is_killed_changes_nothing(one_file: Path, many_files: Path) -> None:
+@pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java")
+def test_a_spark_worker_that_is_killed_changes_nothing(
+    one_file: Path, many_files: Path, tmp_path: Path
+) -> None:
     """Two worker processes; one is killed while it has work."""
-    killed: list[int] = []
-
-    def kill_one() -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and not killed:
-            for process in psutil.process_iter(["cmdline"]):
-                if "CoarseGrainedExecutorBackend" in " ".join(process.info["cmdline"] or ()):
+    path = tmp_path / "w.json"
+    words = ["trace", "bin", f"{many_files}/*", "--engine", "spark", "-o", path]
+    words += ["--master", "local-cluster[2,1,1024]"]
+    joulecast = psutil.Popen([sys.executable, "-m", "joulecast", *words])
+    killed = False
+    while joulecast.poll() is None:
+        for process in joulecast.children(recursive=True) if not killed else ():
+            with contextlib.suppress(psutil.Error):
+                if "CoarseGrainedExecutorBackend" in " ".join(process.cmdline()):
                     time.sleep(0.5)
-                    os.kill(process.pid, signal.SIGKILL)
-                    killed.append(process.pid)
-                    return
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=kill_one)
-    thread.start()
-    found = load_from_spark(f"{many_files}/*", "local-cluster[2,1,1024]")
-    thread.join()
+                    process.kill()
+                    killed = True
+                    break
+        time.sleep(0.05)
     assert killed
-    assert counted(found) == counted(load_workload(one_file))
+    assert joulecast.returncode == 0
+    assert counted(load_workload(path)) == counted(load_workload(one_file))
 
 
 def test_a_table_in_a_database(requests, one_file: Path, tmp_path: Path, run_cli: RunCli) -> None:
@@ -171,7 +165,31 @@ def test_a_table_in_a_database(requests, one_file: Path, tmp_path: Path, run_cli
         load_from_table(address, "logs.requests", input_column="prompt")
 
 
-@needs_spark
+def test_a_table_in_another_database(tmp_path: Path) -> None:
+    """SQLite has neither 32 bits nor a cast that tells text from numbers."""
+    pytest.importorskip("regex")  # of Ibis's backend
+    path = tmp_path / "log.db"
+    rows = [(5, 7), (9000, MAX_TOKENS), (MAX_TOKENS, MAX_TOKENS), (3, 0)]
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE requests(prompt_tokens INTEGER, completion_tokens INTEGER)")
+        database.executemany("INSERT INTO requests VALUES (?, ?)", rows)
+        database.execute("CREATE TABLE spoilt AS SELECT * FROM requests")
+        odd = [(-1, 5), (5, -1), (None, 3), (2**32, 3), (2**62, None)]
+        database.executemany("INSERT INTO spoilt VALUES (?, ?)", odd)
+        database.execute("CREATE TABLE texts(prompt_tokens TEXT, completion_tokens TEXT)")
+        database.commit()
+    address = f"sqlite://{path}"
+    expected = replace(workload_of(POWER_OF_TWO_GRID, rows[:3]), failed=Failed(1, 3))
+    assert load_from_table(address, "requests") == expected
+    with pytest.raises(InputError, match='one whose input length "-1" is negative'):
+        load_from_table(address, "spoilt")
+    skipped = load_from_table(address, "spoilt", on_invalid="skip")
+    assert skipped.cells == expected.cells
+    assert skipped.invalid == {"2^31 or more": 2, "missing": 1, "negative": 2}
+    with pytest.raises(InputError, match="keeps lengths as text, and sqlite has no cast that"):
+        load_from_table(address, "texts")
+
+
 @pytest.mark.parametrize(
     ("files", "source", "complaint"),
     [
@@ -191,7 +209,7 @@ def test_a_table_in_a_database(requests, one_file: Path, tmp_path: Path, run_cli
     ],
 )
 def test_what_spark_would_misread_is_refused(
-    files: dict[str, str], source: str, complaint: str, tmp_path: Path
+    files: dict[str, str], source: str, complaint: str, tmp_path: Path, spark: str
 ) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -199,18 +217,17 @@ def test_what_spark_would_misread_is_refused(
     source = f"{scheme}://{tmp_path}/{pattern}" if scheme else f"{tmp_path}/{pattern}"
     for mode in ("error", "skip"):
         with pytest.raises(InputError, match=complaint):
-            load_from_spark(source, "local[2]", on_invalid=mode)
+            load_from_spark(source, spark, on_invalid=mode)
 
 
-@needs_spark
-def test_nan_is_no_missing_value_on_spark(tmp_path: Path) -> None:
+def test_nan_is_no_missing_value_on_spark(tmp_path: Path, spark: str) -> None:
     lengths = pa.array([1.0, None, float("nan"), 2.5])
     table = pa.table({"input_tokens": lengths, "output_tokens": [1, 1, 1, 1]})
     pq.write_table(table, tmp_path / "t.parquet")
     expected = {"fractional": 1, "missing": 1, "not a number": 1}
     path = str(tmp_path / "t.parquet")
     assert load_workload(path, on_invalid="skip").invalid == expected
-    assert load_from_spark(path, "local[2]", on_invalid="skip").invalid == expected
+    assert load_from_spark(path, spark, on_invalid="skip").invalid == expected
 
 
 def test_the_database_itself_is_safe(tmp_path: Path, run_cli: RunCli) -> None:
@@ -267,9 +284,9 @@ def test_sums_in_limbs_are_exact(rows) -> None:
     )
     database = ibis.duckdb.connect()
     database.con.register("arrow", table)
-    database.con.execute("CREATE TABLE logs AS FROM arrow")
-    trace = EngineTrace("logs", "error", (), database, database.table("logs"))
-    groups = trace.execute(bin_requests(trace.requests, PAPER_GRID, is_duckdb=False))
+    stored = Stored("whole", "whole", is_duckdb=False)
+    trace = DatabaseTrace("logs", "error", (), stored, database, "SELECT * FROM arrow")
+    groups = trace.ask(cell_sums(stored, PAPER_GRID))
     total = sum(
         group[f"input_times_output_{k}"] << (LIMB_BITS * k)
         for group in groups

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from joulecast.traces.binning.binning import bin_trace
-from joulecast.traces.binning.duckdb_files import open_trace
+from joulecast.traces.binning.cells import bin_trace
+from joulecast.traces.binning.file_trace import open_trace
 from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
-from joulecast.traces.load import load_workload
+from joulecast.traces.load import load_with_lengths, load_workload
 from joulecast.traces.workload import Workload
 from tests.conftest import RunCli, workload_of
 
@@ -133,6 +133,28 @@ def test_glob_over_kinds_merges(tmp_path: Path) -> None:
         "".join(json.dumps({"input_tokens": i, "output_tokens": o}) + "\n" for i, o in REQUESTS)
     )
     assert binned(tmp_path / "*") == EXPECTED + EXPECTED + EXPECTED
+
+
+def test_requests_come_in_the_order_of_their_files(tmp_path: Path) -> None:
+    """Whatever their layouts, and whether their lengths are stored alike."""
+    requests = [(k, 1 + k % 700) for k in range(9000)]
+    parts = [requests[start : start + 1500] for start in range(0, 9000, 1500)]
+    for k, part in enumerate(parts):
+        columns = {"input_tokens": [i for i, _ in part], "output_tokens": [o for _, o in part]}
+        if k in (1, 4):
+            rows = (dict(zip(columns, pair, strict=True)) for pair in part)
+            (tmp_path / f"{k}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        elif k == 3:
+            pq.write_table(pa.table(columns), tmp_path / f"{k}.parquet")
+        else:
+            rows = "".join(f"{i},{o}\n" for i, o in part)
+            (tmp_path / f"{k}.csv").write_text(f"input_tokens,output_tokens\n{rows}")
+    for pattern, files in (("[012].*", parts[:3]), ("*", parts)):
+        workload, lengths = load_with_lengths(tmp_path / pattern, 9000)
+        assert lengths is not None
+        assert [(i, o) for i, o in lengths.tolist()] == [pair for part in files for pair in part]
+        assert workload.total.requests == sum(map(len, files))
+        assert [source["name"][0] for source in workload.sources] == list("012345"[: len(files)])
 
 
 def test_multi_member_gzip_is_read_to_its_end(tmp_path: Path) -> None:

@@ -2,15 +2,61 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
-import ibis
-
-from joulecast.traces.binning.trace import EngineTrace, Trace, first_line, require_lengths
+from joulecast.traces.binning.trace import Query, Trace, first_line, length_kind
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import database_file, shown_address
 from joulecast.traces.reading.formats import choose_columns
+from joulecast.traces.reading.lengths import REQUESTS, Stored, as_stored
 from joulecast.traces.reading.options import ReadingOptions
+from joulecast.traces.reading.scan import quoted
+
+
+@dataclass(frozen=True)
+class DatabaseTrace(Trace):
+    """A trace in a table of a database.
+
+    Attributes:
+        connection: The Ibis backend that reaches it.
+        select: The query of `REQUESTS` there, in DuckDB's dialect.
+    """
+
+    connection: Any = field(repr=False)
+    select: str
+
+    def ask(self, query: Query) -> list[dict[str, Any]]:
+        """The rows of the answer.
+
+        Raises:
+            InputError: The database could not answer.
+        """
+        import ibis
+
+        sql = f"WITH {REQUESTS} AS ({self.select}) {query.sql}"
+        try:
+            answer = self.connection.sql(sql, schema=ibis.schema(query.types), dialect="duckdb")
+            return list(self.connection.to_pyarrow(answer).to_pylist())
+        except Exception as error:
+            raise InputError(f"{self.name}: cannot be read ({first_line(error)})") from error
+
+    def require_try_cast(self) -> None:
+        """Refuse a database to which text that is no number is an error, or worse, a number.
+
+        Raises:
+            InputError: It is such a one.
+        """
+        query = Query("SELECT TRY_CAST('x' AS DOUBLE) AS number", {"number": "float64"})
+        try:
+            is_null = self.ask(query)[0]["number"] is None
+        except InputError:
+            is_null = False
+        if not is_null:
+            raise InputError(
+                f"{self.name}: keeps lengths as text, and {self.connection.name} has no cast that "
+                "gives null for what is no number; make a view of it with whole numbers"
+            )
 
 
 @contextmanager
@@ -40,6 +86,13 @@ def open_table(address: str, table_name: str, options: ReadingOptions) -> Iterat
     if path is not None and not path.is_file():
         raise InputError(f"{shown_address(address)}: no such database")
     try:
+        import ibis
+    except ImportError as error:
+        raise InputError(
+            f"{shown}: tables of databases need {error.name}; install it with: pip install "
+            "'joulecast[databases]'"
+        ) from error
+    try:
         if backend == "duckdb" and path is not None:
             connection = ibis.duckdb.connect(path, read_only=True)
         else:
@@ -54,23 +107,38 @@ def open_table(address: str, table_name: str, options: ReadingOptions) -> Iterat
         said = first_line(error).replace(address, shown)
         raise InputError(f"{shown}: cannot connect ({said})") from error
     try:
-        stored = _stored(connection, table_name, shown, options)
-        sources = ({"name": table_name, "kind": f"{connection.name} table"},)
-        yield EngineTrace(shown, options.on_invalid, sources, connection, stored)
+        yield _trace(shown, options, connection, table_name)
     finally:
         connection.disconnect()
 
 
-def _stored(connection: Any, table_name: str, shown: str, options: ReadingOptions) -> Any:
+def _trace(shown: str, options: ReadingOptions, connection: Any, table_name: str) -> DatabaseTrace:
     *parts, name = table_name.split(".")
     try:
         table = connection.table(name, database=tuple(parts) or None)
     except Exception as error:
         raise InputError(f"{shown}: no such table ({first_line(error)})") from error
     chosen = choose_columns(shown, table.columns, options)
-    stored = table.select(input=table[chosen.input_column], output=table[chosen.output_column])
-    require_lengths(shown, stored)
-    return stored
+    columns = {"input": chosen.input_column, "output": chosen.output_column}
+    kinds = {
+        side: length_kind(shown, side, str(table.schema()[column]))
+        for side, column in columns.items()
+    }
+    values = ", ".join(
+        f"{as_stored(quoted(column), kinds[side])} AS {side}" for side, column in columns.items()
+    )
+    place = ".".join(map(quoted, (*parts, name)))
+    trace = DatabaseTrace(
+        shown,
+        options.on_invalid,
+        ({"name": table_name, "kind": f"{connection.name} table"},),
+        Stored(kinds["input"], kinds["output"], is_duckdb=connection.name == "duckdb"),
+        connection,
+        f"SELECT {values} FROM {place}",
+    )
+    if "text" in kinds.values():
+        trace.require_try_cast()
+    return trace
 
 
 def _without_password(address: str) -> str:

@@ -1,24 +1,20 @@
-"""Traces read by Spark, on a cluster or on this machine, through Ibis and PySpark."""
+"""Traces read by Spark, on a cluster or on this machine, through PySpark."""
 
-import functools
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from operator import getitem
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import ibis
-import ibis.expr.types as ir
 
-from joulecast.traces.binning.duckdb_files import alike, common_format, describe_sources
-from joulecast.traces.binning.trace import EngineTrace, Trace, first_line, require_lengths
+from joulecast.traces.binning.trace import Query, Trace, first_line, length_kind
 from joulecast.traces.errors import InputError
 from joulecast.traces.reading.formats import TraceFormat
-from joulecast.traces.reading.lengths import union
+from joulecast.traces.reading.layout import common_format, describe_sources, layout
+from joulecast.traces.reading.lengths import REQUESTS, Stored, as_stored, union
 from joulecast.traces.reading.nested import KeyPath, Tree, key_tree
 from joulecast.traces.reading.options import ReadingOptions
 from joulecast.traces.reading.scan import create_view
@@ -26,15 +22,39 @@ from joulecast.traces.reading.sniff import TraceFile, describe, find_files
 
 _CORRUPT = "_corrupt"
 _HEAD_LINES = 100
-_SETTINGS = {
+_START_SETTINGS = {
     "spark.app.name": "joulecast",
     "spark.log.level": "ERROR",
     "spark.ui.showConsoleProgress": "false",
+}
+_SETTINGS = {
     "spark.sql.caseSensitive": "true",
     # With pruning, a CSV row is only split as far as the wanted columns, whatever follows.
     "spark.sql.csv.parser.columnPruning.enabled": "false",
     "spark.sql.legacy.parquet.nanosAsLong": "true",
 }
+
+
+@dataclass(frozen=True)
+class SparkTrace(Trace):
+    """A trace that Spark reads.
+
+    Attributes:
+        session: The Spark session that has it as `REQUESTS`.
+    """
+
+    session: Any = field(repr=False)
+
+    def ask(self, query: Query) -> list[dict[str, Any]]:
+        """The rows of the answer.
+
+        Raises:
+            InputError: Spark could not read a file to its end.
+        """
+        try:
+            return [row.asDict() for row in self.session.sql(_in_spark(query.sql)).collect()]
+        except Exception as error:
+            raise InputError(f"{self.name}: cannot be read ({first_line(error)})") from error
 
 
 @contextmanager
@@ -54,7 +74,7 @@ def open_spark(source: str, master: str, options: ReadingOptions) -> Iterator[Tr
         InputError: No PySpark, no Java, no cluster, no such files, or they are not a trace.
     """
     options.require_elsewhere()
-    session = _session(master)
+    session, is_ours = _session(master)
     try:
         files: tuple[TraceFile, ...]
         if "://" in source:
@@ -62,36 +82,44 @@ def open_spark(source: str, master: str, options: ReadingOptions) -> Iterator[Tr
         else:
             files = tuple(describe(path, name) for path, name in find_files(source))
         chosen = common_format(source, files, options)
-        connection = ibis.pyspark.connect(session)
         try:
-            tables = [
-                _stored(session, connection, group, chosen, f"requests_{k}")
-                for k, group in enumerate(alike(files, chosen))
-            ]
+            stored = _view_all(session, files, chosen)
         except InputError:
             raise
         except Exception as error:
             raise InputError(f"{source}: Spark cannot read it ({first_line(error)})") from error
         sources = describe_sources(files, chosen)
-        yield EngineTrace(source, options.on_invalid, sources, connection, union(tables))
+        yield SparkTrace(source, options.on_invalid, sources, stored, session)
     finally:
-        session.stop()
+        if is_ours:
+            session.stop()
 
 
-def _session(master: str) -> Any:
+def _session(master: str) -> tuple[Any, bool]:
+    """A session of our own, and whether it may be stopped: where Spark runs already, it goes on."""
     try:
+        import sqlglot  # noqa: F401 - its questions need it
         from pyspark.sql import SparkSession
     except ImportError as error:
         raise InputError(
             f"Spark needs {error.name}; install it with: pip install 'joulecast[spark]'"
         ) from error
+    running = SparkSession.getActiveSession()
+    if running is not None and running.sparkContext.master != master:
+        raise InputError(
+            f"Spark runs here already, with the master {running.sparkContext.master}; take that or "
+            "stop it"
+        )
     builder = SparkSession.builder.master(master)
-    for key, value in _SETTINGS.items():
+    for key, value in _START_SETTINGS.items():
         builder = builder.config(key, value)
     try:
-        return builder.getOrCreate()
+        session = builder.getOrCreate() if running is None else running.newSession()
+        for key, value in _SETTINGS.items():
+            session.conf.set(key, value)
     except Exception as error:
         raise InputError(f"Spark does not start with {master} ({first_line(error)})") from error
+    return session, running is None
 
 
 def _describe_far(session: Any, source: str) -> TraceFile:
@@ -109,22 +137,50 @@ def _describe_far(session: Any, source: str) -> TraceFile:
         return replace(describe(head, source), path=Path(source))
 
 
-def _stored(
-    session: Any, connection: Any, files: Sequence[TraceFile], chosen: TraceFormat, view: str
-) -> ir.Table:
-    """The lengths of files of one layout as they are written, and whether their row is broken."""
+def _view_all(session: Any, files: Sequence[TraceFile], chosen: TraceFormat) -> Stored:
+    """Make `REQUESTS`: the rows of all files, those of one layout together."""
+    for file in files:
+        _require_name(file)
+    groups: dict[Hashable, list[TraceFile]] = {}
+    for file in files:
+        groups.setdefault(layout(file, chosen), []).append(file)
+    views = {
+        f"{REQUESTS}_{k}": _view(session, f"{REQUESTS}_{k}", group, chosen)
+        for k, group in enumerate(groups.values())
+    }
+    select, stored = union(views, ["malformed"])
+    session.sql(_in_spark(select)).createOrReplaceTempView(REQUESTS)
+    return stored
+
+
+def _view(session: Any, view: str, files: Sequence[TraceFile], chosen: TraceFormat) -> Stored:
+    """Make a view of the lengths in files of one layout, and whether their row is broken."""
     file = files[0]
-    paths = [_location(each) for each in files]
-    for each in files:
-        _require_name(each)
-    names = {"input": chosen.input_column, "output": chosen.output_column}
-    wanted: dict[str, KeyPath] = {key: (name,) for key, name in names.items()}
+    frame, paths = _frame(session, files, chosen)
+    values = {side: ".".join(map(_ticked, path)) for side, path in paths.items()}
+    types = frame.selectExpr(*(f"{value} AS {side}" for side, value in values.items())).dtypes
+    kinds = {side: length_kind(file.name, side, type_name) for side, type_name in types}
+    malformed = f"{_CORRUPT} IS NOT NULL" if file.kind == "csv" else "FALSE"
+    frame.selectExpr(
+        *(f"{as_stored(value, kinds[side])} AS {side}" for side, value in values.items()),
+        f"{malformed} AS malformed",
+    ).createOrReplaceTempView(view)
+    return Stored(kinds["input"], kinds["output"], has_malformed=True, is_duckdb=False)
+
+
+def _frame(
+    session: Any, files: Sequence[TraceFile], chosen: TraceFormat
+) -> tuple[Any, dict[str, KeyPath]]:
+    """What Spark reads of files of one layout, and where the lengths lie in it."""
+    file = files[0]
+    locations = [_location(each) for each in files]
+    columns = {"input": chosen.input_column, "output": chosen.output_column}
     if file.kind == "csv":
-        _require_rows_on_lines(session, file.name, paths)
-        columns = ", ".join(f"c{k} STRING" for k in range(len(file.columns)))
+        _require_rows_on_lines(session, file.name, locations)
+        texts = ", ".join(f"c{k} STRING" for k in range(len(file.columns)))
         frame = session.read.csv(
-            paths,
-            schema=f"{columns}, {_CORRUPT} STRING",
+            locations,
+            schema=f"{texts}, {_CORRUPT} STRING",
             header=True,
             sep=file.delimiter,
             quote='"',
@@ -132,34 +188,39 @@ def _stored(
             mode="PERMISSIVE",
             columnNameOfCorruptRecord=_CORRUPT,
         )
-        wanted = {key: (f"c{file.columns.index(name)}",) for key, name in names.items()}
-    elif file.kind == "parquet":
+        return frame, {side: (f"c{file.columns.index(name)}",) for side, name in columns.items()}
+    if file.kind == "parquet":
         if not any("://" in each.name for each in files):
-            # Spark would take durations and nanoseconds for counts.
-            create_view(duckdb.connect(), "requests", files, chosen, strict=True)
-        frame = session.read.parquet(*paths)
-    elif file.kind == "json lines":
-        wanted = {key: file.path_to(name) for key, name in names.items()}
-        tree = key_tree(file.name, wanted.values())
-        frame = session.read.json(paths, schema=_fields(tree, " "))
-    else:
-        raise InputError(f"{file.name}: is one JSON array; Spark needs a request per line")
-    frame.createOrReplaceTempView(view)
-    table = connection.table(view)
-    malformed = table[_CORRUPT].notnull() if file.kind == "csv" else ibis.literal(False)
-    lengths = {key: functools.reduce(getitem, path, table) for key, path in wanted.items()}
-    stored = table.select(**lengths, malformed=malformed)
-    require_lengths(file.name, stored)
-    return stored
+            # Spark would take nanoseconds for counts.
+            create_view(duckdb.connect(), REQUESTS, files, chosen, is_strict=True)
+        return session.read.parquet(*locations), {side: (name,) for side, name in columns.items()}
+    if file.kind == "json lines":
+        paths = {side: file.path_to(name) for side, name in columns.items()}
+        schema = _fields(key_tree(file.name, paths.values()), " ")
+        return session.read.json(locations, schema=schema), paths
+    raise InputError(f"{file.name}: is one JSON array; Spark needs a request per line")
 
 
 def _fields(tree: Tree, between: str) -> str:
     """Wanted keys and their types as Spark's schemas have them, which are `between` them."""
     return ", ".join(
-        f"`{key.replace('`', '``')}`{between}"
+        f"{_ticked(key)}{between}"
         + ("STRING" if below is None else f"STRUCT<{_fields(below, ': ')}>")
         for key, below in tree.items()
     )
+
+
+def _in_spark(sql: str) -> str:
+    """A query in DuckDB's dialect, in that of Spark."""
+    import sqlglot
+
+    (translated,) = sqlglot.transpile(sql, read="duckdb", write="spark")
+    return str(translated)
+
+
+def _ticked(name: str) -> str:
+    """A name as Spark's SQL."""
+    return f"`{name.replace('`', '``')}`"
 
 
 def _require_name(file: TraceFile) -> None:

@@ -4,19 +4,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 from joulecast.traces.errors import InputError
-from joulecast.traces.grid import Grid
 from joulecast.traces.reading.formats import shorten
+from joulecast.traces.reading.lengths import Kind, Stored, kind_of, with_problems
 from joulecast.traces.reading.options import OnInvalid, OnProgress
 from joulecast.traces.reading.problems import MALFORMED, PROBLEMS
 
-if TYPE_CHECKING:
-    import ibis.expr.types as ir
-
 _WATCH_SECONDS = 0.2
+
+
+class Query(NamedTuple):
+    """A question to any engine.
+
+    Attributes:
+        sql: In DuckDB's dialect, of `traces.reading.lengths.REQUESTS`.
+        types: The columns of its answer and their types, as Ibis calls them.
+    """
+
+    sql: str
+    types: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -27,65 +36,21 @@ class Trace(ABC):
         name: What the user called it.
         on_invalid: Whether invalid rows end the reading or are left out and counted.
         sources: Provenance, for a workload.
+        stored: How its rows are stored.
     """
 
     name: str
     on_invalid: OnInvalid
     sources: tuple[Mapping[str, str], ...]
+    stored: Stored
 
-    @property
     @abstractmethod
-    def connection(self) -> Any:
-        """The Ibis backend that answers questions."""
-
-    @property
-    @abstractmethod
-    def stored(self) -> "ir.Table":
-        """Lazy table with a row per request as it is stored.
-
-        Columns: `input`, `output`, `arrival_s` [s] where the format has arrival times, and
-        `malformed` where the engine tells which rows are no whole rows.
-        """
-
-    @property
-    def is_duckdb(self) -> bool:
-        """Whether DuckDB evaluates the questions: it sums in 128 bits."""
-        return bool(self.connection.name == "duckdb")
-
-    @property
-    def requests(self) -> "ir.Table":
-        """`stored` with the columns of `traces.reading.lengths.with_tokens`."""
-        from joulecast.traces.reading.lengths import with_tokens
-
-        return with_tokens(self.stored, self.is_duckdb)
-
-    @property
-    def with_problems(self) -> "ir.Table":
-        """`stored` with the columns of `traces.reading.lengths.with_problems`."""
-        from joulecast.traces.reading.lengths import with_problems
-
-        return with_problems(self.stored, self.is_duckdb)
-
-    def cell_groups(self, grid: Grid) -> list[dict[str, Any]]:
-        """The rows of `traces.binning.query.bin_requests`.
+    def ask(self, query: Query) -> list[dict[str, Any]]:
+        """The rows of the answer.
 
         Raises:
             InputError: The engine could not read a source to its end.
         """
-        from joulecast.traces.binning.query import bin_requests
-
-        return self.execute(bin_requests(self.requests, grid, self.is_duckdb))
-
-    def execute(self, query: "ir.Table") -> list[dict[str, Any]]:
-        """Run a query on `requests` and return its rows.
-
-        Raises:
-            InputError: The engine could not read a source to its end.
-        """
-        try:
-            return list(self.connection.to_pyarrow(query).to_pylist())
-        except Exception as error:
-            raise InputError(f"{self.name}: cannot be read ({first_line(error)})") from error
 
     def malformed_rows(self) -> int:
         """Rows that could not be split into fields and were left out (`on_invalid="skip"`)."""
@@ -93,8 +58,13 @@ class Trace(ABC):
 
     def first_problem(self) -> InputError:
         """The error that names an invalid row. Call it only when there is one."""
-        requests = self.with_problems
-        row = self.execute(requests.filter(requests.problem != 0).limit(1))[0]
+        query = Query(
+            "SELECT problem, input_problem, CAST(input AS TEXT) AS input, "
+            "CAST(output AS TEXT) AS output "
+            f"FROM ({with_problems(self.stored)}) AS invalid WHERE problem <> 0 LIMIT 1",
+            {"problem": "int64", "input_problem": "int64", "input": "string", "output": "string"},
+        )
+        row = self.ask(query)[0]
         problem = PROBLEMS[row["problem"]]
         if problem == MALFORMED:
             what = "one with too many or too few fields"
@@ -105,29 +75,6 @@ class Trace(ABC):
         return InputError(
             f"{self.name}: has invalid rows, such as {what}; mend them or pass --on-invalid skip"
         )
-
-
-@dataclass(frozen=True)
-class EngineTrace(Trace):
-    """A trace on an engine of its own, such as Spark or a warehouse.
-
-    Attributes:
-        backend: The Ibis backend of that engine.
-        table: The trace there, as `stored` must be.
-    """
-
-    backend: Any = field(repr=False)
-    table: "ir.Table" = field(repr=False)
-
-    @property
-    def connection(self) -> Any:
-        """The Ibis backend of that engine."""
-        return self.backend
-
-    @property
-    def stored(self) -> "ir.Table":
-        """The trace there."""
-        return self.table
 
 
 _T = TypeVar("_T")
@@ -163,12 +110,23 @@ def watched(
             raise
 
 
-def require_lengths(name: str, stored: "ir.Table") -> None:
-    """Refuse columns that hold neither numbers nor text."""
-    for column in ("input", "output"):
-        kind = stored[column].type()
-        if not (kind.is_numeric() or kind.is_string()) or kind.is_boolean():
-            raise InputError(f"{name}: its {column} column holds {kind}; lengths are whole numbers")
+def length_kind(name: str, column: str, type_name: str) -> Kind:
+    """How an engine of its own, such as Spark or a warehouse, stores lengths.
+
+    Args:
+        name: What to call the trace in messages.
+        column: "input" or "output".
+        type_name: Of that column, as the engine or Ibis calls it.
+
+    Raises:
+        InputError: The column holds neither numbers nor text.
+    """
+    kind = kind_of(type_name)
+    if kind is None:
+        raise InputError(
+            f"{name}: its {column} column holds {type_name}; lengths are whole numbers"
+        )
+    return kind
 
 
 def first_line(error: BaseException) -> str:

@@ -69,8 +69,8 @@ def _workload(entry: CatalogEntry, file: Path, from_hub: bool) -> Workload:
     if exists(entry.workload_file):
         with contextlib.suppress(InputError):
             return Workload.load(entry.workload_file)
-    from joulecast.traces.binning.binning import bin_trace
-    from joulecast.traces.binning.duckdb_files import open_trace
+    from joulecast.traces.binning.cells import bin_trace
+    from joulecast.traces.binning.file_trace import open_trace
 
     try:
         with open_trace(str(file)) as opened:

@@ -1,14 +1,9 @@
 """What the footer of a Parquet file says of its columns; pyarrow would be slow to import."""
 
-import base64
 import glob
-from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
-
-_ARROW_DURATION = 18
-"""What Arrow's schema format calls the type (format/Schema.fbs)."""
 
 
 def parquet_schema(
@@ -34,27 +29,3 @@ def parquet_schema(
             children -= 1
         children += inner or 0
     return tuple(names), tuple(types)
-
-
-def duration_columns(paths: Sequence[Path], database: duckdb.DuckDBPyConnection) -> dict[str, Path]:
-    """Columns that Arrow wrote as durations -> a file that has them; DuckDB takes them for counts.
-
-    Only Arrow's own schema in the footer tells. It is rarely worth the time to import pyarrow and
-    read it: without a byte of the type's number in it, there is no duration.
-    """
-    schemas = database.execute(
-        "SELECT file_name, value FROM parquet_kv_metadata(?) WHERE key = 'ARROW:schema'::BLOB",
-        [[glob.escape(str(path.absolute())) for path in paths]],
-    ).fetchall()
-    suspects = [Path(name) for name, value in schemas if _ARROW_DURATION in base64.b64decode(value)]
-    if not suspects:
-        return {}
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    return {
-        field.name: path
-        for path in suspects
-        for field in pq.read_schema(path)
-        if pa.types.is_duration(field.type)
-    }

@@ -1,20 +1,15 @@
 """SQL with which DuckDB reads trace files."""
 
 import glob
-import re
 from collections.abc import Mapping, Sequence
 
 import duckdb
 
 from joulecast.traces.errors import InputError
-from joulecast.traces.reading.formats import TraceFormat
+from joulecast.traces.reading.formats import ArrivalUnit, TraceFormat
+from joulecast.traces.reading.lengths import Kind, Stored, as_stored, kind_of
 from joulecast.traces.reading.nested import KeyPath, Tree, key_tree
-from joulecast.traces.reading.parquet import duration_columns
 from joulecast.traces.reading.sniff import TraceFile
-
-_LENGTHS = re.compile(
-    r"VARCHAR|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)"
-)
 
 
 def create_view(
@@ -22,63 +17,47 @@ def create_view(
     view: str,
     files: Sequence[TraceFile],
     chosen: TraceFormat,
-    strict: bool,
-) -> tuple[str, ...]:
-    """Make a view of the wanted columns of files of one layout, as they are written.
+    is_strict: bool,
+) -> Stored:
+    """Make a view of the lengths in files of one layout, as they are stored.
 
     Args:
         database: Where the view goes.
         view: Its name; one of that name is replaced.
         files: The files, all alike.
-        chosen: Which columns are wanted.
-        strict: Whether rows that are none end the reading, or are left out.
+        chosen: Which columns hold what.
+        is_strict: Whether rows that are none end the reading, or are left out.
 
     Returns:
-        The types of its columns `input`, `output`, and `arrival` where the format has it.
+        How its columns `input` and `output` are stored; it also has `arrival_s` [s] where the
+        format has arrival times.
 
     Raises:
         InputError: A file cannot be read, or a length's column can hold none.
     """
     file = files[0]
-    wanted = {"input": chosen.input_column, "output": chosen.output_column}
-    if chosen.arrival_column is not None:
-        wanted["arrival"] = chosen.arrival_column
-    reader = _reader(files, list(wanted.values()), strict)
+    reader = _reader(files, chosen.columns, is_strict)
     try:
-        names = list(wanted.values())
-        if file.kind == "csv":
-            # Columns go by position: headers may repeat a name or differ in case alone.
-            names = [f"c{file.columns.index(name)}" for name in names]
-        elif file.kind == "parquet":
-            # DuckDB renames columns that differ in case alone; their order stays.
-            found = [row[0] for row in database.execute(f"DESCRIBE FROM {reader}").fetchall()]
-            names = [found[file.columns.index(name)] for name in names]
-        values = (
-            [_value(file.path_to(name)) for name in names]
-            if file.is_json
-            else [_quoted(name) for name in names]
+        values = _values(database, reader, file, chosen.columns)
+        described = database.execute(f"DESCRIBE SELECT {', '.join(values)} FROM {reader}")
+        types = [row[1] for row in described.fetchall()]
+        stored = Stored(
+            _require_kind(file.name, chosen.input_column, types[0]),
+            _require_kind(file.name, chosen.output_column, types[1]),
         )
-        columns = ", ".join(f"{value} AS {key}" for key, value in zip(wanted, values, strict=True))
-        select = f"SELECT {columns} FROM {reader}"  # noqa: S608 - every part is quoted
+        columns = [
+            f"{as_stored(values[0], stored.input)} AS input",
+            f"{as_stored(values[1], stored.output)} AS output",
+        ]
+        if chosen.arrival_column is not None:
+            columns.append(f"{_seconds(values[2], types[2], chosen.arrival_unit)} AS arrival_s")
+        select = f"SELECT {', '.join(columns)} FROM {reader}"
         database.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {select}")
-        kinds = tuple(row[1] for row in database.execute(f"DESCRIBE {view}").fetchall())
-        durations = (
-            duration_columns([each.path for each in files], database)
-            if file.kind == "parquet"
-            else {}
-        )
     except duckdb.OutOfMemoryException as error:
         raise too_little_memory(file.name) from error
     except duckdb.Error as error:
         raise InputError(f"{file.name}: cannot be read ({str(error).splitlines()[0]})") from error
-    for column, kind in zip((chosen.input_column, chosen.output_column), kinds, strict=False):
-        if not _LENGTHS.fullmatch(kind):
-            said = f"array of {kind[:-2]}" if kind.endswith("[]") else kind.strip('"')
-            raise _wrong_type(file.name, column, said.lower())
-        if column in durations:
-            name = next(each.name for each in files if each.path.absolute() == durations[column])
-            raise _wrong_type(name, column, "duration")
-    return kinds
+    return stored
 
 
 def too_little_memory(name: str) -> InputError:
@@ -86,7 +65,50 @@ def too_little_memory(name: str) -> InputError:
     return InputError(f"{name}: needs more memory than it was given; raise --memory-limit")
 
 
-def _reader(files: Sequence[TraceFile], wanted: Sequence[str], strict: bool) -> str:
+def _values(
+    database: duckdb.DuckDBPyConnection, reader: str, file: TraceFile, columns: Sequence[str]
+) -> list[str]:
+    """Columns of what a reader reads, as SQL."""
+    if file.is_json:
+        return [_value(file.path_to(column)) for column in columns]
+    positions = [file.columns.index(column) for column in columns]
+    if file.kind == "csv":
+        # Columns go by position: headers may repeat a name or differ in case alone.
+        return [f"c{position}" for position in positions]
+    # DuckDB renames columns that differ in case alone; their order stays.
+    names = [row[0] for row in database.execute(f"DESCRIBE FROM {reader}").fetchall()]
+    return [quoted(names[position]) for position in positions]
+
+
+def _require_kind(name: str, column: str, type_name: str) -> Kind:
+    kind = kind_of(type_name)
+    if kind is None:
+        is_array = type_name.endswith("[]")
+        holds = f"array of {type_name[:-2]}" if is_array else type_name.strip('"')
+        raise InputError(
+            f'{name}: column "{column}" holds {holds.lower()}; lengths are whole numbers'
+        )
+    return kind
+
+
+def _seconds(value: str, type_name: str, unit: ArrivalUnit) -> str:
+    """Arrival time [s], as SQL; timestamps count from 1970-01-01 UTC, as do those without offset.
+
+    Null for what is no time. The database's time zone must be UTC.
+    """
+    text = f"CAST({value} AS TEXT)"  # from which there is a cast to anything
+    timestamp = f"EPOCH_US(TRY_CAST({text} AS TIMESTAMPTZ)) / 1e6"
+    if unit.startswith("timestamp") and type_name.startswith("TIMESTAMP"):
+        return f"EPOCH_US(CAST({value} AS TIMESTAMPTZ)) / 1e6"
+    if unit == "timestamp":
+        return timestamp
+    number = f"TRY_CAST({value if kind_of(type_name) else text} AS DOUBLE)"
+    if unit == "timestamp or seconds":
+        return f"COALESCE({number}, {timestamp})"
+    return f"{number} / 1000" if unit == "milliseconds" else number
+
+
+def _reader(files: Sequence[TraceFile], columns: Sequence[str], is_strict: bool) -> str:
     """The table function that reads files of one layout; text stays text."""
     file = files[0]
     # Absolute, since DuckDB takes a leading ~ for the home folder.
@@ -102,46 +124,45 @@ def _reader(files: Sequence[TraceFile], wanted: Sequence[str], strict: bool) -> 
             "compression": file.compression,
             "skip": file.blank_lines,
         }
-        if not strict:
+        if not is_strict:
             options |= {"store_rejects": True, "rejects_limit": 0}
         return _call("read_csv", paths, options)
     if file.kind == "parquet":
         return _call("read_parquet", paths, {})
-    tree = key_tree(file.name, map(file.path_to, wanted))
+    tree = key_tree(file.name, map(file.path_to, columns))
     options = {
         "columns": {key: _json_type(below) for key, below in tree.items()},
         "format": "array" if file.kind == "json array" else "newline_delimited",
         "compression": file.compression,
-        "ignore_errors": not strict and file.kind == "json lines",
+        "ignore_errors": not is_strict and file.kind == "json lines",
     }
     return _call("read_json", paths, options)
 
 
 def _json_type(below: Tree | None) -> str:
-    """The type that keeps what is wanted of a JSON value, as it is written."""
+    """The type that keeps what is read of a JSON value, as it is written."""
     if below is None:
         return "VARCHAR"
-    fields = (f"{_quoted(key)} {_json_type(deeper)}" for key, deeper in below.items())
+    fields = (f"{quoted(key)} {_json_type(deeper)}" for key, deeper in below.items())
     return f"STRUCT({', '.join(fields)})"
 
 
 def _value(path: KeyPath) -> str:
     """A value within the objects of a row, as SQL."""
-    value = _quoted(path[0])
+    value = quoted(path[0])
     for key in path[1:]:
         value = f"struct_extract({value}, {_literal(key)})"
     return value
 
 
-def _wrong_type(name: str, column: str, kind: str) -> InputError:
-    return InputError(f'{name}: column "{column}" holds {kind}; lengths are whole numbers')
-
-
 def _call(function: str, paths: Sequence[str], options: Mapping[str, object]) -> str:
     # Or a folder called input_tokens=7 would take the place of a column.
-    given = {**options, "hive_partitioning": False}
-    named = [f"{key} = {_literal(value)}" for key, value in given.items()]
-    return f"{function}({', '.join([_literal(paths), *named])})"
+    settings = {**options, "hive_partitioning": False}
+    arguments = [
+        _literal(paths),
+        *(f"{key} = {_literal(value)}" for key, value in settings.items()),
+    ]
+    return f"{function}({', '.join(arguments)})"
 
 
 def _literal(value: object) -> str:
@@ -158,6 +179,6 @@ def _literal(value: object) -> str:
     raise TypeError(value)
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """A name as SQL."""
     return '"' + name.replace('"', '""') + '"'

@@ -1,28 +1,28 @@
-"""Any trace in, a lazy table of requests out.
+"""Traces in files, read by DuckDB.
 
-The table is an Ibis expression on DuckDB: nothing is read until something is asked of it, and only
-the columns that the question needs are parsed.
+All files together are one view, `requests`: nothing is read until something is asked of it, and
+only the columns that the question needs are parsed.
 """
 
 import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 
-from joulecast.traces.binning.compiled import compiled_query, named_views
-from joulecast.traces.binning.trace import Trace, watched
+from joulecast.traces.binning.trace import Query, Trace, watched
 from joulecast.traces.errors import InputError
-from joulecast.traces.grid import Grid
 from joulecast.traces.reading.faults import line_of_record, malformed_line
-from joulecast.traces.reading.formats import ArrivalUnit, TraceFormat, choose_columns, shorten
+from joulecast.traces.reading.formats import TraceFormat, shorten
+from joulecast.traces.reading.layout import common_format, describe_sources, layout
+from joulecast.traces.reading.lengths import REQUESTS, Stored, union, with_problems
 from joulecast.traces.reading.options import DEFAULTS, OnProgress, ReadingOptions
 from joulecast.traces.reading.problems import PROBLEMS
 from joulecast.traces.reading.scan import create_view, too_little_memory
@@ -33,9 +33,6 @@ from joulecast.traces.reading.sniff import (
     find_files,
     spool_standard_input,
 )
-
-if TYPE_CHECKING:
-    import ibis.expr.types as ir
 
 _ONE_FILE = "one_file"
 _MEGABYTES_PER_CORE = 100
@@ -54,68 +51,44 @@ class FileTrace(Trace):
         files: The files behind it.
         format: Which columns hold what.
         database: The DuckDB that reads them.
-        kinds: View in that database -> types of its columns; a view for each layout of files.
         watch: Told of progress, if anyone is.
     """
 
     files: tuple[TraceFile, ...]
     format: TraceFormat
     database: duckdb.DuckDBPyConnection = field(repr=False)
-    kinds: Mapping[str, tuple[str, ...]]
     watch: OnProgress | None = field(default=None, repr=False)
 
-    @cached_property
-    def connection(self) -> Any:
-        """The database as Ibis takes it, which takes half a second to import."""
-        import ibis
-
-        return ibis.duckdb.from_connection(self.database)
-
-    @cached_property
-    def stored(self) -> "ir.Table":
-        """All files together."""
-        from joulecast.traces.reading.lengths import union
-
-        return union([self._stored(view) for view in self.kinds])
-
-    def cell_groups(self, grid: Grid) -> list[dict[str, Any]]:
-        """The rows of `traces.binning.query.bin_requests`, without Ibis where that was compiled."""
-        query = compiled_query(self.kinds, grid)
-        return super().cell_groups(grid) if query is None else self._ask(query)
-
-    def execute(self, query: "ir.Table") -> list[dict[str, Any]]:
-        """Run a query on `requests` and return its rows.
+    def ask(self, query: Query) -> list[dict[str, Any]]:
+        """The rows of the answer.
 
         Raises:
             InputError: A file broke off or has a row that is none; file and line are named.
         """
-        return self._ask(self.connection.compile(query))
+        return self.select(query.sql)
 
-    def _stored(self, view: str) -> "ir.Table":
-        table = self.connection.table(view)
-        if self.format.arrival_column is None:
-            return table
-        arrival_s = _seconds(table.arrival, self.format.arrival_unit)
-        return table.mutate(arrival_s=arrival_s).drop("arrival")
+    def select(self, sql: str) -> list[dict[str, Any]]:
+        """The rows of the answer to a question that is only asked of files.
 
-    def _ask(self, sql: str) -> list[dict[str, Any]]:
+        Raises:
+            InputError: As in `ask`.
+        """
         database = self.database
 
-        def ask() -> list[dict[str, Any]]:
-            # Ibis itself would take a detour over pandas, which is slow to import.
+        def run() -> list[dict[str, Any]]:
             answer = database.execute(sql)
             names = [column[0] for column in answer.description]
             return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
         try:
             return watched(
-                ask, lambda: database.query_progress() / 100, self.watch, database.interrupt
+                run, lambda: database.query_progress() / 100, self.watch, database.interrupt
             )
         except duckdb.OutOfMemoryException as error:
             raise too_little_memory(self.name) from error
         except duckdb.Error as error:
             if "Error when converting column" in str(error):
-                raise (self._find_problem() or self._translate(str(error))) from error
+                raise (self._first_invalid_row() or self._translate(str(error))) from error
             raise self._translate(str(error)) from error
 
     def malformed_rows(self) -> int:
@@ -147,25 +120,26 @@ class FileTrace(Trace):
 
     def first_problem(self) -> InputError:
         """The error that names the first invalid row. Call it only when there is one."""
-        return self._find_problem() or InputError(f"{self.name}: has invalid lengths")
+        return self._first_invalid_row() or InputError(f"{self.name}: has invalid lengths")
 
-    def _find_problem(self) -> InputError | None:
-        import ibis
-
-        from joulecast.traces.reading.lengths import with_problems
-
+    def _first_invalid_row(self) -> InputError | None:
+        """The error for it, with its line; None if every row is valid."""
         self.database.execute(_TEXT_AS_TEXT)
         for file in self.files:
-            create_view(self.database, _ONE_FILE, [file], self.format, strict=False)
-            table = with_problems(self._stored(_ONE_FILE))
-            numbered = table.mutate(row=ibis.row_number())
-            bad = numbered.filter(numbered.problem != 0).order_by("row").limit(1)
-            if found := self.execute(bad):
+            stored = create_view(self.database, _ONE_FILE, [file], self.format, is_strict=False)
+            numbered = (
+                f"SELECT *, ROW_NUMBER() OVER () AS number "
+                f"FROM ({with_problems(stored, _ONE_FILE)}) AS rows"
+            )
+            rows = self.select(
+                f"SELECT * FROM ({numbered}) WHERE problem <> 0 ORDER BY number LIMIT 1"
+            )
+            if rows:
                 # Rows that are none were left out here, and shift the count.
-                line = line_of_record(file, found[0]["row"] + 1)
+                line = line_of_record(file, rows[0]["number"])
                 if line is not None and (fault := malformed_line(file, self.format, line)):
                     return self._malformed(file, *fault)
-                return _describe_problem(file, self.format, found[0], line)
+                return _describe_problem(file, self.format, rows[0], line)
         return None
 
     def _malformed(self, file: TraceFile, line: int, reason: str) -> InputError:
@@ -191,7 +165,7 @@ class FileTrace(Trace):
     def _is_damaged(self, file: TraceFile) -> bool:
         """Whether a file cannot be read by itself."""
         try:
-            create_view(self.database, _ONE_FILE, [file], self.format, strict=True)
+            create_view(self.database, _ONE_FILE, [file], self.format, is_strict=True)
             # Of counts and extremes, the footer would know the answer.
             query = "SELECT bit_xor(hash(input)), bit_xor(hash(output)) FROM one_file"
             self.database.execute(query).fetchall()
@@ -235,19 +209,34 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
         try:
             files = tuple(describe(path, name, database) for path, name in _fetch(source, folder))
             chosen = common_format(source, files, options)
-            is_strict = options.on_invalid == "error"
-            if not is_strict:
+            if options.on_invalid == "skip":
                 database.execute(_TEXT_AS_TEXT)
-            kinds = {
-                view: create_view(database, view, group, chosen, is_strict)
-                for view, group in named_views(alike(files, chosen)).items()
-            }
+            stored = _view_all(database, files, chosen, options.on_invalid == "error")
             sources = describe_sources(files, chosen)
             yield FileTrace(
-                source, options.on_invalid, sources, files, chosen, database, kinds, options.watch
+                source, options.on_invalid, sources, stored, files, chosen, database, options.watch
             )
         finally:
             database.close()
+
+
+def _view_all(
+    database: duckdb.DuckDBPyConnection,
+    files: Sequence[TraceFile],
+    chosen: TraceFormat,
+    is_strict: bool,
+) -> Stored:
+    """Make `REQUESTS`: the rows of all files in their order, neighbours of one layout together."""
+    runs = [list(run) for _, run in groupby(files, lambda file: layout(file, chosen))]
+    if len(runs) == 1:
+        return create_view(database, REQUESTS, files, chosen, is_strict)
+    views = {
+        view: create_view(database, view, run, chosen, is_strict)
+        for view, run in ((f"{REQUESTS}_{k}", run) for k, run in enumerate(runs))
+    }
+    select, stored = union(views, ["arrival_s"] if chosen.arrival_column is not None else [])
+    database.execute(f"CREATE TEMP VIEW {REQUESTS} AS {select}")
+    return stored
 
 
 def _fetch(source: str, folder: str) -> list[tuple[Path, str]]:
@@ -262,7 +251,11 @@ def _fetch(source: str, folder: str) -> list[tuple[Path, str]]:
 
 
 def _connect(folder: str, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
-    settings = {"autoinstall_known_extensions": False, "temp_directory": folder}
+    settings = {
+        "autoinstall_known_extensions": False,
+        "temp_directory": folder,
+        "timezone": "UTC",  # of timestamps without an offset
+    }
     database = duckdb.connect(config=settings)
     # Makes query_progress() answer; the bar itself is ours. In a notebook without ipywidgets DuckDB
     # refuses that, and the progress stays unknown.
@@ -283,65 +276,15 @@ def _connect(folder: str, memory_limit: str | None) -> duckdb.DuckDBPyConnection
     return database
 
 
-def alike(files: Sequence[TraceFile], chosen: TraceFormat) -> list[list[TraceFile]]:
-    """Files that one reader call takes, together; the order of the groups is that of the files.
-
-    JSON rows may lack keys, so there it only matters where the wanted columns lie.
-    """
-    groups: dict[object, list[TraceFile]] = {}
-    for file in files:
-        columns = tuple(map(file.path_to, chosen.columns)) if file.is_json else file.columns
-        layout = (file.kind, file.compression, columns, file.types, file.delimiter)
-        groups.setdefault((*layout, file.blank_lines), []).append(file)
-    return list(groups.values())
-
-
-def common_format(source: str, files: Sequence[TraceFile], options: ReadingOptions) -> TraceFormat:
-    """The format that all files share; arrival times only if every file has them alike."""
-    formats = {choose_columns(file.name, file.names, options): file for file in files}
-    (first, one), *others = formats.items()
-    for other, file in others:
-        if (other.input_column, other.output_column) != (first.input_column, first.output_column):
-            raise InputError(
-                f"{source}: {one.name} is {first.name} and {file.name} is {other.name}; "
-                "bin them apart"
-            )
-    return replace(first, arrival_column=None) if others else first
-
-
-def _seconds(value: Any, unit: ArrivalUnit) -> Any:
-    """Arrival time [s]; timestamps count from 1970-01-01 UTC."""
-    import ibis
-
-    kind = value.type()
-    if unit == "timestamp or seconds" and not kind.is_timestamp():
-        seconds = _seconds(value, "seconds")
-        return seconds.coalesce(_seconds(value, "timestamp")) if kind.is_string() else seconds
-    if unit.startswith("timestamp"):
-        epoch = ibis.timestamp("1970-01-01 00:00:00")
-        # With an offset or without one, which counts as UTC.
-        moment = value if kind.is_timestamp() else value.try_cast("timestamp('UTC')")
-        return moment.delta(epoch, unit="microsecond") / 1e6
-    return value.try_cast("float64") / (1000.0 if unit == "milliseconds" else 1.0)
-
-
 def _describe_problem(
     file: TraceFile, chosen: TraceFormat, row: dict[str, Any], line: int | None
 ) -> InputError:
     side = "input" if row["input_problem"] else "output"
     column = chosen.input_column if side == "input" else chosen.output_column
     value, problem = row[side], PROBLEMS[row["problem"]]
-    where = f"{file.name}:{line}" if line is not None else f"{file.name}: row {row['row'] + 1}"
+    where = f"{file.name}:{line}" if line is not None else f"{file.name}: row {row['number']}"
     said = "is missing" if value is None else f'is "{shorten(str(value))}" ({problem})'
     return InputError(
         f"{where}: {column} {said}; lengths are counts, 0 or more; "
         "mend the row or pass --on-invalid skip"
-    )
-
-
-def describe_sources(files: Sequence[TraceFile], chosen: TraceFormat) -> tuple[dict[str, str], ...]:
-    """Provenance of what was read, for a workload."""
-    return tuple(
-        {"name": file.name.rsplit("/", 1)[-1], "kind": file.kind, "format": chosen.name}
-        for file in files
     )

@@ -1,0 +1,124 @@
+"""One query makes a `Workload` of a trace, whatever its size: per cell, the six sums."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from joulecast.traces.binning.trace import Query, Trace
+from joulecast.traces.errors import InputError
+from joulecast.traces.grid import Grid
+from joulecast.traces.reading.lengths import Stored, with_problems, with_tokens
+from joulecast.traces.reading.problems import MALFORMED, PROBLEMS
+from joulecast.traces.workload import CellSums, Failed, Workload
+
+LIMBS, LIMB_BITS = 3, 21
+"""Most engines sum whole numbers in 64 bits, and warehouses of logs may hold 10^11 requests whose
+squared lengths take 62. So every term is summed in three pieces of 21 bits: a sum of 2^42 pieces
+still fits, which is 4 x 10^12 requests in a cell."""
+
+_NEGATIVE, _FAILED = -1, -1
+"""Row of negative inputs, and column of requests without output; negative outputs come below."""
+
+_OVER_ANY_LENGTH = 2**31 + 1
+_TERMS = dict(zip(CellSums._fields[1:], ("i", "i * i", "o", "o * o", "i * o"), strict=True))
+
+
+def bin_trace(trace: Trace, grid: Grid) -> Workload:
+    """Read a trace once and keep its sums; once more where rows are invalid, to say how.
+
+    Raises:
+        InputError: A row is invalid and `trace.on_invalid` is "error", or there are no rows.
+    """
+    cells: dict[tuple[int, int], CellSums] = {}
+    failed = Failed(0, 0)
+    has_invalid = False
+    rows, columns = grid.shape
+    for group in trace.ask(cell_sums(trace.stored, grid)):
+        row, column = group["input_bin"], group["output_bin"]
+        if not (_NEGATIVE < row <= rows and _FAILED <= column <= columns):
+            has_invalid = True
+            continue
+        sums = CellSums(group["requests"], *(_whole_sum(group, term) for term in _TERMS))
+        if column == _FAILED:
+            failed = Failed(
+                failed.requests + sums.requests, failed.input_tokens + sums.input_tokens
+            )
+        else:
+            cells[row, column] = sums
+    invalid: dict[str, int] = {}
+    if malformed := trace.malformed_rows():
+        invalid[MALFORMED] = malformed
+    if (has_invalid or invalid) and trace.on_invalid == "error":
+        raise trace.first_problem()
+    if has_invalid:
+        invalid |= count_problems(trace)
+    if not (cells or failed.requests or invalid):
+        raise InputError(f"{trace.name}: has a header but no requests")
+    return Workload(
+        grid, dict(sorted(cells.items())), failed, dict(sorted(invalid.items())), trace.sources
+    )
+
+
+def count_problems(trace: Trace) -> dict[str, int]:
+    """What is wrong with the invalid rows of a trace -> how many."""
+    query = Query(
+        f"SELECT problem, COUNT(*) AS requests FROM ({with_problems(trace.stored)}) AS rows "
+        "WHERE problem <> 0 GROUP BY 1",
+        {"problem": "int64", "requests": "int64"},
+    )
+    return {PROBLEMS[group["problem"]]: group["requests"] for group in trace.ask(query)}
+
+
+def cell_sums(stored: Stored, grid: Grid) -> Query:
+    """The query: per cell the six sums of its requests.
+
+    Returns:
+        `input_bin` and `output_bin` (indices of the cell; those below that of a failed request, or
+        over that of the overflow, hold invalid requests, whose sums are of no use), `requests`, and
+        the other fields of `CellSums`: as text where the engine sums in 128 bits, elsewhere each as
+        sums of its `LIMBS` (`input_tokens_0`, ...).
+    """
+    # Three more edges than a grid has: below 0, at 0 for failed requests (no output), and over any
+    # length, beyond which nulls end up; so validity needs no column and no comparison of its own.
+    input_edges = (-1, *grid.input_edges, _OVER_ANY_LENGTH)
+    output_edges = (-1, 0, *grid.output_edges, _OVER_ANY_LENGTH)
+    if stored.is_duckdb:
+        sums = {name: f"CAST(SUM({term}) AS TEXT)" for name, term in _TERMS.items()}
+    else:
+        sums = {
+            f"{name}_{k}": f"SUM((({term}) >> {LIMB_BITS * k}) & {2**LIMB_BITS - 1})"
+            for name, term in _TERMS.items()
+            for k in range(LIMBS)
+        }
+    bins = (
+        f"SELECT i, o, {_bin('i', input_edges, _NEGATIVE)} AS input_bin, "
+        f"{_bin('o', output_edges, _FAILED - 1)} AS output_bin "
+        "FROM (SELECT input_tokens AS i, output_tokens AS o "
+        f"FROM ({with_tokens(stored)}) AS lengths) AS pairs"
+    )
+    selected = ", ".join(f"{value} AS {name}" for name, value in sums.items())
+    types = dict.fromkeys(sums, "string" if stored.is_duckdb else "int64")
+    return Query(
+        f"SELECT input_bin, output_bin, COUNT(*) AS requests, {selected} FROM ({bins}) AS bins "
+        "GROUP BY 1, 2",
+        {"input_bin": "int64", "output_bin": "int64", "requests": "int64", **types},
+    )
+
+
+def _bin(length: str, edges: Sequence[int], first: int) -> str:
+    """Ceiling assignment: `first` plus the index of the smallest edge >= the length.
+
+    A search tree of comparisons, since it makes log2(edges) of them for a length and tells the
+    engine how few results there can be. Lengths over the last edge get the index after it.
+    """
+    if not edges:
+        return str(first)
+    middle = len(edges) // 2
+    below = _bin(length, edges[:middle], first)
+    above = _bin(length, edges[middle + 1 :], first + middle + 1)
+    return f"CASE WHEN {length} <= {edges[middle]} THEN {below} ELSE {above} END"
+
+
+def _whole_sum(group: dict[str, Any], term: str) -> int:
+    if term in group:
+        return int(group[term])
+    return sum(int(group[f"{term}_{k}"]) << (LIMB_BITS * k) for k in range(LIMBS))
