@@ -14,7 +14,8 @@ from joulecast.cli.options import (
     plot_option,
     with_options,
 )
-from joulecast.views.report import QUANTITIES
+from joulecast.traces.errors import InputError
+from joulecast.views.numbers import QUANTITIES
 
 
 @group()
@@ -58,8 +59,10 @@ def table_show(
     names = [name] if over is None else [name, over]
     check_results({"--output": options["output"], "--plot": plot}, tables=names)
     loaded, other = load_table(name), None if over is None else load_table(over)
-    if other is not None:
-        views.same_grid(loaded, other)
+    if other is not None and other.grid != loaded.grid:
+        raise InputError(
+            f"{other.name}: is on another grid than {loaded.name}; compare tables of one"
+        )
     if plot is not None:
         from joulecast.plots.table import plot_table
 

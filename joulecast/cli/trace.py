@@ -33,10 +33,10 @@ def trace() -> None:
 @with_options(FORMAT_OPTIONS)
 def trace_list(**options: Any) -> None:
     """List public traces: those that ship, and those to be fetched."""
-    from joulecast.traces.public.catalog import catalog
+    from joulecast.traces.public.listing import public_traces
     from joulecast.views.trace import trace_list_report
 
-    emit_report(trace_list_report(list(catalog().values())), options)
+    emit_report(trace_list_report(public_traces()), options)
 
 
 @trace.command("fetch")

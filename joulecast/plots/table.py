@@ -4,7 +4,7 @@ from pathlib import Path
 
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.plots.figure import HeatMap, plot_heat_maps
-from joulecast.views.report import QUANTITIES
+from joulecast.views.numbers import QUANTITIES
 from joulecast.views.table import COVERAGE_NOTE, mark, shown_values
 
 

@@ -4,6 +4,14 @@ import math
 from collections.abc import Mapping
 
 
+QUANTITIES = {
+    "request-energy": "energy per request in a full batch [J]",
+    "batch-energy": "energy per batch, E_batch [J]",
+    "batch-size": "largest batch, B [requests]",
+}
+"""Quantity of a table's cells -> what it is, with its unit."""
+
+
 def joules(energy_j: float) -> str:
     """An energy with four digits and the fitting prefix."""
     if energy_j == 0:

@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 OutputFormat = Literal["table", "json", "csv"]
-QUANTITIES = {
-    "request-energy": "energy per request in a full batch [J]",
-    "batch-energy": "energy per batch, E_batch [J]",
-    "batch-size": "largest batch, B [requests]",
-}
 WIDTH = 100
 """Width of a table that no terminal shows, and the largest that one does [letters]."""
 NARROWEST = 40

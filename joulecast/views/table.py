@@ -8,8 +8,7 @@ from rich.console import Group
 from joulecast.measurements.table.checks import Check
 from joulecast.measurements.table.interpolation import CellKey, Coverage
 from joulecast.measurements.table.table import EnergyTable
-from joulecast.traces.errors import InputError
-from joulecast.views.numbers import four_digits
+from joulecast.views.numbers import QUANTITIES, four_digits
 from joulecast.views.parts import (
     add_row,
     facts_table,
@@ -18,7 +17,7 @@ from joulecast.views.parts import (
     notes_text,
     table_text,
 )
-from joulecast.views.report import QUANTITIES, Report
+from joulecast.views.report import Report
 
 MARKS: Mapping[Coverage, str] = {"measured": "", "interpolated": "~", "extrapolated": "?"}
 COVERAGE_NOTE = "~ interpolated, ? extrapolated; unmarked cells are measured"
@@ -29,7 +28,7 @@ def table_list_report(tables: Sequence[EnergyTable]) -> Report:
     view = grid_table()
     view.add_column("table", no_wrap=True)
     for heading in ("GPU", "engine", "cells", "measured"):
-        view.add_column(heading, overflow="fold")
+        view.add_column(heading)
     rows = []
     for table in tables:
         metadata = table.metadata
@@ -89,18 +88,6 @@ def table_show_report(table: EnergyTable, quantity: str, over: EnergyTable | Non
     return Report(document, rows, Group(facts_table(facts), view, notes_text([COVERAGE_NOTE])))
 
 
-def same_grid(table: EnergyTable, over: EnergyTable) -> None:
-    """Refuse to compare cell by cell what has other cells.
-
-    Raises:
-        InputError: The grids differ.
-    """
-    if table.grid != over.grid:
-        raise InputError(
-            f"{over.name}: is on another grid than {table.name}; compare tables of one"
-        )
-
-
 def shown_values(table: EnergyTable, quantity: str) -> dict[CellKey, float]:
     """A quantity of every cell, in the unit that `QUANTITIES` gives."""
     names = {"request-energy": "request_energy_j", "batch-energy": "batch_energy_j"}
@@ -130,7 +117,7 @@ def table_check_report(table: EnergyTable, checks: Sequence[Check]) -> Report:
     view = grid_table()
     view.add_column("")
     for heading in ("expected", "found", "why"):
-        view.add_column(heading, overflow="fold")
+        view.add_column(heading)
     for check in checks:
         add_row(view, "ok" if check.passed else "NOTE", check.name, check.found, check.reason)
     rows = [dict(vars(check)) for check in checks]
