@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 
-
 QUANTITIES = {
     "request-energy": "energy per request in a full batch [J]",
     "batch-energy": "energy per batch, E_batch [J]",
