@@ -77,10 +77,10 @@ def test_no_link_of_the_site_leads_nowhere(site: Path) -> None:
             target = target.partition("?")[0]
             if "://" in target or target.startswith(("data:", "mailto:")):
                 continue
-            found = (file.parent / target).resolve() if target else file
-            assert found.exists(), f"{file.name} links to {link}"
-            if anchor and found in pages:
-                assert anchor in pages[found].ids, f"{file.name} links to {link}"
+            linked = (file.parent / target).resolve() if target else file
+            assert linked.exists(), f"{file.name} links to {link}"
+            if anchor and linked in pages:
+                assert anchor in pages[linked].ids, f"{file.name} links to {link}"
             followed += 1
     assert followed > 500
 

@@ -137,10 +137,10 @@ class _Guarded(BaseHTTPRequestHandler):
     """Serves a trace to whoever knows the password."""
 
     def do_GET(self) -> None:
-        known = "Basic " + base64.b64encode(b"bob:S3CR?T").decode()
-        is_known = self.headers.get("Authorization") == known
-        content = b"input_tokens,output_tokens\n100,20\n" if is_known else b""
-        self.send_response(200 if is_known else 401)
+        login = "Basic " + base64.b64encode(b"bob:S3CR?T").decode()
+        is_bob = self.headers.get("Authorization") == login
+        content = b"input_tokens,output_tokens\n100,20\n" if is_bob else b""
+        self.send_response(200 if is_bob else 401)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

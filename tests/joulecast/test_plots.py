@@ -53,9 +53,9 @@ def test_heat_maps(ending: str, run_cli: RunCli, tmp_path: Path) -> None:
 def test_one_panel_is_narrower_than_three(run_cli: RunCli, tmp_path: Path) -> None:
     run_cli("table", "show", VLLM, "--plot", tmp_path / "one.png")
     run_cli("table", "show", PYTORCH, "--over", VLLM, "--plot", tmp_path / "three.png")
-    one, three = imread(tmp_path / "one.png"), imread(tmp_path / "three.png")
-    assert three.shape[1] == pytest.approx(3 * one.shape[1], abs=3)
-    assert np.unique(one.reshape(-1, 4), axis=0).shape[0] > 56  # a colour a cell
+    panel, panels = imread(tmp_path / "one.png"), imread(tmp_path / "three.png")
+    assert panels.shape[1] == pytest.approx(3 * panel.shape[1], abs=3)
+    assert np.unique(panel.reshape(-1, 4), axis=0).shape[0] > 56  # a colour a cell
 
 
 def test_the_svg_says_every_number(run_cli: RunCli, tmp_path: Path) -> None:
