@@ -6,6 +6,7 @@ Source: Fernandez et al. 2025, section 4.1.
 """
 
 import math
+from collections.abc import Iterable
 from typing import cast
 
 from joulecast.estimator.estimate import (
@@ -46,12 +47,31 @@ def binned_energy(
             cells.append(CellEstimate(*edges, sums.requests, None, None))
             continue
         cell = table.cells[cast("CellKey", edges)]
-        batches = sums.requests / cell.batch_size
-        if whole_batches:
-            batches = math.ceil(sums.requests / max(1, math.floor(cell.batch_size)))
+        batches = _batches(sums.requests, cell.batch_size, whole_batches)
         energy_j = batches * cell.batch_energy_j
         cells.append(CellEstimate(*edges, sums.requests, energy_j, cell.coverage, cell.batch_size))
     return cells
+
+
+def count_batches(cells: Iterable[CellEstimate], whole_batches: bool = False) -> float:
+    """Batches that the requests of an estimate's cells count as; those left out count as none.
+
+    Args:
+        cells: Of a binned estimate.
+        whole_batches: As it was made; False tells how many full batches they fill.
+    """
+    return sum(
+        _batches(cell.requests, cell.batch_size, whole_batches)
+        for cell in cells
+        if cell.batch_size is not None
+    )
+
+
+def _batches(requests: int, batch_size: float, whole_batches: bool) -> float:
+    """N / B."""
+    if whole_batches:
+        return math.ceil(requests / max(1, math.floor(batch_size)))
+    return requests / batch_size
 
 
 def estimate_binned(

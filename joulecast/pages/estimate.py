@@ -38,7 +38,7 @@ from joulecast.views.estimate import (
 from joulecast.views.footprint import facility_notes
 from joulecast.views.numbers import compact
 from joulecast.views.parts import table_text
-from joulecast.views.steps import BINNED_NOTE, PART_LABELS, RECONSTRUCTED_NOTE, interval_note
+from joulecast.views.steps import PART_LABELS, RECONSTRUCTED_NOTE, binned_note, interval_note
 from joulecast.views.table import COVERAGE_NOTE, MARKS
 
 MARKS_NOTE = "~ interpolated, ? extrapolated."
@@ -170,7 +170,7 @@ def estimate_warnings(estimate: Estimate, table: EnergyTable) -> list[str]:
     if estimate.implied_flops_per_s > estimate.dense_peak_flops_per_s:
         notes.append(rate_note(estimate))
     if estimate.relative_sds is None:
-        notes.append(BINNED_NOTE)
+        notes.append(binned_note(estimate))
     if estimate.source == "reconstructed":
         notes.append(RECONSTRUCTED_NOTE)
     if table.metadata["measured_by"] == "hand":

@@ -41,7 +41,7 @@ def compare_report(comparison: Comparison, tables: Sequence[EnergyTable]) -> Rep
     if first.facility is not None:
         facts.append(("facility", facility_text(first.facility)))
     facts += [
-        ("coverage", f"{coverage_text(estimate.coverage)}: {table_text(table)}")
+        ("coverage", f"{coverage_text(estimate)}: {table_text(table)}")
         for estimate, table in zip(estimates, tables, strict=True)
     ]
     notes = [rate_note(estimate, f"{estimate.table}: ") for estimate in estimates]

@@ -6,7 +6,6 @@ from typing import Any
 from rich.console import Group
 
 from joulecast.estimator.estimate import Estimate
-from joulecast.measurements.table.interpolation import Coverage
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.views.footprint import facility_facts, facility_notes
@@ -24,9 +23,14 @@ SERVING_TEXT = "offline, all requests at once (a live server took 1.2 to 5 times
 """What every estimate is of; docs/meaning.md has the four runs that the factor is from."""
 
 
-def coverage_text(coverage: Mapping[Coverage, float]) -> str:
-    """Shares of the energy by where the cells come from."""
-    return ", ".join(f"{percent(share)} {kind}" for kind, share in coverage.items())
+def coverage_text(estimate: Estimate) -> str:
+    """Shares of the energy by where the cells come from, and whose energy that is."""
+    shares = ", ".join(f"{percent(share)} {kind}" for kind, share in estimate.coverage.items())
+    few, whose = estimate.requests["estimated"], ""
+    if few < estimate.requests["total"]:
+        whose = f" of the {few:,} " + ("request that is" if few == 1 else "requests that are")
+        whose += " estimated"
+    return f"{shares} (shares of the energy{whose})"
 
 
 def trace_text(estimate: Estimate) -> str:
@@ -91,7 +95,7 @@ def estimate_report(estimate: Estimate, table: EnergyTable, explain: bool = Fals
         ("method", estimate.method_text),
         ("serving", SERVING_TEXT),
         ("requests", requests_text(estimate)),
-        ("coverage", coverage_text(estimate.coverage) + " (shares of the energy)"),
+        ("coverage", coverage_text(estimate)),
         ("", ""),
         ("GPU energy", f"{joules(estimate.energy_j)} = {kwh(estimate.energy_kwh)}"),
         *interval_facts(estimate),

@@ -30,7 +30,7 @@ def estimate_html(estimate: Estimate) -> str:
                 (f"above the {name} ideal", f"{excess:,.1f} %")
                 for name, excess in estimate.excess_percent.items()
             ),
-            ("coverage", coverage_text(estimate.coverage)),
+            ("coverage", coverage_text(estimate)),
         ],
     )
 

@@ -2,16 +2,12 @@
 
 from rich.table import Table
 
+from joulecast.estimator.binned import count_batches
 from joulecast.estimator.estimate import Estimate
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.views.numbers import joules, percent
 from joulecast.views.parts import add_row, grid_table
 
-BINNED_NOTE = (
-    "No interval: the binned method rounds lengths up to the grid, a bias that its measurements "
-    "cannot size; held against a meter it came out from 59 % too low to 88 % too high. The step "
-    "model has one: --method stepwise."
-)
 PART_LABELS = {
     "steps": "steps: reading the weights, launching kernels",
     "tokens": "tokens fed: linear layers",
@@ -58,10 +54,41 @@ RECONSTRUCTED_NOTE = (
 )
 
 
+def binned_note(estimate: Estimate) -> str:
+    """Why a binned estimate has no interval, and what is known of how far off it is."""
+    return (
+        "No interval: the binned method rounds lengths up to the grid, a bias that its "
+        "measurements cannot size. Held against thirteen metered runs of vLLM, each of 500 to "
+        "4,000 requests at once, it came out from 59 % too low to 88 % too high."
+        f"{_batches_text(estimate)} The step model has an interval: --method stepwise."
+    )
+
+
+def _batches_text(estimate: Estimate) -> str:
+    """What becomes of requests that fill no batch."""
+    filled = count_batches(estimate.cells)
+    requests = estimate.requests["estimated"]
+    whose = "The request fills" if requests == 1 else f"The {requests:,} requests fill"
+    if estimate.whole_batches:
+        counted = count_batches(estimate.cells, whole_batches=True)
+        full = f"{filled:,.1f}" if filled >= 1 else f"{filled:.2g}"
+        return (
+            f" {whose} {full} full batches; rounded up in every cell that makes {counted:,.0f}, "
+            "which is far too much where it is many more."
+        )
+    if filled >= 1:
+        return ""
+    return (
+        f" {whose} {filled:.2g} of a full batch, and binned counts that share of its energy, WHICH "
+        "CAN BE FAR TOO LITTLE: one request of 128 and 32 tokens, alone, took 32 times as much "
+        "with vLLM and 54 times with PyTorch."
+    )
+
+
 def interval_note(estimate: Estimate) -> str:
     """What the interval is made of, or why there is none."""
     if estimate.relative_sds is None:
-        return BINNED_NOTE
+        return binned_note(estimate)
     parts = ", ".join(
         f"{SD_LABELS[name]} {percent(sd)}" for name, sd in estimate.relative_sds.items()
     )

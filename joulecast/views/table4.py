@@ -73,7 +73,7 @@ def _row_facts(row: Table4Row) -> list[tuple[str, str]]:
     named = "" if row.source == "trace" else f"{row.trace}: "
     facts = [(row.dataset, named + requests_text(row.estimates["vllm"]))]
     for method, estimates in (("binned", row.estimates), ("stepwise", row.stepwise)):
-        said = {engine: coverage_text(estimate.coverage) for engine, estimate in estimates.items()}
+        said = {engine: coverage_text(estimate) for engine, estimate in estimates.items()}
         texts = (
             [f"{engine} {text}" for engine, text in said.items()]
             if len(set(said.values())) > 1

@@ -1,11 +1,15 @@
 import json
 import math
+import re
+from pathlib import Path
+from statistics import fmean
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulecast.estimator.binned import estimate_binned
+import joulecast as jc
+from joulecast.estimator.binned import count_batches, estimate_binned
 from joulecast.estimator.compare import compare_tables, saving_from_excess
 from joulecast.estimator.estimate import excess_percent
 from joulecast.estimator.flops import binned_flops, load_flops
@@ -164,6 +168,69 @@ def test_estimate_json_is_the_interface(run_cli: RunCli) -> None:
     for name, ideal_j in document["ideal_j"].items():
         expected = excess_percent(document["energy_j"], ideal_j)
         assert document["excess_percent"][name] == pytest.approx(expected)
+
+
+def test_few_requests_are_warned_of(run_cli: RunCli, tmp_path: Path) -> None:
+    """N / B of a full batch is far less than requests alone take; the note has the number."""
+    trace = tmp_path / "t.csv"
+    words = ("estimate", trace, "--table", VLLM, "--method", "binned")
+
+    def note(rows: str, *more: str) -> str:
+        trace.write_text("input_tokens,output_tokens\n" + rows)
+        return " ".join(run_cli(*words, *more).stdout.split())
+
+    assert "The request fills 0.0013 of a full batch" in note("512,64\n")  # 1 of 784
+    assert "The 392 requests fill 0.5 of a full batch" in note("512,64\n" * 392)
+    enough = note("512,64\n" * 784)
+    assert "of a full batch" not in enough
+    assert "of 500 to 4,000 requests at once, it came out from 59 % too low to 88 %" in enough
+    rounded = note("512,64\n" * 785 + "32,8\n", "--whole-batches")
+    assert "The 786 requests fill 1.0 full batches" in rounded
+    assert "that makes 3, which is" in rounded
+
+
+@pytest.mark.parametrize(("name", "times"), [(VLLM, 32), (PYTORCH, 54)])
+def test_a_request_alone_took_as_much_as_the_note_says(name: str, times: int) -> None:
+    table = load_table(name)
+    alone_j = [run.batch_energy_j for run in table.runs if run.batch == (128, 32, 1) and run.valid]
+    estimate = estimate_binned(workload_of(PAPER_GRID, [(128, 32)]), table, "t")
+    assert fmean(alone_j) / estimate.energy_j == pytest.approx(times, abs=0.55)
+
+
+def test_what_few_requests_take_is_as_the_docs_say() -> None:
+    """The table of docs/method.md, from runs of the shipped vLLM table."""
+    page = (Path(__file__).parents[2] / "docs" / "method.md").read_text()
+    rows = re.findall(
+        r"^\| (\d+) of \((\d+), (\d+)\) \| ([\d.]+) \| (\d+) J \| (\d+) J \|$", page, re.MULTILINE
+    )
+    assert len(rows) > 4
+    table = load_table(VLLM)
+    for row in rows:
+        count, i, o = map(int, row[:3])
+        runs = [run for run in table.runs if run.batch == (i, o, count) and run.valid]
+        estimate = estimate_binned(workload_of(PAPER_GRID, [(i, o)] * count), table, "t")
+        assert float(row[3]) == pytest.approx(count_batches(estimate.cells), rel=0.05)
+        assert int(row[4]) == round(fmean(run.batch_energy_j for run in runs))
+        assert int(row[5]) == round(estimate.energy_j)
+
+
+def test_shares_are_of_the_energy_that_is_estimated(run_cli: RunCli, tmp_path: Path) -> None:
+    trace = tmp_path / "t.csv"
+    words = ("estimate", trace, "--table", VLLM, "--method", "binned")
+    for rows, whose in (
+        ("512,64\n", "(shares of the energy)"),
+        ("512,64\n9000,3\n", "(shares of the energy of the 1 request that is estimated)"),
+        ("512,64\n512,64\n5,0\n", "(shares of the energy of the 2 requests that are estimated)"),
+    ):
+        trace.write_text("input_tokens,output_tokens\n" + rows)
+        shown = " ".join(run_cli(*words).stdout.split())
+        assert f"100.0 % measured, 0.0 % interpolated, 0.0 % extrapolated {whose}" in shown
+        html = jc.estimate(trace, VLLM, "binned")._repr_html_() or ""
+        assert whose in html
+        page = tmp_path / "p.html"
+        assert run_cli(*words, "--html", page).exit_code == 0
+        text = " ".join(re.sub(r"<[^>]+>", "", page.read_text("utf-8")).split())
+        assert f"Of the energy{whose[21:-1]}, 100.0 % is from cells that were measured" in text
 
 
 def test_costs(run_cli: RunCli) -> None:
