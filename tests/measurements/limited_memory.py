@@ -24,6 +24,10 @@ class LimitedMemory(TorchDispatchMode):
         self.limit_bytes, self.used_bytes, self.failures = limit_bytes, 0, 0
         self._known = WeakIdKeyDictionary()
 
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        gc.unfreeze()
+
     def free_bytes(self) -> int:
         return self.limit_bytes - self.used_bytes
 
@@ -32,7 +36,10 @@ class LimitedMemory(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
-        tree_map_only(torch.Tensor, self._count, made)
+        if isinstance(made, torch.Tensor):
+            self._count(made)
+        else:
+            tree_map_only(torch.Tensor, self._count, made)
         if self.used_bytes > self.limit_bytes:
             self.failures += 1
             raise torch.OutOfMemoryError(f"over {self.limit_bytes} bytes")

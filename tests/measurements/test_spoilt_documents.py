@@ -37,6 +37,8 @@ NUMBER_BEYOND = "a number beyond all numbers"
 SPOILT = ([1], {}, "x", None, -1, True, NUMBER_BEYOND)
 TABLE = "h100-sxm/llama-3.1-8b"
 RUNS = 8
+
+pytestmark = pytest.mark.slow
 STEPS = {"steps": 3, "tokens": 4, "preempted": 0}
 LENGTHS = np.array([[100, 20], [3000, 200]] * 4)
 

@@ -16,6 +16,8 @@ from joulecast.measurements.table.table import load_table
 from tests.measurements.fakes import Busy, FakeGpu, make_sweep
 from tests.measurements.sweep_process import plan
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -1,12 +1,17 @@
 """A Llama of three small layers, and the real PyTorch engine with it on the CPU."""
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from joulecast.measurements.engines import EngineRequest
 from joulecast.measurements.engines.pytorch import Memory, PytorchEngine
 from tests.measurements.limited_memory import LimitedMemory
+
+torch.set_num_threads(1)  # on tensors so small, more wait for each other
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
@@ -35,6 +40,7 @@ def cpu_engine(
     folder: Path, memory: Memory | None = None, compiled: bool | None = None, **changes: Any
 ) -> PytorchEngine:
     """The memory is only counted within `with memory:`."""
-    return PytorchEngine(
-        request(folder, compiled, **changes), "cpu", memory or LimitedMemory(10**12)
-    )
+    memory = memory or LimitedMemory(10**12)
+    engine = PytorchEngine(request(folder, compiled, **changes), "cpu", memory)
+    gc.freeze()  # to look through all of torch for tensors without a holder takes most of a second
+    return engine
