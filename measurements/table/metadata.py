@@ -80,9 +80,7 @@ _CAPACITY = record_of(
 )
 _METADATA = record_of(
     {
-        "joulecast_table": value_of(
-            f"version {_VERSION}", lambda value: is_count(value) and value == _VERSION
-        ),
+        "joulecast_table": value_of(f"version {_VERSION}", _is_version),
         **MEASURED,
         "weights": TEXT,
         "power_limit_w": WATTS,
