@@ -63,10 +63,10 @@ def distributions(
         workload: The requests on a grid.
         counts: What `length_counts` gives; None if only the workload is known.
     """
-    known = counts or ({}, {})
+    true_counts = counts or ({}, {})
     edges = workload.grid.input_edges, workload.grid.output_edges
     first, second = (
-        _distribution(known[axis], edges[axis], workload.requests.sum(axis=1 - axis).tolist())
+        _distribution(true_counts[axis], edges[axis], workload.requests.sum(axis=1 - axis).tolist())
         for axis in (0, 1)
     )
     return first, second

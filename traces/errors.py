@@ -16,9 +16,9 @@ class InputError(ValueError):
         super().__init__(printable(" ".join(message.split())))
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """An `InputError` for a name that is in no list, with the nearest known one."""
-    names = sorted(known)
+def unknown_name(kind: str, name: str, names: Iterable[str]) -> InputError:
+    """An `InputError` for a name that is none of a kind, with the nearest that is one."""
+    names = sorted(names)
     lowered = {candidate.lower(): candidate for candidate in names}
     nearest = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
     if nearest:

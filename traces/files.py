@@ -34,8 +34,8 @@ def shown_address(source: str) -> str:
 
     Names of files are as they were.
     """
-    found = _ADDRESS.match(source)
-    return source if found is None else found["scheme"] + found["host"] + found["path"]
+    parts = _ADDRESS.match(source)
+    return source if parts is None else parts["scheme"] + parts["host"] + parts["path"]
 
 
 def without_secrets_of(address: str, text: str) -> str:
@@ -44,17 +44,17 @@ def without_secrets_of(address: str, text: str) -> str:
     query = re.split(r"[?#]", address.rpartition("@")[2], maxsplit=1)[1:]
     values = re.split(r"[&=]", query[0]) if query else []
     secrets = [login or "", *(login or "").split(":"), *re.split(r"[:/]", login or ""), *values]
-    for secret in sorted({one for one in secrets if len(one) > 2}, key=len, reverse=True):
+    for secret in sorted({secret for secret in secrets if len(secret) > 2}, key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
 
 
 def split_login(address: str) -> tuple[str, str | None]:
     """An address without its user and password, and those as they stand there."""
-    found = _ADDRESS.match(address)
-    if found is None or found["login"] is None:
+    parts = _ADDRESS.match(address)
+    if parts is None or parts["login"] is None:
         return address, None
-    return found["scheme"] + address[found.start("host") :], found["login"]
+    return parts["scheme"] + address[parts.start("host") :], parts["login"]
 
 
 def parse_json(text: str, parse_float: Callable[[str], float] = float) -> Any:

@@ -58,7 +58,7 @@ def maximum_entropy(figures: Mapping[str, float]) -> "npt.NDArray[np.float64]":
     longest = int(_REACH * last)
     x = np.arange(1, longest + 1, dtype=float) / longest
     features = np.stack([x, x * x, x * longest <= median, x * longest <= last]).astype(float)
-    wanted = np.array([mean / longest, (sd * sd + mean * mean) / longest**2, 0.5, 0.99])
+    moments = np.array([mean / longest, (sd * sd + mean * mean) / longest**2, 0.5, 0.99])
 
     def probabilities(multipliers: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":
         exponents = multipliers @ features
@@ -69,20 +69,20 @@ def maximum_entropy(figures: Mapping[str, float]) -> "npt.NDArray[np.float64]":
         exponents = multipliers @ features
         peak = exponents.max()
         log_sum = peak + np.log(np.exp(exponents - peak).sum())
-        gradient = features @ probabilities(multipliers) - wanted
-        return float(log_sum - multipliers @ wanted), gradient
+        gradient = features @ probabilities(multipliers) - moments
+        return float(log_sum - multipliers @ moments), gradient
 
     def curvature(multipliers: "npt.NDArray[np.float64]") -> Any:
         p = probabilities(multipliers)
         mean_features = features @ p
         return (features * p) @ features.T - np.outer(mean_features, mean_features)
 
-    found = minimize(
+    minimum = minimize(
         dual, np.zeros(4), jac=True, hess=curvature, method="trust-exact",
         options={"gtol": _PRECISION / 10, "maxiter": 5000},
     )  # fmt: skip
-    p = probabilities(found.x)
-    if not np.allclose(features @ p, wanted, atol=_PRECISION, rtol=1e-5):
+    p = probabilities(minimum.x)
+    if not np.allclose(features @ p, moments, atol=_PRECISION, rtol=1e-5):
         raise InputError(f"no lengths up to {longest} have the figures {dict(figures)}")
     return p
 

@@ -29,7 +29,7 @@ def sample_lengths(
 
     Args:
         workload: Its failed and invalid requests are left out.
-        count: Requests wanted. As many as there are: every cell gives exactly its own.
+        count: How many. As many as the workload has: every cell gives exactly its own.
         generator: Source of randomness.
         tail: How lengths beyond the last edge are distributed.
 
@@ -39,11 +39,9 @@ def sample_lengths(
     import numpy as np
 
     cells = list(workload.cells.items())
-    there = [sums.requests for _, sums in cells]
-    if count == sum(there):
-        wanted = there
-    else:
-        wanted = generator.multinomial(count, np.array(there, dtype=float) / sum(there)).tolist()
+    counts = [sums.requests for _, sums in cells]
+    if count != sum(counts):
+        counts = generator.multinomial(count, np.array(counts, dtype=float) / sum(counts)).tolist()
     drawn = [
         np.stack(
             [
@@ -59,7 +57,7 @@ def sample_lengths(
             ],
             axis=1,
         )
-        for ((row, column), sums), k in zip(cells, wanted, strict=True)
+        for ((row, column), sums), k in zip(cells, counts, strict=True)
         if k
     ]
     lengths = np.concatenate(drawn) if drawn else np.zeros((0, 2))

@@ -66,9 +66,9 @@ class TraceSummary:
         from joulecast.traces.html import html_table
 
         rows = [
-            [name, *statistics_texts(found)]
-            for name, found in (("input", self.input), ("output", self.output))
-            if found is not None
+            [name, *statistics_texts(statistics)]
+            for name, statistics in (("input", self.input), ("output", self.output))
+            if statistics is not None
         ]
         head = [f"{self.requests:,} requests, lengths [tokens]", "mean", "sd", "median"]
         return html_table([*head, "99th percentile", "longest"], rows)

@@ -96,12 +96,12 @@ class Workload:
     def of_lengths(cls, grid: Grid, lengths: "npt.NDArray[np.int64]") -> "Workload":
         """Requests (i, o) with an output each [tokens], shape (n, 2)."""
         rows, columns = grid.assign(lengths[:, 0], lengths[:, 1])
-        there = sorted(set(zip(rows.tolist(), columns.tolist(), strict=True)))
+        occupied = sorted(set(zip(rows.tolist(), columns.tolist(), strict=True)))
         return cls(
             grid,
             {
                 (row, column): CellSums.of_lengths(lengths[(rows == row) & (columns == column)])
-                for row, column in there
+                for row, column in occupied
             },
         )
 
@@ -198,8 +198,8 @@ class Workload:
 
     def with_provenance(self, **facts: str | None) -> "Workload":
         """The same workload with further facts (licence, citation) on every source."""
-        known = {key: value for key, value in facts.items() if value is not None}
-        return replace(self, sources=tuple({**source, **known} for source in self.sources))
+        stated = {key: value for key, value in facts.items() if value is not None}
+        return replace(self, sources=tuple({**source, **stated} for source in self.sources))
 
     def to_dict(self) -> dict[str, Any]:
         """The workload as plain JSON values; an edge of null means beyond the grid."""
@@ -280,11 +280,11 @@ class Workload:
 
 
 def _added(
-    one: Mapping[tuple[int, int], CellSums], other: Mapping[tuple[int, int], CellSums]
+    left: Mapping[tuple[int, int], CellSums], right: Mapping[tuple[int, int], CellSums]
 ) -> dict[tuple[int, int], CellSums]:
     return {
-        cell: one.get(cell, NO_REQUESTS).merged(other.get(cell, NO_REQUESTS))
-        for cell in sorted({*one, *other})
+        cell: left.get(cell, NO_REQUESTS).merged(right.get(cell, NO_REQUESTS))
+        for cell in sorted({*left, *right})
     }
 
 

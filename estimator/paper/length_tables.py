@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from joulecast.estimator.paper.table4 import embedded_rows
+from joulecast.estimator.paper.published import embedded_rows
 from joulecast.traces.files import exists
 from joulecast.traces.load import summarise
 from joulecast.traces.public.catalog import catalog
-from joulecast.traces.public.datasets import best_source
+from joulecast.traces.public.paper_datasets import best_source
 from joulecast.traces.reconstruct import published
 from joulecast.traces.summary import (
     TraceSummary,

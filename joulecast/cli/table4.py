@@ -1,7 +1,7 @@
 """`joulecast table4`: the paper's Table 4 beside the published one."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import click
 
@@ -17,9 +17,7 @@ from joulecast.cli.options import (
     split_named_traces,
     with_options,
 )
-
-if TYPE_CHECKING:
-    from joulecast.measurements.hardware import Peak
+from joulecast.views.progress import SimulationBar
 
 
 @command()
@@ -47,9 +45,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--peak",
-    type=click.Choice(["dense", "sparse"]),
-    default="dense",
-    help="Peak of the ideal: what the chip can do, or the paper's convention.",
+    type=click.Choice(["dense", "sparse", "both"]),
+    default="both",
+    help="Peak of the ideals: what the chip can do, the paper's convention, or both.",
 )
 @plot_option("Also draw the table")
 @with_options(TRACE_OPTIONS)
@@ -58,23 +56,23 @@ def table4(
     table_names: tuple[str, ...],
     gpu: str | None,
     traces: tuple[tuple[str, str], ...],
-    peak: "Peak",
+    peak: Literal["dense", "sparse", "both"],
     plot: Path | None,
     **options: Any,
 ) -> None:
     """Regenerate the paper's Table 4 beside the published one."""
+    from joulecast.estimator.ideal import PEAKS
+    from joulecast.estimator.paper.published import embedded_rows, published_rows
     from joulecast.estimator.paper.table4 import (
         DEFAULT_TABLES,
         build_table4,
-        embedded_rows,
         pick_tables,
-        published_rows,
         tables_of,
     )
     from joulecast.measurements.table.table import load_table
     from joulecast.traces.load import load_workload
     from joulecast.traces.public.catalog import load_embedded
-    from joulecast.traces.public.datasets import best_source
+    from joulecast.traces.public.paper_datasets import best_source
     from joulecast.views.table4 import table4_report
 
     if gpu is not None and table_names:
@@ -89,9 +87,11 @@ def table4(
     for key, source in traces:
         with reading(options, source) as keywords:
             workloads[key] = source, load_workload(source, **keywords)
-    result = build_table4(workloads, tables, peak)
+    with SimulationBar() as bar:
+        result = build_table4(workloads, tables, bar.watch)
+    peaks = PEAKS if peak == "both" else (peak,)
     if plot is not None:
         from joulecast.plots.table4 import plot_table4
 
-        plot_table4(result, plot)
-    emit_report(table4_report(result, tables), options)
+        plot_table4(result, peaks, plot)
+    emit_report(table4_report(result, tables, peaks), options)

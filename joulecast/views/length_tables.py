@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group
 
 from joulecast.estimator.paper.length_tables import TraceLengths, task_lengths, trace_lengths
-from joulecast.traces.public.datasets import Subset, burstgpt_subsets
+from joulecast.traces.public.paper_datasets import Subset, burstgpt_subsets
 from joulecast.traces.reconstruct import published
 from joulecast.traces.summary import LengthStatistics, statistics_texts
 from joulecast.traces.workload import Workload

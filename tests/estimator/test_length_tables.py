@@ -10,7 +10,7 @@ import pytest
 
 from joulecast.traces.errors import InputError
 from joulecast.traces.public.catalog import find_entry
-from joulecast.traces.public.datasets import burstgpt_subsets
+from joulecast.traces.public.paper_datasets import burstgpt_subsets
 from tests.conftest import RunCli
 
 HEAD = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"

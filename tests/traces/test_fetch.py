@@ -154,20 +154,28 @@ def test_a_download_that_broke_off_goes_on(server: Server, listed: str) -> None:
 @pytest.mark.parametrize(
     "how", ["no ranges", "another version", "no tag", "another piece", "a piece of no place"]
 )
-def test_where_it_cannot_go_on_it_begins_again(how: str, server: Server, listed: str) -> None:
+def test_where_it_cannot_go_on_it_begins_again(
+    how: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No checksum tells of a file that is put together from two versions."""
+    add_entry(server, tmp_path, monkeypatch, sha256=None)
     server.cut_after = 10_000
+    if how in ("another version", "no tag"):
+        server.content = FILE.replace(b",1", b",2")
+        assert len(server.content) == len(FILE)
+        assert server.content[:10_000] != FILE[:10_000]
     if how == "no tag":
         server.tag = None
     with pytest.raises(InputError):
-        fetch(find_entry(listed))
-    server.cut_after = None
+        fetch(find_entry("local-trace"))
+    server.content, server.cut_after = FILE, None
     server.takes_ranges = how != "no ranges"
     server.sends_whole = how == "another piece"
     server.says_range = how != "a piece of no place"
     if how == "another version":
         server.tag = '"two"'
-    assert fetch(find_entry(listed)).total.requests == 4000
-    assert find_entry(listed).file.read_bytes() == FILE
+    assert fetch(find_entry("local-trace")).total.requests == 4000
+    assert find_entry("local-trace").file.read_bytes() == FILE
 
 
 def test_a_whole_part_that_was_not_put_in_place(server: Server, listed: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchmarks.reconstruction import errors
 from joulecast.traces.errors import InputError
 from joulecast.traces.public.catalog import embedded_names, load_embedded
-from joulecast.traces.public.datasets import candidates
+from joulecast.traces.public.paper_datasets import candidates
 from joulecast.traces.reconstruct import FIGURES, maximum_entropy, published, reconstruct_dataset
 from tests.conftest import RunCli
 

@@ -31,13 +31,13 @@ def test_every_cell_gives_its_own_with_its_mean_and_spread() -> None:
 
 def test_a_part_is_like_the_whole_and_a_seed_repeats() -> None:
     workload = load_embedded("azure-2023-code")
-    one, again, other = (
+    drawn, again, otherwise = (
         sample_lengths(workload, 2000, np.random.default_rng(seed)) for seed in (5, 5, 6)
     )
-    assert np.array_equal(one, again)
-    assert not np.array_equal(one, other)
+    assert np.array_equal(drawn, again)
+    assert not np.array_equal(drawn, otherwise)
     mean = workload.total.input_tokens / workload.total.requests
-    assert one[:, 0].mean() == pytest.approx(mean, rel=0.08)
+    assert drawn[:, 0].mean() == pytest.approx(mean, rel=0.08)
 
 
 @settings(max_examples=60, deadline=None)
@@ -53,6 +53,28 @@ def test_any_sums_can_be_drawn_from(requests: list[tuple[int, int]], grid) -> No
     rows, columns = grid.assign(drawn[:, 0], drawn[:, 1])
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
         assert (row, column) in workload.cells
+
+
+@pytest.mark.parametrize("tail", ["gamma", "uniform"])
+def test_lengths_beyond_the_grid_have_their_mean_and_spread(tail: str) -> None:
+    requests = [(10_000 + 10 * k, 600 + k) for k in range(1000)]
+    workload = workload_of(PAPER_GRID, requests)
+    drawn = sample_lengths(workload, 40_000, np.random.default_rng(3), tail).astype(float)
+    true = np.array(requests, dtype=float)
+    assert drawn.mean(axis=0) == pytest.approx(true.mean(axis=0), rel=0.01)
+    assert drawn.std(axis=0) == pytest.approx(true.std(axis=0), rel=0.02)
+    longest = drawn.max(axis=0) / true.max(axis=0)
+    # Evenly spread lengths end where the true ones do; the others go on.
+    assert (longest == pytest.approx(1, abs=0.01)) == (tail == "uniform")
+
+
+def test_a_uniform_tail_never_reaches_back_into_the_grid() -> None:
+    """Where the spread asks for that, it ends at the edge, and the mean stays."""
+    requests = [(8200, 600)] * 90 + [(100_000, 600)] * 10
+    workload = workload_of(PAPER_GRID, requests)
+    drawn = sample_lengths(workload, 40_000, np.random.default_rng(3), "uniform")[:, 0]
+    assert drawn.min() > 8192
+    assert drawn.mean() == pytest.approx(0.9 * 8200 + 0.1 * 100_000, rel=0.01)
 
 
 def test_equal_requests_are_drawn_as_they_are() -> None:

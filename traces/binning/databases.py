@@ -118,8 +118,8 @@ def _trace(shown: str, options: ReadingOptions, connection: Any, table_name: str
         table = connection.table(name, database=tuple(parts) or None)
     except Exception as error:
         raise InputError(f"{shown}: no such table ({first_line(error)})") from error
-    chosen = choose_columns(shown, table.columns, options)
-    columns = {"input": chosen.input_column, "output": chosen.output_column}
+    trace_format = choose_columns(shown, table.columns, options)
+    columns = {"input": trace_format.input_column, "output": trace_format.output_column}
     kinds = {
         side: length_kind(shown, side, str(table.schema()[column]))
         for side, column in columns.items()

@@ -158,8 +158,8 @@ class FileTrace(Trace):
         for file in named:
             if fault := malformed_line(file, self.format):
                 return self._malformed(file, *fault)
-        found = re.search(r"CSV Error on Line: (\d+)", message)
-        where = f":{found[1]}" if found else ""
+        line = re.search(r"CSV Error on Line: (\d+)", message)
+        where = f":{line[1]}" if line else ""
         return InputError(f"{named[0].name}{where}: cannot be read ({_gist(message)})")
 
     def _is_damaged(self, file: TraceFile) -> bool:
@@ -182,8 +182,8 @@ _REASONS = re.compile(
 
 def _gist(message: str) -> str:
     """What DuckDB says is wrong, without the data, advice and settings that it lists."""
-    if found := _REASONS.search(message):
-        return found[0].strip()
+    if reason := _REASONS.search(message):
+        return reason[0].strip()
     first = message.strip().splitlines()[0] if message.strip() else "no reason given"
     return shorten(first.split(" Try ")[0].split("; Try")[0], 200)
 
@@ -208,13 +208,20 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
         database = _connect(folder, options.memory_limit)
         try:
             files = tuple(describe(path, name, database) for path, name in _fetch(source, folder))
-            chosen = common_format(source, files, options)
+            trace_format = common_format(source, files, options)
             if options.on_invalid == "skip":
                 database.execute(_TEXT_AS_TEXT)
-            stored = _view_all(database, files, chosen, options.on_invalid == "error")
-            sources = describe_sources(files, chosen)
+            stored = _view_all(database, files, trace_format, options.on_invalid == "error")
+            sources = describe_sources(files, trace_format)
             yield FileTrace(
-                source, options.on_invalid, sources, stored, files, chosen, database, options.watch
+                source,
+                options.on_invalid,
+                sources,
+                stored,
+                files,
+                trace_format,
+                database,
+                options.watch,
             )
         finally:
             database.close()
@@ -223,18 +230,18 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
 def _view_all(
     database: duckdb.DuckDBPyConnection,
     files: Sequence[TraceFile],
-    chosen: TraceFormat,
+    trace_format: TraceFormat,
     is_strict: bool,
 ) -> Stored:
     """Make `REQUESTS`: the rows of all files in their order, neighbours of one layout together."""
-    runs = [list(run) for _, run in groupby(files, lambda file: layout(file, chosen))]
+    runs = [list(run) for _, run in groupby(files, lambda file: layout(file, trace_format))]
     if len(runs) == 1:
-        return create_view(database, REQUESTS, files, chosen, is_strict)
+        return create_view(database, REQUESTS, files, trace_format, is_strict)
     views = {
-        view: create_view(database, view, run, chosen, is_strict)
+        view: create_view(database, view, run, trace_format, is_strict)
         for view, run in ((f"{REQUESTS}_{k}", run) for k, run in enumerate(runs))
     }
-    select, stored = union(views, ["arrival_s"] if chosen.arrival_column is not None else [])
+    select, stored = union(views, ["arrival_s"] if trace_format.arrival_column is not None else [])
     database.execute(f"CREATE TEMP VIEW {REQUESTS} AS {select}")
     return stored
 
@@ -277,10 +284,10 @@ def _connect(folder: str, memory_limit: str | None) -> duckdb.DuckDBPyConnection
 
 
 def _describe_problem(
-    file: TraceFile, chosen: TraceFormat, row: dict[str, Any], line: int | None
+    file: TraceFile, trace_format: TraceFormat, row: dict[str, Any], line: int | None
 ) -> InputError:
     side = "input" if row["input_problem"] else "output"
-    column = chosen.input_column if side == "input" else chosen.output_column
+    column = trace_format.input_column if side == "input" else trace_format.output_column
     value, problem = row[side], PROBLEMS[row["problem"]]
     where = f"{file.name}:{line}" if line is not None else f"{file.name}: row {row['number']}"
     said = "is missing" if value is None else f'is "{shorten(str(value))}" ({problem})'

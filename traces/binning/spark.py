@@ -81,14 +81,14 @@ def open_spark(source: str, master: str, options: ReadingOptions) -> Iterator[Tr
             files = (_describe_far(session, source),)
         else:
             files = tuple(describe(path, name) for path, name in find_files(source))
-        chosen = common_format(source, files, options)
+        trace_format = common_format(source, files, options)
         try:
-            stored = _view_all(session, files, chosen)
+            stored = _view_all(session, files, trace_format)
         except InputError:
             raise
         except Exception as error:
             raise InputError(f"{source}: Spark cannot read it ({first_line(error)})") from error
-        sources = describe_sources(files, chosen)
+        sources = describe_sources(files, trace_format)
         yield SparkTrace(source, options.on_invalid, sources, stored, session)
     finally:
         if is_ours:
@@ -137,15 +137,15 @@ def _describe_far(session: Any, source: str) -> TraceFile:
         return replace(describe(head, source), path=Path(source))
 
 
-def _view_all(session: Any, files: Sequence[TraceFile], chosen: TraceFormat) -> Stored:
+def _view_all(session: Any, files: Sequence[TraceFile], trace_format: TraceFormat) -> Stored:
     """Make `REQUESTS`: the rows of all files, those of one layout together."""
     for file in files:
         _require_name(file)
     groups: dict[Hashable, list[TraceFile]] = {}
     for file in files:
-        groups.setdefault(layout(file, chosen), []).append(file)
+        groups.setdefault(layout(file, trace_format), []).append(file)
     views = {
-        f"{REQUESTS}_{k}": _view(session, f"{REQUESTS}_{k}", group, chosen)
+        f"{REQUESTS}_{k}": _view(session, f"{REQUESTS}_{k}", group, trace_format)
         for k, group in enumerate(groups.values())
     }
     select, stored = union(views, ["malformed"])
@@ -153,10 +153,10 @@ def _view_all(session: Any, files: Sequence[TraceFile], chosen: TraceFormat) -> 
     return stored
 
 
-def _view(session: Any, view: str, files: Sequence[TraceFile], chosen: TraceFormat) -> Stored:
+def _view(session: Any, view: str, files: Sequence[TraceFile], trace_format: TraceFormat) -> Stored:
     """Make a view of the lengths in files of one layout, and whether their row is broken."""
     file = files[0]
-    frame, paths = _frame(session, files, chosen)
+    frame, paths = _frame(session, files, trace_format)
     values = {side: ".".join(map(_ticked, path)) for side, path in paths.items()}
     types = frame.selectExpr(*(f"{value} AS {side}" for side, value in values.items())).dtypes
     kinds = {side: length_kind(file.name, side, type_name) for side, type_name in types}
@@ -169,12 +169,12 @@ def _view(session: Any, view: str, files: Sequence[TraceFile], chosen: TraceForm
 
 
 def _frame(
-    session: Any, files: Sequence[TraceFile], chosen: TraceFormat
+    session: Any, files: Sequence[TraceFile], trace_format: TraceFormat
 ) -> tuple[Any, dict[str, KeyPath]]:
     """What Spark reads of files of one layout, and where the lengths lie in it."""
     file = files[0]
-    locations = [_location(each) for each in files]
-    columns = {"input": chosen.input_column, "output": chosen.output_column}
+    locations = [_location(part) for part in files]
+    columns = {"input": trace_format.input_column, "output": trace_format.output_column}
     if file.kind == "csv":
         _require_rows_on_lines(session, file.name, locations)
         texts = ", ".join(f"c{k} STRING" for k in range(len(file.columns)))
@@ -190,9 +190,9 @@ def _frame(
         )
         return frame, {side: (f"c{file.columns.index(name)}",) for side, name in columns.items()}
     if file.kind == "parquet":
-        if not any("://" in each.name for each in files):
+        if not any("://" in part.name for part in files):
             # Spark would take nanoseconds for counts.
-            create_view(duckdb.connect(), REQUESTS, files, chosen, is_strict=True)
+            create_view(duckdb.connect(), REQUESTS, files, trace_format, is_strict=True)
         return session.read.parquet(*locations), {side: (name,) for side, name in columns.items()}
     if file.kind == "json lines":
         paths = {side: file.path_to(name) for side, name in columns.items()}

@@ -5,7 +5,7 @@ import hashlib
 import http.client
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ try:
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
-Tell = Callable[[int, int | None], None]
-"""Told how many bytes are there, and of how many, if that is known."""
+OnBytes = Callable[[int, int | None], None]
+"""Told how many bytes came, and of how many, if that is known."""
 
 _PIECE_BYTES = 1 << 18
 _SECONDS = 30
@@ -30,7 +30,7 @@ _PARTIAL = ".part"
 
 def fetch(
     entry: CatalogEntry,
-    tell: Tell = lambda _, __: None,
+    on_bytes: OnBytes = lambda _, __: None,
     again: bool = False,
     from_hub: bool = False,
 ) -> Workload:
@@ -38,7 +38,7 @@ def fetch(
 
     Args:
         entry: The trace.
-        tell: Told of progress.
+        on_bytes: Told of progress.
         again: Fetch anew what is cached.
         from_hub: Get it through the `datasets` library from the Hugging Face hub.
 
@@ -51,12 +51,12 @@ def fetch(
     file = entry.hub_file if from_hub else entry.file
     try:
         entry.folder.mkdir(parents=True, exist_ok=True)
-        with _only_one(entry):
+        with _locked(entry):
             if again or not exists(file):
                 if from_hub:
                     _download_from_hub(entry)
                 else:
-                    _download(entry, tell)
+                    _download(entry, on_bytes)
                 entry.workload_file.unlink(missing_ok=True)
             return _workload(entry, file, from_hub)
     except OSError as error:
@@ -91,7 +91,7 @@ def _workload(entry: CatalogEntry, file: Path, from_hub: bool) -> Workload:
 
 
 @contextlib.contextmanager
-def _only_one(entry: CatalogEntry) -> Iterator[None]:
+def _locked(entry: CatalogEntry) -> Iterator[None]:
     """Refuse a trace that another process is fetching: both would write the same file."""
     lock = entry.folder / ".lock"
     with lock.open("a") as file:
@@ -105,18 +105,18 @@ def _only_one(entry: CatalogEntry) -> Iterator[None]:
         yield
 
 
-def _download(entry: CatalogEntry, tell: Tell) -> None:
+def _download(entry: CatalogEntry, on_bytes: OnBytes) -> None:
     """Into a partial file first, which a later try goes on with; whole and checked it is kept."""
     partial = entry.file.with_name(entry.file.name + _PARTIAL)
     try:
-        _copy(entry, partial, tell)
+        _copy(entry, partial, on_bytes)
     except urllib.error.HTTPError as error:
         error.close()
         raise _refusal(entry, f"the server answers {error.code} {error.reason}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise _refusal(entry, str(reason)) from error
-    _tag(partial).unlink(missing_ok=True)
+    _version_file(partial).unlink(missing_ok=True)
     if (fault := _fault(entry, partial)) is not None:
         partial.unlink()
         raise _refusal(entry, fault)
@@ -146,76 +146,76 @@ def _download_from_hub(entry: CatalogEntry) -> None:
 
 def _fault(entry: CatalogEntry, path: Path) -> str | None:
     """What a whole file lacks of what the catalogue promises."""
-    found = path.stat().st_size
-    if entry.bytes is not None and found != entry.bytes:
-        return f"{found:,} bytes came, the catalogue knows {entry.bytes:,}"
+    size = path.stat().st_size
+    if entry.bytes is not None and size != entry.bytes:
+        return f"{size:,} bytes came, the catalogue knows {entry.bytes:,}"
     if entry.sha256 is not None and (sha256 := _checksum(path)) != entry.sha256:
         return f"its checksum is {sha256[:12]}, not {entry.sha256[:12]}"
     return None
 
 
-def _tag(partial: Path) -> Path:
+def _version_file(partial: Path) -> Path:
     """Where it is kept which version of the file a partial one is of."""
     return partial.with_name(partial.name + ".version")
 
 
-def _copy(entry: CatalogEntry, partial: Path, tell: Tell) -> None:
+def _copy(entry: CatalogEntry, partial: Path, on_bytes: OnBytes) -> None:
     """Bytes from where a former try ended to the end that the server promises."""
-    there = partial.stat().st_size if partial.exists() else 0
-    tag = _tag(partial)
-    request = urllib.request.Request(entry.url)  # noqa: S310 - the catalogue has http(s) only
-    if there and tag.exists():
-        # The rest of this very version; the whole if the server has another one by now.
-        request.add_header("Range", f"bytes={there}-")
-        request.add_header("If-Range", tag.read_text(encoding="latin-1"))
-    try:
-        answer = urllib.request.urlopen(request, timeout=_SECONDS)  # noqa: S310 - as above
-    except urllib.error.HTTPError as error:
-        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not there:
-            raise
-        error.close()
-        partial.unlink()  # as long as the whole, or longer: begin again
-        _copy(entry, partial, tell)
-        return
-    with answer:
+    with _answer(entry, partial) as answer:
         is_rest = answer.status == http.HTTPStatus.PARTIAL_CONTENT
-        there = there if is_rest else 0
-        if is_rest and not _goes_on_at(answer, there):
-            partial.unlink()  # another piece than was asked for: begin again
-            tag.unlink(missing_ok=True)
-            _copy(entry, partial, tell)
-            return
-        whole = _whole_length(answer, there)
+        size = partial.stat().st_size if is_rest else 0
+        promised = answer.headers.get("Content-Length") or ""
+        whole = size + int(promised) if promised.isdigit() else None
         if whole is None and entry.bytes is None and not answer.chunked:
             raise ConnectionError(
                 "the server does not say how long the file is, and the catalogue does not know "
                 "either, so that nobody could tell whether it is whole"
             )
-        version = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
         with partial.open("ab" if is_rest else "wb") as file:
             # Only now, when no byte of another version is left.
-            if version and not version.startswith("W/"):
-                tag.write_text(version, encoding="latin-1")
-            else:
-                tag.unlink(missing_ok=True)
+            _keep_version(partial, answer.headers.get("ETag") or answer.headers["Last-Modified"])
             while piece := answer.read(_PIECE_BYTES):
                 file.write(piece)
-                there += len(piece)
-                tell(there, whole)
-    if whole is not None and there != whole:
+                size += len(piece)
+                on_bytes(size, whole)
+    if whole is not None and size != whole:
         raise ConnectionError(
-            f"the connection broke off after {there:,} of {whole:,} bytes; fetch it again to go on"
+            f"the connection broke off after {size:,} of {whole:,} bytes; fetch it again to go on"
         )
 
 
-def _goes_on_at(answer: Any, there: int) -> bool:
-    """Whether the rest that a server sends begins where the part ends."""
-    return str(answer.headers.get("Content-Range", "")).startswith(f"bytes {there}-")
+def _answer(entry: CatalogEntry, partial: Path) -> Any:
+    """What the server sends: the rest of a partial file, or the whole where that cannot be."""
+    size, version = partial.stat().st_size if exists(partial) else 0, _version_file(partial)
+    if not size or not exists(version):
+        return _request(entry, {})
+    # The rest of this very version; the whole if the server has another one by now.
+    wish = {"Range": f"bytes={size}-", "If-Range": version.read_text(encoding="latin-1")}
+    try:
+        answer = _request(entry, wish)
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        error.close()
+        return _request(entry, {})  # it was as long as the whole, or longer
+    begins = str(answer.headers.get("Content-Range", "")).startswith(f"bytes {size}-")
+    if answer.status == http.HTTPStatus.PARTIAL_CONTENT and not begins:
+        answer.close()
+        return _request(entry, {})  # another piece than was asked for
+    return answer
 
 
-def _whole_length(answer: Any, there: int) -> int | None:
-    promised = answer.headers.get("Content-Length")
-    return there + int(promised) if promised is not None and promised.isdigit() else None
+def _request(entry: CatalogEntry, headers: Mapping[str, str]) -> Any:
+    request = urllib.request.Request(entry.url, headers=dict(headers))  # noqa: S310 - http(s) only
+    return urllib.request.urlopen(request, timeout=_SECONDS)  # noqa: S310 - as above
+
+
+def _keep_version(partial: Path, version: str | None) -> None:
+    """Note which version of the file a partial one is of, if the server tells exactly."""
+    if version and not version.startswith("W/"):
+        _version_file(partial).write_text(version, encoding="latin-1")
+    else:
+        _version_file(partial).unlink(missing_ok=True)
 
 
 def _refusal(entry: CatalogEntry, reason: str, where: str | None = None) -> InputError:

@@ -26,17 +26,17 @@ def line_of_record(file: TraceFile, record: int) -> int | None:
 
 
 def malformed_line(
-    file: TraceFile, chosen: TraceFormat, until: int | None = None
+    file: TraceFile, trace_format: TraceFormat, until: int | None = None
 ) -> tuple[int, str] | None:
     """The first line that begins no record at all, and why; None if every line is in one.
 
     Args:
         file: Where to look.
-        chosen: Columns that must be there as they should; others are not looked at.
+        trace_format: Columns that must be there as they should; others are not looked at.
         until: Last line to look at; None for all.
     """
     if file.kind == "json lines":
-        paths = [file.path_to(name) for name in chosen.columns]
+        paths = [file.path_to(name) for name in trace_format.columns]
         return next(
             (
                 (n, reason)
@@ -46,12 +46,14 @@ def malformed_line(
             None,
         )
     if file.kind == "csv":
-        lengths = chosen.input_column, chosen.output_column
+        lengths = trace_format.input_column, trace_format.output_column
         return _csv_fault(file, [file.columns.index(column) for column in lengths], until)
     return None
 
 
-def _csv_fault(file: TraceFile, wanted: Sequence[int], until: int | None) -> tuple[int, str] | None:
+def _csv_fault(
+    file: TraceFile, positions: Sequence[int], until: int | None
+) -> tuple[int, str] | None:
     expected, begins = len(file.columns), file.blank_lines + 1
     try:
         for line, fields in _csv_records(file, strict=True):
@@ -67,7 +69,7 @@ def _csv_fault(file: TraceFile, wanted: Sequence[int], until: int | None) -> tup
                 if any("\n" in field or "\r" in field for field in fields):
                     reason += "; a quote that it opens runs over several lines"
                 return line, reason
-            if fields and any("\ufffd" in fields[k] for k in wanted):
+            if fields and any("\ufffd" in fields[position] for position in positions):
                 return line, "is not UTF-8 text"
     except csv.Error:
         return begins, "has a stray quote; close it, or double quotes within quotes"
@@ -128,8 +130,8 @@ def _path_fault(row: _Object, path: KeyPath) -> str | None:
             return None
         if not isinstance(value, _Object):
             return f'has something in "{".".join(path[:depth])}" that is no object'
-        found = [inner for name, inner in value if name == key]
-        if len(found) > 1:
+        values = [inner for name, inner in value if name == key]
+        if len(values) > 1:
             return f'has the key "{".".join(path[: depth + 1])}" twice'
-        value = found[0] if found else None
+        value = values[0] if values else None
     return None

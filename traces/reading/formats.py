@@ -83,9 +83,9 @@ _BENCHMARK_COLUMNS = {"input_lens", "output_lens"}
 def recognise(columns: Iterable[str]) -> TraceFormat | None:
     """The first known format whose length columns are all there, or None."""
     present = set(columns)
-    for known in FORMATS:
-        if {known.input_column, known.output_column} <= present:
-            return known
+    for candidate in FORMATS:
+        if {candidate.input_column, candidate.output_column} <= present:
+            return candidate
     return None
 
 
@@ -100,36 +100,41 @@ def choose_columns(name: str, columns: Sequence[str], options: ReadingOptions) -
     Raises:
         InputError: They are not there, or not to be told apart.
     """
-    chosen = known = recognise(columns) or FORMATS[0]
+    trace_format = recognise(columns) or FORMATS[0]
     if options.names_columns:
-        chosen = TraceFormat(
+        trace_format = TraceFormat(
             "named columns",
-            known.input_column if options.input_column is None else options.input_column,
-            known.output_column if options.output_column is None else options.output_column,
+            trace_format.input_column if options.input_column is None else options.input_column,
+            trace_format.output_column if options.output_column is None else options.output_column,
         )
-    if chosen.input_column == chosen.output_column:
+    lengths = trace_format.input_column, trace_format.output_column
+    if lengths[0] == lengths[1]:
         raise InputError(
-            f'"{chosen.input_column}" is named as both the input and the output column; '
-            "name two columns"
+            f'"{lengths[0]}" is named as both the input and the output column; name two columns'
         )
-    for column in (chosen.input_column, chosen.output_column):
-        count = columns.count(column)
-        if count == 0 and set(columns) >= _BENCHMARK_COLUMNS:
-            raise InputError(
-                f"{name}: is the result of a benchmark, whose lengths are two arrays; write a CSV "
-                "file with a row for each pair of input_lens and output_lens"
-            )
-        if count == 0:
-            listed = ", ".join(shorten(each, 100) for each in columns[:12])
-            raise InputError(
-                f'{name}: has no column "{column}", it has: {listed}; '
-                "name the columns with --input-column and --output-column"
-            )
-        if count > 1:
-            raise InputError(f'{name}: has {count} columns "{column}"; rename all but one')
-    if chosen.arrival_column is not None and columns.count(chosen.arrival_column) != 1:
-        chosen = replace(chosen, arrival_column=None)
-    return chosen
+    for column in lengths:
+        _require_column(name, columns, column)
+    arrival = trace_format.arrival_column
+    if arrival is not None and columns.count(arrival) != 1:
+        trace_format = replace(trace_format, arrival_column=None)
+    return trace_format
+
+
+def _require_column(name: str, columns: Sequence[str], column: str) -> None:
+    count = columns.count(column)
+    if count == 0 and set(columns) >= _BENCHMARK_COLUMNS:
+        raise InputError(
+            f"{name}: is the result of a benchmark, whose lengths are two arrays; write a CSV "
+            "file with a row for each pair of input_lens and output_lens"
+        )
+    if count == 0:
+        listed = ", ".join(shorten(present, 100) for present in columns[:12])
+        raise InputError(
+            f'{name}: has no column "{column}", it has: {listed}; '
+            "name the columns with --input-column and --output-column"
+        )
+    if count > 1:
+        raise InputError(f'{name}: has {count} columns "{column}"; rename all but one')
 
 
 def shorten(text: str, limit: int = 40) -> str:

@@ -9,12 +9,12 @@ from joulecast.traces.reading.options import ReadingOptions
 from joulecast.traces.reading.sniff import TraceFile
 
 
-def layout(file: TraceFile, chosen: TraceFormat) -> Hashable:
+def layout(file: TraceFile, trace_format: TraceFormat) -> Hashable:
     """What files have in common that one call of a reader takes together.
 
-    JSON rows may lack keys, so there it only matters where the chosen columns lie.
+    JSON rows may lack keys, so there it only matters where the format's columns lie.
     """
-    columns = tuple(map(file.path_to, chosen.columns)) if file.is_json else file.columns
+    columns = tuple(map(file.path_to, trace_format.columns)) if file.is_json else file.columns
     return file.kind, file.compression, columns, file.types, file.delimiter, file.blank_lines
 
 
@@ -35,9 +35,11 @@ def common_format(source: str, files: Sequence[TraceFile], options: ReadingOptio
     return replace(first, arrival_column=None) if others else first
 
 
-def describe_sources(files: Sequence[TraceFile], chosen: TraceFormat) -> tuple[dict[str, str], ...]:
+def describe_sources(
+    files: Sequence[TraceFile], trace_format: TraceFormat
+) -> tuple[dict[str, str], ...]:
     """Provenance of what was read, for a workload."""
     return tuple(
-        {"name": file.name.rsplit("/", 1)[-1], "kind": file.kind, "format": chosen.name}
+        {"name": file.name.rsplit("/", 1)[-1], "kind": file.kind, "format": trace_format.name}
         for file in files
     )

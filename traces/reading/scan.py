@@ -16,7 +16,7 @@ def create_view(
     database: duckdb.DuckDBPyConnection,
     view: str,
     files: Sequence[TraceFile],
-    chosen: TraceFormat,
+    trace_format: TraceFormat,
     is_strict: bool,
 ) -> Stored:
     """Make a view of the lengths in files of one layout, as they are stored.
@@ -25,7 +25,7 @@ def create_view(
         database: Where the view goes.
         view: Its name; one of that name is replaced.
         files: The files, all alike.
-        chosen: Which columns hold what.
+        trace_format: Which columns hold what.
         is_strict: Whether rows that are none end the reading, or are left out.
 
     Returns:
@@ -36,21 +36,23 @@ def create_view(
         InputError: A file cannot be read, or a length's column can hold none.
     """
     file = files[0]
-    reader = _reader(files, chosen.columns, is_strict)
+    reader = _reader(files, trace_format.columns, is_strict)
     try:
-        values = _values(database, reader, file, chosen.columns)
+        values = _values(database, reader, file, trace_format.columns)
         described = database.execute(f"DESCRIBE SELECT {', '.join(values)} FROM {reader}")
         types = [row[1] for row in described.fetchall()]
         stored = Stored(
-            _require_kind(file.name, chosen.input_column, types[0]),
-            _require_kind(file.name, chosen.output_column, types[1]),
+            _require_kind(file.name, trace_format.input_column, types[0]),
+            _require_kind(file.name, trace_format.output_column, types[1]),
         )
         columns = [
             f"{as_stored(values[0], stored.input)} AS input",
             f"{as_stored(values[1], stored.output)} AS output",
         ]
-        if chosen.arrival_column is not None:
-            columns.append(f"{_seconds(values[2], types[2], chosen.arrival_unit)} AS arrival_s")
+        if trace_format.arrival_column is not None:
+            columns.append(
+                f"{_seconds(values[2], types[2], trace_format.arrival_unit)} AS arrival_s"
+            )
         select = f"SELECT {', '.join(columns)} FROM {reader}"
         database.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {select}")
     except duckdb.OutOfMemoryException as error:
@@ -112,7 +114,7 @@ def _reader(files: Sequence[TraceFile], columns: Sequence[str], is_strict: bool)
     """The table function that reads files of one layout; text stays text."""
     file = files[0]
     # Absolute, since DuckDB takes a leading ~ for the home folder.
-    paths = [glob.escape(str(each.path.absolute())) for each in files]
+    paths = [glob.escape(str(part.path.absolute())) for part in files]
     if file.kind == "csv":
         options: dict[str, object] = {
             "columns": {f"c{k}": "VARCHAR" for k in range(len(file.columns))},

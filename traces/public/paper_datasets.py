@@ -24,37 +24,49 @@ def best_source(dataset: str) -> tuple[str, Workload]:
         dataset: Its name in `traces.reconstruct.published`.
 
     Returns:
-        Name of what was found, and its workload.
+        Name of the source, and its workload.
     """
-    stand_in = f"{dataset}-reconstructed"
-    figures = next(row for row in published()["traces"] if row["name"] == dataset)
-    fetched = [entry for entry in candidates(dataset) if exists(entry.workload_file)]
+    fetched = [
+        (entry.name, Workload.load(entry.workload_file))
+        for entry in candidates(dataset)
+        if exists(entry.workload_file)
+    ]
     if not fetched:
+        stand_in = _stand_in(dataset)
         return stand_in, load_embedded(stand_in)
-    found = [(entry.name, Workload.load(entry.workload_file)) for entry in fetched]
-    return min(found, key=lambda one: distance(one[1], figures))
+    figures = _figures(dataset)
+    return min(fetched, key=lambda named: distance(named[1], figures))
 
 
 def candidates(dataset: str) -> list[CatalogEntry]:
     """The public files that may be a dataset of the paper."""
-    return [e for e in catalog().values() if e.stand_in == f"{dataset}-reconstructed"]
+    return [entry for entry in catalog().values() if entry.stand_in == _stand_in(dataset)]
+
+
+def _stand_in(dataset: str) -> str:
+    """Name of the workload that is reconstructed from the figures of a dataset."""
+    return f"{dataset}-reconstructed"
+
+
+def _figures(dataset: str) -> Mapping[str, Any]:
+    """What the paper publishes of a dataset's lengths [tokens]."""
+    return dict(next(row for row in published()["traces"] if row["name"] == dataset))
 
 
 def distance(workload: Workload, figures: Mapping[str, Any]) -> float:
     """How far means and standard deviations lie from published ones: the largest, in logarithms."""
     summary = summarise_workload(workload)
     return max(
-        _distance(found, figures[side])
-        for found, side in ((summary.input, "input"), (summary.output, "output"))
+        _distance(summary.input, figures["input"]), _distance(summary.output, figures["output"])
     )
 
 
-def _distance(found: LengthStatistics | None, wanted: Mapping[str, float]) -> float:
-    if found is None:
+def _distance(statistics: LengthStatistics | None, figures: Mapping[str, float]) -> float:
+    if statistics is None:
         return math.inf
     return max(
-        abs(math.log(max(value, 1e-9) / wanted[name]))
-        for value, name in ((found.mean, "mean"), (found.sd, "sd"))
+        abs(math.log(max(value, 1e-9) / figures[name]))
+        for value, name in ((statistics.mean, "mean"), (statistics.sd, "sd"))
     )
 
 
@@ -81,20 +93,20 @@ def burstgpt_subsets() -> list[Subset]:
 
     All rows and those that did not fail, of every model and kind of log and of each.
     """
-    figures = next(row for row in published()["traces"] if row["name"] == "burstgpt")
-    wanted = [figures[side][name] for side in ("input", "output") for name in ("mean", "sd")]
-    found = [
+    figures = _figures("burstgpt")
+    targets = [figures[side][name] for side in ("input", "output") for name in ("mean", "sd")]
+    subsets = [
         Subset(
             entry.name,
             label,
-            count,
-            max(abs(value / want - 1) for value, want in zip(values, wanted, strict=True)),
+            requests,
+            max(abs(value / target - 1) for value, target in zip(values, targets, strict=True)),
         )
         for entry in candidates("burstgpt")
         if exists(entry.file)
-        for label, count, *values in _subset_figures(entry)
+        for label, requests, *values in _subset_figures(entry)
     ]
-    return sorted(found, key=lambda subset: (subset.off, subset.file, subset.label))
+    return sorted(subsets, key=lambda subset: (subset.off, subset.file, subset.label))
 
 
 def _subset_figures(entry: CatalogEntry) -> list[tuple[Any, ...]]:
@@ -115,9 +127,6 @@ def _subset_figures(entry: CatalogEntry) -> list[tuple[Any, ...]]:
     """
     try:
         with duckdb.connect() as database:
-            found: list[tuple[Any, ...]] = database.execute(
-                query, {"file": str(entry.file)}
-            ).fetchall()
-            return found
+            return list(database.execute(query, {"file": str(entry.file)}).fetchall())
     except duckdb.Error as error:
         raise InputError(f"{entry.file}: is not a BurstGPT file ({first_line(error)})") from error
