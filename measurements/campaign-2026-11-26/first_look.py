@@ -125,6 +125,26 @@ def forecast_error(replay, prices, with_time):
     return 100 * (forecast_j / replay.facts["energy_j"] - 1)
 
 
+def error_with_other(logs, left_out, others):
+    """As `forecast_error`, of prices next to all time, fitted to other windows together [%]."""
+    parts = [logs[name].stretches(10, 0.02) for name in others]
+    terms = np.vstack([np.column_stack([work, seconds]) for work, _, seconds, _ in parts])
+    joules = np.concatenate([part[3] for part in parts])
+    weights = 1 / np.sqrt(np.maximum(joules, 10.0))
+    scale = np.abs(terms).max(axis=0)
+    scale[scale == 0] = 1.0
+    found, _ = nnls(terms / scale * weights[:, None], joules * weights)
+    return forecast_error(logs[left_out], found / scale, with_time=True)
+
+
+def clocks(folder, name):
+    """Median SM clock [MHz] and share of moments at the power cap, while the GPU is not idle."""
+    facts, states = read_log(folder / "logs" / f"{name}.states.csv.gz")
+    inside = states["at"].between(facts["window_begin"], facts["window_end"])
+    busy = states[inside & (states["throttle_bits"] & 1 == 0)]
+    return busy["sm_mhz"].median(), ((busy["throttle_bits"] & 4) > 0).mean()
+
+
 def main():
     for folder in sorted(HERE.glob("h*/*")):
         config = folder / "model" / folder.name / "config.json"
@@ -168,6 +188,12 @@ def main():
                     f"{1e3 * prices[5]:7.2f} mJ/prompt; delay {delay:.2f} s, rms {100 * rms:.1f} %; "
                     f"replays {', '.join(f'{error:+.1f}' for error in errors)} %"
                 )
+        for left_out, other in zip(replays, reversed(replays), strict=True):
+            error = error_with_other(logs, left_out, ("traffic", other))
+            print(f"   prices of traffic and {other}: {left_out} {error:+.1f} %")
+        for name in (*replays, "traffic"):
+            mhz, capped = clocks(folder, name)
+            print(f"   {name}: {mhz:.0f} MHz in the median, {100 * capped:.0f} % at the power cap")
         tables = [load_table(str(path.parent)) for path in sorted(folder.glob("vllm*/table.json"))]
         if tables:
             for name in replays:
