@@ -9,7 +9,7 @@ of the GPU's energy counter. The classes are joulecast's own, so tables and repl
     python campaign.py sitting NAME DRAWS RESULTS SECONDS  measures the models of one sitting
     python campaign.py poll TICKS STATES GPU...            the poller, which `sitting` starts itself
 
-Joulecast's packages must be importable.
+It ran with joulecast 0.2.0, whose packages lay at the top level (`git checkout 65a43be`).
 """
 
 # mypy: ignore-errors
@@ -738,6 +738,7 @@ class Bench:
         self.job, self.draws, self.until = job, draws[job.model], until
         self.began = time.monotonic()
         from measurements.gpu_devices import choose_gpus, open_gpus
+
         from measurements.hardware import find_gpu
 
         self.gpus = open_gpus(choose_gpus((), os.environ))
@@ -810,6 +811,7 @@ class Bench:
     def cost(self) -> Any:
         from estimator.measure_plan import cost_model
         from measurements.cost import rough_cost
+
         from measurements.models import load_shape
 
         try:
@@ -855,9 +857,10 @@ class Bench:
         budget_s: float | None,
         window_s: float | None = None,
     ) -> Sequence[Any]:
-        from estimator import cli_measure
         from estimator.measure_plan import model_name
         from measurements.host import HostWatch
+
+        from estimator import cli_measure
         from measurements.sweep import Sweep, SweepSettings
         from traces.grid import PAPER_GRID
 
@@ -1271,11 +1274,11 @@ class Sitting:
         """Imports take long; every job begins as a copy of a process that has made them."""
         began = time.monotonic()
         try:
+            import estimator.cli_measure  # noqa: F401
             import torch
             import transformers  # noqa: F401
             from vllm import LLM, SamplingParams  # noqa: F401
 
-            import estimator.cli_measure  # noqa: F401
             import measurements.engines.vllm
             import measurements.replay  # noqa: F401
 
@@ -1344,6 +1347,7 @@ def _end_group(pid: int) -> None:
 def draw(traces: Path, path: Path) -> None:
     """The requests of every replay, as `joulecast replay` draws them from files in that folder."""
     from estimator.cli_replay import _draw
+
     from measurements.models import load_config, model_names
 
     options = dict.fromkeys(("input_column", "output_column", "memory_limit"))

@@ -6,7 +6,7 @@ what joulecast 0.2 estimates from the table. Nothing that is fitted here is ship
 
     python first_look.py
 
-Joulecast's packages must be importable.
+joulecast must be installed.
 """
 
 # mypy: ignore-errors
@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
-from estimator.validate import validate
-from measurements.models import load_shape
-from measurements.replay import Replay
-from measurements.table import load_table
+from joulecast.estimator.validate import validate
+from joulecast.measurements.models import load_shape
+from joulecast.measurements.replay import Replay
+from joulecast.measurements.table.table import load_table
 
 HERE = Path(__file__).parent
 STRETCH_TICKS = (5, 10, 20)
@@ -197,15 +197,15 @@ def main():
         tables = [load_table(str(path.parent)) for path in sorted(folder.glob("vllm*/table.json"))]
         if tables:
             for name in replays:
-                held = validate(
+                validation = validate(
                     name, Replay.load(folder / "replays" / f"{name}.json"), tables, tables
                 )
-                step = held.held["stepwise"]
-                seconds_off = 100 * (step.estimate.seconds / held.metered_seconds - 1)
+                step = validation.checked["stepwise"]
+                seconds_off = 100 * (step.estimate.seconds / validation.metered_seconds - 1)
                 print(
                     f"   table {tables[0].name.split('/')[-1]}: {name}: energy {step.error_percent:+.1f} %, "
                     f"within its interval: {step.is_within}, seconds {seconds_off:+.1f} %, steps "
-                    f"{held.simulated.counts.steps:.0f} of {held.replay.engine_steps.steps}"
+                    f"{validation.simulated.counts.steps:.0f} of {validation.replay.engine_steps.steps}"
                 )
 
 
