@@ -1,8 +1,7 @@
 import csv
 import math
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,18 +11,15 @@ from joulecast.measurements.engines import EngineError
 from joulecast.measurements.gpu.devices import MeterError
 from joulecast.measurements.gpu.gates import GATES
 from joulecast.measurements.sweep.cross_check import CodeCarbonRecorder
-from joulecast.measurements.sweep.folder import SweepFolder
 from joulecast.measurements.sweep.plans import (
     RunSpec,
     in_order,
 )
 from joulecast.measurements.sweep.sweep import (
-    Sweep,
-    SweepSettings,
     cells_without_valid_run,
     missing_runs,
 )
-from joulecast.measurements.table.runs import COLUMNS, read_runs
+from joulecast.measurements.table.runs import read_runs
 from joulecast.measurements.table.table import load_table
 from joulecast.traces.errors import InputError
 from tests.measurements.fakes import (
@@ -32,44 +28,8 @@ from tests.measurements.fakes import (
     FakeTime,
     gone,
     make_sweep,
-    metadata_of,
     plan_of,
 )
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Callable[..., tuple[Sweep, FakeGpu]]]:
-    """Make a sweep in fake time on a GPU that draws 600 W while a batch runs, 100 W else.
-
-    Changes named as fields of `FakeEngine`, `FakeGpu` or `SweepSettings` go there.
-    """
-    folders = []
-
-    def make(resume: bool = False, **changes: object) -> tuple[Sweep, FakeGpu]:
-        fake_time = FakeTime()
-        busy = {"until": -1.0}
-
-        def work(seconds: float) -> None:
-            busy["until"] = fake_time.now + seconds
-            fake_time.sleep(seconds)
-
-        def taken(kind: type) -> dict[str, object]:
-            names = {field.name for field in fields(kind)} & set(changes)
-            return {name: changes.pop(name) for name in names}
-
-        engine = FakeEngine(sleep=work, **taken(FakeEngine))
-        settings = taken(SweepSettings)
-        gpu = FakeGpu(
-            clock=fake_time.clock,
-            **{"power_w": lambda now: 600.0 if now < busy["until"] else 100.0, **changes},
-        )
-        sweep = make_sweep(tmp_path / "t", engine, [gpu], fake_time, resume, **settings)
-        folders.append(sweep.folder)
-        return sweep, gpu
-
-    yield make
-    for folder in folders:
-        folder.close()
 
 
 def test_a_sweep_makes_a_table_that_loads(stage, tmp_path: Path) -> None:
@@ -286,41 +246,6 @@ def test_several_gpus_are_kept_apart(tmp_path: Path) -> None:
         assert shares[0] / shares[1] == pytest.approx(0.6, rel=0.02)
 
 
-@pytest.mark.parametrize("content", ["", "input_tok", None])
-def test_stopped_before_table_json_was_there(content, stage, tmp_path: Path) -> None:
-    """runs.csv comes first; a kill in between must not close the folder for good."""
-    (tmp_path / "t").mkdir()
-    header = ",".join(COLUMNS) + "\n"
-    (tmp_path / "t/runs.csv").write_text(header if content is None else content)
-    sweep, _ = stage()
-    sweep.run(plan_of("paper")[:1])
-    assert len(read_runs(tmp_path / "t/runs.csv")) == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "old", "new", "complaint"),
-    [
-        ("runs.csv", "input_tokens,", "i,", "its columns must be"),
-        ("runs.csv", ",true,", ",maybe,", "neither true nor false"),
-        ("table.json", '"joulecast_table": 1', '"joulecast_table": 2', "is 2, not version 1"),
-        ("table.json", '"idle_power_w": 1', '"idle_power_w": -1', "above 0"),
-        ("table.json", '"kv_cache_tokens": 450000', '"kv_cache_tokens": "abc"', "cannot mix"),
-    ],
-)
-def test_a_damaged_folder_is_refused_before_anything_is_measured(
-    name: str, old: str, new: str, complaint: str, stage, tmp_path: Path
-) -> None:
-    sweep, _ = stage()
-    sweep.run(plan_of("paper")[:2])
-    sweep.folder.close()
-    path = tmp_path / "t" / name
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-    with pytest.raises(InputError, match=complaint):
-        SweepFolder.resume(tmp_path / "t", metadata_of(FakeEngine(), [FakeGpu()]))
-
-
 @pytest.mark.parametrize(("kwh", "read"), [(0.001, "3600.0"), (0.0, "")])
 def test_codecarbon_beside_our_meter(
     kwh: float, read: str, stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -340,81 +265,6 @@ def test_codecarbon_beside_our_meter(
     (run,) = sweep.folder.runs
     line = (tmp_path / "t/cross_check.csv").read_text().splitlines()[1]
     assert line == f"32,8,4,1,{run.energy_j},{read}"
-
-
-def test_another_card_of_the_same_kind_may_go_on(stage, tmp_path: Path) -> None:
-    plan = plan_of("paper")[:4]
-    sweep, _ = stage()
-    sweep.run(plan[:2])
-    sweep.folder.close()
-    again, _ = stage(resume=True, uuid="GPU-other")
-    again.run(plan)
-    assert [run.gpu for run in again.folder.runs] == ["GPU-fake"] * 2 + ["GPU-other"] * 2
-    assert set(again.folder.metadata["cards"]) == {"GPU-fake", "GPU-other"}
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("gpu_product", "NVIDIA H200"),
-        ("engine", "pytorch"),
-        ("engine_version", "2"),
-        ("power_limit_w", 500.0),
-        ("dtype", "float16"),
-        ("weights", "given"),
-        ("model", "olmo-1b"),
-        ("measured_by", "a later version"),
-        ("engine_settings", {"kv_cache_tokens": 400_000}),
-        ("engine_settings", {"kv_cache_tokens": 450_000, "eager": True}),
-    ],
-)
-def test_nothing_else_is_mixed_into_one_table(key: str, value, tmp_path: Path) -> None:
-    metadata = metadata_of(FakeEngine(), [FakeGpu()])
-    SweepFolder.create(tmp_path / "t", metadata).close()
-    before = (tmp_path / "t/table.json").read_text()
-    with pytest.raises(InputError, match="cannot mix"):
-        SweepFolder.resume(tmp_path / "t", metadata | {key: value})
-    assert (tmp_path / "t/table.json").read_text() == before
-
-
-def test_a_little_more_free_memory_is_no_difference(tmp_path: Path) -> None:
-    metadata = metadata_of(FakeEngine(), [FakeGpu()])
-    SweepFolder.create(tmp_path / "t", metadata).close()
-    close = metadata | {"engine_settings": {"kv_cache_tokens": 449_000}}
-    SweepFolder.resume(tmp_path / "t", close).close()
-
-
-def test_a_folder_is_neither_overwritten_nor_shared(tmp_path: Path) -> None:
-    metadata = metadata_of(FakeEngine(), [FakeGpu()])
-    folder = SweepFolder.create(tmp_path / "t", metadata)
-    with pytest.raises(InputError, match="another process"):
-        SweepFolder.resume(tmp_path / "t", metadata)
-    folder.close()
-    with pytest.raises(InputError, match="pass --resume"):
-        SweepFolder.create(tmp_path / "t", metadata)
-    with pytest.raises(InputError, match="no table to go on with"):
-        SweepFolder.resume(tmp_path / "elsewhere", metadata)
-
-
-@pytest.mark.parametrize("torn", ["32,8,10", "32,8,1024,true,1,1,1,,,,,9,,,true", "\x00"])
-def test_a_torn_last_line_is_taken_away(stage, torn: str, tmp_path: Path) -> None:
-    sweep, _ = stage()
-    plan = plan_of("paper")[:2]
-    sweep.run(plan[:1])
-    sweep.folder.close()
-    with (tmp_path / "t/runs.csv").open("a") as file:
-        file.write(torn)
-    again, _ = stage(resume=True)
-    again.run(plan)
-    assert [run.run for run in read_runs(tmp_path / "t/runs.csv")] == [1, 1]
-
-
-def test_values_on_disk_are_exact(stage, tmp_path: Path) -> None:
-    sweep, _ = stage()
-    sweep.run(plan_of("paper")[:2])
-    assert read_runs(tmp_path / "t/runs.csv") == sweep.folder.runs
-    with (tmp_path / "t/runs.csv").open() as file:
-        assert all("," not in (row["reason"] or "") for row in csv.DictReader(file))
 
 
 def test_missing_runs_of_repeats() -> None:

@@ -124,7 +124,9 @@ def test_equal_runs_of_pytorch_differ_where_it_decodes() -> None:
 
 def differences(name: str, base: str) -> dict[tuple[int, int], float]:
     """Of the energy per request in the cells that two shipped tables measured, over the base."""
-    cells, others = (load_table(f"h100-sxm/llama-3.1-8b/{table}").measured for table in (name, base))
+    cells, others = (
+        load_table(f"h100-sxm/llama-3.1-8b/{table}").measured for table in (name, base)
+    )
     return {
         cell: cells[cell].request_energy_j / others[cell].request_energy_j - 1
         for cell in set(cells) & set(others)
