@@ -48,9 +48,14 @@ def requirements(extra: str | None = None) -> set[str]:
 
 
 def modules() -> list[Path]:
-    """Every module of the packages, once."""
+    """Every module of the packages, once; beside them lie scripts that no import can name."""
     paths = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
-    return sorted(path for path in paths if not any(part.is_symlink() for part in path.parents))
+    return sorted(
+        path
+        for path in paths
+        if not any(folder.is_symlink() for folder in path.parents)
+        and all(part.isidentifier() for part in path.relative_to(ROOT).with_suffix("").parts)
+    )
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
