@@ -13,6 +13,7 @@ import termios
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,10 @@ from rich.cells import cell_len
 
 from joulecast.cli import options
 from joulecast.cli.main import main
-from joulecast.estimator.paper.table4 import DEFAULT_TABLES, build_table4, pick_tables
-from joulecast.measurements.table.table import load_table
-from joulecast.traces.public.catalog import load_embedded
+from joulecast.traces.grid import PAPER_GRID
 from joulecast.views.parts import encodable, facts_table
 from joulecast.views.report import Report, emit
-from joulecast.views.table4 import table4_report
-from tests.conftest import RunCli
+from tests.conftest import RunCli, workload_of
 
 VLLM, PYTORCH = (f"h100-sxm/llama-3.1-8b/{engine}" for engine in ("vllm", "pytorch"))
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -63,17 +61,17 @@ ReportOf = Callable[[str], Report]
 @pytest.fixture(scope="session")
 def report_of() -> ReportOf:
     """The report of a command in `COMMANDS`."""
-    made: dict[str, Report] = {}
+    return cache(lambda name: made_by(*COMMANDS[name]))
 
-    def report_of(name: str) -> Report:
-        if name not in made:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(options, "emit", lambda report, *_: made.update({name: report}))
-                result = CliRunner().invoke(main, list(COMMANDS[name]))
-            assert result.exit_code == 0, result.output
-        return made[name]
 
-    return report_of
+def made_by(*words: str) -> Report:
+    """The report that a command makes."""
+    reports: list[Report] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(options, "emit", lambda report, *_: reports.append(report))
+        result = CliRunner().invoke(main, list(words))
+    assert result.exit_code == 0, result.output
+    return reports[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -229,13 +227,14 @@ def test_a_value_goes_on_below_its_name_where_there_is_no_room(show: Callable[..
     ]
 
 
-def test_long_names_give_way_to_numbers(show: Callable[..., str]) -> None:
-    tables = pick_tables([load_table(name) for name in DEFAULT_TABLES])
-    name = "a_very_long_dataset_name_of_my_own_with_many_characters"
-    table4 = build_table4({name: (name, load_embedded("azure-2023-code"))}, tables)
-    report = table4_report(table4, tables)
-    for width in (100, 80, 40):
+def test_long_names_give_way_to_numbers(show: Callable[..., str], tmp_path: Path) -> None:
+    path = tmp_path / "w.json"
+    workload_of(PAPER_GRID, [(100, 20), (200, 30)]).save(path)
+    rows = ("burstgpt", "azure-2024-code", "azure-2024-conv", "a_very_long_name_of_my_own" * 2)
+    report = made_by("table4", *(word for row in rows for word in ("--trace", f"{row}={path}")))
+    full = show(report, 100)
+    assert len(NUMBER.findall(full)) > 20
+    for width in (80, 60, 40):
         text = show(report, width)
         assert max(map(cell_len, text.splitlines())) <= width
-        for figures in (row.measured for row in table4.rows if row.measured):
-            assert f"{figures.pytorch_excess_percent:.2f}" in text
+        assert not Counter(NUMBER.findall(full)) - Counter(NUMBER.findall(text))

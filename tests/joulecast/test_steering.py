@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,21 @@ import pytest
 
 from joulecast.measurements.replay import SHIPPED
 from joulecast.measurements.table.table import load_table, table_folder
+from joulecast.traces.grid import PAPER_GRID
 from joulecast.traces.printable import STEERING, printable
-from joulecast.traces.public.catalog import load_embedded
 from joulecast.views.parts import add_row, grid_table
 from joulecast.views.report import Report, emit
 from joulecast.views.table import table_list_report
-from tests.conftest import RunCli
+from tests.conftest import RunCli, workload_of
 
 VLLM = "h100-sxm/llama-3.1-8b/vllm"
 EVIL = "a\x1b[31m\x9b2J\x07\r\n\u202eb\u2066c\x7f"
 SHOWN = "a\\x1b[31m\\x9b2J\\x07\\r\\n\\u202eb\\u2066c\\x7f"
 NAME = "a\x1b[31m\u202eb"
 """What the name of a file or folder may hold, too."""
+PAPERS = ("burstgpt", "azure-2024-code", "azure-2024-conv", "azure-2023-code", "azure-2023-conv")
+ROWS = (NAME, *PAPERS)
+"""Rows of Table 4; its own traces would take their time."""
 
 
 def steering(text: str) -> set[str]:
@@ -47,7 +51,8 @@ def evil_table(tmp_path: Path) -> Path:
 def evil_trace(tmp_path: Path) -> Path:
     """A workload, since rows under such a name are refused."""
     path = tmp_path / f"{NAME}.json"
-    load_embedded("azure-2023-code").with_provenance(licence=EVIL).save(path)
+    workload = workload_of(PAPER_GRID, [(100, 20), (200, 30)])
+    replace(workload, sources=({"name": EVIL, "licence": EVIL},)).save(path)
     return path
 
 
@@ -75,14 +80,15 @@ def test_letters_that_steer_are_shown_and_all_others_stay() -> None:
     ("table", "show", VLLM, "--over", "TABLE"),
     ("table", "check", "TABLE"),
     ("table4", "--table", "TABLE", "--table", "h100-sxm/llama-3.1-8b/pytorch",
-     "--trace", "ROW"),
+     *(f"--trace={row}=TRACE" for row in ROWS)),
     ("trace", "summary", "TRACE"),
 ])  # fmt: skip
 def test_names_are_shown_in_tables(
     words: tuple[str, ...], run_cli: RunCli, evil_table: Path, evil_trace: Path
 ) -> None:
-    names = {"TABLE": str(evil_table), "TRACE": str(evil_trace), "ROW": f"{NAME}={evil_trace}"}
-    command = [names.get(word, word) for word in words]
+    command = [
+        word.replace("TABLE", str(evil_table)).replace("TRACE", str(evil_trace)) for word in words
+    ]
     result = run_cli(*command)
     assert result.exit_code == 0, result.output
     assert steering(result.output) == set()
@@ -125,7 +131,7 @@ def test_pictures_show_them_too(
         for words in (
             ("table", "show", evil_table, "--over", VLLM, "--plot", picture),
             ("trace", "plot", evil_trace, "-o", picture),
-            ("table4", "--trace", f"{NAME}={evil_trace}", "--plot", picture),
+            ("table4", *(f"--trace={row}={evil_trace}" for row in ROWS), "--plot", picture),
         ):
             result = run_cli(*words)
             assert result.exit_code == 0, result.output
