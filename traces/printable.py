@@ -14,3 +14,12 @@ def printable(text: str) -> str:
     stay what they are.
     """
     return STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def printable_json(text: str) -> str:
+    """A JSON text with its line ends, of the same data, in which nothing does."""
+    return STEERING.sub(lambda match: match[0] if match[0] == "\n" else _escape(match[0]), text)
+
+
+def _escape(letter: str) -> str:
+    return f"\\u{ord(letter):04x}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import read_json, write_text
 from joulecast.traces.grid import Grid
+from joulecast.traces.printable import printable_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -227,7 +228,7 @@ class Workload:
             f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},\n"
             for key, value in document.items()
         )
-        return f'{{\n{head}  "cells": [\n    {cells}\n  ]\n}}\n'
+        return printable_json(f'{{\n{head}  "cells": [\n    {cells}\n  ]\n}}\n')
 
     def _repr_html_(self) -> str:
         """What a notebook shows: requests per cell."""

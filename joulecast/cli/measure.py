@@ -337,7 +337,7 @@ def _print_dry_run(
             + ("  largest batch" if spec.at_capacity else "")
         )
     seconds, energy_j = sum(map(cost.run_seconds, plan)), cost.plan_energy_j(plan)
-    click.echo(
+    print_line(
         f"{len(plan)} runs, about {seconds / 60:.1f} minutes and "
         f"{energy_j / JOULES_PER_KWH:.2f} kWh (from {cost.source}); engine start and warm-up come "
         "on top"

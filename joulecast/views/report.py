@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import write_text
-from joulecast.traces.printable import STEERING, printable
+from joulecast.traces.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -131,11 +131,7 @@ def json_text(
 
 def _json(document: Mapping[str, Any], indent: int | None, *, ensure_ascii: bool) -> str:
     text = json.dumps(document, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
-    return STEERING.sub(lambda match: _escaped(match[0]) if match[0] != "\n" else "\n", text)
-
-
-def _escaped(letter: str) -> str:
-    return f"\\u{ord(letter):04x}"
+    return printable_json(text)
 
 
 def flatten(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

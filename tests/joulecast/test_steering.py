@@ -162,6 +162,9 @@ def test_binning_says_what_it_wrote(run_cli: RunCli, evil_trace: Path, tmp_path:
     assert result.exit_code == 0, result.output
     assert steering(result.output) == set()
     assert json.loads(workload.read_text())["sources"][0]["licence"] == EVIL
+    printed = run_cli("trace", "bin", evil_trace).stdout
+    assert steering(printed) == set()
+    assert json.loads(printed)["sources"][0]["licence"] == EVIL
 
 
 def test_csv_is_data_for_programs_and_shown_on_a_terminal(
