@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from joulecast.estimator.paper import published
 from joulecast.estimator.paper import table4 as paper_table4
 from joulecast.traces.errors import InputError
 from tests.conftest import RunCli
@@ -350,11 +351,11 @@ def odd_files(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def small_table4(monkeypatch: pytest.MonkeyPatch) -> None:
     """Table 4 with a row of each kind: of a trace that ships, and of one that the paper has."""
-    paper = paper_table4._published()
+    paper = published._published()
     rows = [row for row in paper["rows"] if row["key"] == "burstgpt"]
     shipped = [row for row in paper["embedded"] if row["key"] == "azure-2023-code"]
     small = {**paper, "rows": rows, "embedded": shipped}
-    monkeypatch.setattr(paper_table4, "_published", lambda: small)
+    monkeypatch.setattr(published, "_published", lambda: small)
 
 
 def test_names_are_shown_as_they_are(run_cli: RunCli, odd_files: list[Path]) -> None:

@@ -19,7 +19,7 @@ from joulecast.traces.workload import Workload
 
 @dataclass(frozen=True)
 class TraceLengths:
-    """One trace of Tables 2 and 3.
+    """One trace of Tables 1 and 2.
 
     Attributes:
         title: What it is.

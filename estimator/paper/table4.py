@@ -1,49 +1,34 @@
 """The paper's Table 4, regenerated: how far PyTorch and vLLM lie above the ideal, by trace."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from joulecast.estimator.binned import estimate_binned
-from joulecast.estimator.compare import saving_from_excess, saving_percent
-from joulecast.estimator.estimate import Estimate, excess_percent, source_of
-from joulecast.estimator.stepwise import estimate_stepwise
-from joulecast.measurements.hardware import Peak, load_gpu
+from joulecast.estimator.compare import saving_percent
+from joulecast.estimator.estimate import Estimate, Source, excess_percent, source_of
+from joulecast.estimator.ideal import PEAKS
+from joulecast.estimator.method import METHODS, Method
+from joulecast.estimator.paper.published import (
+    ENGINES,
+    Engine,
+    Excesses,
+    embedded_rows,
+    published_over,
+    published_rows,
+)
+from joulecast.estimator.steps.progress import Progress, part_of
+from joulecast.estimator.stepwise import StepModel
+from joulecast.measurements.hardware import Peak
 from joulecast.measurements.table.table import EnergyTable, table_names
 from joulecast.traces.errors import InputError, unknown_name
 from joulecast.traces.workload import Workload
 
-ENGINES = ("pytorch", "vllm")
 DEFAULT_TABLES = ("h100-sxm/llama-3.1-8b/pytorch", "h100-sxm/llama-3.1-8b/vllm")
-PUBLISHED_ONLY = "published only"
 
+RowSource = Source | Literal["published only"]
 
-@dataclass(frozen=True)
-class Excesses:
-    """One row's three figures.
-
-    Attributes:
-        pytorch_excess_percent: PyTorch above the ideal [%].
-        vllm_excess_percent: vLLM above the ideal [%].
-        saving_percent: What vLLM saves over PyTorch [%].
-    """
-
-    pytorch_excess_percent: float
-    vllm_excess_percent: float
-    saving_percent: float
-
-    @classmethod
-    def of(cls, pytorch_excess: float, vllm_excess: float) -> "Excesses":
-        """Both excesses over one ideal, and the saving that follows [%]."""
-        saving = saving_from_excess(vllm_excess, pytorch_excess)
-        return cls(pytorch_excess, vllm_excess, saving)
-
-    def to_dict(self) -> dict[str, float]:
-        """As plain JSON values [%]."""
-        return dict(vars(self))
+_NO_FIGURES = dict.fromkeys(("pytorch_excess_percent", "vllm_excess_percent", "saving_percent"))
 
 
 @dataclass(frozen=True)
@@ -54,49 +39,86 @@ class Table4Row:
         dataset: Its name.
         source: "trace", "reconstructed", or "published only" where nothing is at hand.
         trace: What the requests are; None if published only.
-        estimates: Engine -> binned estimate; empty if published only.
-        measured: Our three figures; None if published only.
-        stepwise: Engine -> estimate by the step model; empty where a table supports none.
-        measured_stepwise: The three figures of these; None without them.
-        published: The paper's; None for datasets that it does not have.
-        implied_flops_per_s: Engine -> rate that its energy implies at rated power [FLOP/s].
-        peak: Which peak the ideal takes.
+        estimates: Method -> engine -> estimate; a method that cannot estimate is missing.
+        no_stepwise: Why "stepwise" is; None if it is not, or published only.
+        published: The paper's figures, over the ideal that it takes; None for datasets that it does
+            not have.
     """
 
     dataset: str
-    source: str
-    trace: str | None
-    estimates: Mapping[str, Estimate]
-    measured: Excesses | None
-    stepwise: Mapping[str, Estimate]
-    measured_stepwise: Excesses | None
-    published: Excesses | None
-    implied_flops_per_s: Mapping[str, float]
-    peak: Peak
+    source: RowSource
+    trace: str | None = None
+    estimates: Mapping[Method, Mapping[Engine, Estimate]] = field(default_factory=dict)
+    no_stepwise: str | None = None
+    published: Excesses | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The row as plain JSON values."""
-        ours: dict[str, float | None] = dict.fromkeys(
-            ("pytorch_excess_percent", "vllm_excess_percent", "saving_percent")
+    def excesses(self, method: Method, peak: Peak) -> Excesses | None:
+        """Our figures by a method, over the ideal of a peak; None without an estimate."""
+        if method not in self.estimates:
+            return None
+        pytorch, vllm = (self.estimates[method][engine] for engine in ENGINES)
+        return Excesses(
+            excess_percent(pytorch.energy_j, pytorch.ideal_j[peak]),
+            excess_percent(vllm.energy_j, vllm.ideal_j[peak]),
+            saving_percent(vllm.energy_j, pytorch.energy_j),
         )
-        if self.measured is not None:
-            ours.update(self.measured.to_dict())
+
+    def interval_percent(self, engine: Engine, peak: Peak) -> tuple[float, float] | None:
+        """The ends of the step model's interval over the ideal of a peak [%]."""
+        estimate = self.estimates.get("stepwise", {}).get(engine)
+        if estimate is None or estimate.interval_j is None:
+            return None
+        low_j, high_j = estimate.interval_j
+        ideal_j = estimate.ideal_j[peak]
+        return excess_percent(low_j, ideal_j), excess_percent(high_j, ideal_j)
+
+    def published_excesses(self, peak: Peak) -> Excesses | None:
+        """The paper's figures over the ideal of a peak of its own GPU."""
+        return None if self.published is None else published_over(self.published, peak)
+
+    def to_dict(self, peak: Peak) -> dict[str, Any]:
+        """The row as plain JSON values, those that name no peak over the ideal of this one."""
+        binned, stepwise = (self.excesses(method, peak) for method in METHODS)
+        counted = self.estimates.get("binned", {})
         return {
             "dataset": self.dataset,
             "source": self.source,
             "trace": self.trace,
-            **ours,
-            "stepwise": self.measured_stepwise and self.measured_stepwise.to_dict(),
+            **(_NO_FIGURES if binned is None else binned.to_dict()),
+            "stepwise": stepwise and stepwise.to_dict(),
             "stepwise_interval_percent": {
-                engine: [excess_percent(end, e.ideal_j[self.peak]) for end in e.interval_j or ()]
-                for engine, e in self.stepwise.items()
+                engine: list(ends)
+                for engine in ENGINES
+                if (ends := self.interval_percent(engine, peak)) is not None
             },
             "published": self.published and self.published.to_dict(),
-            "requests": dict(self.estimates["vllm"].requests) if self.estimates else None,
-            "invalid_rows": dict(self.estimates["vllm"].invalid) if self.estimates else None,
-            "coverage": {engine: dict(e.coverage) for engine, e in self.estimates.items()},
-            "implied_flops_per_s": dict(self.implied_flops_per_s),
+            "requests": dict(counted["vllm"].requests) if counted else None,
+            "invalid_rows": dict(counted["vllm"].invalid) if counted else None,
+            "coverage": {engine: dict(e.coverage) for engine, e in counted.items()},
+            "implied_flops_per_s": {engine: e.implied_flops_per_s for engine, e in counted.items()},
+            "energy_j": {method: self._energies_j(method) for method in METHODS},
+            "ideal_j": {method: self._ideals_j(method) for method in METHODS},
+            "excess_percent": {
+                peak: {
+                    **{method: _percents(self.excesses(method, peak)) for method in METHODS},
+                    "published": _percents(self.published_excesses(peak)),
+                }
+                for peak in PEAKS
+            },
         }
+
+    def _energies_j(self, method: Method) -> dict[Engine, float | None]:
+        estimates = self.estimates.get(method, {})
+        return {e: estimates[e].energy_j if e in estimates else None for e in ENGINES}
+
+    def _ideals_j(self, method: Method) -> dict[Peak, float | None]:
+        """One for both engines: the lengths are the same, and so is the chip."""
+        estimates = self.estimates.get(method)
+        return {peak: estimates["vllm"].ideal_j[peak] if estimates else None for peak in PEAKS}
+
+
+def _percents(excesses: Excesses | None) -> dict[Engine, float | None]:
+    return {engine: None if excesses is None else excesses.percent(engine) for engine in ENGINES}
 
 
 @dataclass(frozen=True)
@@ -107,7 +129,6 @@ class Table4:
         rows: One per dataset.
         gpu: Short name of the GPU that both tables were measured on.
         model: Short name of the model.
-        peak: Which peak the ideal takes.
         dense_peak_flops_per_s: What that GPU can do [FLOP/s].
         tables: Engine -> table name.
     """
@@ -115,55 +136,20 @@ class Table4:
     rows: Sequence[Table4Row]
     gpu: str
     model: str
-    peak: Peak
     dense_peak_flops_per_s: float
-    tables: Mapping[str, str]
+    tables: Mapping[Engine, str]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The table as plain JSON values."""
+    def to_dict(self, peak: Peak = "dense") -> dict[str, Any]:
+        """The table as plain JSON values, those that name no peak over the ideal of this one."""
         return {
-            "rows": [row.to_dict() for row in self.rows],
-            "methods": ["binned", "stepwise"],
+            "rows": [row.to_dict(peak) for row in self.rows],
+            "methods": list(METHODS),
             "gpu": self.gpu,
             "model": self.model,
-            "peak": self.peak,
+            "peak": peak,
             "tables": dict(self.tables),
             "dense_peak_flops_per_s": self.dense_peak_flops_per_s,
         }
-
-
-def published_rows() -> dict[str, tuple[str, Excesses]]:
-    """Key -> dataset and the paper's figures for it."""
-    return {
-        row["key"]: (
-            row["dataset"],
-            Excesses.of(row["pytorch_excess_percent"], row["vllm_excess_percent"]),
-        )
-        for row in _published()["rows"]
-    }
-
-
-def embedded_rows() -> dict[str, str]:
-    """Key -> dataset, for the traces that ship."""
-    return {row["key"]: row["dataset"] for row in _published()["embedded"]}
-
-
-def published_implied_flops_per_s() -> dict[str, dict[str, float]]:
-    """Rate that the paper's figures imply on its own GPU, by key and engine [FLOP/s]."""
-    paper = _published()
-    peak = load_gpu(paper["gpu"]).peak(paper["dtype"], paper["peak"])
-    return {
-        row["key"]: {
-            engine: peak / (1 + row[f"{engine}_excess_percent"] / 100) for engine in ENGINES
-        }
-        for row in paper["rows"]
-    }
-
-
-def published_dense_peak_flops_per_s() -> float:
-    """What the paper's GPU can do without sparse weights [FLOP/s]."""
-    paper = _published()
-    return load_gpu(paper["gpu"]).peak(paper["dtype"], "dense")
 
 
 def tables_of(gpu: str) -> list[str]:
@@ -184,23 +170,25 @@ def _names_of(gpu: str) -> list[str]:
     return [f"{gpu}/llama-3.1-8b/{engine}" for engine in ENGINES]
 
 
-def pick_tables(tables: Sequence[EnergyTable]) -> dict[str, EnergyTable]:
+def pick_tables(tables: Sequence[EnergyTable]) -> dict[Engine, EnergyTable]:
     """One table per engine of Table 4.
 
     Raises:
         InputError: An engine is missing or doubled, or the tables do not belong together.
     """
-    picked: dict[str, EnergyTable] = {}
+    by_engine: dict[str, EnergyTable] = {}
     for table in tables:
         if table.engine not in ENGINES:
             raise InputError(f"{table.name}: its engine is {table.engine}, not pytorch or vllm")
-        if table.engine in picked:
-            raise InputError(f"{picked[table.engine].name} and {table.name}: both {table.engine}")
-        picked[table.engine] = table
+        if table.engine in by_engine:
+            first = by_engine[table.engine].name
+            raise InputError(f"{first} and {table.name}: both {table.engine}")
+        by_engine[table.engine] = table
     for engine in ENGINES:
-        if engine not in picked:
+        if engine not in by_engine:
             raise InputError(f"table4 needs a {engine} table beside {tables[0].name}; add --table")
-    pytorch, vllm = (picked[engine] for engine in ENGINES)
+    picked = {engine: by_engine[engine] for engine in ENGINES}
+    pytorch, vllm = picked.values()
     for what in ("gpu", "model", "dtype", "grid"):
         ours, theirs = pytorch.metadata[what], vllm.metadata[what]
         if ours != theirs:
@@ -212,8 +200,8 @@ def pick_tables(tables: Sequence[EnergyTable]) -> dict[str, EnergyTable]:
 
 def build_table4(
     workloads: Mapping[str, tuple[str, Workload]],
-    tables: Mapping[str, EnergyTable],
-    peak: Peak = "dense",
+    tables: Mapping[Engine, EnergyTable],
+    progress: Progress | None = None,
 ) -> Table4:
     """Estimate every workload from both tables and set it beside the paper's figures.
 
@@ -221,79 +209,82 @@ def build_table4(
         workloads: Key of a published or embedded row, or any other name -> what the requests are
             called, and the requests.
         tables: "pytorch" and "vllm" -> table, of one GPU and model.
-        peak: Peak of the ideal.
+        progress: Told what share of it is done, 0 to 1.
 
     Returns:
         Embedded rows, published rows (with figures of ours where a workload is given), others.
     """
-    published = published_rows()
-    names = {**embedded_rows(), **{key: dataset for key, (dataset, _) in published.items()}}
+    paper = published_rows()
+    names = {**embedded_rows(), **{key: dataset for key, (dataset, _) in paper.items()}}
     names |= {key: key for key in workloads if key not in names}
+    models = {engine: _model_of(table) for engine, table in tables.items()}
     rows = []
-    for key, dataset in names.items():
-        paper = published[key][1] if key in published else None
+    for place, (key, dataset) in enumerate(names.items()):
+        published = paper[key][1] if key in paper else None
         if key in workloads:
-            rows.append(_row(dataset, *workloads[key], tables, peak, paper))
-        elif paper is not None:
-            rows.append(
-                Table4Row(dataset, PUBLISHED_ONLY, None, {}, None, {}, None, paper, {}, peak)
-            )
+            part = part_of(progress, place / len(names), (place + 1) / len(names))
+            rows.append(_row(dataset, *workloads[key], tables, models, published, part))
+        elif published is not None:
+            rows.append(Table4Row(dataset, "published only", published=published))
     vllm = tables["vllm"]
     return Table4(
         rows=rows,
         gpu=vllm.gpu.name,
         model=vllm.model,
-        peak=peak,
         dense_peak_flops_per_s=vllm.gpu.peak(vllm.dtype, "dense"),
         tables={engine: table.name for engine, table in tables.items()},
     )
+
+
+def _model_of(table: EnergyTable) -> StepModel | str:
+    """The step model of a table, or why there is none."""
+    try:
+        return StepModel.of(table)
+    except InputError as error:
+        return str(error)
 
 
 def _row(
     dataset: str,
     trace: str,
     workload: Workload,
-    tables: Mapping[str, EnergyTable],
-    peak: Peak,
-    paper: Excesses | None,
+    tables: Mapping[Engine, EnergyTable],
+    models: Mapping[Engine, StepModel | str],
+    published: Excesses | None,
+    progress: Progress | None,
 ) -> Table4Row:
-    estimates = {engine: estimate_binned(workload, tables[engine], trace) for engine in ENGINES}
-    stepwise = _stepwise(workload, tables, trace)
+    estimates: dict[Method, Mapping[Engine, Estimate]] = {
+        "binned": {
+            engine: estimate_binned(workload, table, trace) for engine, table in tables.items()
+        }
+    }
+    stepwise = _stepwise(workload, models, trace, progress)
+    if not isinstance(stepwise, str):
+        estimates["stepwise"] = stepwise
     return Table4Row(
         dataset=dataset,
         source=source_of(workload),
         trace=trace,
         estimates=estimates,
-        measured=_excesses(estimates, peak),
-        stepwise=stepwise,
-        measured_stepwise=_excesses(stepwise, peak) if stepwise else None,
-        published=paper,
-        implied_flops_per_s={engine: estimates[engine].implied_flops_per_s for engine in ENGINES},
-        peak=peak,
+        no_stepwise=stepwise if isinstance(stepwise, str) else None,
+        published=published,
     )
 
 
 def _stepwise(
-    workload: Workload, tables: Mapping[str, EnergyTable], trace: str
-) -> dict[str, Estimate]:
-    """Estimates by the step model; none if a table does not support one."""
-    try:
-        return {engine: estimate_stepwise(workload, tables[engine], trace) for engine in ENGINES}
-    except InputError:
-        return {}
-
-
-def _excesses(estimates: Mapping[str, Estimate], peak: Peak) -> Excesses:
-    pytorch, vllm = (estimates[engine] for engine in ENGINES)
-    return Excesses(
-        excess_percent(pytorch.energy_j, pytorch.ideal_j[peak]),
-        excess_percent(vllm.energy_j, vllm.ideal_j[peak]),
-        saving_percent(vllm.energy_j, pytorch.energy_j),
-    )
-
-
-@cache
-def _published() -> dict[str, Any]:
-    text = (files("joulecast.estimator.paper") / "published.json").read_text(encoding="utf-8")
-    document: dict[str, Any] = json.loads(text)
-    return document
+    workload: Workload,
+    models: Mapping[Engine, StepModel | str],
+    trace: str,
+    progress: Progress | None,
+) -> Mapping[Engine, Estimate] | str:
+    """Estimates by the step model, or why there are none."""
+    estimates: dict[Engine, Estimate] = {}
+    for place, (engine, model) in enumerate(models.items()):
+        if isinstance(model, str):
+            return model
+        part = part_of(progress, place / len(models), (place + 1) / len(models))
+        try:
+            estimates[engine] = model.estimate(workload, trace, progress=part)
+        except InputError as error:
+            return str(error)
+    return estimates

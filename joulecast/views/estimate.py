@@ -25,12 +25,21 @@ SERVING_TEXT = "offline, all requests at once (a live server took 1.2 to 5 times
 
 def coverage_text(estimate: Estimate) -> str:
     """Shares of the energy by where the cells come from, and whose energy that is."""
-    shares = ", ".join(f"{percent(share)} {kind}" for kind, share in estimate.coverage.items())
-    few, whose = estimate.requests["estimated"], ""
-    if few < estimate.requests["total"]:
-        whose = f" of the {few:,} " + ("request that is" if few == 1 else "requests that are")
-        whose += " estimated"
-    return f"{shares} (shares of the energy{whose})"
+    return f"{shares_text(estimate)} {whose_text(estimate)}"
+
+
+def shares_text(estimate: Estimate) -> str:
+    """The shares alone."""
+    return ", ".join(f"{percent(share)} {kind}" for kind, share in estimate.coverage.items())
+
+
+def whose_text(estimate: Estimate) -> str:
+    """What these are shares of: not of a trace of which part was left out."""
+    few = estimate.requests["estimated"]
+    if few == estimate.requests["total"]:
+        return "(shares of the energy)"
+    which = "1 request that is" if few == 1 else f"{few:,} requests that are"
+    return f"(shares of the energy of the {which} estimated)"
 
 
 def trace_text(estimate: Estimate) -> str:

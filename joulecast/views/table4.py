@@ -1,21 +1,24 @@
 """What `joulecast table4` shows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group
+from rich.table import Table
 
-from joulecast.estimator.paper.table4 import (
+from joulecast.estimator.method import METHODS
+from joulecast.estimator.paper.published import (
     ENGINES,
-    PUBLISHED_ONLY,
+    Engine,
     Excesses,
-    Table4,
-    Table4Row,
-    published_dense_peak_flops_per_s,
     published_implied_flops_per_s,
+    published_peaks_flops_per_s,
 )
+from joulecast.estimator.paper.table4 import Table4, Table4Row
+from joulecast.measurements.hardware import Peak
 from joulecast.measurements.table.table import EnergyTable
-from joulecast.views.estimate import coverage_text, implied_note, requests_text
+from joulecast.views.estimate import implied_note, requests_text, shares_text, whose_text
+from joulecast.views.numbers import joules
 from joulecast.views.parts import (
     add_row,
     facts_table,
@@ -31,66 +34,114 @@ METHODS_TEXT = (
     "binned: the paper's, lengths rounded up to the grid, requests in the largest batches, those "
     "beyond the grid left out; stepwise: true lengths, as the engine would serve them"
 )
+IDEALS_TEXT = (
+    "binned stands over the ideal of the lengths rounded up, of the requests within the grid; "
+    "stepwise over that of the true lengths, of all requests; so the two compare in joules, not in "
+    "percent"
+)
 _NO_FIGURES = dict.fromkeys(("pytorch_excess_percent", "vllm_excess_percent", "saving_percent"))
 
 
-def table4_report(table4: Table4, tables: Mapping[str, EnergyTable]) -> Report:
-    """`joulecast table4`."""
+def table4_report(
+    table4: Table4, tables: Mapping[Engine, EnergyTable], peaks: Sequence[Peak]
+) -> Report:
+    """`joulecast table4`, over the ideals of one peak or of both."""
+    title = (
+        f"Table 4: energy above the ideal at the {' and at the '.join(peaks)} peak [%], and what "
+        "vLLM saves over PyTorch [%]\n"
+        f"binned and stepwise: {tables['vllm'].metadata['gpu_product']}, {table4.model}; paper: "
+        "RTX A6000, Llama-3.1-8B"
+    )
+    facts = [("methods", METHODS_TEXT), ("ideals", IDEALS_TEXT)]
+    facts += [(engine, table_text(tables[engine])) for engine in ENGINES]
+    for row in table4.rows:
+        if row.estimates:
+            facts += _row_facts(row, peaks)
+    return Report(
+        table4.to_dict(peaks[0]),
+        [_csv_row(row, peaks[0]) for row in table4.rows],
+        Group(
+            title_text(title),
+            _excesses_view(table4, peaks),
+            _energies_view(table4, peaks),
+            facts_table(facts),
+            notes_text(_notes(table4, peaks)),
+        ),
+    )
+
+
+def _excesses_view(table4: Table4, peaks: Sequence[Peak]) -> Table:
+    """Each method's figures above the paper's, over the same ideals."""
     view = grid_table()
     view.collapse_padding = True
     view.add_column("dataset", overflow="fold", min_width=12)
     view.add_column("source", overflow="fold")
     view.add_column("method", overflow="fold")
-    for whose in ("ours", "paper"):
-        for heading in ("PyTorch", "vLLM", "saving"):
-            view.add_column(f"{whose}\n{heading}", justify="right", no_wrap=True)
+    for peak in peaks:
+        for heading in ("PyTorch", "vLLM"):
+            view.add_column(f"{peak}\n{heading}", justify="right", no_wrap=True)
+    view.add_column("\nsaving", justify="right", no_wrap=True)
     for row in table4.rows:
-        if row.source == PUBLISHED_ONLY:
-            add_row(view, row.dataset, row.source, "", *_cells(None), *_cells(row.published))
-            continue
-        head = row.dataset, row.source
-        add_row(view, *head, "binned", *_cells(row.measured), *_cells(row.published))
-        add_row(view, "", "", "stepwise", *_cells(row.measured_stepwise))
-    title = (
-        f"Table 4: energy above the ideal [%] and what vLLM saves over PyTorch [%]\n"
-        f"ours: {tables['vllm'].metadata['gpu_product']}, {table4.model}, ideal at the "
-        f"{table4.peak} peak; paper: RTX A6000, Llama-3.1-8B, ideal at the sparse peak"
-    )
-    facts = [("methods", METHODS_TEXT)]
-    facts += [(engine, table_text(tables[engine])) for engine in ENGINES]
-    for row in table4.rows:
-        if row.estimates:
-            facts += _row_facts(row)
-    return Report(
-        table4.to_dict(),
-        [_csv_row(row) for row in table4.rows],
-        Group(title_text(title), view, facts_table(facts), notes_text(_notes(table4))),
-    )
+        lines: dict[str, list[Excesses | None]] = {
+            method: [row.excesses(method, peak) for peak in peaks]
+            for method in METHODS
+            if row.estimates
+        }
+        if row.published is not None:
+            lines["paper"] = [row.published_excesses(peak) for peak in peaks]
+        for place, (name, excesses) in enumerate(lines.items()):
+            head = (row.dataset, row.source) if place == 0 else ("", "")
+            add_row(view, *head, name, *_cells(excesses))
+    return view
 
 
-def _row_facts(row: Table4Row) -> list[tuple[str, str]]:
+def _cells(excesses: Sequence[Excesses | None]) -> list[str]:
+    """Both engines over each ideal, and the saving, which does not depend on the ideal."""
+    if (first := excesses[0]) is None:
+        return ["-"] * (1 + len(ENGINES) * len(excesses))
+    values = [each.percent(engine) for each in excesses if each for engine in ENGINES]
+    return [f"{value:.2f}" for value in (*values, first.saving_percent)]
+
+
+def _energies_view(table4: Table4, peaks: Sequence[Peak]) -> Table:
+    """The joules that the percentages stand for; the paper published none."""
+    view = grid_table()
+    view.collapse_padding = True
+    view.add_column("dataset", overflow="fold", min_width=12)
+    view.add_column("method", overflow="fold")
+    for heading in ("energy\nPyTorch", "energy\nvLLM", *(f"ideal\n{peak}" for peak in peaks)):
+        view.add_column(heading, justify="right", no_wrap=True)
+    for row in table4.rows:
+        dataset = row.dataset
+        for method, estimates in row.estimates.items():
+            energies_j = [estimates[engine].energy_j for engine in ENGINES]
+            ideals_j = [estimates["vllm"].ideal_j[peak] for peak in peaks]
+            add_row(view, dataset, method, *map(joules, (*energies_j, *ideals_j)))
+            dataset = ""
+    return view
+
+
+def _row_facts(row: Table4Row, peaks: Sequence[Peak]) -> list[tuple[str, str]]:
     """What a row stands on."""
-    named = "" if row.source == "trace" else f"{row.trace}: "
-    facts = [(row.dataset, named + requests_text(row.estimates["vllm"]))]
-    for method, estimates in (("binned", row.estimates), ("stepwise", row.stepwise)):
-        said = {engine: coverage_text(estimate) for engine, estimate in estimates.items()}
-        texts = (
-            [f"{engine} {text}" for engine, text in said.items()]
-            if len(set(said.values())) > 1
-            else list(said.values())[:1]
-        )
-        if texts:
-            facts.append((f"  {method}", "; ".join(texts)))
-    if row.stepwise:
-        ends = row.to_dict()["stepwise_interval_percent"].items()
-        texts = [f"{engine} {low:,.0f} to {high:,.0f} %" for engine, (low, high) in ends]
-        facts.append(("  95 % intervals", "; ".join(texts)))
-    return facts
+    facts = [(row.dataset, str(row.trace))]
+    for method, estimates in row.estimates.items():
+        shares = {engine: shares_text(estimate) for engine, estimate in estimates.items()}
+        text = "; ".join(f"{engine} {share}" for engine, share in shares.items())
+        if len(set(shares.values())) == 1:
+            text = shares["vllm"]
+        either = estimates["vllm"]
+        facts.append((f"  {method}", f"{requests_text(either)}; {text} {whose_text(either)}"))
+    texts = []
+    for peak in peaks:
+        ends = {engine: row.interval_percent(engine, peak) for engine in ENGINES}
+        intervals = [f"{e} {end[0]:,.0f} to {end[1]:,.0f} %" for e, end in ends.items() if end]
+        texts += [f"{peak}: {', '.join(intervals)}"] if intervals else []
+    return [*facts, ("  95 % intervals", "; ".join(texts))] if texts else facts
 
 
-def _csv_row(row: Table4Row) -> dict[str, Any]:
+def _csv_row(row: Table4Row, peak: Peak) -> dict[str, Any]:
     """A row with the same columns whether or not it has figures."""
-    document = row.to_dict()
+    document = row.to_dict(peak)
     counts = dict.fromkeys(("total", "estimated", "beyond_grid", "failed", "invalid"))
     reasons = document.pop("invalid_rows") or {}
     intervals = document.pop("stepwise_interval_percent")
@@ -108,32 +159,42 @@ def _csv_row(row: Table4Row) -> dict[str, Any]:
     }
 
 
-def _cells(excesses: Excesses | None) -> list[str]:
-    if excesses is None:
-        return ["-", "-", "-"]
-    return [
-        f"{excesses.pytorch_excess_percent:.2f}",
-        f"{excesses.vllm_excess_percent:.2f}",
-        f"{excesses.saving_percent:.2f}",
+def _notes(table4: Table4, peaks: Sequence[Peak]) -> list[str]:
+    ours = [
+        estimate.implied_flops_per_s
+        for row in table4.rows
+        for estimate in row.estimates.get("binned", {}).values()
     ]
-
-
-def _notes(table4: Table4) -> list[str]:
-    ours = [rate for row in table4.rows for rate in row.implied_flops_per_s.values()]
     notes = []
     if ours:
         notes.append(implied_note(max(ours), table4.dense_peak_flops_per_s, "Ours, the highest: "))
-    peak = published_dense_peak_flops_per_s()
-    rates = [rate for row in published_implied_flops_per_s().values() for rate in row.values()]
-    above = sum(rate > peak for rate in rates)
-    notes.append(
-        f"The paper's figures imply {min(rates) / 1e12:.1f} to {max(rates) / 1e12:.1f} TFLOP/s on "
-        f"a chip with a dense peak of {peak / 1e12:.1f}; {above} of {len(rates)} are more than it "
-        "can do, since its ideal takes the sparse peak."
-    )
+    notes.append(_published_note(peaks))
     if any(row.source == "reconstructed" for row in table4.rows):
         notes.append(
             f"{RECONSTRUCTED_NOTE} Rows stand on the dataset itself once it was fetched (joulecast "
             "trace fetch) or is given, as in --trace burstgpt=FILE."
         )
+    notes += [
+        f"No stepwise figures of {row.dataset}: {row.no_stepwise}."
+        for row in table4.rows
+        if row.no_stepwise is not None
+    ]
     return notes
+
+
+def _published_note(peaks: Sequence[Peak]) -> str:
+    """What the paper's figures imply, and how they can lie below an ideal."""
+    dense = published_peaks_flops_per_s()["dense"]
+    rates = [rate for row in published_implied_flops_per_s().values() for rate in row.values()]
+    above = sum(rate > dense for rate in rates)
+    text = (
+        f"The paper's figures imply {min(rates) / 1e12:.1f} to {max(rates) / 1e12:.1f} TFLOP/s on "
+        f"a chip with a dense peak of {dense / 1e12:.1f}; {above} of {len(rates)} are more than it "
+        "can do, since its ideal takes the sparse peak."
+    )
+    if "dense" in peaks:
+        text += (
+            " Over the dense ideal these are below 0: the card drew less than its rated power, or "
+            "computed fewer FLOPs than were counted."
+        )
+    return text
