@@ -27,7 +27,7 @@ from joulecast.cli.options import (
 def tables(tasks: tuple[tuple[str, str], ...], **options: Any) -> None:
     """Regenerate the paper's Tables 1 to 3 beside the published ones.
 
-    They are of the lengths of tasks and traces.
+    They are of the input lengths of traces, of their output lengths, and of the lengths of tasks.
     """
     from joulecast.traces.errors import unknown_name
     from joulecast.traces.public.tasks import task_names

@@ -22,37 +22,22 @@ def tables_report(tasks: Mapping[str, Workload]) -> Report:
     """
     traces, subsets = trace_lengths(), burstgpt_subsets()
     rows = [task_lengths(task, tasks.get(task["name"])) for task in published()["tasks"]]
-    first = grid_table("Table 1: input lengths of the NLP tasks, in tokens")
-    for heading in ("task", "examples", "ours\nmean", "\nsd", "\nlongest"):
-        first.add_column(heading, justify="left" if heading == "task" else "right")
-    for heading in ("paper\nmean", "\nsd", "\nlongest", "\noutput"):
-        first.add_column(heading, justify="right")
-    for row in rows:
-        ours, paper = row["ours"] or {}, row["published"]
-        add_row(
-            first,
-            row["task"],
-            str(paper["examples"]),
-            *(str(ours.get(key, "-")) for key in ("mean", "sd", "longest")),
-            *(f"{paper[key]:,.2f}" for key in ("mean", "sd")),
-            *(f"{paper[key]:,}" for key in ("longest", "output_tokens")),
-        )
-    views = [_trace_table(2, "input", traces), _trace_table(3, "output", traces)]
     document = {
         "source": published()["source"],
         "tasks": rows,
         "traces": [trace.to_dict() for trace in traces],
         "burstgpt_subsets": [vars(subset) for subset in subsets],
     }
-    flat = _flat_tasks(rows) + _flat_traces(2, "input", traces) + _flat_traces(3, "output", traces)
-    return Report(document, flat, Group(first, *views, notes_text(_notes(traces, subsets))))
+    flat = _flat_traces(1, "input", traces) + _flat_traces(2, "output", traces) + _flat_tasks(rows)
+    views = [_trace_table(1, "input", traces), _trace_table(2, "output", traces), _task_table(rows)]
+    return Report(document, flat, Group(*views, notes_text(_notes(traces, subsets))))
 
 
 def _flat_tasks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Table 1 in the columns that all three share."""
+    """Table 3 in the columns that all three share."""
     return [
         {
-            "table": 1,
+            "table": 3,
             "dataset": row["task"],
             "source": "trace" if row["ours"] else "published only",
             **_side("ours", row["ours"] or {}),
@@ -63,7 +48,7 @@ def _flat_tasks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _flat_traces(number: int, side: str, traces: list[TraceLengths]) -> list[dict[str, Any]]:
-    """Table 2 or 3 in these columns; a quantile that is known to a bin has its upper end."""
+    """Table 1 or 2 in these columns; a quantile that is known to a bin has its upper end."""
     rows = []
     for trace in traces:
         own = trace.to_dict()
@@ -103,6 +88,25 @@ def _trace_table(number: int, side: str, traces: list[TraceLengths]) -> Any:
             exact = (f"{figures[key]:,.2f}" for key in ("mean", "sd"))
             whole = (f"{figures[key]:,}" for key in ("median", "percentile_99"))
             add_row(view, "", "published", *exact, *whole)
+    return view
+
+
+def _task_table(rows: list[dict[str, Any]]) -> Any:
+    view = grid_table("Table 3: input lengths of the NLP tasks, in tokens")
+    for heading in ("task", "examples", "ours\nmean", "\nsd", "\nlongest"):
+        view.add_column(heading, justify="left" if heading == "task" else "right")
+    for heading in ("paper\nmean", "\nsd", "\nlongest", "\noutput"):
+        view.add_column(heading, justify="right")
+    for row in rows:
+        ours, paper = row["ours"] or {}, row["published"]
+        add_row(
+            view,
+            row["task"],
+            str(paper["examples"]),
+            *(str(ours.get(key, "-")) for key in ("mean", "sd", "longest")),
+            *(f"{paper[key]:,.2f}" for key in ("mean", "sd")),
+            *(f"{paper[key]:,}" for key in ("longest", "output_tokens")),
+        )
     return view
 
 
