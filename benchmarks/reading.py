@@ -129,7 +129,7 @@ def commands(path: Path, result: Path) -> dict[str, list[str]]:
     """Who reads, and how."""
     edges = [str(INPUTS), str(OUTPUTS)]
     readers = {"DuckDB": DUCKDB, "Polars": POLARS, "pandas": PANDAS}
-    found = {
+    ours = {
         "joulecast trace bin": [JOULECAST, "trace", "bin", str(path), "-o", str(result)],
         "joulecast estimate": [  # binned: the step model would take longer than the reading
             JOULECAST, "estimate", str(path), "--table", TABLE, "--method", "binned",
@@ -137,7 +137,7 @@ def commands(path: Path, result: Path) -> dict[str, list[str]]:
     }  # fmt: skip
     if path.suffix == ".jsonl" and path.stat().st_size > 5e8:
         del readers["pandas"]  # takes minutes, and more memory than most machines have
-    return found | {
+    return ours | {
         name: [sys.executable, "-c", code, str(path), *edges] for name, code in readers.items()
     }
 
@@ -161,10 +161,10 @@ def compare(path: Path, result: Path, runs: int) -> None:
             if name == "pandas" and run > 0:
                 continue  # far off, and slow
             readings.setdefault(name, []).append(measure(command))
-    seconds = {name: min(s for s, _ in found) for name, found in readings.items()}
+    seconds = {name: min(s for s, _ in measured) for name, measured in readings.items()}
     fastest = min(seconds["DuckDB"], seconds["Polars"])
-    for name, found in readings.items():
-        peak = max(megabytes for _, megabytes in found)
+    for name, measured in readings.items():
+        peak = max(megabytes for _, megabytes in measured)
         ratio = seconds[name] / fastest
         print(f"| {name} | {seconds[name]:.2f} | {ratio:.2f} | {peak:.0f} |", flush=True)
 

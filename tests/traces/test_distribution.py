@@ -31,16 +31,16 @@ def test_both_agree_at_the_edges(lengths: list[tuple[int, int]]) -> None:
     cells: dict[tuple[int, int], CellSums] = {}
     for i, o in lengths:
         (row,), (column,) = PAPER_GRID.assign([i], [o])
-        one = CellSums(1, i, i * i, o, o * o, i * o)
+        request = CellSums(1, i, i * i, o, o * o, i * o)
         cell = int(row), int(column)
-        cells[cell] = cells[cell].merged(one) if cell in cells else one
+        cells[cell] = cells[cell].merged(request) if cell in cells else request
     workload = Workload(PAPER_GRID, cells, Failed(0, 0), {}, ())
     counts = tuple({x: column.count(x) for x in column} for column in zip(*lengths, strict=True))
-    for found in distributions(workload, counts):
-        for edge, share in zip(found.edges, found.binned_shares, strict=True):
-            below = [s for x, s in zip(found.lengths, found.shares, strict=True) if x <= edge]
+    for side in distributions(workload, counts):
+        for edge, share in zip(side.edges, side.binned_shares, strict=True):
+            below = [s for x, s in zip(side.lengths, side.shares, strict=True) if x <= edge]
             assert share == pytest.approx(below[-1] if below else 0.0)
-        assert found.shares[-1] == pytest.approx(1.0)
+        assert side.shares[-1] == pytest.approx(1.0)
 
 
 def test_of_a_workload_only_the_bins_are_known(tmp_path: Path) -> None:

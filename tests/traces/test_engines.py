@@ -8,8 +8,10 @@ import shutil
 import sqlite3
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import ibis
@@ -31,7 +33,7 @@ from joulecast.traces.reading.problems import MAX_TOKENS
 from joulecast.traces.workload import Failed
 from tests.conftest import RunCli, workload_of
 
-ROWS = 200_000
+ROWS = 50_000
 ODD = [
     *("17", "17.0", "1.7e1", " 17 ", "+17", "1_7", "17.", "", "-3", "2.5", "x", "nan", "inf"),
     *("1e400", "-1e400", "2147483647", "2147483648", "1e-400", "17d", "17f", "0x11", "true"),
@@ -242,7 +244,7 @@ def test_the_database_itself_is_safe(tmp_path: Path, run_cli: RunCli) -> None:
     assert path.read_bytes() == before
     with pytest.raises(InputError, match="no such database"):
         load_from_table(f"duckdb://{tmp_path}/nosuch.db", "t")
-    assert [each.name for each in tmp_path.iterdir()] == ["log.db"]
+    assert [left.name for left in tmp_path.iterdir()] == ["log.db"]
 
 
 def test_passwords_are_neither_shown_nor_kept(tmp_path: Path) -> None:
@@ -266,6 +268,14 @@ def test_options_that_do_not_go_together(words, fragment: str, run_cli: RunCli) 
     assert fragment in result.stderr
 
 
+@pytest.fixture(scope="module")
+def another_engine() -> Iterator[Any]:
+    """DuckDB as Ibis reaches any database."""
+    database = ibis.duckdb.connect()
+    yield database
+    database.disconnect()
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
@@ -274,7 +284,7 @@ def test_options_that_do_not_go_together(words, fragment: str, run_cli: RunCli) 
         max_size=30,
     )
 )
-def test_sums_in_limbs_are_exact(rows) -> None:
+def test_sums_in_limbs_are_exact(another_engine, rows) -> None:
     """The engines that sum in 64 bits: limbs put together equal whole numbers."""
     table = pa.table(
         {
@@ -282,10 +292,9 @@ def test_sums_in_limbs_are_exact(rows) -> None:
             "output": [o for _, o, n in rows for _ in range(n)],
         }
     )
-    database = ibis.duckdb.connect()
-    database.con.register("arrow", table)
+    another_engine.con.register("arrow", table)
     stored = Stored("whole", "whole", is_duckdb=False)
-    trace = DatabaseTrace("logs", "error", (), stored, database, "SELECT * FROM arrow")
+    trace = DatabaseTrace("logs", "error", (), stored, another_engine, "SELECT * FROM arrow")
     groups = trace.ask(cell_sums(stored, PAPER_GRID))
     total = sum(
         group[f"input_times_output_{k}"] << (LIMB_BITS * k)
@@ -294,7 +303,6 @@ def test_sums_in_limbs_are_exact(rows) -> None:
     )
     assert total == sum(i * o * n for i, o, n in rows)
     assert bin_trace(trace, PAPER_GRID).total.input_times_output == total
-    database.disconnect()
 
 
 def test_the_largest_lengths_in_the_largest_numbers(tmp_path: Path) -> None:

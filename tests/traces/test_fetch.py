@@ -51,10 +51,10 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
                 self.send_error(state.status)
                 return
             start = 0
-            wanted = self.headers.get("Range")
+            asked_range = self.headers.get("Range")
             is_same = self.headers.get("If-Range") in (None, state.tag)
-            if wanted and state.takes_ranges and is_same:
-                start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            if asked_range and state.takes_ranges and is_same:
+                start = int(asked_range.removeprefix("bytes=").removesuffix("-"))
                 if start >= len(state.content):
                     self.send_error(416)
                     return
@@ -296,7 +296,7 @@ def test_the_catalogue_that_ships() -> None:
     assert len(entries) == 17
     for entry in entries.values():
         assert entry.url.startswith("https://")
-        assert entry.format in {known.name for known in FORMATS}
+        assert entry.format in {recognised.name for recognised in FORMATS}
         assert entry.licence in ("CC-BY-4.0", "Apache-2.0")
         assert "20" in entry.citation
 

@@ -296,8 +296,7 @@ def test_files_whose_rows_have_other_keys_are_read_together(tmp_path: Path) -> N
     written(tmp_path / "b", completion(7, 3) | {"service_tier": "default", "n": {"m": 1}})
     (tmp_path / "c").write_text(json.dumps([completion(1, 1)]))
     with open_trace(f"{tmp_path}/*") as trace:
-        alike = {layout(file, trace.format) for file in trace.files}
-        assert len(alike) == 2
+        assert len({layout(file, trace.format) for file in trace.files}) == 2
     assert load_workload(f"{tmp_path}/*").total.input_tokens == 108
     written(tmp_path / "d", response(1, 1))
     with pytest.raises(InputError, match=r"is OpenAI completions and .*d is OpenAI responses"):

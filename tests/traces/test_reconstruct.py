@@ -29,16 +29,16 @@ def figures_of(lengths: np.ndarray) -> dict[str, float]:
 @pytest.mark.parametrize("side", ["input", "output"])
 def test_the_published_figures_are_met(dataset: dict, side: str) -> None:
     """The residuals that docs/reconstruction.md states, of the distribution itself."""
-    wanted = dataset[side]
-    p = maximum_entropy(wanted)
+    figures = dataset[side]
+    p = maximum_entropy(figures)
     lengths = np.arange(1, len(p) + 1)
     mean = float(p @ lengths)
     assert p.min() >= 0
     assert p.sum() == pytest.approx(1)
-    assert mean == pytest.approx(wanted["mean"], rel=1e-5)
-    assert np.sqrt(p @ lengths**2 - mean**2) == pytest.approx(wanted["sd"], rel=1e-5)
-    assert p[: wanted["median"]].sum() == pytest.approx(0.5, abs=1e-6)
-    assert p[: wanted["percentile_99"]].sum() == pytest.approx(0.99, abs=1e-6)
+    assert mean == pytest.approx(figures["mean"], rel=1e-5)
+    assert np.sqrt(p @ lengths**2 - mean**2) == pytest.approx(figures["sd"], rel=1e-5)
+    assert p[: figures["median"]].sum() == pytest.approx(0.5, abs=1e-6)
+    assert p[: figures["percentile_99"]].sum() == pytest.approx(0.99, abs=1e-6)
 
 
 def test_what_ships_is_what_is_made() -> None:
@@ -60,10 +60,10 @@ def test_what_ships_is_what_is_made() -> None:
 def test_figures_of_real_lengths_are_met(seed: int, mu: float, sigma: float) -> None:
     """Log-normal lengths, which are no maximum entropy distribution, give figures that some has."""
     drawn = np.random.default_rng(seed).lognormal(mu, sigma, 20_000)
-    wanted = figures_of(np.maximum(1, np.rint(np.minimum(drawn, np.exp(mu + 3 * sigma)))))
-    p = maximum_entropy(wanted)
+    figures = figures_of(np.maximum(1, np.rint(np.minimum(drawn, np.exp(mu + 3 * sigma)))))
+    p = maximum_entropy(figures)
     lengths = np.arange(1, len(p) + 1)
-    assert float(p @ lengths) == pytest.approx(wanted["mean"], rel=1e-4)
+    assert float(p @ lengths) == pytest.approx(figures["mean"], rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_figures_that_no_lengths_have_are_refused(figures: tuple[float, ...]) ->
 def test_where_the_truth_is_known(azure_folder) -> None:
     """The errors of docs/reconstruction.md, which the intervals carry."""
     vllm, pytorch = (f"h100-sxm/llama-3.1-8b/{engine}" for engine in ("vllm", "pytorch"))
-    found = {
+    differences = {
         "code": {
             (vllm, "binned"): -0.011, (vllm, "stepwise"): -0.003,
             (pytorch, "binned"): -0.008, (pytorch, "stepwise"): 0.053,
@@ -94,7 +94,7 @@ def test_where_the_truth_is_known(azure_folder) -> None:
             (pytorch, "binned"): -0.030, (pytorch, "stepwise"): 0.164,
         },
     }  # fmt: skip
-    for name, expected in found.items():
+    for name, expected in differences.items():
         reached = errors(azure_folder / f"azure-2023-{name}.csv")
         assert reached == pytest.approx(expected, abs=2e-3)
 

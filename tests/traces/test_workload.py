@@ -17,9 +17,9 @@ request_lists = st.lists(st.tuples(st.integers(0, 20_000), st.integers(1, 1_000)
 
 
 @given(request_lists, request_lists)
-def test_addition_is_that_of_the_requests(one, other) -> None:
-    both = workload_of(PAPER_GRID, one) + workload_of(PAPER_GRID, other)
-    assert dict(both.cells) == dict(workload_of(PAPER_GRID, one + other).cells)
+def test_addition_is_that_of_the_requests(first, second) -> None:
+    both = workload_of(PAPER_GRID, first) + workload_of(PAPER_GRID, second)
+    assert dict(both.cells) == dict(workload_of(PAPER_GRID, first + second).cells)
 
 
 @given(request_lists)
