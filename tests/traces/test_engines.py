@@ -222,6 +222,23 @@ def test_what_spark_would_misread_is_refused(
             load_from_spark(source, spark, on_invalid=mode)
 
 
+def test_spark_that_runs_already_goes_on_as_it_was(spark: str, tmp_path: Path) -> None:
+    from pyspark.sql import SparkSession
+
+    path = tmp_path / "t.csv"
+    path.write_text("input_tokens,output_tokens\n5,7\n")
+    assert load_from_spark(str(path), spark) == load_workload(path)
+    running = SparkSession.getActiveSession()
+    assert running is not None
+    assert running.range(3).count() == 3
+    assert running.conf.get("spark.sql.caseSensitive") == "false"
+    assert running.catalog.listTables() == []
+    with pytest.raises(InputError, match=r"runs here already, with the master local\[2\]"):
+        load_from_spark(str(path), "local[1]")
+    with pytest.raises(InputError, match="memory_limit and watch are for reading with DuckDB"):
+        load_from_spark(str(path), spark, memory_limit="1GB")
+
+
 def test_nan_is_no_missing_value_on_spark(tmp_path: Path, spark: str) -> None:
     lengths = pa.array([1.0, None, float("nan"), 2.5])
     table = pa.table({"input_tokens": lengths, "output_tokens": [1, 1, 1, 1]})
