@@ -119,7 +119,7 @@ class Estimate:
 
     @property
     def method_text(self) -> str:
-        """The method in words: "binned", "binned, whole batches" or "stepwise"."""
+        """What the method is called, with "whole batches" where batches are rounded up."""
         return f"{self.method}, whole batches" if self.whole_batches else self.method
 
     def at(self, facility: Facility | None) -> "Estimate":
