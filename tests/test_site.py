@@ -16,7 +16,7 @@ import joulecast as jc
 from joulecast.cli.main import main
 
 DOCS = Path(__file__).parent.parent / "docs"
-KINDS = ("Tutorial", "How to", "Explanation", "Reference")
+KINDS = ("Tutorial", "How to", "Explanation", "Reference", "Working on joulecast")
 
 
 def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
