@@ -84,6 +84,7 @@ def test_logs_that_are_shown_say_what_the_page_says(
     assert sum(workload.invalid.values()) == invalid
 
 
+@pytest.mark.usefixtures("in_a_folder_with_a_log")
 @pytest.mark.parametrize(("page", "body"), blocks("console"))
 def test_shown_output_is_the_real_one(page: str, body: str, run_cli: RunCli) -> None:
     command, _, shown = body.partition("\n")
