@@ -1,7 +1,7 @@
 """Estimates held against the meter: what a replay took, and what each method says of it."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,11 +119,29 @@ def find_replays(path: Path) -> list[Path]:
     return paths
 
 
+Fit = Callable[[EnergyTable, EnergyTable | None], StepModel]
+"""A step model of a table, and of one that tells the pace of the serving host."""
+
+
+def fitting_once() -> Fit:
+    """A fit that remembers, for several replays; tables of one name are the same table."""
+    models: dict[tuple[str, str | None], StepModel] = {}
+
+    def fit(table: EnergyTable, host: EnergyTable | None) -> StepModel:
+        names = table.name, None if host is None else host.name
+        if names not in models:
+            models[names] = StepModel.of(table, host)
+        return models[names]
+
+    return fit
+
+
 def validate(
     name: str,
     replay: Replay,
     tables: Sequence[EnergyTable],
     hosts: Sequence[EnergyTable] = (),
+    fit: Fit = StepModel.of,
 ) -> Validation:
     """Hold the estimates of a replay's requests against what they took.
 
@@ -133,6 +151,7 @@ def validate(
         tables: The first of the same GPU, model and engine is taken.
         hosts: Tables that may have been measured where the replay was; the first that was tells
             how fast the host launches steps.
+        fit: How the step model is made.
 
     Raises:
         InputError: No table fits, or no run of the replay is valid.
@@ -148,7 +167,7 @@ def validate(
     workload = Workload.of_lengths(PAPER_GRID, lengths)
     metered_j = statistics.fmean(run.energy_j for run in runs)
     try:
-        model = StepModel.of(table, host)
+        model = fit(table, host)
         stepwise = model.estimate(workload, name, lengths)
         simulated = model.scheduler.schedule(lengths)
     except InputError as error:

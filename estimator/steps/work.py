@@ -1,7 +1,7 @@
 """What the step model charges for: how much of each kind of work a serving engine does."""
 
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,12 @@ LengthArray = npt.NDArray[np.int64]
 """(i, o) per request [tokens], shape (n, 2)."""
 
 TERMS = ("steps", "tokens", "context", "pairs", "outputs", "requests")
+_values = attrgetter(*TERMS)
 
 
 @dataclass(frozen=True)
 class StepCounts:
-    """Work of an engine, summed over a run. Sums of two runs add.
+    """Work of an engine, summed over a run.
 
     Attributes:
         steps: S, engine steps; each reads the weights and launches the kernels.
@@ -35,16 +36,9 @@ class StepCounts:
     outputs: float
     requests: float
 
-    def __add__(self, other: "StepCounts") -> "StepCounts":
-        return StepCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
-    def scaled(self, factor: float) -> "StepCounts":
-        """So many times this."""
-        return StepCounts(*(factor * value for value in astuple(self)))
-
     def array(self) -> FloatArray:
         """In the order of `TERMS`, shape (6,)."""
-        return np.array(astuple(self), dtype=float)
+        return np.array(_values(self), dtype=float)
 
     @classmethod
     def of_sums(cls, sums: CellSums) -> "StepCounts":
@@ -59,10 +53,6 @@ class StepCounts:
     def of_lengths(cls, lengths: LengthArray) -> "StepCounts":
         """The same from (i, o) per request."""
         return cls.of_sums(CellSums.of_lengths(lengths))
-
-    def named(self) -> Mapping[str, float]:
-        """Term -> count."""
-        return dict(zip(TERMS, astuple(self), strict=True))
 
 
 @dataclass(frozen=True)

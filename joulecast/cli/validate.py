@@ -56,13 +56,13 @@ def validate(
     results = {"--output": options["output"], "--plot": plot}
     check_results(results, tables=table_names, replays=map(str, paths))
     tables = [load_table(name) for name in table_names]
-    validations = []
+    validations, fit = [], estimator.fitting_once()
     for path in paths:
         replay = Replay.load(path)
         name = path.stem if path == place else path.relative_to(place).with_suffix("").as_posix()
         shipped = estimator.shipped_tables_for(replay)
         hosts = [*tables, *shipped] if is_host_known else []
-        validations.append(estimator.validate(name, replay, tables or shipped, hosts))
+        validations.append(estimator.validate(name, replay, tables or shipped, hosts, fit))
     emit_report(validation_report(validations), options)
     if plot is not None:
         from joulecast.plots.validate import plot_validations

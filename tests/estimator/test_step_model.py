@@ -32,16 +32,15 @@ def remade(
     batches: list[MeteredBatch], energy_j: Callable[[MeteredBatch], list[tuple[str, float]]]
 ) -> list[MeteredBatch]:
     """The same batches, with runs of these energies per batch, on these cards [J]."""
-    return [
-        replace(
-            batch,
-            runs=[
-                replace(batch.runs[0], energy_j=joules, batches=1, gpu=card)
-                for card, joules in energy_j(batch)
-            ],
-        )
-        for batch in batches
-    ]
+    table = []
+    for batch in batches:
+        runs = [
+            replace(batch.runs[0], energy_j=joules, batches=1, gpu=card)
+            for card, joules in energy_j(batch)
+        ]
+        table.append(replace(batch, runs=runs))
+        vars(table[-1])["counts"] = batch.counts  # the work is the same, and cached
+    return table
 
 
 def test_sums_and_lengths_say_the_same() -> None:
@@ -80,17 +79,19 @@ def test_the_interval_covers_what_it_says(batches: list[MeteredBatch], repeats: 
     shape_sd, repeat_sd = 0.02, 0.01
     trace = StepCounts(20_000, 2.6e7, 5e9, 2.7e10, 4e6, 19_000)
     true_j = float(trace.array() @ TRUTH)
+    some = batches[::2]  # as telling as all, and twice as quick
+    true_means_j = {batch.batch: float(batch.counts.array() @ TRUTH) for batch in some}
     hits, trials = 0, 1500
     for _ in range(trials):
         card = 1 + CARD_SPREAD * generator.standard_normal()
 
         def runs(batch: MeteredBatch, card: float = card) -> list[tuple[str, float]]:
             shape = card * (1 + shape_sd * generator.standard_normal())
-            mean_j = float(batch.counts.array() @ TRUTH) * shape
+            mean_j = true_means_j[batch.batch] * shape
             noise = 1 + repeat_sd * generator.standard_normal(repeats)
             return [("card", mean_j * factor) for factor in noise.tolist()]
 
-        table = remade(batches, runs)
+        table = remade(some, runs)
         prices = fit_prices(table)
         true_sds = CARD_SPREAD, shape_sd, repeat_sd
         other, shape, noise = (1 + sd * generator.standard_normal() for sd in true_sds)
