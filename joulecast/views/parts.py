@@ -239,7 +239,10 @@ def _rows(columns: Sequence[Column]) -> Iterator[tuple[Any, ...]]:
 
 
 def _names(columns: Sequence[Column]) -> list[Cell]:
-    """Heads of columns on one line each; a group's name stands above its first column alone."""
+    """Heads of columns on one line each.
+
+    A group's name stands above its first column alone; a blank above another begins no group.
+    """
     names, group = [], ""
     for column in columns:
         heading = column.header
@@ -247,7 +250,7 @@ def _names(columns: Sequence[Column]) -> list[Cell]:
         if len(lines) > 1:
             group = lines[0] or group
             lines = (group, *lines[1:])
-        names.append(Cell(" ".join(lines)))
+        names.append(Cell(" ".join(lines).strip()))
     return names
 
 

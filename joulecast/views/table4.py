@@ -80,7 +80,7 @@ def _excesses_view(table4: Table4, peaks: Sequence[Peak]) -> Table:
     for peak in peaks:
         for heading in ("PyTorch", "vLLM"):
             view.add_column(f"{peak}\n{heading}", justify="right", no_wrap=True)
-    view.add_column("\nsaving", justify="right", no_wrap=True)
+    view.add_column(" \nsaving", justify="right", no_wrap=True)
     for row in table4.rows:
         lines: dict[str, list[Excesses | None]] = {
             method: [row.excesses(method, peak) for peak in peaks]

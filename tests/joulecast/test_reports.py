@@ -227,6 +227,11 @@ def test_a_value_goes_on_below_its_name_where_there_is_no_room(show: Callable[..
     ]
 
 
+def test_a_list_has_the_names_of_groups(report_of: ReportOf, show: Callable[..., str]) -> None:
+    names = re.findall(r"^  (\w+ \w+)  ", show(report_of("tables"), 60), re.MULTILINE)
+    assert {"ours mean", "ours sd", "paper sd", "paper output"} <= set(names)
+
+
 def test_long_names_give_way_to_numbers(show: Callable[..., str], tmp_path: Path) -> None:
     path = tmp_path / "w.json"
     workload_of(PAPER_GRID, [(100, 20), (200, 30)]).save(path)
