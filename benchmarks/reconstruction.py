@@ -36,7 +36,7 @@ def errors(path: Path) -> dict[tuple[str, str], float]:
     summary = summarise(path)
     made = reconstruct(figures(summary.input), figures(summary.output), workload.total.requests)
     again = Workload.of_lengths(POWER_OF_TWO_GRID, made)
-    found = {}
+    relative = {}
     for name in TABLES:
         table = load_table(name)
         for method, real, reconstructed in (
@@ -51,8 +51,8 @@ def errors(path: Path) -> dict[tuple[str, str], float]:
                 estimate_stepwise(again, table, "made", made),
             ),
         ):
-            found[name, method] = reconstructed.energy_j / real.energy_j - 1
-    return found
+            relative[name, method] = reconstructed.energy_j / real.energy_j - 1
+    return relative
 
 
 def main() -> None:

@@ -2,11 +2,14 @@
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import joulecast as jc
+from joulecast.cli.main import main
 from joulecast.traces.load import load_workload
 from tests.conftest import RunCli
 
@@ -84,12 +87,18 @@ def test_logs_that_are_shown_say_what_the_page_says(
     assert sum(workload.invalid.values()) == invalid
 
 
+@cache
+def printed_by(command: str) -> str:
+    """What a command prints; several pages show the same ones."""
+    return CliRunner().invoke(main, shlex.split(command)[2:]).stdout
+
+
 @pytest.mark.usefixtures("in_a_folder_with_a_log")
 @pytest.mark.parametrize(("page", "body"), blocks("console"))
-def test_shown_output_is_the_real_one(page: str, body: str, run_cli: RunCli) -> None:
+def test_shown_output_is_the_real_one(page: str, body: str) -> None:
     command, _, shown = body.partition("\n")
     assert command.startswith("$ joulecast "), f"{page}: {command}"
-    printed = run_cli(*shlex.split(command)[2:]).stdout
+    printed = printed_by(command)
     assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()
 
 

@@ -85,10 +85,10 @@ def test_whole_batches_round_up_per_cell(requests) -> None:
 @given(requests=request_lists, more=request_lists)
 def test_more_requests_never_cost_less(requests, more) -> None:
     table = load_table(VLLM)
-    one = estimate_binned(workload_of(PAPER_GRID, requests), table, "t")
+    alone = estimate_binned(workload_of(PAPER_GRID, requests), table, "t")
     both = estimate_binned(workload_of(PAPER_GRID, requests + more), table, "t")
-    assert both.energy_j > one.energy_j
-    for name, ideal_j in one.ideal_j.items():
+    assert both.energy_j > alone.energy_j
+    for name, ideal_j in alone.ideal_j.items():
         assert both.ideal_j[name] > ideal_j
 
 
@@ -110,12 +110,12 @@ def test_roofline_of_one_decode_step_is_its_memory_traffic() -> None:
     roofline = Roofline(
         load_flops("llama-3.1-8b"), load_shape("llama-3.1-8b"), load_gpu("h100-sxm"), "bfloat16"
     )
-    two, one = roofline.batch_energy(1024, 2, 1), roofline.batch_energy(1024, 1, 1)
+    with_a_step, prefill = (roofline.batch_energy(1024, steps, 1) for steps in (2, 1))
     weights = 2 * (6_979_321_856 + 128_256 * 4096)  # layers and output head, bfloat16
     cache = 131_072 * 1025
-    assert two - one == pytest.approx(700 * (weights + cache) / 3.35e12)
+    assert with_a_step - prefill == pytest.approx(700 * (weights + cache) / 3.35e12)
     prefill_j = 700 * load_flops("llama-3.1-8b").forward(1024, 0) / 989.4e12
-    assert one == pytest.approx(prefill_j)
+    assert prefill == pytest.approx(prefill_j)
 
 
 @settings(deadline=None, max_examples=30)

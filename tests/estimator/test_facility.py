@@ -37,22 +37,22 @@ ESTIMATE = ("estimate", "azure-2023-conv", "--table", VLLM, "--method", "binned"
 )
 def test_regions(name: str, code: str, g_per_kwh: float | None) -> None:
     """Against CodeCarbon 3.3.2's files, read by hand."""
-    found = jc.find_region(name)
-    assert found.region == code
+    region = jc.find_region(name)
+    assert region.region == code
     if version("codecarbon") == "3.3.2" and g_per_kwh is not None:
-        assert found.g_per_kwh == pytest.approx(g_per_kwh)
+        assert region.g_per_kwh == pytest.approx(g_per_kwh)
 
 
 def test_every_region_is_dated_and_plausible() -> None:
-    found = jc.regions()
-    assert len(found) > 250
-    for code, one in found.items():
-        assert one.region == code
-        assert 0 < one.g_per_kwh < 1500
-        assert one.name
-        assert one.year is not None
-        assert 2000 <= one.year <= 2026
-        assert one.source.startswith("CodeCarbon ")
+    regions = jc.regions()
+    assert len(regions) > 250
+    for code, intensity in regions.items():
+        assert intensity.region == code
+        assert 0 < intensity.g_per_kwh < 1500
+        assert intensity.name
+        assert intensity.year is not None
+        assert 2000 <= intensity.year <= 2026
+        assert intensity.source.startswith("CodeCarbon ")
 
 
 @pytest.mark.parametrize(

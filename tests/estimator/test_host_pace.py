@@ -66,8 +66,8 @@ def test_steps_beyond_the_graphs_are_launched() -> None:
         ({"max_cudagraph_capture_size": 256}, 256),
         ({"eager": True}, 0),
     ):
-        found = ContinuousBatching.from_settings({**settings, **changes}, "t")
-        assert found.graph_tokens == tokens
+        changed = ContinuousBatching.from_settings({**settings, **changes}, "t")
+        assert changed.graph_tokens == tokens
 
 
 @pytest.mark.parametrize("launch_seconds", [0.045, 0.06, 0.08])
@@ -120,17 +120,17 @@ def test_waiting_takes_less_than_any_batch(shipped: list[MeteredBatch]) -> None:
 
 def test_what_the_shipped_tables_tell(shipped: list[MeteredBatch]) -> None:
     """The figures of docs/stepwise.md."""
-    found = {}
+    paces = {}
     for name in ("vllm", "vllm-first-card"):
         table = load_table(f"h100-sxm/llama-3.1-8b/{name}")
         pace = fit_host_pace(metered_batches(table), table.gpu.tdp_w)
         assert pace is not None
-        found[name] = pace
-    assert found["vllm"].waiting_power_w == pytest.approx(200, abs=5)
-    assert found["vllm-first-card"].waiting_power_w == pytest.approx(197, abs=5)
+        paces[name] = pace
+    assert paces["vllm"].waiting_power_w == pytest.approx(200, abs=5)
+    assert paces["vllm-first-card"].waiting_power_w == pytest.approx(197, abs=5)
     quick = metered_batches(load_table(QUICK))
-    assert found["vllm"].launch_seconds_on(quick) == pytest.approx(0.058, abs=0.003)
-    assert found["vllm"].launch_seconds < found["vllm-first-card"].launch_seconds < 0.045
+    assert paces["vllm"].launch_seconds_on(quick) == pytest.approx(0.058, abs=0.003)
+    assert paces["vllm"].launch_seconds < paces["vllm-first-card"].launch_seconds < 0.045
     few = fit_host_pace(quick, 700)
     assert few is not None
     assert few.waiting_power_w == WAITING_SHARE_OF_TDP * 700
@@ -152,7 +152,7 @@ def test_hosts_of_any_pace_lie_within_the_interval() -> None:
     own = pace.waiting_seconds(steps, pace.launch_seconds)
     generator = np.random.default_rng(5)
     others = {key: sd for key, sd in estimate.relative_sds.items() if key != "host"}
-    sd = math.sqrt(sum(one * one for one in others.values()))
+    sd = math.sqrt(sum(own_sd**2 for own_sd in others.values()))
     low, high = estimate.interval_j or (0, 0)
     hits = 0
     for _ in range(1000):
@@ -171,13 +171,13 @@ def test_a_slower_host_costs_more_and_is_explained(run_cli: RunCli, tmp_path: Pa
     trace.write_text("input_tokens,output_tokens\n" + "100,400\n" * 1000)
     words = "estimate", trace, "--table", VLLM
     plain = json.loads(run_cli(*words, "--format", "json").stdout)
-    known = json.loads(run_cli(*words, "--host", QUICK, "--format", "json").stdout)
-    assert plain["energy_j"] * 1.02 < known["energy_j"] < plain["energy_j"] * 1.15
-    assert known["seconds"] > 1.1 * plain["seconds"]
-    assert known["relative_sds"]["host"] < plain["relative_sds"]["host"]
-    assert sum(known["parts_j"].values()) == pytest.approx(known["energy_j"])
-    longer_j = known["parts_j"]["waiting"] - plain["parts_j"]["waiting"]
-    assert longer_j == pytest.approx(known["energy_j"] - plain["energy_j"])
+    slower = json.loads(run_cli(*words, "--host", QUICK, "--format", "json").stdout)
+    assert plain["energy_j"] * 1.02 < slower["energy_j"] < plain["energy_j"] * 1.15
+    assert slower["seconds"] > 1.1 * plain["seconds"]
+    assert slower["relative_sds"]["host"] < plain["relative_sds"]["host"]
+    assert sum(slower["parts_j"].values()) == pytest.approx(slower["energy_j"])
+    longer_j = slower["parts_j"]["waiting"] - plain["parts_j"]["waiting"]
+    assert longer_j == pytest.approx(slower["energy_j"] - plain["energy_j"])
     shown = run_cli(*words, "--host", QUICK, "--explain").stdout
     assert "waiting for the host to launch steps" in shown
     again = json.loads(run_cli(*words, "--host", VLLM, "--format", "json").stdout)

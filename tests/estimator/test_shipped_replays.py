@@ -192,6 +192,6 @@ def test_the_command_says_so(run_cli: RunCli, tmp_path: Path) -> None:
 
 def test_a_host_may_be_left_unknown(run_cli: RunCli) -> None:
     words = "validate", FOLDER / "vllm" / "short-replies.json", "--format", "json"
-    (known,) = json.loads(run_cli(*words).stdout)["replays"]
+    (default,) = json.loads(run_cli(*words).stdout)["replays"]
     (unknown,) = json.loads(run_cli(*words, "--unknown-host").stdout)["replays"]
-    assert (known["host"], unknown["host"]) == (PREFIX + "vllm-quick", None)
+    assert (default["host"], unknown["host"]) == (PREFIX + "vllm-quick", None)

@@ -97,7 +97,7 @@ def test_any_size_and_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
         {cell: type(sums)(*(value * 10**6 for value in sums)) for cell, sums in few.cells.items()},
     )
     monkeypatch.setattr(serving, "MOST_SIMULATED", 4000)
-    small, large = (estimate_stepwise(one, table, "x") for one in (few, many))
+    small, large = (estimate_stepwise(workload, table, "x") for workload in (few, many))
     assert large.requests["estimated"] == 10**9
     assert large.energy_j == pytest.approx(1e6 * small.energy_j, rel=0.04)
     assert small.coverage["extrapolated"] > 0.7
