@@ -81,6 +81,18 @@ def test_whole_batches_round_up_per_cell(requests) -> None:
     assert whole.energy_j >= estimate_binned(workload, table, "t").energy_j * (1 - 1e-12)
 
 
+def test_whole_batches_are_part_of_the_methods_name_in_results() -> None:
+    for whole, text in ((False, "binned"), (True, "binned, whole batches")):
+        estimate = jc.estimate("azure-2023-code", VLLM, "binned", whole_batches=whole)
+        assert (estimate.method, estimate.whole_batches) == ("binned", whole)
+        comparison = jc.compare("azure-2023-code", [VLLM], "binned", whole_batches=whole)
+        assert comparison.method == "binned"
+        for document in (estimate.to_dict(), comparison.to_dict()):
+            assert document["method"] == text
+        html = estimate._repr_html_() or ""
+        assert f"{text}<" in html
+
+
 @settings(deadline=None, max_examples=30)
 @given(requests=request_lists, more=request_lists)
 def test_more_requests_never_cost_less(requests, more) -> None:
