@@ -11,6 +11,7 @@ from joulecast.traces.errors import InputError
 from tests.conftest import RunCli
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.slow  # importing torch, transformers and deepspeed alone takes seconds
 
 
 @pytest.mark.parametrize("model", model_names())

@@ -136,6 +136,7 @@ def test_what_the_shipped_tables_tell(shipped: list[MeteredBatch]) -> None:
     assert few.waiting_power_w == WAITING_SHARE_OF_TDP * 700
 
 
+@pytest.mark.slow
 def test_hosts_of_any_pace_lie_within_the_interval() -> None:
     """Long outputs on hosts as they differ, each metered with errors of the other kinds too."""
     replay = Replay.load(REPLAYS / "vllm" / "long-outputs.json")
@@ -166,6 +167,7 @@ def test_hosts_of_any_pace_lie_within_the_interval() -> None:
     assert interval_j(estimate.energy_j, others, 70)[1] < high
 
 
+@pytest.mark.slow
 def test_a_slower_host_costs_more_and_is_explained(run_cli: RunCli, tmp_path: Path) -> None:
     trace = tmp_path / "long.csv"
     trace.write_text("input_tokens,output_tokens\n" + "100,400\n" * 1000)
@@ -197,6 +199,7 @@ def test_a_host_is_told_by_a_table_of_the_same_kind(run_cli: RunCli) -> None:
     assert "--host is for --method stepwise" in result.stderr
 
 
+@pytest.mark.slow
 def test_drawn_requests_wait_as_the_real_ones_do() -> None:
     replay = Replay.load(REPLAYS / "vllm" / "long-outputs.json")
     lengths = np.array(replay.lengths)

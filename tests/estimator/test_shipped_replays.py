@@ -22,6 +22,8 @@ from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.grid import PAPER_GRID
 from tests.conftest import RunCli
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[2] / "measurements" / "replays"
 ENGINES = "vllm", "vllm-later", "pytorch"
 PREFIX = "h100-sxm/llama-3.1-8b/"

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from joulecast import measurements
 from joulecast.estimator.flops import load_flops
 from joulecast.estimator.steps import serving
 from joulecast.estimator.steps.schedulers import scheduler_of
-from joulecast.estimator.stepwise import estimate_stepwise
+from joulecast.estimator.stepwise import StepModel, estimate_stepwise
 from joulecast.measurements.table.table import load_table
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
@@ -25,6 +26,12 @@ VLLM = "h100-sxm/llama-3.1-8b/vllm"
 PYTORCH = "h100-sxm/llama-3.1-8b/pytorch"
 
 
+@cache
+def model_of(name: str) -> StepModel:
+    """What `estimate_stepwise` fits to a shipped table, once."""
+    return StepModel.of(load_table(name))
+
+
 @pytest.mark.parametrize(("table", "within"), [(VLLM, 0.04), (PYTORCH, 0.12)])
 def test_a_batch_that_was_metered_costs_what_was_metered(table: str, within: float) -> None:
     """Full batches of one cell, which the table's runs are, within what the fit misses there."""
@@ -33,12 +40,13 @@ def test_a_batch_that_was_metered_costs_what_was_metered(table: str, within: flo
         metered = loaded.measured[cell]
         lengths = np.array([cell] * int(metered.batch_size))
         workload = workload_of(PAPER_GRID, [cell] * int(metered.batch_size))
-        estimate = estimate_stepwise(workload, loaded, "batch", lengths)
+        estimate = model_of(table).estimate(workload, "batch", lengths)
         assert estimate.interval_j is not None
         assert estimate.energy_j == pytest.approx(metered.batch_energy_j, rel=within)
         assert estimate.interval_j[0] < metered.batch_energy_j < estimate.interval_j[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("table", "within"), [(VLLM, 0.003), (PYTORCH, 0.03)])
 def test_drawn_lengths_stand_for_the_real_ones(
     table: str, within: float, azure_folder: Path
@@ -49,9 +57,8 @@ def test_drawn_lengths_stand_for_the_real_ones(
         workload, lengths = load_with_lengths(trace, 50_000)
         assert lengths is not None
         assert len(lengths) == workload.total.requests
-        loaded = load_table(table)
-        real = estimate_stepwise(workload, loaded, name, lengths)
-        drawn = estimate_stepwise(workload, loaded, name)
+        real = model_of(table).estimate(workload, name, lengths)
+        drawn = model_of(table).estimate(workload, name)
         assert drawn.energy_j == pytest.approx(real.energy_j, rel=within)
         assert drawn.ideal_j["dense"] == real.ideal_j["dense"]
 
@@ -63,41 +70,40 @@ def test_outputs_beyond_the_grid_are_within_the_interval(longest: int) -> None:
     outputs = np.minimum(generator.integers(1, 2001, 4000), longest)
     lengths = np.stack([generator.integers(1, 2001, 4000), outputs], axis=1)
     workload = Workload.of_lengths(PAPER_GRID, lengths)
-    table = load_table(PYTORCH)
-    real = estimate_stepwise(workload, table, "x", lengths)
-    drawn = estimate_stepwise(workload, table, "x")
+    real = model_of(PYTORCH).estimate(workload, "x", lengths)
+    drawn = model_of(PYTORCH).estimate(workload, "x")
     assert drawn.interval_j is not None
     assert drawn.interval_j[0] < real.energy_j < drawn.interval_j[1]
 
 
+@pytest.mark.slow
 def test_a_part_stands_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """60,000 requests, simulated whole and from a sixth of them."""
     workload = load_embedded("azure-2023-conv")
     for _ in range(2):
         workload = workload + workload
-    table = load_table(VLLM)
     assert workload.total.requests > serving.MOST_SIMULATED
     generator = np.random.default_rng(3)
     lengths = sample_lengths(workload, workload.total.requests, generator)
-    whole = estimate_stepwise(workload, table, "whole", lengths)
+    whole = model_of(VLLM).estimate(workload, "whole", lengths)
     monkeypatch.setattr(serving, "MOST_SIMULATED", 10_000)
-    part = estimate_stepwise(workload, table, "part")
+    part = model_of(VLLM).estimate(workload, "part")
     assert part.energy_j == pytest.approx(whole.energy_j, rel=0.004)
     assert part.relative_sds is not None
     assert 0 < part.relative_sds["sampling"] < 0.01
     assert part.ideal_j["roofline"] == pytest.approx(whole.ideal_j["roofline"], rel=0.02)
 
 
+@pytest.mark.slow
 def test_any_size_and_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """A billion requests, many of them beyond the grid, cost a million times a thousand."""
-    table = load_table(VLLM)
     few = workload_of(POWER_OF_TWO_GRID, [(20_000, 900), (300, 40), (50, 700), (9000, 3)] * 250)
     many = Workload(
         few.grid,
         {cell: type(sums)(*(value * 10**6 for value in sums)) for cell, sums in few.cells.items()},
     )
     monkeypatch.setattr(serving, "MOST_SIMULATED", 4000)
-    small, large = (estimate_stepwise(workload, table, "x") for workload in (few, many))
+    small, large = (model_of(VLLM).estimate(workload, "x") for workload in (few, many))
     assert large.requests["estimated"] == 10**9
     assert large.energy_j == pytest.approx(1e6 * small.energy_j, rel=0.04)
     assert small.coverage["extrapolated"] > 0.7
@@ -109,7 +115,7 @@ def test_no_card_draws_more_than_its_limit() -> None:
     table = load_table(VLLM)
     lengths = np.array([[512, 64]] * 300)
     workload = Workload.of_lengths(PAPER_GRID, lengths)
-    plain = estimate_stepwise(workload, table, "x", lengths)
+    plain = model_of(VLLM).estimate(workload, "x", lengths)
     assert plain.mean_power_w is not None
     assert 200 < plain.mean_power_w < table.metadata["power_limit_w"]
     capped = replace(table, metadata={**table.metadata, "power_limit_w": 200.0})
@@ -120,12 +126,11 @@ def test_no_card_draws_more_than_its_limit() -> None:
 
 
 def test_more_requests_never_cost_less() -> None:
-    table = load_table(VLLM)
     lengths = sample_lengths(load_embedded("azure-2023-code"), 600, np.random.default_rng(0))
     energies_j = []
     for count in (1, 2, 10, 50, 200, 600):
         workload = workload_of(PAPER_GRID, [(i, o) for i, o in lengths[:count].tolist()])
-        energies_j.append(estimate_stepwise(workload, table, "x", lengths[:count]).energy_j)
+        energies_j.append(model_of(VLLM).estimate(workload, "x", lengths[:count]).energy_j)
     assert energies_j == sorted(energies_j)
 
 
@@ -141,6 +146,7 @@ def test_the_ideal_is_of_the_true_lengths() -> None:
     assert estimate.ideal_j["roofline"] > estimate.ideal_j["dense"]
 
 
+@pytest.mark.slow
 def test_what_is_said_of_an_estimate(run_cli: RunCli) -> None:
     words = "estimate", "azure-2023-code", "--table", VLLM
     document = json.loads(run_cli(*words, "--format", "json").stdout)
@@ -162,6 +168,7 @@ def test_what_is_said_of_an_estimate(run_cli: RunCli) -> None:
     assert run_cli(*words, "--format", "json").stdout == run_cli(*words, "--format", "json").stdout
 
 
+@pytest.mark.slow
 def test_tables_compare_by_either_method(run_cli: RunCli) -> None:
     words = "compare", "azure-2023-code", "--table", PYTORCH, "--table", VLLM, "--format", "json"
     binned, steps = (
@@ -220,13 +227,14 @@ def kept(folder: Path, output_tokens: int) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output_tokens", [8, 512])
 def test_what_a_table_does_not_tell_makes_the_interval_wide(
     output_tokens: int, tmp_path: Path
 ) -> None:
     """Runs of one output length leave terms that move together; the full table knows better."""
     workload = load_embedded("azure-2023-conv")
-    truth_j = estimate_stepwise(workload, load_table(VLLM), "x").energy_j
+    truth_j = model_of(VLLM).estimate(workload, "x").energy_j
     partial = estimate_stepwise(workload, load_table(kept(tmp_path / "t", output_tokens)), "x")
     assert partial.interval_j is not None
     low, high = partial.interval_j
@@ -240,7 +248,7 @@ def test_drawn_requests_are_no_longer_than_the_engine_holds(
     """Sums beyond the grid tell no longest length; what is drawn must still be served."""
     rare = [(300, 4)] * 2000 + [(8300, 4)] * 20 + [(131_000, 4)]
     monkeypatch.setattr(serving, "MOST_SIMULATED", 500)
-    estimate = estimate_stepwise(workload_of(PAPER_GRID, rare), load_table(VLLM), "x")
+    estimate = model_of(VLLM).estimate(workload_of(PAPER_GRID, rare), "x")
     assert estimate.requests["estimated"] == 2021
 
 
@@ -270,6 +278,7 @@ def test_endless_outputs_are_refused_in_one_line() -> None:
         estimate_stepwise(workload, load_table(PYTORCH), "x", np.array([[10, 10**9]]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("table", "longest", "within"), [(VLLM, 4000, 0.02), (PYTORCH, 512, 0.1)])
 def test_of_many_steps_a_part_stands_for_the_whole(
     table: str, longest: int, within: float, monkeypatch: pytest.MonkeyPatch
@@ -279,7 +288,7 @@ def test_of_many_steps_a_part_stands_for_the_whole(
     inputs, outputs = generator.integers(1, 2000, 1500), generator.integers(1, longest, 1500)
     lengths = np.stack([inputs, outputs], axis=1)
     workload, loaded = Workload.of_lengths(PAPER_GRID, lengths), load_table(table)
-    whole = estimate_stepwise(workload, loaded, "whole", lengths)
+    whole = model_of(table).estimate(workload, "whole", lengths)
     assert whole.relative_sds is not None
     assert whole.relative_sds["sampling"] == 0
     scheduler = scheduler_of(loaded)
@@ -294,7 +303,7 @@ def test_of_many_steps_a_part_stands_for_the_whole(
         return surplus(drawn, *rest)
 
     monkeypatch.setattr(serving, "_surplus", watched)
-    part = estimate_stepwise(workload, loaded, "part", lengths)
+    part = model_of(table).estimate(workload, "part", lengths)
     assert max(served) < 1200
     assert part.energy_j == pytest.approx(whole.energy_j, rel=within)
     assert part.relative_sds is not None

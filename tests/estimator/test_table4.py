@@ -19,6 +19,8 @@ from joulecast.measurements.table.table import table_folder
 from joulecast.traces.public.catalog import load_embedded
 from tests.conftest import RunCli
 
+pytestmark = pytest.mark.slow
+
 ENGINES = "pytorch", "vllm"
 PUBLISHED = {
     "burstgpt": (506.52, 63.75, 73.00),
