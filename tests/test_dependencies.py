@@ -124,6 +124,7 @@ for words in {commands}:
 """
 
 
+@pytest.mark.slow
 def test_the_core_reads_estimates_and_draws_without_any_extra(tmp_path: Path) -> None:
     import gzip
 

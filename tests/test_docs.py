@@ -13,6 +13,8 @@ from joulecast.cli.main import main
 from joulecast.traces.load import load_workload
 from tests.conftest import RunCli
 
+pytestmark = pytest.mark.slow  # every command that is shown runs
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)

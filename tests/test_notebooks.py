@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # they run
+
 pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 

@@ -15,6 +15,8 @@ import pytest
 import joulecast as jc
 from joulecast.cli.main import main
 
+pytestmark = pytest.mark.slow  # the site is built
+
 DOCS = Path(__file__).parent.parent / "docs"
 KINDS = ("Tutorial", "How to", "Explanation", "Reference", "Working on joulecast")
 

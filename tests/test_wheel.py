@@ -12,6 +12,8 @@ import pytest
 
 from joulecast.version import VERSION
 
+pytestmark = pytest.mark.slow  # it is built and installed
+
 ROOT = Path(__file__).parent.parent
 ROOMS = "traces", "measurements", "estimator"
 METADATA = f"joulecast-{VERSION}.dist-info"

@@ -73,6 +73,7 @@ def test_known_coefficients_are_found_again(batches: list[MeteredBatch]) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_the_interval_covers_what_it_says(batches: list[MeteredBatch], repeats: int) -> None:
     """Tables and metered traces made up with a known truth: 93 to 97 % lie within the interval."""

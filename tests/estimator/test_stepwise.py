@@ -47,6 +47,7 @@ def test_a_batch_that_was_metered_costs_what_was_metered(table: str, within: flo
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(("table", "within"), [(VLLM, 0.003), (PYTORCH, 0.03)])
 def test_drawn_lengths_stand_for_the_real_ones(
     table: str, within: float, azure_folder: Path
@@ -227,6 +228,7 @@ def kept(folder: Path, output_tokens: int) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize("output_tokens", [8, 512])
 def test_what_a_table_does_not_tell_makes_the_interval_wide(

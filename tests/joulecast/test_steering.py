@@ -21,6 +21,8 @@ from joulecast.views.report import Report, emit
 from joulecast.views.table import table_list_report
 from tests.conftest import RunCli, workload_of
 
+pytestmark = pytest.mark.slow  # most commands run
+
 VLLM = "h100-sxm/llama-3.1-8b/vllm"
 EVIL = "a\x1b[31m\x9b2J\x07\r\n\u202eb\u2066c\x7f"
 SHOWN = "a\\x1b[31m\\x9b2J\\x07\\r\\n\\u202eb\\u2066c\\x7f"

@@ -33,6 +33,8 @@ from joulecast.traces.reading.problems import MAX_TOKENS
 from joulecast.traces.workload import Failed
 from tests.conftest import RunCli, workload_of
 
+pytestmark = pytest.mark.slow  # Spark starts a Java machine
+
 ROWS = 50_000
 ODD = [
     *("17", "17.0", "1.7e1", " 17 ", "+17", "1_7", "17.", "", "-3", "2.5", "x", "nan", "inf"),

@@ -138,6 +138,7 @@ def test_ctrl_c_ends_the_work_and_is_handed_on() -> None:
     assert stopped.is_set()
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_a_read_is_one_word(tmp_path: Path) -> None:
     """As in a pipe, where nobody watches."""
     path = tmp_path / "t.csv"

@@ -322,6 +322,7 @@ def test_the_result_of_a_benchmark_is_no_trace_yet(tmp_path: Path) -> None:
         load_workload(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["OpenAI completions", "OpenAI batch of completions"])
 def test_spark_reads_nested_lengths_alike(name: str, tmp_path: Path, spark: str) -> None:
     make = KINDS[name]

@@ -16,6 +16,8 @@ from joulecast.traces.load import load_workload
 from joulecast.traces.reading.options import OnInvalid
 from tests.conftest import workload_of
 
+pytestmark = pytest.mark.slow  # hundreds of files
+
 QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 good = st.integers(0, 2**31 - 1).map(str) | st.integers(0, 600).map(lambda n: f"{n}.0")

@@ -99,6 +99,7 @@ def test_where_the_truth_is_known(azure_folder) -> None:
         assert reached == pytest.approx(expected, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_reconstructed_is_said_everywhere(run_cli: RunCli) -> None:
     words = "burstgpt-reconstructed", "--table", "h100-sxm/llama-3.1-8b/vllm"
     for method in ("binned", "stepwise"):
