@@ -454,6 +454,7 @@ def test_a_shipped_name_wins_over_a_file_of_that_name(
     assert json.loads(run_cli(*words, "./azure-2023-code").stdout)["requests"]["total"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_table4")
 def test_table4_says_what_it_left_out(run_cli: RunCli, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(HEAD + "1,2\n9000,1\n1,900\n5,0\n5,x\n")

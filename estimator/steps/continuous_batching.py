@@ -95,6 +95,32 @@ class ContinuousBatching:
         inputs = np.minimum(lengths[:, 0], self.cache_tokens + 1 - outputs)
         return np.stack([inputs, outputs], axis=1)
 
+    def require_fits(self, lengths: LengthArray) -> None:
+        """Refuse requests that the engine cannot serve even alone.
+
+        Args:
+            lengths: (i, o) per request [tokens], shape (n, 2).
+
+        Raises:
+            InputError: There is one; its lengths are named.
+        """
+        needed = -(-(lengths.sum(axis=1) - 1) // self.block_tokens)
+        if len(needed) and needed.max() > self.cache_blocks:
+            i, o = lengths[int(needed.argmax())].tolist()
+            raise InputError(
+                f"a request of {i:,} + {o:,} tokens does not fit into the engine's KV cache of "
+                f"{self.cache_tokens:,} tokens; leave such requests out, or use --method binned"
+            )
+        if (
+            not self.chunked_prefill
+            and len(lengths)
+            and (longest := int(lengths.sum(axis=1).max())) > self.token_budget
+        ):
+            raise InputError(
+                f"a request of {longest:,} tokens does not fit into a step of "
+                f"{self.token_budget:,}, and the engine does not feed prompts in chunks; use --method binned"
+            )
+
     def fewest_steps(self, lengths: LengthArray) -> float:
         """No step reads more tokens than the cache holds, or decodes for more than may run."""
         counts = StepCounts.of_lengths(lengths)
@@ -113,22 +139,7 @@ class ContinuousBatching:
         Raises:
             InputError: A request does not fit into the cache even alone.
         """
-        needed = -(-(lengths.sum(axis=1) - 1) // self.block_tokens)
-        if len(needed) and needed.max() > self.cache_blocks:
-            i, o = lengths[int(needed.argmax())].tolist()
-            raise InputError(
-                f"a request of {i} + {o} tokens does not fit into the engine's KV cache of "
-                f"{self.cache_tokens} tokens; leave such requests out, or use --method binned"
-            )
-        if (
-            not self.chunked_prefill
-            and len(lengths)
-            and (longest := int(lengths.sum(axis=1).max())) > self.token_budget
-        ):
-            raise InputError(
-                f"a request of {longest} tokens does not fit into a step of {self.token_budget}, "
-                "and the engine does not feed prompts in chunks; use --method binned"
-            )
+        self.require_fits(lengths)
         return _Simulation(self, lengths[:, 0].tolist(), lengths[:, 1].tolist()).run(progress)
 
     def schedule_batch(self, input_tokens: int, output_tokens: int, batch_size: int) -> Steps:

@@ -29,6 +29,13 @@ class Scheduler(Protocol):
     def fewest_steps(self, lengths: LengthArray) -> float:
         """So many steps are needed at the least."""
 
+    def require_fits(self, lengths: LengthArray) -> None:
+        """Refuse requests that the engine cannot serve even alone.
+
+        Raises:
+            InputError: There is one; its lengths are named.
+        """
+
     def clip(self, lengths: LengthArray) -> LengthArray:
         """Requests that were drawn, shortened to what the engine holds."""
 

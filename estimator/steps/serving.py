@@ -76,9 +76,15 @@ def serve(
         scheduler: Who is fed when.
         gauge: What to add up over the steps beside their work.
         progress: Told what share of it is done.
+
+    Raises:
+        InputError: A request is longer than the engine takes.
     """
-    if lengths is not None:
+    if lengths is None:
+        scheduler.require_fits(_longest(workload))
+    else:
         served = np.maximum(lengths, 1)
+        scheduler.require_fits(served)
         if scheduler.fewest_steps(served) <= MOST_STEPS:
             steps = scheduler.schedule(served, progress)
             return Services([Service(steps.counts, gauge(steps))])
@@ -91,6 +97,20 @@ def serve(
         part = part_of(progress, draw / len(tails), (draw + 1) / len(tails))
         services.append(_serve_drawn(workload, generator, tail, scheduler, gauge, part))
     return Services(services[:_DRAWS], services[_DRAWS] if is_beyond else None)
+
+
+def _longest(workload: Workload) -> LengthArray:
+    """Requests that the sums of a workload tell of, none longer than what is there, shape (n, 2).
+
+    The longest of some lengths x is at least sum x^2 / sum x.
+    """
+    rows = [(1, 1)]
+    for sums in workload.cells.values():
+        if sums.input_tokens:
+            rows.append((sums.input_tokens_squared // sums.input_tokens, 1))
+        if sums.output_tokens:
+            rows.append((1, sums.output_tokens_squared // sums.output_tokens))
+    return np.maximum(np.array(rows, dtype=np.int64), 1)
 
 
 def _serve_drawn(

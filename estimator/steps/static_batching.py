@@ -64,6 +64,9 @@ class StaticBatching:
         """Requests that were drawn; a batch of one takes any length."""
         return lengths
 
+    def require_fits(self, lengths: LengthArray) -> None:
+        """Nothing is refused: a batch of one takes any length."""
+
     def schedule(self, lengths: LengthArray, progress: Progress | None = None) -> Steps:  # noqa: ARG002
         """What every step of the batches feeds; all at once, so that there is no progress."""
         return self._steps(self.batches(lengths), len(lengths))

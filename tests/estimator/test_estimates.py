@@ -226,6 +226,7 @@ def test_what_few_requests_take_is_as_the_docs_say() -> None:
         assert int(row[5]) == round(estimate.energy_j)
 
 
+@pytest.mark.slow
 def test_shares_are_of_the_energy_that_is_estimated(run_cli: RunCli, tmp_path: Path) -> None:
     trace = tmp_path / "t.csv"
     words = ("estimate", trace, "--table", VLLM, "--method", "binned")
@@ -245,6 +246,7 @@ def test_shares_are_of_the_energy_that_is_estimated(run_cli: RunCli, tmp_path: P
         assert f"Of the energy{whose[21:-1]}, 100.0 % is from cells that were measured" in text
 
 
+@pytest.mark.slow
 def test_costs(run_cli: RunCli) -> None:
     words = ("estimate", "azure-2023-code", "--table", VLLM, "--format", "json")
     costs = ("--pue", "1.5", "--carbon", "400", "--price", "0.25")

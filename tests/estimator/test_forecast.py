@@ -42,6 +42,7 @@ def test_compare_is_what_the_command_prints(log: Path, run_cli: RunCli) -> None:
     assert comparison.to_dict() == printed
 
 
+@pytest.mark.slow
 def test_the_default_is_the_step_model(log: Path, run_cli: RunCli) -> None:
     columns = {"input_column": "in", "output_column": "out"}
     assert jc.estimate(log, VLLM, **columns) == jc.estimate(log, VLLM, "stepwise", **columns)
@@ -115,6 +116,7 @@ def test_tokens_are_true_ones() -> None:
         assert estimate.joules_per_output_token == pytest.approx(estimate.energy_j / 50)
 
 
+@pytest.mark.slow
 def test_savings_have_intervals_and_tables_a_rank() -> None:
     comparison = jc.compare("azure-2023-conv", [PYTORCH, VLLM, f"{VLLM}-first-card"])
     energies = [compared.estimate.energy_j for compared in comparison.ranked]

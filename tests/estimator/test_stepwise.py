@@ -204,7 +204,21 @@ def test_nothing_to_estimate_is_said(tmp_path: Path, run_cli: RunCli) -> None:
     words = "estimate", tmp_path / "long.csv", "--table", VLLM
     result = run_cli(*words)
     assert result.exit_code == 1
-    assert "500000 + 10 tokens does not fit into the engine's KV cache of 451872" in result.stderr
+    assert "500,000 + 10 tokens does not fit into the engine's KV cache of 451,872" in result.stderr
+
+
+def test_what_does_not_fit_is_refused_however_the_trace_comes() -> None:
+    generator = np.random.default_rng(3)
+    lengths = generator.integers(1, 300, (2000, 2))
+    lengths[700] = 600_000, 100
+    table, workload = load_table(VLLM), Workload.of_lengths(PAPER_GRID, lengths)
+    for each in (lengths, None):
+        with pytest.raises(InputError, match=r"of 600,000 \+ \d+ tokens does not fit"):
+            estimate_stepwise(workload, table, "x", each)
+    # Far more steps than are followed, all of one request that does not fit.
+    endless = np.array([[10, 1_000_000_000]])
+    with pytest.raises(InputError, match=r"10 \+ 1,000,000,000 tokens does not fit"):
+        estimate_stepwise(Workload.of_lengths(PAPER_GRID, endless), table, "x", endless)
 
 
 def test_an_empty_prompt_counts_as_one_token(tmp_path: Path, run_cli: RunCli) -> None:

@@ -163,6 +163,7 @@ def environment(folder: Path) -> dict[str, str]:
 VLLM_QUICK = "h100-sxm/llama-3.1-8b/vllm-quick"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BASH is None, reason="there is no bash")
 def test_a_real_bash(tmp_path: Path) -> None:
     """One that sits at a terminal: of each line, the last word's completions are put into it."""

@@ -65,6 +65,7 @@ def test_nor_over_the_file_that_standard_input_is(tmp_path: Path) -> None:
     assert trace.read_text().endswith("100,20\n")
 
 
+@pytest.mark.slow
 def test_a_pipe_is_written_through() -> None:
     command = [*JOULECAST, "estimate", "azure-2023-code", "--table", VLLM, "--format", "json"]
     done = subprocess.run(
@@ -149,6 +150,7 @@ class _Guarded(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_secrets_in_an_address_are_used_and_never_shown(run_cli: RunCli, tmp_path: Path) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Guarded)
     threading.Thread(target=server.serve_forever, daemon=True).start()

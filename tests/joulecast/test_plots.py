@@ -50,6 +50,7 @@ def test_heat_maps(ending: str, run_cli: RunCli, tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(start)
 
 
+@pytest.mark.slow
 def test_one_panel_is_narrower_than_three(run_cli: RunCli, tmp_path: Path) -> None:
     run_cli("table", "show", VLLM, "--plot", tmp_path / "one.png")
     run_cli("table", "show", PYTORCH, "--over", VLLM, "--plot", tmp_path / "three.png")

@@ -167,6 +167,7 @@ def test_a_terminal_of_ascii_gets_ascii(
     assert {rule.replace("─", "-") for rule in rules} <= set(text.splitlines())
 
 
+@pytest.mark.slow
 def test_bars_and_intervals_have_letters_of_ascii(
     report_of: ReportOf, show: Callable[..., str]
 ) -> None:
@@ -232,6 +233,7 @@ def test_a_list_has_the_names_of_groups(report_of: ReportOf, show: Callable[...,
     assert {"ours mean", "ours sd", "paper sd", "paper output"} <= set(names)
 
 
+@pytest.mark.slow
 def test_long_names_give_way_to_numbers(show: Callable[..., str], tmp_path: Path) -> None:
     path = tmp_path / "w.json"
     workload_of(PAPER_GRID, [(100, 20), (200, 30)]).save(path)

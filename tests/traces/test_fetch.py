@@ -229,6 +229,7 @@ def test_a_length_that_nobody_knows_is_refused(
         fetch(find_entry("local-trace"))
 
 
+@pytest.mark.slow
 def test_two_at_once_do_not_share_a_file(server: Server, listed: str) -> None:
     server.pause_s = 1.0
     first = threading.Thread(target=fetch, args=(find_entry(listed),))

@@ -60,6 +60,7 @@ def server(**pages: bytes) -> Iterator[str]:
         httpd.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_trace_behind_an_address(packed: bool, tmp_path: Path, run_cli: RunCli) -> None:
     path = tmp_path / "t.csv"

@@ -66,6 +66,7 @@ def test_figures_of_real_lengths_are_met(seed: int, mu: float, sigma: float) -> 
     assert float(p @ lengths) == pytest.approx(figures["mean"], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "figures",
     [

@@ -12,6 +12,7 @@ from joulecast.traces.summary import summarise_workload
 from tests.conftest import RunCli, workload_of
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 9000), st.integers(1, 700)), min_size=2, max_size=50))
 def test_against_numpy(tmp_path_factory, requests) -> None:
