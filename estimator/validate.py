@@ -225,7 +225,8 @@ def _table_of(name: str, replay: Replay, tables: Sequence[EnergyTable]) -> Energ
         if kind_of(table.metadata) == kind_of(replay.facts):
             return table
     facts = replay.facts
+    other = f"; {tables[0].name} is of another kind" if len(tables) == 1 else ""
     raise InputError(
         f"{name}: no table of {facts['model']} on {facts['gpu']} with {facts['engine']} and the "
-        "same settings; give one with --table"
+        f"same settings{other}; give one with --table"
     )

@@ -118,7 +118,8 @@ class ContinuousBatching:
         ):
             raise InputError(
                 f"a request of {longest:,} tokens does not fit into a step of "
-                f"{self.token_budget:,}, and the engine does not feed prompts in chunks; use --method binned"
+                f"{self.token_budget:,}, and the engine does not feed prompts in chunks; use "
+                "--method binned"
             )
 
     def fewest_steps(self, lengths: LengthArray) -> float:

@@ -7,7 +7,7 @@ from joulecast.views.compare import saving_lines
 from joulecast.views.estimate import SERVING_TEXT, coverage_text, requests_text, trace_text
 from joulecast.views.footprint import facility_facts, facility_figures
 from joulecast.views.numbers import joules, kwh
-from joulecast.views.steps import interval_facts, interval_text
+from joulecast.views.steps import interval_facts, interval_note, interval_text
 
 
 def estimate_html(estimate: Estimate) -> str:
@@ -31,6 +31,7 @@ def estimate_html(estimate: Estimate) -> str:
                 for name, excess in estimate.excess_percent.items()
             ),
             ("coverage", coverage_text(estimate)),
+            *([] if estimate.interval_j else [("remark", interval_note(estimate))]),
         ],
     )
 

@@ -40,7 +40,7 @@ def interval_facts(estimate: Estimate) -> list[tuple[str, str]]:
     """The interval and the time, where the method has them."""
     facts = []
     if estimate.interval_j is not None:
-        half = f"± {estimate.interval_percent:.1f} %"
+        half = f"± {estimate.interval_percent:,.1f} %"
         facts.append(("95 % interval", f"{interval_text(estimate)} ({half})"))
     if estimate.seconds is not None:
         power = f"{estimate.mean_power_w:.0f} W"

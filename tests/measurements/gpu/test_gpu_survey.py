@@ -8,7 +8,7 @@ import pytest
 
 from joulecast.measurements.gpu.survey import survey_gpus
 from tests.measurements.fakes import FakeGpu, FakeTime
-from tests.measurements.test_gpu_devices import NvmlError, refuse, stand_in
+from tests.measurements.gpu.test_gpu_devices import NvmlError, refuse, stand_in
 
 Survey = Callable[..., dict]
 

@@ -1,4 +1,4 @@
-"""A sweep in a process of its own, to be killed: python -m tests.measurements.sweep_process DIR."""
+"""A sweep in a process of its own, to be killed: python -m THIS.MODULE FOLDER."""
 
 import sys
 import time

@@ -14,15 +14,15 @@ from joulecast.measurements.sweep.run_spec import RunSpec
 from joulecast.measurements.table.runs import read_runs
 from joulecast.measurements.table.table import load_table
 from tests.measurements.fakes import Busy, FakeGpu, make_sweep
-from tests.measurements.sweep_process import plan
+from tests.measurements.sweep.sweep_process import plan
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 def start(folder: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tests.measurements.sweep_process", str(folder)]
+    command = [sys.executable, "-m", "tests.measurements.sweep.sweep_process", str(folder)]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
 
 
