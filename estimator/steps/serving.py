@@ -80,14 +80,11 @@ def serve(
     Raises:
         InputError: A request is longer than the engine takes.
     """
-    if lengths is None:
-        scheduler.require_fits(_longest(workload))
-    else:
-        served = np.maximum(lengths, 1)
-        scheduler.require_fits(served)
-        if scheduler.fewest_steps(served) <= MOST_STEPS:
-            steps = scheduler.schedule(served, progress)
-            return Services([Service(steps.counts, gauge(steps))])
+    requests = _longest(workload) if lengths is None else np.maximum(lengths, 1)
+    if lengths is not None and scheduler.fewest_steps(requests) <= MOST_STEPS:
+        steps = scheduler.schedule(requests, progress)
+        return Services([Service(steps.counts, gauge(steps))])
+    scheduler.require_fits(requests)  # what is drawn is shortened to what fits
     tails: list[Tail] = ["gamma"] * _DRAWS
     is_beyond = any(workload.is_beyond(cell) for cell in workload.cells)
     tails += ["uniform"] if is_beyond else []

@@ -14,7 +14,7 @@ from joulecast.measurements.engines import BatchTooLargeError, EngineError
 from joulecast.measurements.models import load_config
 from joulecast.measurements.table.table import load_table
 from tests.conftest import RunCli
-from tests.measurements.fakes import FakeEngine, FakeGpu, FakeTime
+from tests.measurements.fakes import FakeEngine, FakeTime, working_gpu
 
 WORDS = ("measure", "--engine", "vllm", "--model", "llama-3.1-8b")
 
@@ -23,15 +23,7 @@ WORDS = ("measure", "--engine", "vllm", "--model", "llama-3.1-8b")
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
     """What the command finds; tests may change it before they call."""
     fake_time = FakeTime()
-    busy = {"until": -1.0}
-
-    def work(seconds: float) -> None:
-        busy["until"] = fake_time.now + seconds
-        fake_time.sleep(seconds)
-
-    gpu = FakeGpu(
-        clock=fake_time.clock, power_w=lambda now: 600.0 if now < busy["until"] else 100.0
-    )
+    gpu, work = working_gpu(fake_time, working_w=600.0, idle_w=100.0)
     stage = {"gpu": gpu, "engine": FakeEngine(sleep=work, name="vllm")}
     real = cli_measure.Sweep
 

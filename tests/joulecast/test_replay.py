@@ -21,7 +21,7 @@ from joulecast.measurements.table.table import load_table
 from joulecast.traces.errors import InputError
 from joulecast.traces.public.catalog import load_embedded
 from tests.conftest import RunCli
-from tests.measurements.fakes import FakeEngine, FakeGpu, FakeTime
+from tests.measurements.fakes import FakeEngine, FakeTime, working_gpu
 
 VLLM = "h100-sxm/llama-3.1-8b/vllm"
 PYTORCH = "h100-sxm/llama-3.1-8b/pytorch"
@@ -54,15 +54,7 @@ class ContinuousFake(FakeEngine):
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
     """A GPU that draws 640 W while the engine works, and 120 W else."""
     fake_time = FakeTime()
-    busy = {"until": -1.0}
-
-    def work(seconds: float) -> None:
-        busy["until"] = fake_time.now + seconds
-        fake_time.sleep(seconds)
-
-    gpu = FakeGpu(
-        clock=fake_time.clock, power_w=lambda now: 640.0 if now < busy["until"] else 120.0
-    )
+    gpu, work = working_gpu(fake_time, working_w=640.0, idle_w=120.0)
     table = load_table(VLLM)
     prices = fit_prices(metered_batches(table))
     rules = ContinuousBatching.from_settings(table.metadata["engine_settings"], VLLM)

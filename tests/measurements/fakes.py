@@ -113,6 +113,21 @@ class Busy:
         return run_and_note
 
 
+def working_gpu(
+    fake_time: FakeTime, working_w: float, idle_w: float
+) -> tuple[FakeGpu, Callable[[float], None]]:
+    """A GPU that draws more while it works, and what makes it work for so many seconds."""
+    until = -1.0
+
+    def work(seconds: float) -> None:
+        nonlocal until
+        until = fake_time.now + seconds
+        fake_time.sleep(seconds)
+
+    gpu = FakeGpu(clock=fake_time.clock, power_w=lambda now: working_w if now < until else idle_w)
+    return gpu, work
+
+
 @dataclass
 class FakeEngine:
     """Takes `seconds_per_batch` for a batch and produces what it was asked."""
