@@ -73,6 +73,9 @@ class Job:
         compiled: As `EngineRequest.compiled`.
         llm: Settings of vllm.LLM that differ from joulecast's.
         smaller: Further such settings for a second try, if the engine does not start.
+        gpus: How many GPUs it runs on.
+        rest: Whether the rest of the full plan is measured after all else, in the time that is left.
+        pairs: So many further times the first replay is run, bare and logged by turns.
         limit_s: The job is ended after so long [s].
     """
 
@@ -89,6 +92,9 @@ class Job:
     compiled: bool | None = None
     llm: Mapping[str, Any] = field(default_factory=dict)
     smaller: Mapping[str, Any] | None = None
+    gpus: int = 1
+    rest: bool = False
+    pairs: int = 0
     limit_s: float = 480.0
 
     @property
@@ -119,10 +125,21 @@ SITTINGS: dict[str, list[Job]] = {
         Job("qwen1.5-32b", replays=requests(200, 200), smaller=TIGHT, limit_s=560),
         Job("llama-3.2-1b", replays=requests(1000, 1500)),
     ],
-    "h100-8b": [
+    "h100-third": [
         Job("llama-3.1-8b", small=True, limit_s=640),
         Job("llama-3.1-8b", "llama-3.1-8b-fp8", llm={"quantization": "fp8"}),
         Job("llama-3.1-8b", "llama-3.1-8b-eager", compiled=False),
+        Job("llama-3.2-1b", "llama-3.2-1b-logging", plan=None, replays=requests(1000, 1500),
+            traffic=False, pairs=8),
+    ],
+    "h100-pair": [
+        Job("llama-3.1-8b", "llama-3.1-8b-tp2", gpus=2, limit_s=520),
+        Job("qwen1.5-32b", "qwen1.5-32b-tp2", gpus=2, plan=None, replays=requests(200, 200),
+            limit_s=520),
+    ],
+    "h200-second": [
+        Job("llama-3.1-8b", rest=True, limit_s=1150),
+        Job("qwen1.5-32b", replays=requests(200, 200), traffic=False, limit_s=400),
     ],
 }
 
@@ -619,6 +636,21 @@ def make_segments(
     decode = int(min(250 * min(2.0, max(1.0, pace)), 0.5 * cache_tokens / 420))
     short = int(600 * min(1.0, max(0.3, pace)))
     server = (900.0, 0.9, 20, 7000), (200.0, 0.6, 10, 700)
+
+    def so_many(
+        seconds: float,
+        inputs: tuple[float, float, int, int],
+        outputs: tuple[float, float, int, int],
+    ) -> int:
+        """Requests that keep the GPU busy for so long, in large batches."""
+        sample = [lengths(inputs, outputs) for _ in range(200)]
+        held = sum(i + o / 2 for i, o in sample) / len(sample)
+        batch = max(1.0, min(128.0, 0.8 * cache_tokens / held))
+        each_s = sum(_request_seconds(law, i, o, batch) for i, o in sample) / len(sample)
+        return max(2, round(seconds / each_s))
+
+    prompts = (1500.0, 0.8, 50, 8000), (4.0, 0.5, 1, 12)
+    mixed = (900.0, 0.9, 20, 7000), (80.0, 0.8, 8, 400)
     return [
         Segment("alone", alone),
         steady("long prompts", 5.0, 0.4, (5000, 0.3, 1000, 9000), (8, 0.3, 2, 16)),
@@ -626,7 +658,8 @@ def make_segments(
         at_once("many decoding", 2.0, decode, (120, 0.6, 16, 500), (300, 0.3, 100, 600)),
         steady("near saturation", 9.0, 0.85, *server),
         at_once("short bursts", 1.0, short, (50, 0.5, 8, 200), (12, 0.4, 4, 30)),
-        steady("code", 8.0, 0.25, (2000, 0.8, 50, 8000), (28, 0.8, 4, 200)),
+        at_once("prompts back to back", 0.5, so_many(4.0, *prompts), *prompts),
+        at_once("all at once", 0.5, so_many(6.0, *mixed), *mixed),
     ]
 
 
@@ -741,7 +774,8 @@ class Bench:
 
         from measurements.hardware import find_gpu
 
-        self.gpus = open_gpus(choose_gpus((), os.environ))
+        indices = tuple(range(job.gpus)) if job.gpus > 1 else ()
+        self.gpus = open_gpus(choose_gpus(indices, os.environ))
         self.sheet = find_gpu(self.gpus[0].product)
         self.folder = results / self.sheet.name / job.name
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -829,8 +863,12 @@ class Bench:
             job.compiled,
         )  # fmt: skip
         cost = self.cost()
-        plan, left_out = wanted.plan(self.engine.capacity, cost)
         name = {"full": "vllm", "quick": "vllm-quick"}[job.plan]
+        if job.gpus > 1:
+            name = name.replace("vllm", f"vllm-tp{job.gpus}")
+        if (self.folder / name / "table.json").exists():
+            wanted = wanted.after(self.folder / name)
+        plan, left_out = wanted.plan(self.engine.capacity, cost)
         budget_s = None if job.budget_min is None else 60 * job.budget_min
         runs = self.sweep(name, plan, cost, left_out, budget_s)
         self.use_law(runs)
@@ -881,8 +919,9 @@ class Bench:
             card = "+".join(gpu.uuid for gpu in self.gpus)
             metadata["cards"] = {card: self.card}
             metadata["idle_power_w"] = self.idle_power_w
+        is_there = (output / "table.json").exists()
         folder = cli_measure._open_folder(
-            output, False, metadata | {"left_out": list(left_out)}, self.config
+            output, is_there, metadata | {"left_out": list(left_out)}, self.config
         )
         watch = HostWatch()
         watch.open(output)
@@ -1115,6 +1154,16 @@ class Bench:
             self.phase("traffic", self.traffic)
         if job.small and self.left_s() >= 170:
             self.phase("small batches", self.small_batches)
+        for k in range(job.pairs):
+            trace = next(iter(job.replays))
+            if self.left_s() >= self._replay_s(trace):
+                # Bare, logged, logged, bare, and so on, so that drift hits both alike.
+                logged = k % 4 in (1, 2)
+                label = f"{trace}-{'logged' if logged else 'bare'}-{k + 1}"
+                self.phase(label, lambda t=trace, x=label, y=logged: self.replay(t, x, y))
+        if job.rest and self.left_s() >= 60:
+            self.job = job = replace(job, plan="full", budget_min=(self.left_s() - 15) / 60)
+            self.phase("the rest of the full plan", self.table)
         self.note(f"done; time left: {self.left_s():.0f} s")
 
     def _replay_s(self, trace: str) -> float:
