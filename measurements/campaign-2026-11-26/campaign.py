@@ -50,6 +50,9 @@ SMALL_WINDOW_S = 10.0
 SMALL_LENGTHS = ((128, 128), (1024, 128), (4096, 256))
 SMALL_BATCHES = (1, 2, 4, 8)
 
+LONGEST_OUTPUT_S = 5.0
+"""No request of the traffic decodes for longer, alone [s]; otherwise slow models would not end in time."""
+
 POLL_S = 0.002
 STATE_S = 1.0
 
@@ -131,6 +134,9 @@ SITTINGS: dict[str, list[Job]] = {
         Job("llama-3.1-8b", "llama-3.1-8b-eager", compiled=False),
         Job("llama-3.2-1b", "llama-3.2-1b-logging", plan=None, replays=requests(1000, 1500),
             traffic=False, pairs=8),
+    ],
+    "h100-fourth": [
+        Job("llama-3.1-8b", "llama-3.1-8b-fp8", llm={"quantization": "fp8"}),
     ],
     "h100-pair": [
         Job("llama-3.1-8b", "llama-3.1-8b-tp2", gpus=2, limit_s=520),
@@ -591,7 +597,7 @@ def make_segments(
     ) -> tuple[int, int]:
         median, spread, low, high = outputs
         o = int(min(high, max(low, generator.lognormvariate(math.log(median), spread))))
-        o = min(o, longest // 2)
+        o = max(1, min(o, longest // 2, int(LONGEST_OUTPUT_S / step_s)))
         median, spread, low, high = inputs
         i = int(min(high, max(low, generator.lognormvariate(math.log(median), spread))))
         return max(1, min(i, longest - o)), max(1, o)
@@ -822,6 +828,7 @@ class Bench:
             import measurements.engines.vllm as engine_module
 
             engine_module.draw_weights = draw_fp8_weights
+            need_fp8_alone()
         request = EngineRequest(
             self.model, self.config, None, job.compiled, self.longest, len(self.gpus)
         )
@@ -1180,6 +1187,21 @@ class Bench:
         except Exception:
             self.note(f"{name} FAILED\n{traceback.format_exc()}")
         self.note(f"{name}: took {time.monotonic() - began:.1f} s")
+
+
+def need_fp8_alone() -> None:
+    """Spare vLLM the import of every other number format: packages of some are not there."""
+    import vllm.model_executor.layers.quantization as formats
+    from vllm.model_executor.layers.quantization.fp8 import Fp8Config
+
+    own = formats.get_quantization_config
+
+    def get(name: str) -> Any:
+        return Fp8Config if name == "fp8" else own(name)
+
+    for module in list(sys.modules.values()):
+        if getattr(module, "get_quantization_config", None) is own:
+            module.get_quantization_config = get
 
 
 def draw_fp8_weights(model: Any, device: str = "cuda") -> None:
