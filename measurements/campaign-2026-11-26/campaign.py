@@ -144,7 +144,7 @@ SITTINGS: dict[str, list[Job]] = {
             limit_s=520),
     ],
     "h200-second": [
-        Job("llama-3.1-8b", rest=True, limit_s=1150),
+        Job("llama-3.1-8b", rest=True, limit_s=1200),
         Job("qwen1.5-32b", replays=requests(200, 200), traffic=False, limit_s=400),
     ],
 }
