@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from joulecast.measurements.engines import EngineVariant
 from joulecast.measurements.gpu.devices import MeterError
 from joulecast.measurements.hardware import load_gpu
 from joulecast.measurements.models import load_shape
@@ -202,7 +203,7 @@ def metadata_of(engine: Any, gpus: list[Any]) -> dict[str, Any]:
     }
 
 
-COST = rough_cost(load_shape("llama-3.1-8b"), load_gpu("h100-sxm"), "bfloat16")
+COST = rough_cost(load_shape("llama-3.1-8b"), load_gpu("h100-sxm"), "bfloat16", EngineVariant())
 
 
 def make_sweep(
