@@ -41,7 +41,7 @@ class Difference:
     theirs: Any
 
     def text(self, ours: str, theirs: str) -> str:
-        """In words, with what to call the two."""
+        """In words, with where the two values stand: "in the table", "in the replay"."""
         return f"{self.setting} is {_shown(self.theirs)} {theirs}, {_shown(self.ours)} {ours}"
 
 
@@ -85,9 +85,9 @@ def condition_differences(facts: Facts, others: Facts) -> list[Difference]:
     ]
 
 
-def all_differences(facts: Facts, others: Facts) -> list[Difference]:
-    """Differences in kind, then in conditions."""
-    return [*kind_differences(facts, others), *condition_differences(facts, others)]
+def differences(facts: Facts, others: Facts) -> list[Difference]:
+    """Differences in kind; in conditions where there are none."""
+    return kind_differences(facts, others) or condition_differences(facts, others)
 
 
 def is_of_variant(facts: Facts, variant: EngineVariant) -> bool:
@@ -111,11 +111,11 @@ def _conditions(facts: Facts, others: Facts) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _weights_kind(facts: Facts) -> str | None:
-    """Whether weights were drawn or a model's own, by the words for them."""
+    """Whether weights were drawn or a model's own, by the words for them; None if not told."""
     words = str(facts.get("weights") or "")
     if words.startswith(("drawn", "random")):
         return "random"
-    return "a model's own" if words.startswith("given") else None
+    return "a model's own" if words.startswith("given") else words or None
 
 
 def _is_same(ours: Any, theirs: Any) -> bool:

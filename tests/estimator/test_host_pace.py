@@ -190,7 +190,10 @@ def test_a_host_is_told_by_a_table_of_the_same_kind(run_cli: RunCli) -> None:
     words = "estimate", "azure-2023-code", "--table", VLLM
     result = run_cli(*words, "--host", PYTORCH)
     assert result.exit_code == 1
-    assert "is of engine pytorch, and h100-sxm/llama-3.1-8b/vllm of vllm" in result.stderr
+    assert (
+        "engine is pytorch there, vllm in h100-sxm/llama-3.1-8b/vllm; a host is told by"
+        in result.stderr
+    )
     result = run_cli("estimate", "azure-2023-code", "--table", PYTORCH, "--host", PYTORCH)
     assert result.exit_code == 1
     assert "leave --host out" in result.stderr

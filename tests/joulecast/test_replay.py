@@ -64,7 +64,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
 
     stage = {
         "gpu": gpu,
-        "engine": ContinuousFake(sleep=work, name="vllm", model_seconds=seconds),
+        "engine": ContinuousFake(sleep=work, name="vllm", version="0.22.0", model_seconds=seconds),
         "work": work,
     }
     monkeypatch.setattr(cli_replay, "choose_gpus", lambda named, environment: (0,))
@@ -188,7 +188,9 @@ def test_a_replay_goes_on_where_steps_cannot_be_counted(
 
 
 def test_static_batches_come_from_a_table(machine: dict, run_cli: RunCli, tmp_path: Path) -> None:
-    machine["engine"] = FakeEngine(sleep=machine["work"], seconds_per_batch=3.0, name="pytorch")
+    machine["engine"] = FakeEngine(
+        sleep=machine["work"], seconds_per_batch=3.0, name="pytorch", version="transformers 5.17.0"
+    )
     path = tmp_path / "static.json"
     words = (*WORDS, "--engine", "pytorch", "-o", path)
     assert "--table is for --engine pytorch" in run_cli(*words).stderr

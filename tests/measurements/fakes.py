@@ -138,7 +138,7 @@ class FakeEngine:
     name: str = "fake"
     version: str = "1"
     dtype: str = "bfloat16"
-    weights: str = "none"
+    weights: str = "drawn by nobody"
     limits: dict[str, Any] = field(default_factory=lambda: {"kv_cache_tokens": 450_000})
     produced_share: float = 1.0
     fails_at: Callable[[int, int, int], Exception | None] = lambda *_: None
