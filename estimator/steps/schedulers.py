@@ -49,8 +49,7 @@ def scheduler_of(table: EnergyTable) -> Scheduler:
         InputError: The table lacks settings that matter.
     """
     if table.engine == "pytorch":
-        sizes = {cell: energy.batch_size for cell, energy in table.cells.items()}
-        return StaticBatching(table.grid, sizes)
+        return StaticBatching(table.grid, table.largest_batches)
     if table.engine != "vllm":
         raise InputError(
             f"{table.name}: how {table.engine} schedules requests is not known; use --method binned"

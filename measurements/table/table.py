@@ -12,7 +12,14 @@ from typing import Any
 
 from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
 from joulecast.measurements.hardware import Gpu, load_gpu
-from joulecast.measurements.table.interpolation import CellEnergy, CellKey, fill
+from joulecast.measurements.table.interpolation import (
+    MIN_CELLS,
+    BatchKey,
+    CellEnergy,
+    CellKey,
+    fill,
+    fill_batch_sizes,
+)
 from joulecast.measurements.table.metadata import check_metadata, config_of
 from joulecast.measurements.table.runs import Run, read_runs
 from joulecast.traces.errors import InputError, unknown_name
@@ -85,6 +92,25 @@ class EnergyTable:
         }
 
     @cached_property
+    def searched(self) -> Mapping[CellKey, int]:
+        """B(I, O) of the cells for which a search found it; empty where the engine tells it."""
+        rows = self.metadata.get("capacity", {}).get("found", [])
+        return {(i, o): largest for i, o, largest, _ in rows if largest}
+
+    @cached_property
+    def largest_batches(self) -> Mapping[CellKey, float]:
+        """B(I, O) of every cell: as it was measured, as a search found it, or filled in from these.
+
+        Raises:
+            InputError: Too few are known.
+        """
+        measured = {cell: energy.batch_size for cell, energy in self.measured.items()}
+        known = {**self.searched, **measured}
+        if len(known) < MIN_CELLS:
+            return {cell: energy.batch_size for cell, energy in self.cells.items()}
+        return fill_batch_sizes(known, list(self.grid.cells()))
+
+    @cached_property
     def cells(self) -> Mapping[CellKey, CellEnergy]:
         """Every cell of the grid, measured or filled in from the measured ones.
 
@@ -92,10 +118,19 @@ class EnergyTable:
             InputError: Too few cells are measured to fill in the others.
         """
         try:
-            return {**self.measured, **fill(self.grid, self.measured)}
+            filled = fill(self.grid, self.measured, None, self._smaller_j(), self.searched)
         except ValueError as error:
             advice = "measure more, or use --method stepwise"
             raise InputError(f"{self.name}: has {error}; {advice}") from error
+        return {**self.measured, **filled}
+
+    def _smaller_j(self) -> dict[BatchKey, float]:
+        """Mean energy of each batch below capacity [J]."""
+        runs: dict[BatchKey, list[float]] = {}
+        for run in self.runs:
+            if run.valid and not run.at_capacity:
+                runs.setdefault(run.batch, []).append(run.batch_energy_j)
+        return {batch: statistics.fmean(energies_j) for batch, energies_j in runs.items()}
 
     def _repr_html_(self) -> str:
         """What a notebook shows: what was measured, on what, when."""
@@ -187,6 +222,13 @@ def _check_cells(table: EnergyTable, path: Path) -> None:
             raise InputError(
                 f"{path}: cell {run.cell} was run with batches of {run.batch_size}, more than its "
                 f"largest batch of {largest.batch_size:g}"
+            )
+        searched = table.searched.get(run.cell)
+        if largest is not None and searched not in {None, largest.batch_size}:
+            raise InputError(
+                f"{path}: cell {run.cell} has runs at capacity with batches of "
+                f"{largest.batch_size:g}, but the capacity of table.json has {searched}; B(I, O) "
+                "is one number"
             )
     measured, promised = len(table.capacity_runs), table.metadata["measured_cells"]
     # While a table is being measured, its runs may be ahead of table.json, never behind.

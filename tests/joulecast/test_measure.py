@@ -13,6 +13,7 @@ from joulecast.cli import measure as cli_measure
 from joulecast.measurements.engines import BatchTooLargeError, EngineError
 from joulecast.measurements.models import load_config
 from joulecast.measurements.table.table import load_table
+from joulecast.traces.grid import PAPER_GRID
 from tests.conftest import RunCli
 
 WORDS = ("measure", "--engine", "vllm", "--model", "llama-3.1-8b")
@@ -206,6 +207,33 @@ def test_a_larger_plan_keeps_what_was_found_before(
     assert len(asked) == 44
     kept = load_table(str(tmp_path / "t")).metadata["capacity"]
     assert (len(kept["found"]), kept["tries"], kept["gpu_seconds"]) == (56, 56, 2.0)
+
+
+def test_a_quick_table_of_pytorch_serves_both_methods(
+    run_cli: RunCli, machine: dict, tmp_path: Path
+) -> None:
+    """It has few cells at capacity, and the largest batch of every cell from the search."""
+    engine = machine["engine"]
+    engine.name = "pytorch"
+    cells = list(PAPER_GRID.cells())
+    found = [[i, o, engine.capacity(i, o), None] for i, o in cells]
+    engine.capacity_record = lambda: {
+        "how": "tried",
+        "gpu_seconds": 1.0,
+        "tries": 9,
+        "found": found,
+    }
+    words = ("measure", "--engine", "pytorch", "--model", "llama-3.1-8b", "--plan", "quick")
+    result = run_cli(*words, "-o", tmp_path / "t")
+    assert result.exit_code == 0, result.output
+    table = load_table(tmp_path / "t")
+    assert 0 < len(table.measured) < 6
+    assert table.largest_batches == {(i, o): size for i, o, size, _ in found}
+    for method in ("binned", "stepwise"):
+        words = "estimate", "azure-2023-conv", "--table", tmp_path / "t", "--method", method
+        result = run_cli(*words, "--format", "json")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["coverage"]["extrapolated"] > 0
 
 
 def test_what_the_host_did_is_kept(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:
