@@ -62,7 +62,7 @@ def hosts_of(
         InputError: The two tables are not of the same kind and conditions, or one does not tell
             its host's pace.
     """
-    pace = fit_host_pace(batches, table.gpu.tdp_w)
+    pace = fit_host_pace(batches, table.tdp_w)
     if host is not None:
         _require_same_conditions(table, host)
     if pace is None:

@@ -29,6 +29,7 @@ from joulecast.measurements.engines import Engine, EngineRequest, load_engine
 from joulecast.measurements.gpu.devices import NvmlGpu, choose_gpus, open_gpus
 from joulecast.measurements.gpu.gates import MAX_RELATIVE_SD
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
+from joulecast.measurements.hardware import gpus_in_words
 from joulecast.measurements.models import load_config, model_names
 from joulecast.measurements.sweep.cost import CostModel
 from joulecast.measurements.sweep.cross_check import CodeCarbonRecorder
@@ -164,7 +165,8 @@ def _start_engine(
     gpus: Sequence[NvmlGpu],
     observer: "Observer",
 ) -> Engine:
-    observer.note(f"{gpus[0].product}: starting {request.engine} with {request.model}")
+    cards = gpus_in_words(gpus[0].product, len(gpus))
+    observer.note(f"{cards}: starting {request.engine} with {request.model}")
     asked = EngineRequest(request.model, config, weights, request.variant, request.longest)
     return load_engine(request.engine, asked)
 

@@ -26,6 +26,7 @@ from joulecast.estimator.steps.work import LengthArray
 from joulecast.measurements.conditions import conditions, data_sheet
 from joulecast.measurements.engines import EngineRequest, EngineVariant, load_engine
 from joulecast.measurements.gpu.devices import choose_gpus, open_gpus
+from joulecast.measurements.hardware import gpus_in_words
 from joulecast.measurements.identity import is_of_variant
 from joulecast.measurements.models import load_config
 from joulecast.measurements.replay import Replay, StaticBatch
@@ -128,7 +129,7 @@ def replay(
         draws.append(_Draw(ReplayRequests(pairs, batches), facts, path))
     gpus = open_gpus(choose_gpus(options["gpu_indices"], os.environ))
     data_sheet(gpus, variant)  # without a data sheet, no engine is started
-    say(f"{gpus[0].product}: starting {engine} with {model}")
+    say(f"{gpus_in_words(gpus[0].product, len(gpus))}: starting {engine} with {model}")
     needed = max(i + o for draw in draws for i, o in draw.requests.lengths)
     request = EngineRequest(model, config, weights, variant, needed)
     session = ReplaySession(load_engine(engine, request), gpus, say)

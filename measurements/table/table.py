@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
-from joulecast.measurements.hardware import Gpu, load_gpu
+from joulecast.measurements.hardware import Gpu, gpus_in_words, load_gpu
+from joulecast.measurements.models import COMPUTE_DTYPE
 from joulecast.measurements.table.interpolation import (
     MIN_CELLS,
     BatchKey,
@@ -61,9 +62,35 @@ class EnergyTable:
         return str(self.metadata["engine"])
 
     @property
+    def gpu_count(self) -> int:
+        """GPUs that share the model; energies and powers are of all of them together."""
+        return int(self.metadata.get("gpu_count", 1))
+
+    @property
+    def gpus_in_words(self) -> str:
+        """The maker's name of the GPU, and how many there are."""
+        return gpus_in_words(str(self.metadata["gpu_product"]), self.gpu_count)
+
+    @property
+    def tdp_w(self) -> float:
+        """Rated power of all GPUs together [W]."""
+        return self.gpu_count * self.gpu.tdp_w
+
+    @property
     def dtype(self) -> str:
-        """Number format of the weights."""
+        """Number format of activations and KV cache, and of weights that are not quantized."""
         return str(self.metadata["dtype"])
+
+    @property
+    def quantization(self) -> str | None:
+        """How the linear layers' weights are quantized, as the engine calls it; None if not."""
+        name = self.metadata["engine_settings"].get("quantization")
+        return None if name is None else str(name)
+
+    @property
+    def compute_dtype(self) -> str:
+        """Number format of the linear layers' arithmetic, whose peak is FLOPS_HW."""
+        return COMPUTE_DTYPE.get(self.quantization, self.dtype)
 
     @property
     def is_complete(self) -> bool:
@@ -136,8 +163,8 @@ class EnergyTable:
         """What a notebook shows: what was measured, on what, when."""
         from joulecast.traces.html import html_table
 
-        facts = ("gpu_product", "model", "dtype", "engine", "engine_version", "measured_on")
-        rows = [("table", self.name)]
+        facts = ("model", "dtype", "engine", "engine_version", "measured_on")
+        rows = [("table", self.name), ("gpu product", self.gpus_in_words)]
         rows += [(name.replace("_", " "), str(self.metadata[name])) for name in facts]
         rows.append(("cells measured", f"{len(self.measured)} of {math.prod(self.grid.shape)}"))
         rows.append(("runs", f"{sum(run.valid for run in self.runs)} valid of {len(self.runs)}"))

@@ -1,5 +1,7 @@
-"""Several GPUs, eager steps, 8 bits and budgets, as options of `measure` and `replay`."""
+"""Several GPUs, eager steps, 8 bits and budgets: options of `measure` and `replay`, and tables."""
 
+import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -7,7 +9,9 @@ import pytest
 
 from joulecast.cli import measure as cli_measure
 from joulecast.measurements.engines import EngineVariant
-from joulecast.measurements.table.table import load_table
+from joulecast.measurements.table.table import load_table, table_folder
+from joulecast.pages.page import gpu_facts, table_facts
+from joulecast.plots.table import plot_note
 from tests.conftest import RunCli
 
 WORDS = ("measure", "--engine", "vllm", "--model", "llama-3.1-8b")
@@ -79,3 +83,26 @@ def test_pytorch_refuses_what_it_lacks(
         assert said in result.stderr
         assert result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_shown_of_a_table_says_how_many_gpus(run_cli: RunCli, tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    shutil.copytree(table_folder("h100-sxm/llama-3.1-8b/vllm-quick"), folder)
+    document = json.loads((folder / "table.json").read_text())
+    document["engine_settings"] |= {"tensor_parallel_size": 2, "quantization": "fp8"}
+    document |= {"gpu_count": 2, "power_limit_w": 1400.0}
+    (folder / "table.json").write_text(json.dumps(document))
+    table, name = load_table(folder), "2 x NVIDIA H100 80GB HBM3"
+    for command in (("estimate", "azure-2023-code", "--table"), ("table", "check")):
+        result = run_cli(*command, folder)
+        assert result.exit_code == 0, result.output
+        assert name in " ".join(result.stdout.split())
+    assert ("GPU", name) in table_facts(table)
+    assert name in plot_note(table, None)
+    assert name in table._repr_html_()
+    facts = dict(gpu_facts(table))
+    assert facts["rated power"].startswith("700 W each (")
+    assert facts["peak, float8"].startswith("1978.9 TFLOP/s dense, 3957.8 TFLOP/s sparse each")
+    document |= {"gpu": "a100-pcie-80gb"}
+    (folder / "table.json").write_text(json.dumps(document))
+    assert "table.json: NVIDIA A100" in run_cli("table", "check", folder).stderr
