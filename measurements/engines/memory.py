@@ -1,4 +1,4 @@
-"""The memory of a device, as an engine that searches for its largest batches asks for it."""
+"""The memory that batches must fit into."""
 
 import gc
 from typing import Protocol

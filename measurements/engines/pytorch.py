@@ -335,15 +335,12 @@ def resolve(variant: EngineVariant) -> EngineVariant:
     """
     if variant.gpus > 1:
         raise EngineError("the pytorch engine runs on one GPU; name one with --gpu")
-    options = {
-        "--quantization": variant.quantization,
-        "--max-num-seqs": variant.max_num_seqs,
-        "--max-num-batched-tokens": variant.max_num_batched_tokens,
-    }
-    if asked := [option for option, value in options.items() if value is not None]:
-        raise EngineError(
-            f"the pytorch engine has no {asked[0]}; leave it out, or take --engine vllm"
-        )
+    for name in ("quantization", "max_num_seqs", "max_num_batched_tokens"):
+        if getattr(variant, name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise EngineError(
+                f"the pytorch engine has no {option}; leave it out, or take --engine vllm"
+            )
     return replace(variant, compiled=bool(variant.compiled))
 
 
