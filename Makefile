@@ -39,6 +39,7 @@ pictures: .venv/all
 benchmarks: .venv/all
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/interpolation.py
+	$(BIN)/python benchmarks/quick_binned.py
 	$(BIN)/python benchmarks/step_model.py
 	$(BIN)/python benchmarks/flops.py
 

@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from joulecast.measurements.engines import EngineRequest
+from joulecast.measurements.engines import EngineRequest, EngineVariant
 from joulecast.measurements.engines.pytorch import PytorchEngine, load
 from joulecast.measurements.models import load_config
 
@@ -26,7 +26,7 @@ def step_ms(engine: PytorchEngine, batch_size: int, input_tokens: int, output_to
 
 def main() -> None:
     """Each batch twice, with cuDNN's attention and, one request larger, without."""
-    engine = load(EngineRequest(MODEL, load_config(MODEL), None, None, 9000))
+    engine = load(EngineRequest(MODEL, load_config(MODEL), None, EngineVariant(), 9000))
     step_ms(engine, 1, 128, 8)
     for is_allowed in (True, False):
         torch.backends.cuda.enable_cudnn_sdp(is_allowed)

@@ -19,7 +19,6 @@ from joulecast.estimator.estimate import (
 )
 from joulecast.estimator.flops import load_flops
 from joulecast.estimator.ideal import Roofline, ideal_energy
-from joulecast.measurements.models import load_shape
 from joulecast.measurements.table.interpolation import CellKey
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
@@ -104,8 +103,7 @@ def estimate_binned(
         )
     cells = binned_energy(workload, table, whole_batches)
     energy_j = sum(cell.energy_j for cell in cells if cell.energy_j is not None)
-    flops, gpu = load_flops(table.config), table.gpu
-    roofline = Roofline(flops, load_shape(table.config), gpu, table.dtype)
+    flops, gpu, dtype = load_flops(table.config), table.gpu, table.compute_dtype
     total = workload.total
     beyond_tokens = workload.beyond.input_tokens + workload.beyond.output_tokens
     return Estimate(
@@ -123,11 +121,11 @@ def estimate_binned(
         # spread: an interval around this estimate would promise what it cannot hold.
         interval_j=None,
         ideal_j={
-            "dense": ideal_energy(workload, flops, gpu, table.dtype, "dense"),
-            "sparse": ideal_energy(workload, flops, gpu, table.dtype, "sparse"),
-            "roofline": roofline.energy(workload, table),
+            "dense": ideal_energy(workload, flops, gpu, dtype, "dense"),
+            "sparse": ideal_energy(workload, flops, gpu, dtype, "sparse"),
+            "roofline": Roofline.of(table).energy(workload, table),
         },
         coverage=coverage_of(cells),
-        dense_peak_flops_per_s=table.gpu.peak(table.dtype),
+        dense_peak_flops_per_s=gpu.peak(dtype),
         cells=tuple(cells),
     )

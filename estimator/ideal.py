@@ -5,11 +5,11 @@ from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
-from joulecast.estimator.flops import FlopsModel, binned_flops
+from joulecast.estimator.flops import FlopsModel, binned_flops, load_flops
 from joulecast.estimator.steps.work import StepCounts, Steps
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.hardware import Gpu, Peak
-from joulecast.measurements.models import DTYPE_BYTES, ModelShape
+from joulecast.measurements.models import COMPUTE_DTYPE, ModelShape, load_shape
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.workload import Workload
 
@@ -25,11 +25,13 @@ def ideal_energy(
     E_ideal = TDP / FLOPS_HW * sum over cells of N(I*, O*) * FLOPs(I*, O*)
     (Fernandez et al. 2025, section 4.1)
 
+    n GPUs that share the FLOPs have n times the power and n times the rate: the same energy.
+
     Args:
         workload: Binned requests; those beyond the grid are left out.
         flops: FLOPs of one request as a function of its lengths.
         gpu: Data sheet of the chip.
-        dtype: Number format of the model, such as "bfloat16".
+        dtype: Number format of the arithmetic, such as "bfloat16"; of a table, its `compute_dtype`.
         peak: "dense" for what the chip can do, "sparse" for the paper's convention.
 
     Returns:
@@ -65,17 +67,39 @@ _Tokens = TypeVar("_Tokens", float, FloatArray)
 class Roofline:
     """The time of an engine step can be no less than its arithmetic, nor than its memory traffic.
 
+    n GPUs that share both evenly take an n-th of the time at n times the power: the same energy.
+    What they send each other is not counted.
+
     Attributes:
         flops: FLOPs of the model.
         shape: Sizes of the model.
         gpu: Data sheet of the chip.
         dtype: Number format of weights and KV cache.
+        quantization: How the linear layers' weights are quantized; all arithmetic is taken at the
+            peak of that, so that what is left in `dtype` makes it no less of a bound.
     """
 
     flops: FlopsModel
     shape: ModelShape
     gpu: Gpu
     dtype: str
+    quantization: str | None = None
+
+    @classmethod
+    def of(cls, table: EnergyTable) -> "Roofline":
+        """Of a table's model on its GPU."""
+        return cls(
+            load_flops(table.config),
+            load_shape(table.config),
+            table.gpu,
+            table.dtype,
+            table.quantization,
+        )
+
+    @property
+    def _peak(self) -> float:
+        """Rate of all arithmetic [FLOP/s]."""
+        return self.gpu.peak(COMPUTE_DTYPE.get(self.quantization, self.dtype))
 
     def batch_energy(self, input_tokens: int, output_tokens: int, batch_size: float) -> float:
         """Least energy of one batch: a prefill of all prompts, then O - 1 decode steps.
@@ -129,12 +153,12 @@ class Roofline:
         """
         seconds = {
             "steps": counts.steps * self._weight_bytes(1.0) / self.gpu.memory_bytes_per_s,
-            "tokens": counts.tokens * self.flops.per_token / self.gpu.peak(self.dtype),
+            "tokens": counts.tokens * self.flops.per_token / self._peak,
             "context": counts.context
             * self.shape.kv_bytes_per_token(self.dtype)
             / self.gpu.memory_bytes_per_s,
-            "pairs": 2 * counts.pairs * self.flops.per_pair / self.gpu.peak(self.dtype),
-            "outputs": counts.outputs * self.flops.per_pass / self.gpu.peak(self.dtype),
+            "pairs": 2 * counts.pairs * self.flops.per_pair / self._peak,
+            "outputs": counts.outputs * self.flops.per_pass / self._peak,
             "requests": 0.0,
         }
         return {term: float(self.gpu.tdp_w * needed) for term, needed in seconds.items()}
@@ -152,10 +176,10 @@ class Roofline:
         return total_j
 
     def _weight_bytes(self, tokens: _Tokens) -> _Tokens:
-        return self.shape.parameters_read(tokens) * DTYPE_BYTES[self.dtype]
+        return self.shape.weight_bytes_read(tokens, self.dtype, self.quantization)
 
     def _step_seconds(self, flops: object, moved_bytes: object) -> np.ndarray:
         return np.maximum(
-            np.asarray(flops, dtype=float) / self.gpu.peak(self.dtype),
+            np.asarray(flops, dtype=float) / self._peak,
             np.asarray(moved_bytes, dtype=float) / self.gpu.memory_bytes_per_s,
         )

@@ -22,7 +22,6 @@ from joulecast.estimator.estimate import (
     request_counts,
     source_of,
 )
-from joulecast.estimator.flops import load_flops
 from joulecast.estimator.ideal import PEAKS, Roofline
 from joulecast.estimator.steps.hosts import Hosts, hosts_of
 from joulecast.estimator.steps.intervals import Spread, interval_j, relative_sds, sampling_sd
@@ -33,7 +32,6 @@ from joulecast.estimator.steps.schedulers import Scheduler, scheduler_of
 from joulecast.estimator.steps.serving import Service, Services, serve
 from joulecast.estimator.steps.work import LengthArray, StepCounts, Steps
 from joulecast.measurements.arrays import FloatArray
-from joulecast.measurements.models import load_shape
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 from joulecast.traces.workload import Workload
@@ -122,9 +120,7 @@ class StepModel:
             prices=fit_prices(batches if hosts is None else hosts.without_waiting(batches)),
             spread=Spread.of(batches),
             hosts=hosts,
-            roofline=Roofline(
-                load_flops(table.config), load_shape(table.config), table.gpu, table.dtype
-            ),
+            roofline=Roofline.of(table),
         )
 
     def estimate(
@@ -145,7 +141,7 @@ class StepModel:
         spending = self._spending(services.mean)
         sds = self._relative_sds(services, spending, workload.is_reconstructed)
         cells = self._cells(workload, spending.energy_j)
-        gpu, dtype = self.table.gpu, self.table.dtype
+        gpu, dtype = self.table.gpu, self.table.compute_dtype
         flops = self.roofline.flops.of_sums(total)
         return Estimate(
             trace=trace,

@@ -12,9 +12,9 @@ import numpy as np
 from joulecast.estimator.binned import estimate_binned
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.method import METHODS, Method
-from joulecast.estimator.steps.schedulers import kind_of
 from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.stepwise import StepModel
+from joulecast.measurements.identity import Difference, differences, kind_differences
 from joulecast.measurements.replay import Replay
 from joulecast.measurements.table.table import EnergyTable, load_table, table_names
 from joulecast.traces.errors import InputError
@@ -62,6 +62,7 @@ class Validation:
         checked: Method -> estimate against meter; a method that cannot estimate is missing.
         ideal_j: The dense ideal of the true lengths [J].
         simulated: What our scheduler makes of the requests.
+        differences: In which conditions the replay was run that are not the table's.
     """
 
     name: str
@@ -73,6 +74,12 @@ class Validation:
     checked: Mapping[Method, CheckedEstimate]
     ideal_j: float
     simulated: Steps
+    differences: Sequence[Difference] = ()
+
+    @property
+    def difference_texts(self) -> list[str]:
+        """The differences in words."""
+        return [other.text("in the table", "in the replay") for other in self.differences]
 
     @property
     def has_other_batches(self) -> bool:
@@ -92,6 +99,7 @@ class Validation:
             "runs": len(self.replay.valid_runs),
             "table": self.table,
             "host": self.host,
+            "differences": self.difference_texts,
             "metered_j": self.metered_j,
             "metered_seconds": self.metered_seconds,
             "ideal_j": self.ideal_j,
@@ -142,16 +150,19 @@ def validate(
     tables: Sequence[EnergyTable],
     hosts: Sequence[EnergyTable] = (),
     fit: Fit = StepModel.of,
+    takes_other_conditions: bool = False,
 ) -> Validation:
     """Hold the estimates of a replay's requests against what they took.
 
     Args:
         name: What to call the replay.
         replay: Metered; none of its runs is in any fit.
-        tables: The first of the same GPU, model and engine is taken.
+        tables: The first of the same kind and conditions is taken.
         hosts: Tables that may have been measured where the replay was; the first that was tells
             how fast the host launches steps.
         fit: How the step model is made.
+        takes_other_conditions: Whether a table of the same kind will do, if there is none of the
+            same conditions; the differences are told then.
 
     Raises:
         InputError: No table fits, or no run of the replay is valid.
@@ -161,8 +172,8 @@ def validate(
         raise InputError(
             f"{name}: has no valid run: {replay.runs[0].reason}; make it again, or take it away"
         )
-    table = _table_of(name, replay, tables)
-    host = _host_of(replay, hosts)
+    table = _table_of(name, replay, tables, takes_other_conditions)
+    host = _host_of(replay, table, hosts)
     lengths = np.array(replay.lengths, dtype=np.int64)
     workload = Workload.of_lengths(PAPER_GRID, lengths)
     metered_j = statistics.fmean(run.energy_j for run in runs)
@@ -189,6 +200,7 @@ def validate(
         },
         ideal_j=stepwise.ideal_j["dense"],
         simulated=simulated,
+        differences=differences(table.metadata, replay.facts),
     )
 
 
@@ -200,14 +212,17 @@ def shipped_tables_for(replay: Replay) -> list[EnergyTable]:
     return [load_table(name) for name in sorted(names, key=lambda name: name != prefix + engine)]
 
 
-def _host_of(replay: Replay, hosts: Sequence[EnergyTable]) -> EnergyTable | None:
-    """The first table that has a run on the card of a replay."""
+def _host_of(
+    replay: Replay, table: EnergyTable, hosts: Sequence[EnergyTable]
+) -> EnergyTable | None:
+    """The first table of the same conditions that has a run on the card of a replay."""
     cards = {run.card for run in replay.valid_runs}
-    for table in hosts:
-        if kind_of(table.metadata) == kind_of(replay.facts) and any(
-            run.valid and run.gpu in cards for run in table.runs
+    for host in hosts:
+        is_there = any(run.valid and run.gpu in cards for run in host.runs)
+        if is_there and not any(
+            differences(host.metadata, facts) for facts in (replay.facts, table.metadata)
         ):
-            return table
+            return host
     return None
 
 
@@ -220,13 +235,32 @@ def _checked(estimate: Estimate, metered_j: float) -> CheckedEstimate:
     )
 
 
-def _table_of(name: str, replay: Replay, tables: Sequence[EnergyTable]) -> EnergyTable:
-    for table in tables:
-        if kind_of(table.metadata) == kind_of(replay.facts):
-            return table
+def _table_of(
+    name: str, replay: Replay, tables: Sequence[EnergyTable], takes_other_conditions: bool
+) -> EnergyTable:
     facts = replay.facts
-    other = f"; {tables[0].name} is of another kind" if len(tables) == 1 else ""
-    raise InputError(
+    alike = [table for table in tables if not kind_differences(table.metadata, facts)]
+    if not alike:
+        raise _no_table(name, replay, tables)
+    nearest = min(alike, key=lambda table: len(differences(table.metadata, facts)))
+    others = differences(nearest.metadata, facts)
+    if others and not takes_other_conditions:
+        told = ", ".join(other.text("in the table", "in the replay") for other in others)
+        raise InputError(
+            f"{name}: {told}; give a table of the same conditions with --table, or take this one "
+            f"anyway, with what differs told: --table {nearest.name}"
+        )
+    return nearest
+
+
+def _no_table(name: str, replay: Replay, tables: Sequence[EnergyTable]) -> InputError:
+    """What to say where no table is of a replay's kind."""
+    facts, told = replay.facts, ""
+    if len(tables) == 1:
+        others = kind_differences(tables[0].metadata, facts)
+        texts = [other.text("in the table", "in the replay") for other in others]
+        told = f"; {tables[0].name} is of another kind: {', '.join(texts)}"
+    return InputError(
         f"{name}: no table of {facts['model']} on {facts['gpu']} with {facts['engine']} and the "
-        f"same settings{other}; give one with --table"
+        f"same settings{told}; give one with --table"
     )

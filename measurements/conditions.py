@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from joulecast.measurements.engines import Engine
+from joulecast.measurements.engines import Engine, EngineVariant
 from joulecast.measurements.gpu.devices import GpuDevice
-from joulecast.measurements.hardware import find_gpu
+from joulecast.measurements.hardware import Gpu, find_gpu
+from joulecast.measurements.models import COMPUTE_DTYPE
 
 
 def conditions(gpus: Sequence[GpuDevice], engine: Engine, model: str, maker: str) -> dict[str, Any]:
@@ -35,3 +36,15 @@ def conditions(gpus: Sequence[GpuDevice], engine: Engine, model: str, maker: str
         "measured_on": datetime.now(UTC).date().isoformat(),
         "measured_by": maker,
     }
+
+
+def data_sheet(gpus: Sequence[GpuDevice], variant: EngineVariant) -> Gpu:
+    """The data sheet of the GPUs at hand, asked for before an engine is started.
+
+    Raises:
+        InputError: There is none, or it has no peak for what the variant computes in.
+    """
+    sheet = find_gpu(gpus[0].product)
+    if variant.quantization is not None:
+        sheet.peak(COMPUTE_DTYPE[variant.quantization])
+    return sheet

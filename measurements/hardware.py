@@ -105,6 +105,11 @@ def find_gpu(product: str) -> Gpu:
     raise InputError(f'no data sheet for "{product}"; add its figures to measurements/gpus.json')
 
 
+def gpus_in_words(product: str, count: int) -> str:
+    """So many GPUs of a kind: "2 x NVIDIA H100 80GB HBM3"; of one, its name alone."""
+    return product if count == 1 else f"{count} x {product}"
+
+
 @cache
 def _data_sheets() -> dict[str, Any]:
     text = (files("joulecast.measurements") / "gpus.json").read_text(encoding="utf-8")

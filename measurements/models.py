@@ -1,5 +1,6 @@
 """Model architectures by name: Hugging Face config files, and what follows from their shapes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 _Tokens = TypeVar("_Tokens", "float", "npt.NDArray[np.float64]")
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float8": 1, "float32": 4}
+COMPUTE_DTYPE: Mapping[str | None, str] = {"fp8": "float8"}
+"""Quantization -> number format of the linear layers' weights, and of their arithmetic."""
 
 _SUFFIX = ".json"
 _TOO_LARGE = 2**31
@@ -81,6 +84,37 @@ class ModelShape:
         """
         untouched: _Tokens = (1 - self.experts_per_token / self.experts) ** tokens
         return self.shared_parameters + self.expert_parameters * self.experts * (1 - untouched)
+
+    def weight_bytes_read(
+        self, tokens: _Tokens, dtype: str, quantization: str | None = None
+    ) -> _Tokens:
+        """Bytes of weights that a step over so many tokens reads at least.
+
+        Quantized are attention projections and feed-forward blocks; router and output head keep the
+        model's own format.
+
+        Args:
+            tokens: Of a step, or of an array of steps.
+            dtype: The model's own number format.
+            quantization: None, or a key of `COMPUTE_DTYPE`.
+        """
+        saved = self._saved_per_parameter(dtype, quantization)
+        quantized = self.parameters_read(tokens) - (
+            self.shared_parameters - self.attention_parameters
+        )
+        return self.parameters_read(tokens) * DTYPE_BYTES[dtype] - saved * quantized
+
+    def weight_bytes(self, dtype: str, quantization: str | None = None) -> float:
+        """Memory that all weights take, the embedding among them [bytes]; arguments likewise."""
+        experts = self.expert_parameters * self.experts
+        parameters = self.shared_parameters + experts + self.vocabulary * self.hidden_size
+        saved = self._saved_per_parameter(dtype, quantization)
+        return parameters * DTYPE_BYTES[dtype] - saved * (self.attention_parameters + experts)
+
+    @staticmethod
+    def _saved_per_parameter(dtype: str, quantization: str | None) -> int:
+        """Bytes that a quantized parameter is smaller by."""
+        return DTYPE_BYTES[dtype] - DTYPE_BYTES[COMPUTE_DTYPE.get(quantization, dtype)]
 
     def kv_bytes_per_token(self, dtype: str) -> int:
         """Bytes of the KV cache that one token takes."""

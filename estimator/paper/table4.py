@@ -231,7 +231,7 @@ def build_table4(
         rows=rows,
         gpu=vllm.gpu.name,
         model=vllm.model,
-        dense_peak_flops_per_s=vllm.gpu.peak(vllm.dtype, "dense"),
+        dense_peak_flops_per_s=vllm.gpu.peak(vllm.compute_dtype, "dense"),
         tables={engine: table.name for engine, table in tables.items()},
     )
 

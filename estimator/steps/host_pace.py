@@ -48,7 +48,7 @@ class HostPace:
     Attributes:
         gpu_seconds: What the GPU needs for each kind of work, in the order of `TERMS` [s each].
         launch_seconds: What the host needs to launch a step without a CUDA graph [s].
-        waiting_power_w: Power of the GPU while it waits [W].
+        waiting_power_w: Power while the GPU waits, of all GPUs together [W].
     """
 
     gpu_seconds: FloatArray
@@ -79,7 +79,7 @@ def fit_host_pace(batches: Sequence[MeteredBatch], tdp_w: float) -> HostPace | N
 
     Args:
         batches: Of the table.
-        tdp_w: Rated power of the GPU [W].
+        tdp_w: Rated power of all GPUs together, which wait together [W].
     """
     timed = _TimedBatches(batches)
     if not timed.is_launched.any():

@@ -13,9 +13,9 @@ from joulecast.estimator.steps.host_pace import (
     fit_host_pace,
 )
 from joulecast.estimator.steps.metered_batches import MeteredBatch, metered_batches
-from joulecast.estimator.steps.schedulers import kind_of
 from joulecast.estimator.steps.work import Steps
 from joulecast.measurements.arrays import FloatArray
+from joulecast.measurements.identity import differences
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 
@@ -59,11 +59,12 @@ def hosts_of(
         host: A table measured on the host that will serve; None if that host is not known.
 
     Raises:
-        InputError: The two tables are not of the same kind, or one does not tell its host's pace.
+        InputError: The two tables are not of the same kind and conditions, or one does not tell
+            its host's pace.
     """
-    pace = fit_host_pace(batches, table.gpu.tdp_w)
+    pace = fit_host_pace(batches, table.tdp_w)
     if host is not None:
-        _require_same_kind(table, host)
+        _require_same_conditions(table, host)
     if pace is None:
         if host is not None:
             raise InputError(
@@ -88,11 +89,11 @@ def _launch_seconds_on(host: EnergyTable, pace: HostPace) -> float:
     return launch_seconds
 
 
-def _require_same_kind(table: EnergyTable, host: EnergyTable) -> None:
-    ours, theirs = kind_of(table.metadata), kind_of(host.metadata)
-    for key, value in ours.items():
-        if theirs[key] != value:
-            raise InputError(
-                f"{host.name}: is of {key} {theirs[key]}, and {table.name} of {value}; a host is "
-                "told by a table of the same GPUs, model, engine and settings"
-            )
+def _require_same_conditions(table: EnergyTable, host: EnergyTable) -> None:
+    others = differences(table.metadata, host.metadata)
+    if others:
+        told = ", ".join(difference.text(f"in {table.name}", "there") for difference in others)
+        raise InputError(
+            f"{host.name}: {told}; a host is told by a table of the same GPUs, model, engine, "
+            "version and settings"
+        )

@@ -7,12 +7,10 @@ from functools import cached_property
 
 from joulecast.estimator.steps.schedulers import scheduler_of
 from joulecast.estimator.steps.work import TERMS, StepCounts, Steps
+from joulecast.measurements.table.interpolation import BatchKey
 from joulecast.measurements.table.runs import Run
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
-
-BatchKey = tuple[int, int, int]
-"""Input and output length of every request [tokens], and how many there are."""
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulecast.estimator.steps.metered_batches import BatchKey, MeteredBatch
+from joulecast.estimator.steps.metered_batches import MeteredBatch
 from joulecast.estimator.steps.work import TERMS, StepCounts
 from joulecast.measurements.arrays import FloatArray
+from joulecast.measurements.table.interpolation import BatchKey
 
 _EXACT = 1e-12
 """Least variance of residuals, so that runs made up without noise can be fitted to."""

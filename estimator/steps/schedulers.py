@@ -1,7 +1,6 @@
 """How an engine serves requests that are all there from the start."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.progress import Progress
@@ -50,25 +49,9 @@ def scheduler_of(table: EnergyTable) -> Scheduler:
         InputError: The table lacks settings that matter.
     """
     if table.engine == "pytorch":
-        sizes = {cell: energy.batch_size for cell, energy in table.cells.items()}
-        return StaticBatching(table.grid, sizes)
+        return StaticBatching(table.grid, table.largest_batches)
     if table.engine != "vllm":
         raise InputError(
             f"{table.name}: how {table.engine} schedules requests is not known; use --method binned"
         )
     return ContinuousBatching.from_settings(table.metadata["engine_settings"], table.name)
-
-
-def kind_of(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What two tables, or a table and a replay, must share for one to speak for the other.
-
-    Args:
-        facts: Of table.json or of a replay.
-    """
-    settings = facts["engine_settings"]
-    return {
-        **{key: facts[key] for key in ("gpu", "model", "engine", "dtype")},
-        "gpu_count": facts.get("gpu_count", 1),
-        "eager": settings.get("eager", False),
-        "compiled": settings.get("compiled", False),
-    }

@@ -6,6 +6,7 @@ import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,18 +17,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from joulecast.cli.completion import complete_gpus
 from joulecast.cli.options import (
     ENGINE_OPTIONS,
-    GPU_OPTION,
+    VARIANT_OPTIONS,
     FiniteRange,
     command,
+    engine_variant,
     say,
     with_options,
 )
-from joulecast.measurements.conditions import conditions
+from joulecast.measurements.conditions import conditions, data_sheet
 from joulecast.measurements.engines import Engine, EngineRequest, load_engine
 from joulecast.measurements.gpu.devices import NvmlGpu, choose_gpus, open_gpus
 from joulecast.measurements.gpu.gates import MAX_RELATIVE_SD
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
-from joulecast.measurements.hardware import find_gpu
+from joulecast.measurements.hardware import gpus_in_words
 from joulecast.measurements.models import load_config, model_names
 from joulecast.measurements.sweep.cost import CostModel
 from joulecast.measurements.sweep.cross_check import CodeCarbonRecorder
@@ -85,13 +87,7 @@ MEASURED_BY = f"joulecast {VERSION}"
     metavar="MINUTES",
     help="Make only runs that fit into this time, the most informative ones first.",
 )
-@GPU_OPTION
-@click.option(
-    "--compile/--eager",
-    "compiled",
-    default=None,
-    help="Whether to compile; vllm does by default, pytorch does not.",
-)
+@with_options(VARIANT_OPTIONS)
 @click.option(
     "--cross-check", type=click.Choice(["codecarbon"]), help="A second meter beside ours."
 )
@@ -112,11 +108,10 @@ def measure(
     output: Path | None,
     resume: bool,
     time_budget: float | None,
-    gpu_indices: tuple[int, ...],
-    compiled: bool | None,
     cross_check: str | None,
     dry_run: bool,
     gpu_type: str | None,
+    **options: Any,
 ) -> None:
     """Measure E_batch(I, O) and B(I, O) on the GPU at hand.
 
@@ -126,9 +121,9 @@ def measure(
         raise click.UsageError("--gpu-type is for --dry-run; a sweep asks the GPU what it is")
     if output is None and (resume or not dry_run):
         raise click.UsageError("give the folder to measure into: -o FOLDER")
-    config = load_config(model)
+    config, variant = load_config(model), engine_variant(engine, options)
     request = SweepRequest(
-        model, engine, plan_name, runs, seed, time_budget, longest_request(config), compiled
+        model, engine, plan_name, runs, seed, time_budget, longest_request(config), variant
     )
     if resume and output is not None:
         request = request.after(output, MEASURED_BY)
@@ -145,14 +140,14 @@ def measure(
                 # What cannot be gone on with is better found before the engine starts than after.
                 recorder.open(output)
         observer = Observer(sys.stderr.isatty())
-        gpus = open_gpus(choose_gpus(gpu_indices, os.environ))
-        sheet = find_gpu(gpus[0].product)
+        gpus = open_gpus(choose_gpus(options["gpu_indices"], os.environ))
+        sheet = data_sheet(gpus, variant)
         loaded = _start_engine(request, config, weights, gpus, observer)
-        cost = cost_model(sheet, model, engine, loaded.dtype)
+        cost = cost_model(sheet, model, engine, loaded.dtype, variant)
         plan, left_out = request.plan(loaded.capacity, cost)
         _say_left_out(left_out)
         observer.note(_capacity_text(loaded.capacity_record()))
-        metadata = _metadata(gpus, loaded, model_name(model), left_out)
+        metadata = _metadata(gpus, loaded, request, left_out)
         folder = _open_folder(output, resume, metadata, config)
         to_close.callback(_finish, folder, plan)
         for recorder in recorders if not resume else ():
@@ -170,10 +165,9 @@ def _start_engine(
     gpus: Sequence[NvmlGpu],
     observer: "Observer",
 ) -> Engine:
-    observer.note(f"{gpus[0].product}: starting {request.engine} with {request.model}")
-    asked = EngineRequest(
-        request.model, config, weights, request.compiled, request.longest, len(gpus)
-    )
+    cards = gpus_in_words(gpus[0].product, len(gpus))
+    observer.note(f"{cards}: starting {request.engine} with {request.model}")
+    asked = EngineRequest(request.model, config, weights, request.variant, request.longest)
     return load_engine(request.engine, asked)
 
 
@@ -284,11 +278,15 @@ def _capacity_text(record: Mapping[str, Any]) -> str:
 
 
 def _metadata(
-    gpus: Sequence[NvmlGpu], engine: Engine, model: str, left_out: Sequence[tuple[int, int, str]]
+    gpus: Sequence[NvmlGpu],
+    engine: Engine,
+    request: SweepRequest,
+    left_out: Sequence[tuple[int, int, str]],
 ) -> dict[str, Any]:
     return {
         "joulecast_table": 1,
-        **conditions(gpus, engine, model, MEASURED_BY),
+        **conditions(gpus, engine, model_name(request.model), MEASURED_BY),
+        "variant": asdict(request.variant),
         "idle_power_w": None,
         "meter": "NVML total energy counter, read at the ends of a window that begins at a tick",
         "grid": PAPER_GRID.to_dict(),

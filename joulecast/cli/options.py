@@ -12,7 +12,12 @@ from typing import Any, TypeVar, cast
 import click
 
 from joulecast.cli.completion import complete_models
-from joulecast.measurements.engines import ENGINES
+from joulecast.measurements.engines import (
+    ENGINES,
+    QUANTIZATIONS,
+    EngineVariant,
+    resolve_variant,
+)
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists, shown_address
 from joulecast.traces.printable import printable
@@ -206,13 +211,55 @@ ENGINE_OPTIONS: list[Option] = [
     ),
 ]
 
-GPU_OPTION: Option = click.option(
-    "--gpu",
-    "gpu_indices",
-    type=click.IntRange(0),
-    multiple=True,
-    help="Index of the GPU, as nvidia-smi numbers it.",
-)
+VARIANT_OPTIONS: list[Option] = [
+    click.option(
+        "--gpu",
+        "gpu_indices",
+        type=click.IntRange(0),
+        multiple=True,
+        help="Index of the GPU, as nvidia-smi numbers it; several share the model (vllm).",
+    ),
+    click.option(
+        "--compile/--eager",
+        "compiled",
+        default=None,
+        help="Whether to compile; vllm does by default, pytorch does not.",
+    ),
+    click.option(
+        "--quantization",
+        type=click.Choice(QUANTIZATIONS),
+        help="Have linear layers compute in 8 bits (vllm).",
+    ),
+    click.option(
+        "--max-num-seqs",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Most requests that run at once (vllm); by default 1,024.",
+    ),
+    click.option(
+        "--max-num-batched-tokens",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Most tokens that a step feeds; by default as vllm chooses for the GPU.",
+    ),
+]
+"""What makes a table or a replay one of another kind, or of other conditions."""
+
+
+def engine_variant(engine: str, options: Mapping[str, Any]) -> EngineVariant:
+    """What the values of `VARIANT_OPTIONS` ask an engine for, and what it then does by itself.
+
+    Raises:
+        EngineError: It has no such variant.
+    """
+    variant = EngineVariant(
+        gpus=max(1, len(options["gpu_indices"])),
+        compiled=options["compiled"],
+        quantization=options["quantization"],
+        max_num_seqs=options["max_num_seqs"],
+        max_num_batched_tokens=options["max_num_batched_tokens"],
+    )
+    return resolve_variant(engine, variant)
 
 
 def with_options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:

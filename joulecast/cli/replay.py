@@ -12,9 +12,10 @@ import numpy as np
 from joulecast.cli.completion import complete_tables, complete_traces
 from joulecast.cli.options import (
     ENGINE_OPTIONS,
-    GPU_OPTION,
     TRACE_OPTIONS,
+    VARIANT_OPTIONS,
     command,
+    engine_variant,
     reading,
     say,
     with_options,
@@ -22,10 +23,11 @@ from joulecast.cli.options import (
 from joulecast.estimator.steps.schedulers import scheduler_of
 from joulecast.estimator.steps.static_batching import StaticBatching
 from joulecast.estimator.steps.work import LengthArray
-from joulecast.measurements.conditions import conditions
-from joulecast.measurements.engines import EngineRequest, load_engine
+from joulecast.measurements.conditions import conditions, data_sheet
+from joulecast.measurements.engines import EngineRequest, EngineVariant, load_engine
 from joulecast.measurements.gpu.devices import choose_gpus, open_gpus
-from joulecast.measurements.hardware import find_gpu
+from joulecast.measurements.hardware import gpus_in_words
+from joulecast.measurements.identity import is_of_variant
 from joulecast.measurements.models import load_config
 from joulecast.measurements.replay import Replay, StaticBatch
 from joulecast.measurements.replay_session import ReplayRequests, ReplaySession
@@ -79,7 +81,7 @@ class _Draw:
     shell_complete=complete_tables,
     help="Where static batches take B(I, O) from (pytorch).",
 )
-@GPU_OPTION
+@with_options(VARIANT_OPTIONS)
 @click.option(
     "-o",
     "--output",
@@ -97,7 +99,6 @@ def replay(
     seed: int,
     runs: int,
     table_name: str | None,
-    gpu_indices: tuple[int, ...],
     output: Path,
     **options: Any,
 ) -> None:
@@ -115,24 +116,26 @@ def replay(
             "once per trace"
         )
     each = [counts[0]] * len(traces) if len(counts) == 1 else counts
-    config = load_config(model)
-    longest = int(config.get("max_position_embeddings") or 2**31)
+    config, variant = load_config(model), engine_variant(engine, options)
+    name, longest = model_name(model), int(config.get("max_position_embeddings") or 2**31)
     draws = []
     for trace, count, path in zip(traces, each, outputs, strict=True):
         lengths, facts = _draw(trace, count, seed, longest, options)
-        batches = None if table_name is None else _static_batches(table_name, lengths)
+        batches = (
+            None if table_name is None else _static_batches(table_name, lengths, name, variant)
+        )
         pairs = [(i, o) for i, o in lengths.tolist()]
         facts = {**facts, "batches_from": table_name, "host_cpu": host_cpu()}
         draws.append(_Draw(ReplayRequests(pairs, batches), facts, path))
-    gpus = open_gpus(choose_gpus(gpu_indices, os.environ))
-    find_gpu(gpus[0].product)  # without a data sheet, no engine is started
-    say(f"{gpus[0].product}: starting {engine} with {model}")
+    gpus = open_gpus(choose_gpus(options["gpu_indices"], os.environ))
+    data_sheet(gpus, variant)  # without a data sheet, no engine is started
+    say(f"{gpus_in_words(gpus[0].product, len(gpus))}: starting {engine} with {model}")
     needed = max(i + o for draw in draws for i, o in draw.requests.lengths)
-    request = EngineRequest(model, config, weights, None, needed, len(gpus))
+    request = EngineRequest(model, config, weights, variant, needed)
     session = ReplaySession(load_engine(engine, request), gpus, say)
     if len(traces) > 1:
         _make_folder(output)
-    faults = [fault for draw in draws if (fault := _run(session, draw, model_name(model), runs))]
+    faults = [fault for draw in draws if (fault := _run(session, draw, name, runs))]
     if faults:
         raise InputError("; ".join(faults))
 
@@ -210,9 +213,16 @@ def _draw(
     }
 
 
-def _static_batches(table_name: str, lengths: LengthArray) -> list[StaticBatch]:
+def _static_batches(
+    table_name: str, lengths: LengthArray, model: str, variant: EngineVariant
+) -> list[StaticBatch]:
     table = load_table(table_name)
     scheduler = scheduler_of(table)
     if not isinstance(scheduler, StaticBatching):
         raise InputError(f"{table_name}: is of {table.engine}, which has no static batches")
+    if table.model != model or not is_of_variant(table.metadata, variant):
+        raise InputError(
+            f"{table_name}: is of {table.model} served otherwise than --model and --compile say, "
+            "and its largest batches are others; give a table of the same"
+        )
     return [(n, i, o) for n, i, o in scheduler.batches(lengths).astype(int).tolist()]

@@ -25,7 +25,7 @@ from joulecast.cli.options import (
     multiple=True,
     metavar="TABLE",
     shell_complete=complete_tables,
-    help="Table to estimate from; by default the shipped one of the replay's GPU and engine.",
+    help="Table to estimate from; by default a shipped one of the replay's kind and conditions.",
 )
 @click.option(
     "--known-host/--unknown-host",
@@ -62,7 +62,11 @@ def validate(
         name = path.stem if path == place else path.relative_to(place).with_suffix("").as_posix()
         shipped = estimator.shipped_tables_for(replay)
         hosts = [*tables, *shipped] if is_host_known else []
-        validations.append(estimator.validate(name, replay, tables or shipped, hosts, fit))
+        validations.append(
+            estimator.validate(
+                name, replay, tables or shipped, hosts, fit, takes_other_conditions=bool(tables)
+            )
+        )
     emit_report(validation_report(validations), options)
     if plot is not None:
         from joulecast.plots.validate import plot_validations

@@ -143,7 +143,7 @@ def table_facts(table: EnergyTable) -> list[tuple[str, str]]:
     cards = metadata.get("cards", {})
     facts = [
         ("table", table.name),
-        ("GPU", str(metadata["gpu_product"])),
+        ("GPU", table.gpus_in_words),
         ("model", f"{metadata['model']}, {metadata['dtype']}, weights {metadata['weights']}"),
         ("engine", f"{metadata['engine']} {metadata['engine_version']}"),
         ("engine settings", settings or "none recorded"),
@@ -163,14 +163,15 @@ def table_facts(table: EnergyTable) -> list[tuple[str, str]]:
 def gpu_facts(table: EnergyTable) -> list[tuple[str, str]]:
     """The figures of the data sheet that ideals stand on, each with its source."""
     gpu = table.gpu
-    peaks = gpu.peak_flops[table.dtype]
+    peaks, each = gpu.peak_flops[table.compute_dtype], " each" if table.gpu_count > 1 else ""
     facts = {
-        "tdp_w": ("rated power", f"{gpu.tdp_w:g} W"),
+        "tdp_w": ("rated power", f"{gpu.tdp_w:g} W{each}"),
         "peak_flops": (
-            f"peak, {table.dtype}",
-            f"{peaks['dense'] / 1e12:g} TFLOP/s dense, {peaks['sparse'] / 1e12:g} TFLOP/s sparse",
+            f"peak, {table.compute_dtype}",
+            f"{peaks['dense'] / 1e12:g} TFLOP/s dense, {peaks['sparse'] / 1e12:g} TFLOP/s sparse"
+            + each,
         ),
-        "memory_bytes_per_s": ("memory bandwidth", f"{gpu.memory_bytes_per_s / 1e9:g} GB/s"),
+        "memory_bytes_per_s": ("memory bandwidth", f"{gpu.memory_bytes_per_s / 1e9:g} GB/s{each}"),
     }
     return [
         (name, f"{text} ({gpu.sources[key]})" if key in gpu.sources else text)

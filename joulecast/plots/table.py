@@ -39,7 +39,7 @@ def plot_note(table: EnergyTable, over: EnergyTable | None) -> str:
     """What a picture stands on, in a line."""
     tables = [table] if over is None else [table, over]
     sources = {
-        f"{shown.metadata['model']} on {shown.metadata['gpu_product']}, "
+        f"{shown.metadata['model']} on {shown.gpus_in_words}, "
         f"{shown.metadata['dtype']}, {shown.metadata['measured_on']}": None
         for shown in tables
     }

@@ -48,6 +48,9 @@ def plot_validations(validations: Sequence[Validation], path: Path) -> None:
     notes = "Metered energy is 100 %. No replay is in any fit. Binned leaves out requests beyond "
     notes += f"the grid. Tables: {', '.join(tables)}."
     notes += f" The pace of hosts: {', '.join(hosts)}, of the replays' own cards." if hosts else ""
+    if others := [validation for validation in validations if validation.differences]:
+        told = [f"{_name(other)}: {', '.join(other.difference_texts)}" for other in others]
+        notes += f" * Run under other conditions than the table's. {'; '.join(told)}."
     save_figure(figure, notes, path)
 
 
@@ -74,12 +77,22 @@ def _draw(axis: Axes, place: int, validation: Validation) -> None:
         axis.plot(ends, [place, place], color=_COLOURS["stepwise"], linewidth=2, alpha=0.5)
 
 
-def _label(validation: Validation) -> str:
-    """Engine, name and size; with the folder where that tells more than the engine."""
+def _name(validation: Validation) -> str:
+    """Name, with the folder where that tells more than the engine; marked under other conditions.
+
+    What a name holds steers nothing.
+    """
     engine, path = str(validation.replay.facts["engine"]), Path(validation.name)
     folder = path.parent.name.removeprefix(engine).strip("-")
     name = f"{folder}: {path.name}" if path.parent.name.startswith(engine) and folder else path.name
+    return printable(f"{name} *" if validation.differences else name)
+
+
+def _label(validation: Validation) -> str:
+    """Engine, name and size."""
+    engine = str(validation.replay.facts["engine"])
     requests = f"{len(validation.replay.lengths):,} requests"
     return printable(
-        f"{_ENGINES.get(engine, engine)}  {name}  ({requests}, {joules(validation.metered_j)})"
+        f"{_ENGINES.get(engine, engine)}  {_name(validation)}  "
+        f"({requests}, {joules(validation.metered_j)})"
     )

@@ -290,7 +290,7 @@ def table_text(table: "EnergyTable") -> str:
     rows, columns = table.grid.shape
     made = ", made by hand" if table.metadata["measured_by"] == "hand" else ""
     return (
-        f"{table.name} ({table.metadata['gpu_product']}, {table.metadata['engine']} "
+        f"{table.name} ({table.gpus_in_words}, {table.metadata['engine']} "
         f"{table.metadata['engine_version']}; {len(table.measured)} of {rows * columns} cells "
         f"measured{made})"
     )

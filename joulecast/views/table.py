@@ -36,11 +36,12 @@ def table_list_report(tables: Sequence[EnergyTable]) -> Report:
         cells = f"{len(table.measured)} of {inputs * outputs}"
         made = f"{metadata['measured_on']}, by {metadata['measured_by']}"
         engine = f"{metadata['engine']} {metadata['engine_version']}"
-        add_row(view, table.name, metadata["gpu_product"], engine, cells, made)
+        add_row(view, table.name, table.gpus_in_words, engine, cells, made)
         rows.append(
             {
                 "table": table.name,
                 "gpu": metadata["gpu"],
+                "gpu_count": table.gpu_count,
                 "model": metadata["model"],
                 "engine": metadata["engine"],
                 "engine_version": metadata["engine_version"],

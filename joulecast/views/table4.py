@@ -49,7 +49,7 @@ def table4_report(
     title = (
         f"Table 4: energy above the ideal at the {' and at the '.join(peaks)} peak [%], and what "
         "vLLM saves over PyTorch [%]\n"
-        f"binned and stepwise: {tables['vllm'].metadata['gpu_product']}, {table4.model}; paper: "
+        f"binned and stepwise: {tables['vllm'].gpus_in_words}, {table4.model}; paper: "
         "RTX A6000, Llama-3.1-8B"
     )
     facts = [("methods", METHODS_TEXT), ("ideals", IDEALS_TEXT)]

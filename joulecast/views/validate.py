@@ -11,6 +11,9 @@ from joulecast.views.numbers import joules
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text
 from joulecast.views.report import Report
 
+_MARK = "*"
+"""Beside the name of a replay whose conditions are not its table's."""
+
 
 def validation_report(validations: Sequence[Validation]) -> Report:
     """`joulecast validate`."""
@@ -25,7 +28,7 @@ def validation_report(validations: Sequence[Validation]) -> Report:
         stepwise, steps = validation.checked["stepwise"], validation.replay.engine_steps
         add_row(
             view,
-            validation.name,
+            validation.name + (f" {_MARK}" if validation.differences else ""),
             f"{len(validation.replay.lengths):,}",
             joules(validation.metered_j),
             f"{validation.checked['binned'].error_percent:+.1f} %"
@@ -51,7 +54,13 @@ def validation_report(validations: Sequence[Validation]) -> Report:
     facts.append(("stepwise, interval holds", f"{sum(map(bool, within))} of {len(within)}"))
     rows = [validation.to_dict() for validation in validations]
     tables = sorted({validation.table for validation in validations})
-    notes = [f"Estimated from {', '.join(tables)}."]
+    notes = [
+        f"{_MARK} {validation.name} was run under other conditions than {validation.table}: "
+        f"{', '.join(validation.difference_texts)}."
+        for validation in validations
+        if validation.differences
+    ]
+    notes.append(f"Estimated from {', '.join(tables)}.")
     if hosts := sorted(
         {validation.host for validation in validations if validation.host is not None}
     ):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from joulecast.measurements.models import ModelShape, load_shape
 from joulecast.traces.errors import InputError, unknown_name
@@ -14,7 +14,10 @@ ENGINES = {
     "pytorch": "joulecast.measurements.engines.pytorch",
     "vllm": "joulecast.measurements.engines.vllm",
 }
-"""Name -> module with `load` and `request_bytes`, which the functions below call."""
+"""Name -> module with `load`, `resolve` and `request_bytes`, which the functions below call."""
+
+Quantization = Literal["fp8"]
+QUANTIZATIONS: tuple[Quantization, ...] = get_args(Quantization)
 
 Batch = Callable[[], int]
 
@@ -37,6 +40,25 @@ def one_line(error: BaseException) -> str:
 
 
 @dataclass(frozen=True)
+class EngineVariant:
+    """How an engine serves a model; None leaves the choice to the engine.
+
+    Attributes:
+        gpus: GPUs that share the model, tensor by tensor.
+        compiled: Whether to compile.
+        quantization: "fp8" for linear layers whose weights have 8 bits; None for the model's own.
+        max_num_seqs: Most requests that run at once.
+        max_num_batched_tokens: Most tokens that a step feeds.
+    """
+
+    gpus: int = 1
+    compiled: bool | None = None
+    quantization: Quantization | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+
+
+@dataclass(frozen=True)
 class EngineRequest:
     """What to load.
 
@@ -44,17 +66,15 @@ class EngineRequest:
         model: Short name of a shipped model, or a folder with a config.json.
         config: The model's config.
         weights: Folder with weights; None to draw them from N(0, 0.02).
-        compiled: Whether to compile; None for what the engine does by default.
+        variant: How to serve it, as `resolve_variant` has it.
         longest: Input and output of the longest request of the plan together [tokens].
-        gpus: GPUs to use.
     """
 
     model: str
     config: Mapping[str, Any]
     weights: Path | None
-    compiled: bool | None
+    variant: EngineVariant
     longest: int
-    gpus: int = 1
 
 
 @dataclass
@@ -140,12 +160,25 @@ def load_engine(name: str, request: EngineRequest) -> Engine:
 
     Raises:
         InputError: No such engine; the nearest is suggested.
-        EngineError: It is not installed, does not start, or the weights are of another model.
+        EngineError: It is not installed, does not start, has no such variant, or the weights are of
+            another model.
     """
+    variant = resolve_variant(name, request.variant)
     if request.weights is not None:
         _require_same_model(request.model, request.weights)
-    engine: Engine = _module(name).load(request)
+    engine: Engine = _module(name).load(replace(request, variant=variant))
     return engine
+
+
+def resolve_variant(engine: str, variant: EngineVariant) -> EngineVariant:
+    """A variant with what an engine chooses by itself, as far as that is certain before it starts.
+
+    Raises:
+        InputError: No such engine; the nearest is suggested.
+        EngineError: The engine has no such variant.
+    """
+    resolved: EngineVariant = _module(engine).resolve(variant)
+    return resolved
 
 
 def _require_same_model(model: str, weights: Path) -> None:

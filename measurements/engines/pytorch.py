@@ -6,14 +6,13 @@ is one of fixed size.
 """
 
 import copy
-import gc
 import os
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 from joulecast.measurements.engines import (
     Batch,
@@ -21,9 +20,11 @@ from joulecast.measurements.engines import (
     DoesNotFitError,
     EngineError,
     EngineRequest,
+    EngineVariant,
     one_line,
 )
 from joulecast.measurements.engines.capacity_search import CapacitySearch
+from joulecast.measurements.engines.memory import GpuMemory, Memory
 from joulecast.measurements.engines.random_weights import SEED, draw_weights, weights_in_words
 from joulecast.measurements.models import DTYPE_BYTES, ModelShape, load_shape
 
@@ -40,42 +41,6 @@ _STEPS_BEFORE_WINDOW = 32
 """Of a compiled batch: the second compiles, while the GPU goes cold; the others warm it again."""
 
 _LAYERS_RUN = 2
-
-
-class Memory(Protocol):
-    """The memory of the device that an engine runs on.
-
-    Attributes:
-        reserve_bytes: Kept free while batches are tried, so that what just fits once fits again.
-    """
-
-    reserve_bytes: int
-
-    def free_bytes(self) -> int:
-        """Bytes that new tensors may take."""
-
-    def release(self) -> None:
-        """Give back all that no tensor holds any more."""
-
-
-class GpuMemory:
-    """Memory of a CUDA GPU behind PyTorch's caching allocator."""
-
-    reserve_bytes = 2**30
-
-    def free_bytes(self) -> int:
-        """Free on the card, and cached by the allocator without a use."""
-        import torch
-
-        free, _ = torch.cuda.mem_get_info()
-        return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
-
-    def release(self) -> None:
-        """Collect what only cycles hold (an exception's frames, say) and empty the cache."""
-        import torch
-
-        gc.collect()
-        torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True)
@@ -113,7 +78,7 @@ class PytorchEngine:
         self._device, self._memory = device, memory
         self.version = f"transformers {transformers.__version__}"
         self.weights = weights_in_words(request)
-        self._compiled = bool(request.compiled)
+        self._compiled = bool(request.variant.compiled)
         self._shape = load_shape(request.model)
         self._model = self._build(request)
         self._random = torch.Generator().manual_seed(SEED)
@@ -212,7 +177,7 @@ class PytorchEngine:
                 config = transformers.AutoConfig.for_model(**copy.deepcopy(document))
                 with torch.device(self._device):
                     model = transformers.AutoModelForCausalLM.from_config(config, **how)
-                draw_weights(model, self._device)
+                draw_weights(model)
         except Exception as error:
             raise EngineError(f"transformers cannot load the model: {one_line(error)}") from error
         # What a model brings along (sampling, tokens that end a sequence) must not shorten a batch.
@@ -362,6 +327,23 @@ def request_bytes(shape: ModelShape, dtype: str, input_tokens: int, output_token
     return max(prefill, decoding)
 
 
+def resolve(variant: EngineVariant) -> EngineVariant:
+    """What plain PyTorch does by itself: it does not compile.
+
+    Raises:
+        EngineError: The variant asks for what only vLLM has.
+    """
+    if variant.gpus > 1:
+        raise EngineError("the pytorch engine runs on one GPU; name one with --gpu")
+    for name in ("quantization", "max_num_seqs", "max_num_batched_tokens"):
+        if getattr(variant, name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise EngineError(
+                f"the pytorch engine has no {option}; leave it out, or take --engine vllm"
+            )
+    return replace(variant, compiled=bool(variant.compiled))
+
+
 def load(request: EngineRequest) -> PytorchEngine:
     """Load a model into PyTorch.
 
@@ -380,8 +362,6 @@ def load(request: EngineRequest) -> PytorchEngine:
         raise EngineError(
             f"PyTorch {torch.__version__} sees no CUDA GPU; install a build of it with CUDA"
         )
-    if request.gpus > 1:
-        raise EngineError("the pytorch engine runs on one GPU; name one with --gpu")
     return PytorchEngine(request, "cuda", GpuMemory())
 
 

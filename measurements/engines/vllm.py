@@ -11,6 +11,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,15 @@ from joulecast.measurements.engines import (
     EngineError,
     EngineRequest,
     EngineSteps,
+    EngineVariant,
     one_line,
 )
-from joulecast.measurements.engines.random_weights import SEED, draw_weights, weights_in_words
+from joulecast.measurements.engines.random_weights import (
+    DRAW,
+    SEED,
+    WORKER_EXTENSION,
+    weights_in_words,
+)
 from joulecast.measurements.models import ModelShape
 from joulecast.measurements.table.runs import MAX_BATCH_SIZE
 
@@ -53,16 +60,16 @@ class VllmEngine:
                 load_format="auto" if request.weights else "dummy",
                 skip_tokenizer_init=True,
                 enable_prefix_caching=False,
-                enforce_eager=request.compiled is False,
-                max_num_seqs=MAX_BATCH_SIZE,
                 max_model_len=request.longest,
                 gpu_memory_utilization=GPU_MEMORY_UTILIZATION,
-                tensor_parallel_size=request.gpus,
                 trust_remote_code=False,
                 seed=0,
+                worker_extension_cls=WORKER_EXTENSION,
+                **_options(request.variant),
             )
             if request.weights is None:
-                self._llm.apply_model(draw_weights)
+                # By name: vLLM sends no function to the processes of several GPUs.
+                self._llm.collective_rpc(DRAW)
         except Exception as error:
             raise EngineError(f"vLLM does not start: {one_line(error)}") from error
         self._config = self._llm.llm_engine.vllm_config
@@ -72,7 +79,7 @@ class VllmEngine:
 
     @property
     def dtype(self) -> str:
-        """Number format of the weights."""
+        """Number format of activations and KV cache, and of weights that are not quantized."""
         return str(self._config.model_config.dtype).removeprefix("torch.")
 
     def settings(self) -> dict[str, Any]:
@@ -95,6 +102,7 @@ class VllmEngine:
             ),
             "prefix_caching": bool(config.cache_config.enable_prefix_caching),
             "tensor_parallel_size": config.parallel_config.tensor_parallel_size,
+            "quantization": config.model_config.quantization,
         }
 
     def capacity(self, input_tokens: int, output_tokens: int) -> int:
@@ -106,7 +114,8 @@ class VllmEngine:
                 f"a request of {input_tokens} + {output_tokens} tokens does not fit into the KV "
                 f"cache of {blocks * block_size} tokens"
             )
-        return min(MAX_BATCH_SIZE, blocks // each)
+        most = int(self._config.scheduler_config.max_num_seqs)
+        return min(MAX_BATCH_SIZE, most, blocks // each)
 
     def capacity_record(self) -> dict[str, Any]:
         """Nothing is searched for."""
@@ -184,6 +193,40 @@ def request_bytes(shape: ModelShape, dtype: str, input_tokens: int, output_token
 def load(request: EngineRequest) -> VllmEngine:
     """Start vLLM with a model."""
     return VllmEngine(request)
+
+
+def resolve(variant: EngineVariant) -> EngineVariant:
+    """What vLLM and we choose: to compile, and as many requests at once as a batch may hold.
+
+    The tokens that a step feeds are left to vLLM, which goes by the GPU.
+
+    Raises:
+        EngineError: A step would feed fewer tokens than requests run.
+    """
+    resolved = replace(
+        variant,
+        compiled=variant.compiled is not False,
+        max_num_seqs=variant.max_num_seqs or MAX_BATCH_SIZE,
+    )
+    tokens, requests = resolved.max_num_batched_tokens, resolved.max_num_seqs
+    if tokens is not None and requests is not None and tokens < requests:
+        raise EngineError(
+            f"--max-num-batched-tokens {tokens} is less than one token for each of {requests} "
+            "requests that may run at once; give a larger one, or a smaller --max-num-seqs"
+        )
+    return resolved
+
+
+def _options(variant: EngineVariant) -> dict[str, Any]:
+    """What vllm.LLM takes for a variant; what is left to vLLM is left out."""
+    options = {
+        "enforce_eager": variant.compiled is False,
+        "tensor_parallel_size": variant.gpus,
+        "quantization": variant.quantization,
+        "max_num_seqs": variant.max_num_seqs,
+        "max_num_batched_tokens": variant.max_num_batched_tokens,
+    }
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _config_folder(request: EngineRequest) -> Path:

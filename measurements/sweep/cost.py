@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulecast.measurements.arrays import FloatArray
+from joulecast.measurements.engines import EngineVariant
 from joulecast.measurements.gpu.gates import MIN_WINDOW_S
 from joulecast.measurements.hardware import Gpu
-from joulecast.measurements.models import DTYPE_BYTES, ModelShape
+from joulecast.measurements.models import COMPUTE_DTYPE, ModelShape
 from joulecast.measurements.sweep.run_spec import RunSpec
 from joulecast.measurements.table.interpolation import CellKey, fit_law, request_terms
 from joulecast.measurements.table.runs import MAX_BATCH_SIZE, Run
@@ -80,40 +81,58 @@ def cost_from_runs(runs: Sequence[Run], name: str) -> CostModel:
     )
 
 
-def rough_cost(shape: ModelShape, gpu: Gpu, dtype: str) -> CostModel:
-    """A rule of thumb: arithmetic and memory traffic at 60 % of their peaks, at 90 % of TDP."""
-    flops_per_s = _EFFICIENCY * gpu.peak(dtype)
-    bytes_per_s = _EFFICIENCY * gpu.memory_bytes_per_s
+def rough_cost(shape: ModelShape, gpu: Gpu, dtype: str, variant: EngineVariant) -> CostModel:
+    """A rule of thumb: arithmetic and memory traffic at 60 % of their peaks, at 90 % of TDP.
+
+    Several GPUs share both evenly.
+
+    Args:
+        shape: Sizes of the model.
+        gpu: Data sheet of one GPU.
+        dtype: Number format of activations and KV cache.
+        variant: How many GPUs there are, and how weights are quantized.
+    """
+    compute = COMPUTE_DTYPE.get(variant.quantization, dtype)
+    flops_per_s = _EFFICIENCY * gpu.peak(compute) * variant.gpus
+    bytes_per_s = _EFFICIENCY * gpu.memory_bytes_per_s * variant.gpus
     layers = shape.attention_parameters + shape.expert_parameters * shape.experts_per_token
-    step = shape.parameters_read(1) * DTYPE_BYTES[dtype] / bytes_per_s + _STEP_SECONDS
+    weights = shape.weight_bytes_read(1, dtype, variant.quantization)
+    step = weights / bytes_per_s + _STEP_SECONDS
     token = 2 * layers / flops_per_s
     context = shape.kv_bytes_per_token(dtype) / bytes_per_s
     pair = 8 * shape.layers * shape.attention_heads * shape.head_size / flops_per_s
     seconds = np.array([step, token, context, pair])
-    return CostModel(seconds, seconds * _POWER_SHARE * gpu.tdp_w, "a rough rule")
+    return CostModel(seconds, seconds * _POWER_SHARE * gpu.tdp_w * variant.gpus, "a rough rule")
 
 
 def rough_capacity(
-    shape: ModelShape, gpu: Gpu, dtype: str, cell: CellKey, request_bytes: float
+    shape: ModelShape,
+    gpu: Gpu,
+    dtype: str,
+    variant: EngineVariant,
+    cell: CellKey,
+    request_bytes: float,
 ) -> int:
     """B(I, O) if 90 % of the memory held weights and requests and nothing else.
 
     Args:
         shape: Sizes of the model.
-        gpu: Its memory.
-        dtype: Number format of the weights.
+        gpu: Memory of one GPU.
+        dtype: Number format of activations and KV cache.
+        variant: How many GPUs there are, and how weights are quantized.
         cell: (I, O) [tokens], for the error.
         request_bytes: What one request of that cell takes [bytes].
 
     Raises:
         InputError: Not one request fits.
     """
-    weights = shape.shared_parameters + shape.expert_parameters * shape.experts
-    weights += shape.vocabulary * shape.hidden_size
-    requests = (0.9 * gpu.memory_bytes - weights * DTYPE_BYTES[dtype]) / request_bytes
+    memory_bytes = gpu.memory_bytes * variant.gpus
+    weights = shape.weight_bytes(dtype, variant.quantization)
+    requests = (0.9 * memory_bytes - weights) / request_bytes
     if requests < 1:
+        cards = "one" if variant.gpus == 1 else str(variant.gpus)
         raise InputError(
             f"{shape.name} with a request of {cell[0]} + {cell[1]} tokens does not fit "
-            f"into the {gpu.memory_bytes / 1e9:.0f} GB of one {gpu.product}"
+            f"into the {memory_bytes / 1e9:.0f} GB of {cards} {gpu.product}"
         )
     return min(MAX_BATCH_SIZE, int(requests))

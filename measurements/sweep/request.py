@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from joulecast.measurements.engines import DoesNotFitError, request_bytes
+from joulecast.measurements.engines import DoesNotFitError, EngineVariant, request_bytes
 from joulecast.measurements.hardware import Gpu, load_gpu
+from joulecast.measurements.identity import is_of_variant, kind_of
 from joulecast.measurements.models import load_shape, model_names
 from joulecast.measurements.sweep.cost import CostModel, cost_from_runs, rough_capacity, rough_cost
 from joulecast.measurements.sweep.folder import read_unfinished
@@ -16,8 +18,8 @@ from joulecast.measurements.sweep.run_spec import RunSpec
 from joulecast.measurements.sweep.sweep import missing_runs
 from joulecast.measurements.table.interpolation import CellKey
 from joulecast.measurements.table.metadata import MODEL_CONFIG
-from joulecast.measurements.table.runs import Run
-from joulecast.measurements.table.table import load_table, table_names
+from joulecast.measurements.table.runs import MAX_BATCH_SIZE, Run
+from joulecast.measurements.table.table import EnergyTable, load_table, table_names
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID
 
@@ -37,7 +39,7 @@ class SweepRequest:
         seed: Of the order.
         time_budget: Minutes, None for no bound.
         longest: Longest request that the model takes [tokens].
-        compiled: Whether to compile; None for what the engine does by default.
+        variant: How the engine is to serve the model, as `resolve_variant` has it.
         runs_made: Runs made before.
         capacities: B(I, O) as it was found before, so that all cards of a table agree.
         gpu: Short name of the GPU that made them.
@@ -50,7 +52,7 @@ class SweepRequest:
     seed: int
     time_budget: float | None
     longest: int
-    compiled: bool | None = None
+    variant: EngineVariant
     runs_made: Sequence[Run] = ()
     capacities: Mapping[CellKey, int] = field(default_factory=dict)
     gpu: str = "h100-sxm"
@@ -77,12 +79,7 @@ class SweepRequest:
                 f"{folder}: was measured by {earlier['measured_by']}, this is {maker}; one table "
                 "cannot mix them, give another folder"
             )
-        was_compiled = earlier["engine_settings"].get("compiled")
-        if was_compiled is not None and was_compiled != bool(self.compiled):
-            raise InputError(
-                f"{folder}: was measured {'with' if was_compiled else 'without'} --compile, and "
-                "one table cannot mix them; give another folder"
-            )
+        _require_same_variant(folder, earlier, self.variant)
         sizes = {(i, o): size for i, o, size, _ in earlier.get("capacity", {}).get("found", [])}
         sizes |= {run.cell: run.batch_size for run in runs_made if run.at_capacity}
         return replace(self, runs_made=runs_made, capacities=sizes, gpu=earlier["gpu"])
@@ -103,11 +100,8 @@ class SweepRequest:
     ) -> tuple[list[RunSpec], list[tuple[int, int, str]], CostModel]:
         """The runs that fit into the time, without a GPU, the cells left out, and the cost."""
         sheet = load_gpu(gpu or self.gpu)
-        engine = f"{self.engine}-compiled" if self.compiled else self.engine
-        if f"{sheet.name}/{self.model}/{engine}" not in table_names():
-            engine = self.engine
-        cost = cost_model(sheet, self.model, engine, DTYPE)
-        capacity = _rough_capacity(sheet, self.model, engine, self.engine)
+        cost = cost_model(sheet, self.model, self.engine, DTYPE, self.variant)
+        capacity = _rough_capacity(sheet, self.model, self.engine, self.variant)
         plan, left_out = self.plan(capacity, cost)
         return _fitting(missing_runs(plan, self.runs_made), cost, self.time_budget), left_out, cost
 
@@ -117,7 +111,9 @@ def model_name(model: str) -> str:
     if model in model_names():
         return model
     path = Path(model).resolve()
-    return path.parent.name if path.name == MODEL_CONFIG else path.stem
+    if path.name == MODEL_CONFIG:
+        return path.parent.name
+    return path.name if path.is_dir() else path.stem
 
 
 def longest_request(config: Mapping[str, Any]) -> int:
@@ -126,29 +122,75 @@ def longest_request(config: Mapping[str, Any]) -> int:
     return min(longest, int(config.get("max_position_embeddings") or longest))
 
 
-def cost_model(sheet: Gpu, model: str, engine: str, dtype: str) -> CostModel:
-    """From a shipped table of this GPU and model, of this engine if there is one, or roughly."""
-    same = f"{sheet.name}/{model}/"
-    names = [same + engine, *(name for name in table_names() if name.startswith(same))]
-    for name in names:
-        if name in table_names():
-            return cost_from_runs(load_table(name).runs, name)
-    return rough_cost(load_shape(model), sheet, dtype)
+def cost_model(
+    sheet: Gpu, model: str, engine: str, dtype: str, variant: EngineVariant
+) -> CostModel:
+    """From a shipped table of this GPU, model and variant, or roughly.
+
+    Args:
+        sheet: Of the GPU.
+        model: A shipped model, or where a config is.
+        engine: Whose table to prefer.
+        dtype: Number format of activations and KV cache.
+        variant: How the model is served; of compiling and budgets the pace depends less.
+    """
+    tables = _shipped_tables(sheet, model, engine, variant)
+    for table in tables:
+        kind = kind_of(table.metadata)
+        if (kind["gpu_count"], kind["quantization"]) == (variant.gpus, variant.quantization):
+            return cost_from_runs(table.runs, table.name)
+    return rough_cost(load_shape(model), sheet, dtype, variant)
 
 
-def _rough_capacity(sheet: Gpu, model: str, table: str, engine: str) -> Capacity:
-    """How large batches get: from a shipped table, else by a rough rule."""
-    name = f"{sheet.name}/{model}/{table}"
-    if name in table_names():
-        cells = load_table(name).cells
-        return lambda i, o: int(cells[i, o].batch_size)
+def _shipped_tables(
+    sheet: Gpu, model: str, engine: str, variant: EngineVariant
+) -> list[EnergyTable]:
+    """Shipped tables of a GPU and a model: of the engine and variant first, then of the engine."""
+    prefix = f"{sheet.name}/{model}/"
+    tables = [load_table(name) for name in table_names() if name.startswith(prefix)]
+
+    def distance(table: EnergyTable) -> tuple[bool, bool, bool]:
+        is_of_engine = table.engine == engine
+        is_of_it = is_of_engine and is_of_variant(table.metadata, variant)
+        return not is_of_engine, not is_of_it, table.name != prefix + engine
+
+    return sorted(tables, key=distance)
+
+
+def _rough_capacity(sheet: Gpu, model: str, engine: str, variant: EngineVariant) -> Capacity:
+    """How large batches get: from a shipped table of the variant, else by a rough rule."""
+    most = min(MAX_BATCH_SIZE, variant.max_num_seqs or MAX_BATCH_SIZE)
+    for table in _shipped_tables(sheet, model, engine, variant):
+        is_of_it = table.engine == engine and is_of_variant(table.metadata, variant)
+        if is_of_it and table.metadata["engine_settings"].get("max_num_seqs", most) >= most:
+            with suppress(InputError):  # a table of few cells does not tell of the others
+                cells = table.cells
+                return lambda i, o: min(most, int(cells[i, o].batch_size))
     shape = load_shape(model)
 
     def capacity(i: int, o: int) -> int:
         each = request_bytes(engine, shape, DTYPE, i, o)
-        return rough_capacity(shape, sheet, DTYPE, (i, o), each)
+        return min(most, rough_capacity(shape, sheet, DTYPE, variant, (i, o), each))
 
     return capacity
+
+
+def _require_same_variant(folder: Path, earlier: Mapping[str, Any], variant: EngineVariant) -> None:
+    """Refuse a folder that was measured with other options, before an engine starts."""
+    before = earlier.get("variant", {})
+    for name, asked in asdict(variant).items():
+        if name not in before or before[name] == asked:
+            continue
+        if name == "compiled":
+            was = f"{'with' if before[name] else 'without'} --compile"
+        elif name == "gpus":
+            was = f"on {before[name]} GPUs, not on {asked}"
+        else:
+            option = "--" + name.replace("_", "-")
+            was = f"without {option}" if before[name] is None else f"with {option} {before[name]}"
+        raise InputError(
+            f"{folder}: was measured {was}, and one table cannot mix them; give another folder"
+        )
 
 
 def _where_it_fits(

@@ -7,8 +7,9 @@ The energy of a request at capacity follows a law with four terms,
 with O steps shared by the B requests of a batch, I + O - 1 tokens fed, K cached tokens read while
 decoding and I^2 / 2 prompt query-key pairs. The law is fitted to the measured cells; what it misses
 there, as a factor, is interpolated between them over (log I, log O) and put back. B * (I + O), the
-tokens that the memory holds, changes little from cell to cell and is interpolated in the same way.
-docs/interpolation.md has the comparison with other ways that led to this one.
+tokens that the memory holds, changes little from cell to cell and is interpolated in the same way,
+where no search found B. A table of too few cells at capacity has the law fitted to its smaller
+batches, too. docs/interpolation.md has the comparison with other ways that led to this one.
 """
 
 from collections.abc import Mapping
@@ -23,9 +24,14 @@ from joulecast.traces.grid import Grid
 
 Coverage = Literal["measured", "interpolated", "extrapolated"]
 CellKey = tuple[int, int]
+BatchKey = tuple[int, int, int]
+"""Input and output length of every request [tokens], and how many there are."""
+
+FEW_CELLS = 12
+"""As many as the plan "spread" has: fewer at capacity are helped by smaller batches."""
 
 MIN_CELLS = 6
-"""Fewest measured cells that four coefficients and a surface can be fitted to."""
+"""Fewest measured cells, or batches, that four coefficients and a surface can be fitted to."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +91,22 @@ def fit_law(lengths: FloatArray, batch_sizes: FloatArray, energies_j: FloatArray
 
 
 def fill(
-    grid: Grid, measured: Mapping[CellKey, CellEnergy], cells: list[CellKey] | None = None
+    grid: Grid,
+    measured: Mapping[CellKey, CellEnergy],
+    cells: list[CellKey] | None = None,
+    smaller_j: Mapping[BatchKey, float] | None = None,
+    largest: Mapping[CellKey, float] | None = None,
 ) -> dict[CellKey, CellEnergy]:
     """Energies for cells that were not measured.
 
     Args:
         grid: The grid of the table.
-        measured: The cells that were, at least `MIN_CELLS` of them.
+        measured: The cells that were, at least `MIN_CELLS` of them; one will do where there are so
+            many batches, and `largest` tells of so many cells.
         cells: The cells to fill in; by default every cell of the grid that was not measured.
+        smaller_j: Batches below capacity -> energy of a batch [J]; the law is fitted to them too
+            where `largest` is given and fewer than `FEW_CELLS` cells are measured.
+        largest: Cells -> B(I, O) where a search found it.
 
     Returns:
         One entry per such cell. Its coverage is "interpolated" if measured cells lie on both
@@ -105,18 +119,23 @@ def fill(
         cells = [cell for cell in grid.cells() if cell not in measured]
     if not cells:
         return {}
-    if len(measured) < MIN_CELLS:
+    sizes = {cell: energy.batch_size for cell, energy in measured.items()}
+    known = {**(largest or {}), **sizes}
+    energies_j = {(*cell, sizes[cell]): energy.batch_energy_j for cell, energy in measured.items()}
+    fitted_j = energies_j
+    if largest and len(measured) < FEW_CELLS:
+        smaller = {(i, o, float(size)): j for (i, o, size), j in (smaller_j or {}).items()}
+        fitted_j = smaller | energies_j
+    if not measured or min(len(fitted_j), len(known)) < MIN_CELLS:
         raise ValueError(
             f"{len(measured)} measured cells; interpolating needs {MIN_CELLS} at the least"
         )
-    lengths = np.array(list(measured), dtype=float)
-    batch_sizes = np.array([cell.batch_size for cell in measured.values()])
-    energies_j = np.array([cell.request_energy_j for cell in measured.values()])
-    law = fit_law(lengths, batch_sizes, energies_j)
-    misses = energies_j / (request_terms(lengths, batch_sizes) @ law)
+    law = fit_law(*_per_request(fitted_j))
+    lengths, batch_sizes, request_j = _per_request(energies_j)
+    misses = request_j / (request_terms(lengths, batch_sizes) @ law)
 
     targets = np.array(cells, dtype=float)
-    target_batches = _batch_sizes(lengths, batch_sizes, targets)
+    target_batches = np.array(list(fill_batch_sizes(known, cells).values()), dtype=float)
     target_energies_j = (request_terms(targets, target_batches) @ law) * np.exp(
         _surface(lengths, np.log(misses), targets)
     )
@@ -126,14 +145,30 @@ def fill(
     }
 
 
-def _batch_sizes(lengths: FloatArray, batch_sizes: FloatArray, targets: FloatArray) -> FloatArray:
-    """B at the targets, from the tokens that batches below the cap hold."""
+def _per_request(
+    energies_j: Mapping[tuple[int, int, float], float],
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """What `fit_law` takes: lengths, batch sizes, and energies per request [J]."""
+    batches = np.array(list(energies_j), dtype=float)
+    return batches[:, :2], batches[:, 2], np.array(list(energies_j.values())) / batches[:, 2]
+
+
+def fill_batch_sizes(known: Mapping[CellKey, float], cells: list[CellKey]) -> dict[CellKey, float]:
+    """B of cells: where it is known that, else from the tokens that batches below the cap hold.
+
+    Args:
+        known: Cells -> B(I, O), one at the least.
+        cells: Whose B to tell.
+    """
+    lengths, targets = np.array(list(known), dtype=float), np.array(cells, dtype=float)
+    batch_sizes = np.array(list(known.values()), dtype=float)
     below_cap = batch_sizes < MAX_BATCH_SIZE
-    if not below_cap.any():
-        return np.full(len(targets), float(MAX_BATCH_SIZE))
-    log_tokens = np.log(batch_sizes[below_cap] * lengths[below_cap].sum(axis=1))
-    tokens_held = np.exp(_surface(lengths[below_cap], log_tokens, targets))
-    return np.asarray(np.clip(tokens_held / targets.sum(axis=1), 1, MAX_BATCH_SIZE))
+    filled = np.full(len(targets), float(MAX_BATCH_SIZE))
+    if below_cap.any() and any(cell not in known for cell in cells):
+        log_tokens = np.log(batch_sizes[below_cap] * lengths[below_cap].sum(axis=1))
+        tokens_held = np.exp(_surface(lengths[below_cap], log_tokens, targets))
+        filled = np.clip(tokens_held / targets.sum(axis=1), 1, MAX_BATCH_SIZE)
+    return {cell: known.get(cell, float(size)) for cell, size in zip(cells, filled, strict=True)}
 
 
 def _surface(lengths: FloatArray, values: FloatArray, targets: FloatArray) -> FloatArray:

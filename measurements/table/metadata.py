@@ -8,6 +8,7 @@ from joulecast.measurements.facts import (
     COUNT,
     MEASURED,
     MEASURED_TOO,
+    SETTING,
     TEXT,
     TRUTH,
     WATTS,
@@ -19,7 +20,7 @@ from joulecast.measurements.facts import (
     value_of,
 )
 from joulecast.measurements.hardware import load_gpu
-from joulecast.measurements.models import load_shape, model_names
+from joulecast.measurements.models import COMPUTE_DTYPE, load_shape, model_names
 from joulecast.measurements.table.runs import MAX_BATCH_SIZE
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import Grid
@@ -94,6 +95,7 @@ _METADATA = record_of(
         "cards": object_of(_CARD),
         "capacity": _CAPACITY,
         "left_out": list_of(value_of("input, output and reason", _is_left_out)),
+        "variant": object_of(SETTING),
         "status": value_of('"measuring" or "done"', lambda value: value in ("measuring", "done")),
         "made_by": TEXT,
     },
@@ -117,7 +119,12 @@ def check_metadata(metadata: Any, path: Path) -> Grid:
         if idle_w is not None and idle_w >= limit_w:
             raise ValueError(f'"idle_power_w" is {idle_w:g}, not below the limit of {limit_w:g} W')
         load_shape(config_of(metadata["model"], path.parent))
-        load_gpu(metadata["gpu"]).peak(metadata["dtype"])
+        quantization, sheet = (
+            metadata["engine_settings"].get("quantization"),
+            load_gpu(metadata["gpu"]),
+        )
+        for dtype in (metadata["dtype"], COMPUTE_DTYPE.get(quantization, metadata["dtype"])):
+            sheet.peak(dtype)
         return Grid.from_dict(metadata["grid"])
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error

@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
-from joulecast.measurements.hardware import Gpu, load_gpu
-from joulecast.measurements.table.interpolation import CellEnergy, CellKey, fill
+from joulecast.measurements.hardware import Gpu, gpus_in_words, load_gpu
+from joulecast.measurements.models import COMPUTE_DTYPE
+from joulecast.measurements.table.interpolation import (
+    MIN_CELLS,
+    BatchKey,
+    CellEnergy,
+    CellKey,
+    fill,
+    fill_batch_sizes,
+)
 from joulecast.measurements.table.metadata import check_metadata, config_of
 from joulecast.measurements.table.runs import Run, read_runs
 from joulecast.traces.errors import InputError, unknown_name
@@ -54,9 +62,35 @@ class EnergyTable:
         return str(self.metadata["engine"])
 
     @property
+    def gpu_count(self) -> int:
+        """GPUs that share the model; energies and powers are of all of them together."""
+        return int(self.metadata.get("gpu_count", 1))
+
+    @property
+    def gpus_in_words(self) -> str:
+        """The maker's name of the GPU, and how many there are."""
+        return gpus_in_words(str(self.metadata["gpu_product"]), self.gpu_count)
+
+    @property
+    def tdp_w(self) -> float:
+        """Rated power of all GPUs together [W]."""
+        return self.gpu_count * self.gpu.tdp_w
+
+    @property
     def dtype(self) -> str:
-        """Number format of the weights."""
+        """Number format of activations and KV cache, and of weights that are not quantized."""
         return str(self.metadata["dtype"])
+
+    @property
+    def quantization(self) -> str | None:
+        """How the linear layers' weights are quantized, as the engine calls it; None if not."""
+        name = self.metadata["engine_settings"].get("quantization")
+        return None if name is None else str(name)
+
+    @property
+    def compute_dtype(self) -> str:
+        """Number format of the linear layers' arithmetic, whose peak is FLOPS_HW."""
+        return COMPUTE_DTYPE.get(self.quantization, self.dtype)
 
     @property
     def is_complete(self) -> bool:
@@ -85,6 +119,25 @@ class EnergyTable:
         }
 
     @cached_property
+    def searched(self) -> Mapping[CellKey, int]:
+        """B(I, O) of the cells for which a search found it; empty where the engine tells it."""
+        rows = self.metadata.get("capacity", {}).get("found", [])
+        return {(i, o): largest for i, o, largest, _ in rows if largest}
+
+    @cached_property
+    def largest_batches(self) -> Mapping[CellKey, float]:
+        """B(I, O) of every cell: as it was measured, as a search found it, or filled in from these.
+
+        Raises:
+            InputError: Too few are known.
+        """
+        measured = {cell: energy.batch_size for cell, energy in self.measured.items()}
+        known = {**self.searched, **measured}
+        if len(known) < MIN_CELLS:
+            return {cell: energy.batch_size for cell, energy in self.cells.items()}
+        return fill_batch_sizes(known, list(self.grid.cells()))
+
+    @cached_property
     def cells(self) -> Mapping[CellKey, CellEnergy]:
         """Every cell of the grid, measured or filled in from the measured ones.
 
@@ -92,17 +145,26 @@ class EnergyTable:
             InputError: Too few cells are measured to fill in the others.
         """
         try:
-            return {**self.measured, **fill(self.grid, self.measured)}
+            filled = fill(self.grid, self.measured, None, self._smaller_j(), self.searched)
         except ValueError as error:
             advice = "measure more, or use --method stepwise"
             raise InputError(f"{self.name}: has {error}; {advice}") from error
+        return {**self.measured, **filled}
+
+    def _smaller_j(self) -> dict[BatchKey, float]:
+        """Mean energy of each batch below capacity [J]."""
+        runs: dict[BatchKey, list[float]] = {}
+        for run in self.runs:
+            if run.valid and not run.at_capacity:
+                runs.setdefault(run.batch, []).append(run.batch_energy_j)
+        return {batch: statistics.fmean(energies_j) for batch, energies_j in runs.items()}
 
     def _repr_html_(self) -> str:
         """What a notebook shows: what was measured, on what, when."""
         from joulecast.traces.html import html_table
 
-        facts = ("gpu_product", "model", "dtype", "engine", "engine_version", "measured_on")
-        rows = [("table", self.name)]
+        facts = ("model", "dtype", "engine", "engine_version", "measured_on")
+        rows = [("table", self.name), ("gpu product", self.gpus_in_words)]
         rows += [(name.replace("_", " "), str(self.metadata[name])) for name in facts]
         rows.append(("cells measured", f"{len(self.measured)} of {math.prod(self.grid.shape)}"))
         rows.append(("runs", f"{sum(run.valid for run in self.runs)} valid of {len(self.runs)}"))
@@ -187,6 +249,13 @@ def _check_cells(table: EnergyTable, path: Path) -> None:
             raise InputError(
                 f"{path}: cell {run.cell} was run with batches of {run.batch_size}, more than its "
                 f"largest batch of {largest.batch_size:g}"
+            )
+        searched = table.searched.get(run.cell)
+        if largest is not None and searched not in {None, largest.batch_size}:
+            raise InputError(
+                f"{path}: cell {run.cell} has runs at capacity with batches of "
+                f"{largest.batch_size:g}, but the capacity of table.json has {searched}; B(I, O) "
+                "is one number"
             )
     measured, promised = len(table.capacity_runs), table.metadata["measured_cells"]
     # While a table is being measured, its runs may be ahead of table.json, never behind.

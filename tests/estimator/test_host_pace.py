@@ -16,6 +16,7 @@ from joulecast.estimator.steps.host_pace import (
     fit_host_pace,
     step_work,
 )
+from joulecast.estimator.steps.hosts import hosts_of
 from joulecast.estimator.steps.intervals import interval_j
 from joulecast.estimator.steps.metered_batches import MeteredBatch, metered_batches
 from joulecast.estimator.stepwise import estimate_stepwise
@@ -109,6 +110,24 @@ def test_waiting_by_hand() -> None:
     assert pace.waiting_seconds(steps, 0.1) == pytest.approx(0.02 + 0.06)
 
 
+def test_several_gpus_wait_together() -> None:
+    """Twice the power, in half as many cards' worth of a table: all that is a power is of both."""
+    table = load_table(QUICK)
+    runs = tuple(replace(run, energy_j=2 * run.energy_j) for run in table.runs)
+    metadata = {**table.metadata, "gpu_count": 2, "power_limit_w": 1400.0, "idle_power_w": 250.0}
+    both = replace(table, metadata=metadata, runs=runs)
+    assert (both.tdp_w, table.tdp_w) == (1400, 700)
+    hosts = [hosts_of(each, metered_batches(each), None) for each in (table, both)]
+    waiting = [host.pace.waiting_power_w for host in hosts if host is not None]
+    assert waiting == [WAITING_SHARE_OF_TDP * 700, WAITING_SHARE_OF_TDP * 1400]
+    lengths = np.tile([100, 400], (1000, 1))
+    workload = Workload.of_lengths(PAPER_GRID, lengths)
+    single, double = (estimate_stepwise(workload, each, "x", lengths) for each in (table, both))
+    assert double.energy_j == pytest.approx(2 * single.energy_j)
+    assert double.seconds == pytest.approx(single.seconds)
+    assert double.ideal_j == single.ideal_j
+
+
 def test_waiting_takes_less_than_any_batch(shipped: list[MeteredBatch]) -> None:
     """An engine that hardly uses its GPU, at 130 W all the time, in a few batches and in many."""
     for few in (shipped, shipped[:10]):
@@ -190,7 +209,10 @@ def test_a_host_is_told_by_a_table_of_the_same_kind(run_cli: RunCli) -> None:
     words = "estimate", "azure-2023-code", "--table", VLLM
     result = run_cli(*words, "--host", PYTORCH)
     assert result.exit_code == 1
-    assert "is of engine pytorch, and h100-sxm/llama-3.1-8b/vllm of vllm" in result.stderr
+    assert (
+        "engine is pytorch there, vllm in h100-sxm/llama-3.1-8b/vllm; a host is told by"
+        in result.stderr
+    )
     result = run_cli("estimate", "azure-2023-code", "--table", PYTORCH, "--host", PYTORCH)
     assert result.exit_code == 1
     assert "leave --host out" in result.stderr

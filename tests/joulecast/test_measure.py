@@ -13,28 +13,10 @@ from joulecast.cli import measure as cli_measure
 from joulecast.measurements.engines import BatchTooLargeError, EngineError
 from joulecast.measurements.models import load_config
 from joulecast.measurements.table.table import load_table
+from joulecast.traces.grid import PAPER_GRID
 from tests.conftest import RunCli
-from tests.measurements.fakes import FakeEngine, FakeTime, working_gpu
 
 WORDS = ("measure", "--engine", "vllm", "--model", "llama-3.1-8b")
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
-    """What the command finds; tests may change it before they call."""
-    fake_time = FakeTime()
-    gpu, work = working_gpu(fake_time, working_w=600.0, idle_w=100.0)
-    stage = {"gpu": gpu, "engine": FakeEngine(sleep=work, name="vllm")}
-    real = cli_measure.Sweep
-
-    def in_fake_time(*parts: object) -> object:
-        return real(*parts, clock=fake_time.clock, sleep=fake_time.sleep)
-
-    monkeypatch.setattr(cli_measure, "choose_gpus", lambda named, environment: (0,))
-    monkeypatch.setattr(cli_measure, "open_gpus", lambda indices: [stage["gpu"]])
-    monkeypatch.setattr(cli_measure, "load_engine", lambda name, request: stage["engine"])
-    monkeypatch.setattr(cli_measure, "Sweep", in_fake_time)
-    return stage
 
 
 def test_a_dry_run_heeds_the_budget_and_what_is_there(
@@ -98,8 +80,15 @@ def test_what_is_at_odds_is_found_before_the_engine_starts(
         json.dumps(table | {"left_out": [[1, 2]]}),
         '"left_out[0]" is [1, 2], not',
     )
-    settings = {**table["engine_settings"], "compiled": True}
-    spoilt["compiled"] = (json.dumps(table | {"engine_settings": settings}), "with --compile")
+    for option, value, said in (
+        ("compiled", False, "was measured without --compile"),
+        ("gpus", 2, "was measured on 2 GPUs, not on 1"),
+        ("quantization", "fp8", "was measured with --quantization fp8"),
+        ("max_num_seqs", 16, "was measured with --max-num-seqs 16"),
+        ("max_num_batched_tokens", 4096, "was measured with --max-num-batched-tokens 4096"),
+    ):
+        spoilt[option] = json.dumps(table | {"variant": {**table["variant"], option: value}}), said
+    spoilt["variant"] = json.dumps(table | {"variant": 5}), '"variant" is 5, not an object'
     for what, (content, said) in spoilt.items():
         name = what if what in good else "table.json"
         (folder / name).write_text(content)
@@ -220,6 +209,33 @@ def test_a_larger_plan_keeps_what_was_found_before(
     assert (len(kept["found"]), kept["tries"], kept["gpu_seconds"]) == (56, 56, 2.0)
 
 
+def test_a_quick_table_of_pytorch_serves_both_methods(
+    run_cli: RunCli, machine: dict, tmp_path: Path
+) -> None:
+    """It has few cells at capacity, and the largest batch of every cell from the search."""
+    engine = machine["engine"]
+    engine.name = "pytorch"
+    cells = list(PAPER_GRID.cells())
+    found = [[i, o, engine.capacity(i, o), None] for i, o in cells]
+    engine.capacity_record = lambda: {
+        "how": "tried",
+        "gpu_seconds": 1.0,
+        "tries": 9,
+        "found": found,
+    }
+    words = ("measure", "--engine", "pytorch", "--model", "llama-3.1-8b", "--plan", "quick")
+    result = run_cli(*words, "-o", tmp_path / "t")
+    assert result.exit_code == 0, result.output
+    table = load_table(tmp_path / "t")
+    assert 0 < len(table.measured) < 6
+    assert table.largest_batches == {(i, o): size for i, o, size, _ in found}
+    for method in ("binned", "stepwise"):
+        words = "estimate", "azure-2023-conv", "--table", tmp_path / "t", "--method", method
+        result = run_cli(*words, "--format", "json")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["coverage"]["extrapolated"] > 0
+
+
 def test_what_the_host_did_is_kept(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:
     run_cli(*WORDS, "--plan", "spread", "--runs", 1, "-o", tmp_path / "t")
     with (tmp_path / "t/host.csv").open() as file:
@@ -231,26 +247,6 @@ def test_what_the_host_did_is_kept(run_cli: RunCli, machine: dict, tmp_path: Pat
         assert float(row["seconds"]) == runs[tuple(int(row[key]) for key in columns)].seconds
         assert float(row["cpu_seconds"]) >= 0
         assert int(row["preemptions"]) >= 0
-
-
-@pytest.mark.parametrize(
-    ("words", "compiled"), [((), None), (("--compile",), True), (("--eager",), False)]
-)
-def test_compiling_is_asked_for_or_left_to_the_engine(
-    words: tuple,
-    compiled: bool | None,
-    run_cli: RunCli,
-    machine: dict,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    requests = []
-    monkeypatch.setattr(
-        cli_measure, "load_engine", lambda name, asked: requests.append(asked) or machine["engine"]
-    )
-    words = (*WORDS, *words, "--plan", "spread", "--runs", 1, "-o", tmp_path / "t")
-    assert run_cli(*words).exit_code == 0
-    assert [asked.compiled for asked in requests] == [compiled]
 
 
 def test_a_whole_table(run_cli: RunCli, machine: dict, tmp_path: Path) -> None:

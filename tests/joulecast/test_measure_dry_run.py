@@ -1,7 +1,11 @@
 """`joulecast measure --dry-run`, on a machine without a GPU."""
 
+import json
 import re
+from pathlib import Path
 
+from joulecast.measurements.models import load_config
+from joulecast.measurements.sweep.request import model_name
 from tests.conftest import RunCli
 
 WORDS = ("measure", "--engine", "vllm", "--model", "llama-3.1-8b")
@@ -35,3 +39,39 @@ def test_a_dry_run_needs_no_gpu(run_cli: RunCli) -> None:
     small = run_cli(*other[:-1], "rtx-a6000", "--dry-run")
     assert small.exit_code == 1
     assert "does not fit" in small.stderr
+
+
+def sizes(run_cli: RunCli, *words: object) -> dict[tuple[str, str], int]:
+    """B of each cell in a dry run."""
+    result = run_cli(*WORDS, "--dry-run", "--plan", "paper", "--runs", 1, *words)
+    assert result.exit_code == 0, result.output
+    rows = re.findall(r"I=(\d+) +O=(\d+) +B=(\d+)", result.stdout)
+    return {(i, o): int(size) for i, o, size in rows}
+
+
+def test_a_dry_run_reckons_with_the_variant(run_cli: RunCli) -> None:
+    plain, few = sizes(run_cli), sizes(run_cli, "--max-num-seqs", 16)
+    assert few == {cell: min(16, size) for cell, size in plain.items()}
+    longest = "8192", "512"
+    rough = sizes(run_cli, "--gpu-type", "h200-sxm")[longest]
+    assert sizes(run_cli, "--gpu", 0, "--gpu", 1)[longest] > 2 * plain[longest]
+    assert sizes(run_cli, "--quantization", "fp8")[longest] > plain[longest]
+    # 8 billion parameters of 2 bytes less, or half of most of them, in 141 GB.
+    assert 1.05 * rough < sizes(run_cli, "--gpu-type", "h200-sxm", "--quantization", "fp8")[longest]
+    large = ("measure", "--engine", "vllm", "--model", "qwen1.5-32b", "--dry-run")
+    large = (*large, "--gpu-type", "rtx-a6000")
+    assert "of one NVIDIA RTX A6000" in run_cli(*large).stderr
+    assert run_cli(*large, "--gpu", 0, "--gpu", 1).exit_code == 0
+    assert "no peak is known for float8" in run_cli(*large, "--quantization", "fp8").stderr
+
+
+def test_a_model_is_called_as_its_folder(tmp_path: Path) -> None:
+    """Whole: what stands behind a dot in a folder's name is no suffix."""
+    folder = tmp_path / "llama-3.2-3b"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(load_config("llama-3.1-8b")))
+    (tmp_path / "my-model.json").write_text("{}")
+    for place in (folder, folder / "config.json"):
+        assert model_name(str(place)) == "llama-3.2-3b"
+    assert model_name(str(tmp_path / "my-model.json")) == "my-model"
+    assert model_name("llama-3.1-8b") == "llama-3.1-8b"

@@ -13,7 +13,7 @@ from joulecast.cli import replay as cli_replay
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.metered_batches import metered_batches
 from joulecast.estimator.steps.prices import fit_prices
-from joulecast.measurements.engines import EngineError, EngineSteps
+from joulecast.measurements.engines import EngineError, EngineSteps, EngineVariant
 from joulecast.measurements.gpu.devices import MeterError
 from joulecast.measurements.replay import SHIPPED, Replay, ReplayRun
 from joulecast.measurements.replay_session import ReplaySession
@@ -64,7 +64,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
 
     stage = {
         "gpu": gpu,
-        "engine": ContinuousFake(sleep=work, name="vllm", model_seconds=seconds),
+        "engine": ContinuousFake(sleep=work, name="vllm", version="0.22.0", model_seconds=seconds),
         "work": work,
     }
     monkeypatch.setattr(cli_replay, "choose_gpus", lambda named, environment: (0,))
@@ -159,6 +159,21 @@ def test_several_traces_take_one_start_of_the_engine(
     assert "is a folder; name the file" in run_cli(*WORDS, "--engine", "vllm", "-o", folder).stderr
 
 
+def test_a_replay_asks_for_the_variant(
+    machine: dict, run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = []
+    monkeypatch.setattr(
+        cli_replay, "load_engine", lambda name, asked: requests.append(asked) or machine["engine"]
+    )
+    words = (*WORDS, "--engine", "vllm", "--eager", "--quantization", "fp8", "--gpu", 0)
+    words = (*words, "--gpu", 1, "--max-num-seqs", 16, "--max-num-batched-tokens", 4096)
+    result = run_cli(*words, "-o", tmp_path / "x.json")
+    assert result.exit_code == 0, result.output
+    (request,) = requests
+    assert request.variant == EngineVariant(2, False, "fp8", 16, 4096)
+
+
 def test_a_replay_goes_on_where_steps_cannot_be_counted(
     machine: dict, run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,11 +188,15 @@ def test_a_replay_goes_on_where_steps_cannot_be_counted(
 
 
 def test_static_batches_come_from_a_table(machine: dict, run_cli: RunCli, tmp_path: Path) -> None:
-    machine["engine"] = FakeEngine(sleep=machine["work"], seconds_per_batch=3.0, name="pytorch")
+    machine["engine"] = FakeEngine(
+        sleep=machine["work"], seconds_per_batch=3.0, name="pytorch", version="transformers 5.17.0"
+    )
     path = tmp_path / "static.json"
     words = (*WORDS, "--engine", "pytorch", "-o", path)
     assert "--table is for --engine pytorch" in run_cli(*words).stderr
     assert "has no static batches" in run_cli(*words, "--table", VLLM).stderr
+    compiled = run_cli(*words, "--table", PYTORCH, "--compile")
+    assert "served otherwise than --model and --compile say" in compiled.stderr
     result = run_cli(*words, "--table", PYTORCH)
     assert result.exit_code == 0, result.output
     replayed = Replay.load(path)

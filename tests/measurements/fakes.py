@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from joulecast.measurements.engines import EngineVariant
 from joulecast.measurements.gpu.devices import MeterError
 from joulecast.measurements.hardware import load_gpu
 from joulecast.measurements.models import load_shape
@@ -137,7 +138,7 @@ class FakeEngine:
     name: str = "fake"
     version: str = "1"
     dtype: str = "bfloat16"
-    weights: str = "none"
+    weights: str = "drawn by nobody"
     limits: dict[str, Any] = field(default_factory=lambda: {"kv_cache_tokens": 450_000})
     produced_share: float = 1.0
     fails_at: Callable[[int, int, int], Exception | None] = lambda *_: None
@@ -202,7 +203,7 @@ def metadata_of(engine: Any, gpus: list[Any]) -> dict[str, Any]:
     }
 
 
-COST = rough_cost(load_shape("llama-3.1-8b"), load_gpu("h100-sxm"), "bfloat16")
+COST = rough_cost(load_shape("llama-3.1-8b"), load_gpu("h100-sxm"), "bfloat16", EngineVariant())
 
 
 def make_sweep(

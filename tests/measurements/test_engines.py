@@ -1,6 +1,8 @@
 """The vLLM engine against a stand-in that keeps what it was asked."""
 
+import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -12,6 +14,7 @@ from joulecast.measurements.engines import (
     EngineError,
     EngineRequest,
     EngineSteps,
+    EngineVariant,
     load_engine,
 )
 from joulecast.measurements.engines.random_weights import draw_weights
@@ -19,7 +22,9 @@ from joulecast.measurements.models import load_config
 from joulecast.traces.errors import InputError
 
 torch = pytest.importorskip("torch")
-REQUEST = EngineRequest("llama-3.1-8b", load_config("llama-3.1-8b"), None, None, 8704)
+REQUEST = EngineRequest("llama-3.1-8b", load_config("llama-3.1-8b"), None, EngineVariant(), 8704)
+BUDGET = 16_384
+"""Tokens that vLLM feeds in a step of an H100 where nobody says otherwise."""
 
 
 class StandIn:
@@ -38,15 +43,20 @@ class StandIn:
                     enable_prefix_caching=False,
                 ),
                 scheduler_config=SimpleNamespace(
-                    max_num_seqs=1024,
-                    max_num_batched_tokens=16_384,
+                    max_num_seqs=options["max_num_seqs"],
+                    max_num_batched_tokens=options.get("max_num_batched_tokens", BUDGET),
                     enable_chunked_prefill=True,
                     async_scheduling=True,
                 ),
                 model_config=SimpleNamespace(
-                    dtype="torch.bfloat16", max_model_len=8704, enforce_eager=False
+                    dtype="torch.bfloat16",
+                    max_model_len=8704,
+                    enforce_eager=options["enforce_eager"],
+                    quantization=options.get("quantization"),
                 ),
-                parallel_config=SimpleNamespace(tensor_parallel_size=1),
+                parallel_config=SimpleNamespace(
+                    tensor_parallel_size=options["tensor_parallel_size"]
+                ),
                 compilation_config=SimpleNamespace(max_cudagraph_capture_size=512),
             ),
             engine_core=SimpleNamespace(
@@ -57,8 +67,20 @@ class StandIn:
     def schedule(self) -> SimpleNamespace:
         return SimpleNamespace(total_num_scheduled_tokens=70, preempted_req_ids={"a", "b"})
 
-    def apply_model(self, change: Any) -> None:
-        StandIn.asked["redrawn"] = change
+    def collective_rpc(self, method: str) -> list[None]:
+        """As vLLM has it: mixes the extension into its worker, and calls the method by its name."""
+        path = StandIn.asked["options"]["worker_extension_cls"]
+        module, _, name = path.rpartition(".")
+        extension = getattr(importlib.import_module(module), name)
+        assert [own for own in dir(extension) if not own.startswith("__")] == [method]
+        workers = StandIn.asked["options"]["tensor_parallel_size"]
+        StandIn.asked["models"] = [a_model() for _ in range(workers)]
+        worker_class = type("Worker", (extension,), {"get_model": lambda self: self.model})
+        for model in StandIn.asked["models"]:
+            worker = worker_class()
+            worker.model = model
+            getattr(worker, method)()
+        return [None] * workers
 
     def generate(self, prompts: list[Any], sampling: Any, use_tqdm: bool) -> list[Any]:
         StandIn.asked |= {"prompts": prompts, "sampling": sampling}
@@ -67,6 +89,13 @@ class StandIn:
             SimpleNamespace(outputs=[SimpleNamespace(token_ids=[0] * each.max_tokens)])
             for each in sampling
         ]
+
+
+def a_model() -> Any:
+    """A layer and a norm."""
+    return torch.nn.ModuleDict(
+        {"up": torch.nn.Linear(64, 64), "input_layernorm": torch.nn.LayerNorm(64, bias=False)}
+    )
 
 
 @pytest.fixture
@@ -88,7 +117,10 @@ def test_what_vllm_is_asked_for(vllm: SimpleNamespace) -> None:
     assert options["load_format"] == "dummy"
     assert options["trust_remote_code"] is False
     assert options["max_model_len"] == 8704
-    assert "redrawn" in StandIn.asked
+    assert options["enforce_eager"] is False
+    assert (options["max_num_seqs"], options["tensor_parallel_size"]) == (1024, 1)
+    assert not {"quantization", "max_num_batched_tokens"} & set(options)
+    assert len(StandIn.asked["models"]) == 1
     assert (Path(options["model"]) / "config.json").is_file()
     assert engine.dtype == "bfloat16"
     assert engine.settings()["kv_cache_tokens"] == 451_872
@@ -113,15 +145,77 @@ def test_a_request_that_never_fits(vllm: SimpleNamespace) -> None:
 
 
 def test_weights_are_drawn(vllm: SimpleNamespace) -> None:
-    load_engine("vllm", REQUEST)
-    model = torch.nn.ModuleDict(
-        {"up": torch.nn.Linear(64, 64), "input_layernorm": torch.nn.LayerNorm(64, bias=False)}
-    )
-    assert StandIn.asked["redrawn"] is draw_weights
-    draw_weights(model, "cpu")
-    assert float(model["up"].weight.detach().std()) == pytest.approx(0.02, rel=0.1)
-    assert float(model["up"].bias.detach().abs().max()) == 0
-    assert bool((model["input_layernorm"].weight == 1).all())
+    """On each GPU by the name of a method, and alike, since norms and routers must not differ."""
+    load_engine("vllm", replace(REQUEST, variant=EngineVariant(gpus=2)))
+    first, second = StandIn.asked["models"]
+    for model in (first, second):
+        assert float(model["up"].weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+        assert float(model["up"].bias.detach().abs().max()) == 0
+        assert bool((model["input_layernorm"].weight == 1).all())
+    assert torch.equal(first["up"].weight, second["up"].weight)
+
+
+def test_a_variant_is_asked_for_and_said(vllm: SimpleNamespace) -> None:
+    variant = EngineVariant(2, False, "fp8", 16, 4096)
+    engine = load_engine("vllm", replace(REQUEST, variant=variant))
+    options, settings = StandIn.asked["options"], engine.settings()
+    for asked, setting, value in (
+        ("tensor_parallel_size", "tensor_parallel_size", 2),
+        ("enforce_eager", "eager", True),
+        ("quantization", "quantization", "fp8"),
+        ("max_num_seqs", "max_num_seqs", 16),
+        ("max_num_batched_tokens", "max_num_batched_tokens", 4096),
+    ):
+        assert (options[asked], settings[setting]) == (value, value)
+    assert engine.dtype == "bfloat16"
+    assert engine.capacity(32, 8) == 16
+    plain = load_engine("vllm", REQUEST).settings()
+    assert (plain["quantization"], plain["eager"]) == (None, False)
+    assert (plain["max_num_seqs"], plain["max_num_batched_tokens"]) == (1024, BUDGET)
+
+
+@pytest.mark.parametrize(
+    ("engine", "variant", "said"),
+    [
+        ("pytorch", EngineVariant(gpus=2), "runs on one GPU"),
+        ("pytorch", EngineVariant(quantization="fp8"), "has no --quantization; leave it out"),
+        ("pytorch", EngineVariant(max_num_seqs=8), "has no --max-num-seqs; leave it out"),
+        ("pytorch", EngineVariant(max_num_batched_tokens=8), "has no --max-num-batched-tokens"),
+        ("vllm", EngineVariant(max_num_batched_tokens=512), "512 is less than .* 1024 requests"),
+    ],
+)
+def test_variants_that_an_engine_lacks_are_refused_before_it_starts(
+    engine: str, variant: EngineVariant, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("vllm", "transformers"):
+        monkeypatch.setitem(sys.modules, package, None)  # importing it would be another error
+    with pytest.raises(EngineError, match=said):
+        load_engine(engine, replace(REQUEST, variant=variant))
+
+
+def test_weights_of_eight_bits_times_their_scale_are_as_others() -> None:
+    """As vLLM's online quantization leaves them: transposed, with a scale for each column."""
+
+    def parameter(values: Any) -> Any:
+        return torch.nn.Parameter(values, requires_grad=False)
+
+    layer = torch.nn.Module()
+    layer.weight = parameter(torch.zeros(96, 512, dtype=torch.bfloat16).to(torch.float8_e4m3fn).t())
+    layer.weight_scale = parameter(torch.zeros(96, 1))
+    model = torch.nn.ModuleDict({"proj": layer, "embed": torch.nn.Embedding(64, 64)})
+    draw_weights(model)
+    assert layer.weight.dtype == torch.float8_e4m3fn
+    assert layer.weight.stride() == (1, 512)
+    values = layer.weight.float() * layer.weight_scale.t()
+    assert float(values.std()) == pytest.approx(0.02, rel=0.02)
+    assert float(values.mean()) == pytest.approx(0, abs=5e-4)
+    assert torch.isfinite(values).all()
+    assert float(values.abs().max()) <= 448 * 0.02 / 90 * 1.0001
+    assert len(layer.weight.float().unique()) > 100
+    assert float(model["embed"].weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+    layer.weight = parameter(torch.zeros(4, 4, dtype=torch.int32))
+    with pytest.raises(ValueError, match=r"proj\.weight is packed as torch.int32"):
+        draw_weights(model)
 
 
 def crash(*_: object, **__: object) -> None:

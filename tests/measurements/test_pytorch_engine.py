@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from joulecast.measurements.engines import EngineError, load_engine, request_bytes
+from joulecast.measurements.engines import EngineError, EngineVariant, load_engine, request_bytes
 from joulecast.measurements.models import load_shape
 
 torch = pytest.importorskip("torch")
@@ -222,7 +222,7 @@ def test_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         load_engine("pytorch", asked)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(EngineError, match="runs on one GPU"):
-        load_engine("pytorch", request(tmp_path / "tiny", gpus=2))
+        load_engine("pytorch", request(tmp_path / "tiny", variant=EngineVariant(gpus=2)))
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(EngineError, match=r"joulecast\[measure\]"):
         load_engine("pytorch", asked)

@@ -148,6 +148,9 @@ def whole_table(table_folder: Path) -> Path:
     for name in ("pytorch-compiled", "vllm-quick"):
         shipped = json.loads((shipped_folder(f"{TABLE}/{name}") / "table.json").read_text())
         document = {**shipped, **document}
+    measured = {(int_at(line, 0), int_at(line, 1)) for line in quick}
+    rows = document["capacity"]["found"]
+    document["capacity"]["found"] = [row for row in rows if (row[0], row[1]) not in measured]
     assert {"cards", "capacity", "left_out", "status", "made_by", "gpu_count"} < set(document)
     path.write_text(json.dumps(document))
     return table_folder

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from joulecast.measurements.engines import EngineRequest
-from joulecast.measurements.engines.pytorch import Memory, PytorchEngine
+from joulecast.measurements.engines import EngineRequest, EngineVariant
+from joulecast.measurements.engines.memory import Memory
+from joulecast.measurements.engines.pytorch import PytorchEngine
 from tests.measurements.limited_memory import LimitedMemory
 
 torch.set_num_threads(1)  # on tensors so small, more wait for each other
@@ -31,7 +32,8 @@ CONFIG = {
 
 def request(folder: Path, compiled: bool | None = None, **changes: Any) -> EngineRequest:
     folder.mkdir(exist_ok=True)
-    asked = {"config": CONFIG, "weights": None, "compiled": compiled, "longest": 2048} | changes
+    variant = EngineVariant(compiled=compiled)
+    asked = {"config": CONFIG, "weights": None, "variant": variant, "longest": 2048} | changes
     (folder / "config.json").write_text(json.dumps(asked["config"]))
     return EngineRequest(str(folder), **asked)
 

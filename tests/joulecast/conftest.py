@@ -1,0 +1,24 @@
+"""A machine for `joulecast measure`."""
+
+import pytest
+
+from joulecast.cli import measure as cli_measure
+from tests.measurements.fakes import FakeEngine, FakeTime, working_gpu
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """What the command finds; tests may change it before they call."""
+    fake_time = FakeTime()
+    gpu, work = working_gpu(fake_time, working_w=600.0, idle_w=100.0)
+    stage = {"gpu": gpu, "engine": FakeEngine(sleep=work, name="vllm")}
+    real = cli_measure.Sweep
+
+    def in_fake_time(*parts: object) -> object:
+        return real(*parts, clock=fake_time.clock, sleep=fake_time.sleep)
+
+    monkeypatch.setattr(cli_measure, "choose_gpus", lambda named, environment: (0,))
+    monkeypatch.setattr(cli_measure, "open_gpus", lambda indices: [stage["gpu"]])
+    monkeypatch.setattr(cli_measure, "load_engine", lambda name, request: stage["engine"])
+    monkeypatch.setattr(cli_measure, "Sweep", in_fake_time)
+    return stage
