@@ -6,14 +6,13 @@ is one of fixed size.
 """
 
 import copy
-import gc
 import os
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from joulecast.measurements.engines import (
     Batch,
@@ -24,7 +23,10 @@ from joulecast.measurements.engines import (
     one_line,
 )
 from joulecast.measurements.engines.capacity_search import CapacitySearch
+from joulecast.measurements.engines.memory import GpuMemory, Memory
+from joulecast.measurements.engines.pytorch_steps import PytorchStepRecorder
 from joulecast.measurements.engines.random_weights import SEED, draw_weights, weights_in_words
+from joulecast.measurements.engines.step_log import RawStepLog
 from joulecast.measurements.models import DTYPE_BYTES, ModelShape, load_shape
 
 DTYPE = "bfloat16"
@@ -40,42 +42,6 @@ _STEPS_BEFORE_WINDOW = 32
 """Of a compiled batch: the second compiles, while the GPU goes cold; the others warm it again."""
 
 _LAYERS_RUN = 2
-
-
-class Memory(Protocol):
-    """The memory of the device that an engine runs on.
-
-    Attributes:
-        reserve_bytes: Kept free while batches are tried, so that what just fits once fits again.
-    """
-
-    reserve_bytes: int
-
-    def free_bytes(self) -> int:
-        """Bytes that new tensors may take."""
-
-    def release(self) -> None:
-        """Give back all that no tensor holds any more."""
-
-
-class GpuMemory:
-    """Memory of a CUDA GPU behind PyTorch's caching allocator."""
-
-    reserve_bytes = 2**30
-
-    def free_bytes(self) -> int:
-        """Free on the card, and cached by the allocator without a use."""
-        import torch
-
-        free, _ = torch.cuda.mem_get_info()
-        return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
-
-    def release(self) -> None:
-        """Collect what only cycles hold (an exception's frames, say) and empty the cache."""
-        import torch
-
-        gc.collect()
-        torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True)
@@ -120,6 +86,7 @@ class PytorchEngine:
         self._cached = self._look_at_cache()
         self._search = CapacitySearch(self._fits, self._predicted_batch)
         self._search_seconds = 0.0
+        self._step_recorder: PytorchStepRecorder | None = None
 
     def settings(self) -> dict[str, Any]:
         """Settings of PyTorch and of `generate`."""
@@ -170,6 +137,8 @@ class PytorchEngine:
             try:
                 if cache is not None:
                     cache.reset()
+                if self._step_recorder is not None:
+                    self._step_recorder.expect(new_tokens)
                 tokens = self._generate(prompts, new_tokens, cache)
                 self._synchronize()
             except Exception as error:
@@ -188,6 +157,23 @@ class PytorchEngine:
                 warnings.simplefilter("ignore")
                 generate(min(output_tokens, _STEPS_BEFORE_WINDOW))
         return lambda: generate(output_tokens)
+
+    def start_step_log(self) -> None:
+        """Keep what each forward pass is fed, from now on."""
+        if self._compiled:
+            raise EngineError(
+                "the steps of a compiled PyTorch model cannot be logged; run it with --eager"
+            )
+        if self._step_recorder is not None:  # the batch before crashed
+            self._step_recorder.stop()
+        self._step_recorder = PytorchStepRecorder(self._model)
+
+    def stop_step_log(self) -> RawStepLog:
+        """Keep no more; what was kept since `start_step_log`."""
+        if self._step_recorder is None:
+            raise EngineError("the log of PyTorch's steps was stopped without having been started")
+        recorder, self._step_recorder = self._step_recorder, None
+        return recorder.stop()
 
     def _build(self, request: EngineRequest) -> Any:
         """The model, on its device."""

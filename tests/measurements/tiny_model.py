@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from joulecast.measurements.engines import EngineRequest
-from joulecast.measurements.engines.pytorch import Memory, PytorchEngine
+from joulecast.measurements.engines.memory import Memory
+from joulecast.measurements.engines.pytorch import PytorchEngine
 from tests.measurements.limited_memory import LimitedMemory
 
 torch.set_num_threads(1)  # on tensors so small, more wait for each other
