@@ -29,6 +29,8 @@ from joulecast.measurements.gpu.gates import MAX_RELATIVE_SD
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.hardware import find_gpu
 from joulecast.measurements.models import load_config, model_names
+from joulecast.measurements.steplog.logger import WindowLogger
+from joulecast.measurements.steplog.run_logs import RunLogs, require_no_run_logs
 from joulecast.measurements.sweep.cost import CostModel
 from joulecast.measurements.sweep.cross_check import CodeCarbonRecorder
 from joulecast.measurements.sweep.folder import SweepFolder, require_new
@@ -95,6 +97,12 @@ MEASURED_BY = f"joulecast {VERSION}"
 @click.option(
     "--cross-check", type=click.Choice(["codecarbon"]), help="A second meter beside ours."
 )
+@click.option(
+    "--log",
+    "is_logged",
+    is_flag=True,
+    help="Keep in the folder what every engine step fed, and every tick of the energy counter.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what the plan will take; needs no GPU.")
 @click.option(
     "--gpu-type",
@@ -115,6 +123,7 @@ def measure(
     gpu_indices: tuple[int, ...],
     compiled: bool | None,
     cross_check: str | None,
+    is_logged: bool,
     dry_run: bool,
     gpu_type: str | None,
 ) -> None:
@@ -122,10 +131,7 @@ def measure(
 
     They go into a folder that --table takes.
     """
-    if gpu_type is not None and not dry_run:
-        raise click.UsageError("--gpu-type is for --dry-run; a sweep asks the GPU what it is")
-    if output is None and (resume or not dry_run):
-        raise click.UsageError("give the folder to measure into: -o FOLDER")
+    _check_words(gpu_type, output, resume, dry_run)
     config = load_config(model)
     request = SweepRequest(
         model, engine, plan_name, runs, seed, time_budget, longest_request(config), compiled
@@ -133,7 +139,7 @@ def measure(
     if resume and output is not None:
         request = request.after(output, MEASURED_BY)
     elif output is not None:
-        require_new(output)
+        _require_new(output)
     if dry_run or output is None:
         _print_dry_run(*request.rough_plan(gpu_type))
         return
@@ -158,9 +164,18 @@ def measure(
         for recorder in recorders if not resume else ():
             recorder.open(output)
         settings = SweepSettings(time_budget_s=None if time_budget is None else 60 * time_budget)
-        sweep = Sweep(loaded, gpus, folder, cost, observer, settings, recorders)
+        logs = _run_logs(to_close, loaded, gpus, folder, observer) if is_logged else []
+        sweep = Sweep(loaded, gpus, folder, cost, observer, settings, [*recorders, *logs])
         left = _run(sweep, plan, observer, output)
     _summarise(output, plan, folder.runs, left)
+
+
+def _check_words(gpu_type: str | None, output: Path | None, resume: bool, dry_run: bool) -> None:
+    """Refuse options that do not go together."""
+    if gpu_type is not None and not dry_run:
+        raise click.UsageError("--gpu-type is for --dry-run; a sweep asks the GPU what it is")
+    if output is None and (resume or not dry_run):
+        raise click.UsageError("give the folder to measure into: -o FOLDER")
 
 
 def _start_engine(
@@ -197,6 +212,24 @@ def _finish(folder: SweepFolder, plan: Sequence[RunSpec]) -> None:
 
 def _recorders(cross_check: str | None) -> list[HostRecorder | CodeCarbonRecorder]:
     return [HostRecorder(), *([CodeCarbonRecorder()] if cross_check else [])]
+
+
+def _run_logs(
+    to_close: contextlib.ExitStack,
+    engine: Engine,
+    gpus: Sequence[NvmlGpu],
+    folder: SweepFolder,
+    observer: "Observer",
+) -> list[RunLogs]:
+    """What logs every window from now on."""
+    logger = WindowLogger(engine, [gpu.index for gpu in gpus], observer.note)
+    return [RunLogs(to_close.enter_context(logger), folder, observer.note)]
+
+
+def _require_new(output: Path) -> None:
+    """Refuse a folder that holds a table or the logs of one."""
+    require_new(output)
+    require_no_run_logs(output)
 
 
 def _open_folder(
