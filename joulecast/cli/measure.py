@@ -29,7 +29,6 @@ from joulecast.measurements.gpu.gates import MAX_RELATIVE_SD
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.hardware import find_gpu
 from joulecast.measurements.models import load_config, model_names
-from joulecast.measurements.steplog.logger import WindowLogger
 from joulecast.measurements.steplog.run_logs import RunLogs, require_no_run_logs
 from joulecast.measurements.sweep.cost import CostModel
 from joulecast.measurements.sweep.cross_check import CodeCarbonRecorder
@@ -139,7 +138,8 @@ def measure(
     if resume and output is not None:
         request = request.after(output, MEASURED_BY)
     elif output is not None:
-        _require_new(output)
+        require_new(output)
+        require_no_run_logs(output)
     if dry_run or output is None:
         _print_dry_run(*request.rough_plan(gpu_type))
         return
@@ -164,8 +164,9 @@ def measure(
         for recorder in recorders if not resume else ():
             recorder.open(output)
         settings = SweepSettings(time_budget_s=None if time_budget is None else 60 * time_budget)
-        logs = _run_logs(to_close, loaded, gpus, folder, observer) if is_logged else []
-        sweep = Sweep(loaded, gpus, folder, cost, observer, settings, [*recorders, *logs])
+        sweep = Sweep(loaded, gpus, folder, cost, observer, settings, recorders)
+        if is_logged:
+            sweep.recorders = [*recorders, to_close.enter_context(RunLogs(sweep))]
         left = _run(sweep, plan, observer, output)
     _summarise(output, plan, folder.runs, left)
 
@@ -212,24 +213,6 @@ def _finish(folder: SweepFolder, plan: Sequence[RunSpec]) -> None:
 
 def _recorders(cross_check: str | None) -> list[HostRecorder | CodeCarbonRecorder]:
     return [HostRecorder(), *([CodeCarbonRecorder()] if cross_check else [])]
-
-
-def _run_logs(
-    to_close: contextlib.ExitStack,
-    engine: Engine,
-    gpus: Sequence[NvmlGpu],
-    folder: SweepFolder,
-    observer: "Observer",
-) -> list[RunLogs]:
-    """What logs every window from now on."""
-    logger = WindowLogger(engine, [gpu.index for gpu in gpus], observer.note)
-    return [RunLogs(to_close.enter_context(logger), folder, observer.note)]
-
-
-def _require_new(output: Path) -> None:
-    """Refuse a folder that holds a table or the logs of one."""
-    require_new(output)
-    require_no_run_logs(output)
 
 
 def _open_folder(

@@ -1,16 +1,15 @@
 """Logs of the runs of a table, in its folder's `logs`: I-O-B-run.steps.csv.gz and the others."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from joulecast.measurements.engines import ContinuousEngine, EngineError, EngineSteps
 from joulecast.measurements.facts import MEASURED, MEASURED_TOO
 from joulecast.measurements.gpu.window import Window
 from joulecast.measurements.steplog.files import SUFFIX
 from joulecast.measurements.steplog.logger import WindowLogger
-from joulecast.measurements.sweep.folder import SweepFolder
+from joulecast.measurements.sweep.sweep import Sweep
 from joulecast.measurements.table.runs import Run
 from joulecast.traces.errors import InputError
 
@@ -19,27 +18,35 @@ FOLDER = "logs"
 
 
 class RunLogs:
-    """A recorder around the windows of a sweep; a window holds several batches.
+    """A recorder around the windows of a sweep, while its context lasts.
+
+    A window holds several batches.
 
     Args:
-        logger: Of the engine that runs them, in its context.
-        folder: Of the table.
-        note: Told, in a line, of logs that cannot be written.
+        sweep: That makes them.
 
     Raises:
         InputError: The folder of the logs cannot be made.
     """
 
-    def __init__(
-        self, logger: WindowLogger, folder: SweepFolder, note: Callable[[str], None]
-    ) -> None:
-        self._logger, self._table, self._note = logger, folder, note
-        self._folder = folder.path / FOLDER
+    def __init__(self, sweep: Sweep) -> None:
+        self._table, self._note = sweep.folder, sweep.observer.note
+        self._logger = WindowLogger(sweep.engine, [gpu.index for gpu in sweep.gpus], self._note)
+        self._folder = self._table.path / FOLDER
         self._engine_steps: EngineSteps | None = None
         try:
             self._folder.mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(f"{self._folder}: cannot be made ({error.strerror})") from error
+
+    def __enter__(self) -> Self:
+        """Have the energy counters read from now on."""
+        self._logger.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Have them read no more."""
+        self._logger.__exit__()
 
     def start(self) -> None:
         """Before a window."""
