@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from joulecast.measurements.engines import (
     Batch,
@@ -13,8 +13,9 @@ from joulecast.measurements.engines import (
 )
 from joulecast.measurements.gpu.devices import GpuDevice
 from joulecast.measurements.gpu.meter import Meter
-from joulecast.measurements.gpu.window import meter_window, warm_up
+from joulecast.measurements.gpu.window import Window, meter_window, warm_up
 from joulecast.measurements.replay import ReplayRun, StaticBatch
+from joulecast.measurements.steplog.logger import WindowLog, WindowLogger
 
 _WARM_UP_REQUESTS = 32
 
@@ -46,6 +47,21 @@ class ReplayRequests:
         return ReplayRequests(self.lengths, self.batches[:1])
 
 
+@dataclass(frozen=True)
+class ReplayResult:
+    """What some requests took, run one or more times.
+
+    Attributes:
+        runs: The runs, valid or not.
+        engine_steps: What the engine's scheduler did in one, on average; None if it does not say.
+        logs: What was logged of each run; empty if nobody asked for it.
+    """
+
+    runs: Sequence[ReplayRun]
+    engine_steps: EngineSteps | None
+    logs: Sequence[WindowLog]
+
+
 @dataclass
 class ReplaySession:
     """A loaded engine on metered GPUs; idle power is measured once, by the first replay.
@@ -56,6 +72,7 @@ class ReplaySession:
         note: Told of progress.
         clock: Monotonic time [s].
         sleep: Waits [s].
+        logger: Logs every run; None for no logs.
     """
 
     engine: Engine
@@ -63,22 +80,18 @@ class ReplaySession:
     note: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    logger: WindowLogger | None = None
 
     def __post_init__(self) -> None:
         self._meter = Meter(self.gpus, self.clock, self.sleep)
         self._idle_power_w: float | None = None
 
-    def run(
-        self, requests: ReplayRequests, repeats: int
-    ) -> tuple[list[ReplayRun], EngineSteps | None]:
+    def run(self, requests: ReplayRequests, repeats: int) -> ReplayResult:
         """Run requests under the meter.
 
         Args:
             requests: All there from the start.
             repeats: How often to run them.
-
-        Returns:
-            The runs, valid or not, and what the engine's scheduler did in one, on average.
 
         Raises:
             EngineError: The engine crashed or ran out of memory.
@@ -91,12 +104,16 @@ class ReplaySession:
         work = self._prepare(requests)
         self._warm_up(self._prepare(requests.first()), is_cold)
         steps = self._count_steps()
-        runs = []
+        runs, logs = [], []
         for number in range(1, repeats + 1):
-            run = self._measure(work, requests.output_tokens, self._idle_power_w)
+            before = None if steps is None else replace(steps)
+            window, run = self._measure(work, requests.output_tokens, self._idle_power_w)
             runs.append(run)
             self.note(f"run {number} of {repeats}: {_run_text(run)}")
-        return runs, None if steps is None else _per_run(steps, repeats)
+            if self.logger is not None:
+                reading, counted = window.reading, _difference(before, steps)
+                logs.append(self.logger.collect(reading.begin_s, reading.end_s, counted))
+        return ReplayResult(runs, None if steps is None else _per_run(steps, repeats), logs)
 
     def _prepare(self, requests: ReplayRequests) -> Batch:
         if requests.batches is not None:
@@ -124,17 +141,23 @@ class ReplaySession:
             self.note(str(error))
             return None
 
-    def _measure(self, work: Batch, tokens_asked: int, idle_power_w: float) -> ReplayRun:
+    def _measure(
+        self, work: Batch, tokens_asked: int, idle_power_w: float
+    ) -> tuple[Window, ReplayRun]:
         produced = 0
 
         def run_all() -> None:
             nonlocal produced
             produced = work()
 
+        if self.logger is not None:
+            self.logger.start()
         window = meter_window(self._meter, self.gpus, run_all)
+        if self.logger is not None:
+            self.logger.stop()
         reading = window.reading
         faults = window.faults(idle_power_w, tokens_asked, produced)
-        return ReplayRun(
+        return window, ReplayRun(
             energy_j=round(reading.energy_j, 3),
             seconds=round(reading.seconds, 4),
             tick_error_j=round(reading.tick_error_j, 2),
@@ -150,6 +173,17 @@ class ReplaySession:
 def _run_text(run: ReplayRun) -> str:
     text = f"{run.energy_j:.1f} J, {run.seconds:.1f} s, {run.energy_j / run.seconds:.0f} W"
     return text if run.reason is None else f"{text}  INVALID: {run.reason}"
+
+
+def _difference(before: EngineSteps | None, after: EngineSteps | None) -> EngineSteps | None:
+    """What was counted between two moments; None if nothing counts."""
+    if before is None or after is None:
+        return None
+    return EngineSteps(
+        after.steps - before.steps,
+        after.tokens - before.tokens,
+        after.preempted - before.preempted,
+    )
 
 
 def _per_run(steps: EngineSteps, runs: int) -> EngineSteps:

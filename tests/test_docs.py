@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 import joulecast as jc
 from joulecast.cli.main import main
+from joulecast.measurements.steplog.columns import LOG_COLUMNS
 from joulecast.traces.load import load_workload
 from tests.conftest import RunCli
 
@@ -115,6 +116,14 @@ def test_every_key_of_a_result_is_described() -> None:
     assert {*estimate, *cells} <= set(re.findall(r"`(\w+)`", rows["estimate"]))
     more = {*comparison, *comparison["tables"][0]} - set(estimate)
     assert more <= set(re.findall(r"`(\w+)`", rows["compare"]))
+
+
+def test_every_column_of_a_log_is_described() -> None:
+    page = (ROOT / "docs/steplogs.md").read_text()
+    for log, columns in LOG_COLUMNS.items():
+        section = page.partition(f"\n### {log.capitalize()}\n")[2].partition("\n#")[0]
+        rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE)
+        assert rows == [(name, column.meaning) for name, column in columns.items()]
 
 
 def headings(page: Path) -> set[str]:

@@ -31,6 +31,7 @@ from joulecast.measurements.gpu.gates import MAX_RELATIVE_SD
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.hardware import gpus_in_words
 from joulecast.measurements.models import load_config, model_names
+from joulecast.measurements.steplog.run_logs import RunLogs, require_no_run_logs
 from joulecast.measurements.sweep.cost import CostModel
 from joulecast.measurements.sweep.cross_check import CodeCarbonRecorder
 from joulecast.measurements.sweep.folder import SweepFolder, require_new
@@ -91,6 +92,12 @@ MEASURED_BY = f"joulecast {VERSION}"
 @click.option(
     "--cross-check", type=click.Choice(["codecarbon"]), help="A second meter beside ours."
 )
+@click.option(
+    "--log",
+    "is_logged",
+    is_flag=True,
+    help="Keep in the folder what every engine step fed, and every tick of the energy counter.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what the plan will take; needs no GPU.")
 @click.option(
     "--gpu-type",
@@ -109,6 +116,7 @@ def measure(
     resume: bool,
     time_budget: float | None,
     cross_check: str | None,
+    is_logged: bool,
     dry_run: bool,
     gpu_type: str | None,
     **options: Any,
@@ -117,10 +125,7 @@ def measure(
 
     They go into a folder that --table takes.
     """
-    if gpu_type is not None and not dry_run:
-        raise click.UsageError("--gpu-type is for --dry-run; a sweep asks the GPU what it is")
-    if output is None and (resume or not dry_run):
-        raise click.UsageError("give the folder to measure into: -o FOLDER")
+    _check_words(gpu_type, output, resume, dry_run)
     config, variant = load_config(model), engine_variant(engine, options)
     request = SweepRequest(
         model, engine, plan_name, runs, seed, time_budget, longest_request(config), variant
@@ -129,6 +134,7 @@ def measure(
         request = request.after(output, MEASURED_BY)
     elif output is not None:
         require_new(output)
+        require_no_run_logs(output)
     if dry_run or output is None:
         _print_dry_run(*request.rough_plan(gpu_type))
         return
@@ -154,8 +160,18 @@ def measure(
             recorder.open(output)
         settings = SweepSettings(time_budget_s=None if time_budget is None else 60 * time_budget)
         sweep = Sweep(loaded, gpus, folder, cost, observer, settings, recorders)
+        if is_logged:
+            sweep.recorders = [*recorders, to_close.enter_context(RunLogs(sweep))]
         left = _run(sweep, plan, observer, output)
     _summarise(output, plan, folder.runs, left)
+
+
+def _check_words(gpu_type: str | None, output: Path | None, resume: bool, dry_run: bool) -> None:
+    """Refuse options that do not go together."""
+    if gpu_type is not None and not dry_run:
+        raise click.UsageError("--gpu-type is for --dry-run; a sweep asks the GPU what it is")
+    if output is None and (resume or not dry_run):
+        raise click.UsageError("give the folder to measure into: -o FOLDER")
 
 
 def _start_engine(

@@ -1,8 +1,9 @@
 """`joulecast replay`: run requests drawn from traces under the meter."""
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -31,6 +32,7 @@ from joulecast.measurements.identity import is_of_variant
 from joulecast.measurements.models import load_config
 from joulecast.measurements.replay import Replay, StaticBatch
 from joulecast.measurements.replay_session import ReplayRequests, ReplaySession
+from joulecast.measurements.steplog.logger import WindowLogger, require_no_logs
 from joulecast.measurements.sweep.host import host_cpu
 from joulecast.measurements.sweep.request import model_name
 from joulecast.measurements.table.table import load_table
@@ -89,6 +91,13 @@ class _Draw:
     type=click.Path(path_type=Path),
     help="Replay file to write; of several traces, the folder of their replay files.",
 )
+@click.option(
+    "--log",
+    "is_logged",
+    is_flag=True,
+    help="Keep beside each replay what every engine step fed, and every tick of the energy "
+    "counter.",
+)
 @with_options(TRACE_OPTIONS)
 def replay(
     traces: Sequence[str],
@@ -100,6 +109,7 @@ def replay(
     runs: int,
     table_name: str | None,
     output: Path,
+    is_logged: bool,
     **options: Any,
 ) -> None:
     """Run requests drawn from each TRACE on the GPU, under the meter.
@@ -108,6 +118,8 @@ def replay(
     one is run after the other, and the engine starts once.
     """
     outputs = _outputs(traces, output)
+    if is_logged:
+        _require_no_logs(outputs, runs)
     if (table_name is None) == (engine == "pytorch"):
         raise click.UsageError("--table is for --engine pytorch, which needs it for its batches")
     if len(counts) not in {1, len(traces)}:
@@ -135,25 +147,48 @@ def replay(
     session = ReplaySession(load_engine(engine, request), gpus, say)
     if len(traces) > 1:
         _make_folder(output)
-    faults = [fault for draw in draws if (fault := _run(session, draw, name, runs))]
-    if faults:
-        raise InputError("; ".join(faults))
+    with contextlib.ExitStack() as to_close:
+        if is_logged:
+            logger = WindowLogger(session.engine, [gpu.index for gpu in gpus], say)
+            session.logger = to_close.enter_context(logger)
+        faults = [_run(session, draw, name, runs) for draw in draws]
+    if any(faults):
+        raise InputError("; ".join(filter(None, faults)))
 
 
 def _run(session: ReplaySession, draw: _Draw, model: str, repeats: int) -> str | None:
     """Run a draw and keep it; what its invalid runs failed, None if there are none."""
-    runs, steps = session.run(draw.requests, repeats)
+    result = session.run(draw.requests, repeats)
     facts = {
         **draw.facts,
         **conditions(session.gpus, session.engine, model, f"joulecast {VERSION}"),
     }
-    Replay(facts, draw.requests.lengths, draw.requests.batches, runs, steps).save(draw.output)
+    runs, requests = result.runs, draw.requests
+    Replay(facts, requests.lengths, requests.batches, runs, result.engine_steps).save(draw.output)
+    for number, (run, log) in enumerate(zip(runs, result.logs, strict=False), start=1):
+        about = {"replay": draw.output.name, "run": number, **asdict(run), **facts}
+        log.save(draw.output.parent, _log_name(draw.output, number), about)
     reasons = [run.reason for run in runs if run.reason is not None]
     valid = len(runs) - len(reasons)
-    print_line(f"{draw.output}: {len(draw.requests.lengths):,} requests, {valid} valid runs")
+    print_line(f"{draw.output}: {len(requests.lengths):,} requests, {valid} valid runs")
     if not reasons:
         return None
     return f"{draw.output}: {len(reasons)} of {repeats} runs are invalid: {reasons[0]}"
+
+
+def _log_name(output: Path, number: int) -> str:
+    """What the logs of a run are called: NAME as the replay file, NAME-2 those of its second."""
+    name = output.name.removesuffix(".json")
+    return name if number == 1 else f"{name}-{number}"
+
+
+def _require_no_logs(outputs: Sequence[Path], runs: int) -> None:
+    """Refuse to write over logs, be they there or another replay's."""
+    names = [(path.parent, _log_name(path, k)) for path in outputs for k in range(1, runs + 1)]
+    if twice := [name for folder, name in names if names.count((folder, name)) > 1]:
+        raise InputError(f"{twice[0]}: two runs have logs of that name; give a trace another")
+    for folder, name in names:
+        require_no_logs(folder, name)
 
 
 def _outputs(traces: Sequence[str], output: Path) -> list[Path]:

@@ -132,16 +132,28 @@ SITTINGS: dict[str, list[Job]] = {
         Job("llama-3.1-8b", small=True, limit_s=640),
         Job("llama-3.1-8b", "llama-3.1-8b-fp8", llm={"quantization": "fp8"}),
         Job("llama-3.1-8b", "llama-3.1-8b-eager", compiled=False),
-        Job("llama-3.2-1b", "llama-3.2-1b-logging", plan=None, replays=requests(1000, 1500),
-            traffic=False, pairs=8),
+        Job(
+            "llama-3.2-1b",
+            "llama-3.2-1b-logging",
+            plan=None,
+            replays=requests(1000, 1500),
+            traffic=False,
+            pairs=8,
+        ),
     ],
     "h100-fourth": [
         Job("llama-3.1-8b", "llama-3.1-8b-fp8", llm={"quantization": "fp8"}),
     ],
     "h100-pair": [
         Job("llama-3.1-8b", "llama-3.1-8b-tp2", gpus=2, limit_s=520),
-        Job("qwen1.5-32b", "qwen1.5-32b-tp2", gpus=2, plan=None, replays=requests(200, 200),
-            limit_s=520),
+        Job(
+            "qwen1.5-32b",
+            "qwen1.5-32b-tp2",
+            gpus=2,
+            plan=None,
+            replays=requests(200, 200),
+            limit_s=520,
+        ),
     ],
     "h200-second": [
         Job("llama-3.1-8b", rest=True, limit_s=1200),

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
+from joulecast.measurements.engines.step_log import RawStepLog
 from joulecast.measurements.models import ModelShape, load_shape
 from joulecast.traces.errors import InputError, unknown_name
 
@@ -152,6 +153,25 @@ class ContinuousEngine(Engine, Protocol):
 
         Raises:
             EngineError: This version does not let itself be counted.
+        """
+
+
+@runtime_checkable
+class SteppedEngine(Engine, Protocol):
+    """An engine whose steps can be logged one by one; off, that costs it nothing."""
+
+    def start_step_log(self) -> None:
+        """Keep what each step feeds, and when, from now on, when the engine has nothing to do.
+
+        Raises:
+            EngineError: This version, or this setting, does not let its steps be logged.
+        """
+
+    def stop_step_log(self) -> RawStepLog:
+        """Keep no more; what was kept since `start_step_log`, reckoned up.
+
+        Raises:
+            EngineError: It was not started.
         """
 
 

@@ -25,7 +25,9 @@ from joulecast.measurements.engines import (
 )
 from joulecast.measurements.engines.capacity_search import CapacitySearch
 from joulecast.measurements.engines.memory import GpuMemory, Memory
+from joulecast.measurements.engines.pytorch_steps import PytorchStepRecorder
 from joulecast.measurements.engines.random_weights import SEED, draw_weights, weights_in_words
+from joulecast.measurements.engines.step_log import RawStepLog
 from joulecast.measurements.models import DTYPE_BYTES, ModelShape, load_shape
 
 DTYPE = "bfloat16"
@@ -85,6 +87,7 @@ class PytorchEngine:
         self._cached = self._look_at_cache()
         self._search = CapacitySearch(self._fits, self._predicted_batch)
         self._search_seconds = 0.0
+        self._step_recorder: PytorchStepRecorder | None = None
 
     def settings(self) -> dict[str, Any]:
         """Settings of PyTorch and of `generate`."""
@@ -135,6 +138,8 @@ class PytorchEngine:
             try:
                 if cache is not None:
                     cache.reset()
+                if self._step_recorder is not None:
+                    self._step_recorder.expect(new_tokens)
                 tokens = self._generate(prompts, new_tokens, cache)
                 self._synchronize()
             except Exception as error:
@@ -153,6 +158,23 @@ class PytorchEngine:
                 warnings.simplefilter("ignore")
                 generate(min(output_tokens, _STEPS_BEFORE_WINDOW))
         return lambda: generate(output_tokens)
+
+    def start_step_log(self) -> None:
+        """Keep what each forward pass is fed, from now on."""
+        if self._compiled:
+            raise EngineError(
+                "the steps of a compiled PyTorch model cannot be logged; run it with --eager"
+            )
+        if self._step_recorder is not None:  # the batch before crashed
+            self._step_recorder.stop()
+        self._step_recorder = PytorchStepRecorder(self._model)
+
+    def stop_step_log(self) -> RawStepLog:
+        """Keep no more; what was kept since `start_step_log`."""
+        if self._step_recorder is None:
+            raise EngineError("the log of PyTorch's steps was stopped without having been started")
+        recorder, self._step_recorder = self._step_recorder, None
+        return recorder.stop()
 
     def _build(self, request: EngineRequest) -> Any:
         """The model, on its device."""

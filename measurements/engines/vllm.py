@@ -30,6 +30,8 @@ from joulecast.measurements.engines.random_weights import (
     WORKER_EXTENSION,
     weights_in_words,
 )
+from joulecast.measurements.engines.step_log import RawStepLog
+from joulecast.measurements.engines.vllm_steps import VllmStepRecorder
 from joulecast.measurements.models import ModelShape
 from joulecast.measurements.table.runs import MAX_BATCH_SIZE
 
@@ -76,6 +78,7 @@ class VllmEngine:
         self._vocabulary = int(request.config["vocab_size"])
         self._random = random.Random(SEED)  # noqa: S311 - token ids, not secrets
         self._steps: EngineSteps | None = None
+        self._step_recorder: VllmStepRecorder | None = None
 
     @property
     def dtype(self) -> str:
@@ -164,10 +167,7 @@ class VllmEngine:
             scheduler = self._llm.llm_engine.engine_core.engine_core.scheduler
             own = scheduler.schedule
         except AttributeError as error:
-            raise EngineError(
-                f"vLLM {self.version} keeps its scheduler elsewhere, and its steps cannot be "
-                f"counted: {one_line(error)}"
-            ) from error
+            raise self._scheduler_is_elsewhere("counted", error) from error
 
         def schedule(*args: Any, **options: Any) -> Any:
             output = own(*args, **options)
@@ -178,6 +178,27 @@ class VllmEngine:
             return output
 
         scheduler.schedule = schedule
+
+    def start_step_log(self) -> None:
+        """Keep what each step feeds, from now on, when the engine has nothing to do."""
+        if self._step_recorder is None:
+            try:
+                self._step_recorder = VllmStepRecorder(self._llm.llm_engine)
+            except AttributeError as error:
+                raise self._scheduler_is_elsewhere("logged", error) from error
+        self._step_recorder.start()
+
+    def stop_step_log(self) -> RawStepLog:
+        """Keep no more; what was kept since `start_step_log`."""
+        if self._step_recorder is None:
+            raise EngineError("the log of vLLM's steps was stopped without having been started")
+        return self._step_recorder.stop()
+
+    def _scheduler_is_elsewhere(self, what: str, error: AttributeError) -> EngineError:
+        return EngineError(
+            f"vLLM {self.version} keeps its scheduler elsewhere, and its steps cannot be {what}: "
+            f"{one_line(error)}"
+        )
 
     def _blocks(self) -> tuple[int, int]:
         """Usable blocks of the KV cache and tokens in each; one block is vLLM's own null block."""

@@ -19,6 +19,10 @@ class GpuDevice(Protocol):
     """What the meter and the validity gates ask of a GPU."""
 
     @property
+    def index(self) -> int:
+        """Its number, as NVML counts."""
+
+    @property
     def uuid(self) -> str:
         """Identity of the card."""
 
@@ -61,7 +65,13 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class NvmlGpu:
-    """One NVIDIA GPU through NVML."""
+    """One NVIDIA GPU through NVML.
+
+    Attributes:
+        index: Its number, as NVML counts.
+        nvml: The module that asks.
+        handle: NVML's own name of it.
+    """
 
     index: int
     nvml: Any

@@ -33,12 +33,16 @@ class Reading:
         seconds: Length of the window [s].
         tick_error_j: Bound on the error that ticks and polling leave [J].
         energy_by_gpu_j: Card -> its share of energy_j [J].
+        begin_s: When the window began, by the meter's clock [s].
+        end_s: When it ended, by the same clock [s].
     """
 
     energy_j: float
     seconds: float
     tick_error_j: float
     energy_by_gpu_j: Mapping[str, float]
+    begin_s: float
+    end_s: float
 
     @property
     def mean_power_w(self) -> float:
@@ -128,6 +132,8 @@ class Meter:
             seconds=self._end_seconds - start_seconds,
             tick_error_j=sum(errors),
             energy_by_gpu_j=dict(zip((gpu.uuid for gpu in self._gpus), energies, strict=True)),
+            begin_s=start_seconds,
+            end_s=self._end_seconds,
         )
 
     def measure_idle(self, seconds: float = IDLE_SECONDS) -> Reading:

@@ -4,6 +4,7 @@ from typing import Any
 
 from joulecast.measurements.gpu.devices import MeterError
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
+from joulecast.measurements.gpu.window import Window
 from joulecast.measurements.sweep.recorder_log import RecorderLog
 from joulecast.measurements.table.runs import Run
 
@@ -45,7 +46,7 @@ class CodeCarbonRecorder(RecorderLog):
         """After a window."""
         self._energy_j = float(self._tracker.stop_task().gpu_energy) * JOULES_PER_KWH
 
-    def record(self, run: Run) -> None:
+    def record(self, run: Run, window: Window) -> None:  # noqa: ARG002 - others take its times
         """Keep what CodeCarbon read beside a run that is on disk; empty if it read nothing."""
         codecarbon_j = round(self._energy_j, 3) if self._energy_j > 0 else None
         self.append(run, [run.energy_j, codecarbon_j])

@@ -11,7 +11,7 @@ from joulecast.measurements.engines import Batch, BatchTooLargeError, Engine, En
 from joulecast.measurements.gpu.devices import GpuDevice, MeterError
 from joulecast.measurements.gpu.gates import MIN_WINDOW_S
 from joulecast.measurements.gpu.meter import IDLE_SECONDS, Meter
-from joulecast.measurements.gpu.window import meter_window, utc_now, warm_up
+from joulecast.measurements.gpu.window import Window, meter_window, utc_now, warm_up
 from joulecast.measurements.sweep.cost import CostModel
 from joulecast.measurements.sweep.folder import SweepFolder
 from joulecast.measurements.sweep.host import host_cpu
@@ -46,8 +46,8 @@ class WindowRecorder(Protocol):
     def stop(self) -> None:
         """After it."""
 
-    def record(self, run: Run) -> None:
-        """Keep what was seen beside a run that is on disk."""
+    def record(self, run: Run, window: Window) -> None:
+        """Keep what was seen beside a run that is on disk, and its window."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class Sweep:
         )
         self.folder.append(run, reading.energy_by_gpu_j)
         for recorder in self.recorders:
-            recorder.record(run)
+            recorder.record(run, window)
         return run
 
     def _prepare(self, spec: RunSpec) -> Batch:

@@ -53,6 +53,7 @@ class FakeGpu:
     fault: Fault = lambda _, energy_j: energy_j
     throttling: frozenset[str] = frozenset()
     foreign: tuple[int, ...] = ()
+    index: int = 0
     temperatures: list[float] = field(default_factory=lambda: [50.0])
     _known: tuple[int, float] = (0, 0.0)
 

@@ -15,6 +15,7 @@ from joulecast.measurements.engines import (
     EngineRequest,
     EngineSteps,
     EngineVariant,
+    SteppedEngine,
     load_engine,
 )
 from joulecast.measurements.engines.random_weights import draw_weights
@@ -60,12 +61,31 @@ class StandIn:
                 compilation_config=SimpleNamespace(max_cudagraph_capture_size=512),
             ),
             engine_core=SimpleNamespace(
-                engine_core=SimpleNamespace(scheduler=SimpleNamespace(schedule=self.schedule))
+                engine_core=SimpleNamespace(
+                    scheduler=SimpleNamespace(
+                        schedule=self.schedule,
+                        update_from_output=lambda plan, output: None,
+                        running=[0] * 7,
+                        waiting=[0] * 5,
+                    )
+                )
             ),
+            step=list,
         )
 
     def schedule(self) -> SimpleNamespace:
-        return SimpleNamespace(total_num_scheduled_tokens=70, preempted_req_ids={"a", "b"})
+        new = SimpleNamespace(
+            req_id="c",
+            prompt_token_ids=[1] * 70,
+            num_computed_tokens=0,
+            sampling_params=SimpleNamespace(max_tokens=1),
+        )
+        return SimpleNamespace(
+            num_scheduled_tokens={"c": 70},
+            total_num_scheduled_tokens=70,
+            preempted_req_ids={"a", "b"},
+            scheduled_new_reqs=[new],
+        )
 
     def collective_rpc(self, method: str) -> list[None]:
         """As vLLM has it: mixes the extension into its worker, and calls the method by its name."""
@@ -256,3 +276,35 @@ def test_without_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
         load_engine("vllm", REQUEST)
     with pytest.raises(InputError, match='did you mean "vllm"'):
         load_engine("vlm", REQUEST)
+
+
+@pytest.mark.parametrize("first", ["count", "log"])
+def test_steps_are_logged_and_counted_independently(first: str, vllm: SimpleNamespace) -> None:
+    engine = load_engine("vllm", REQUEST)
+    assert isinstance(engine, SteppedEngine)
+    if first == "count":
+        engine.record_steps()
+    engine.start_step_log()
+    counted = engine.record_steps()
+    llm_engine = engine._llm.llm_engine
+    scheduler = llm_engine.engine_core.engine_core.scheduler
+    scheduler.update_from_output(scheduler.schedule(), None)
+    llm_engine.step()
+    log = engine.stop_step_log()
+    (step,) = log.steps
+    assert (step.prompt_tokens, step.pairs, step.sampled, step.preempted) == (70, 2450.0, 1, 2)
+    assert (step.running, step.waiting) == (7, 5)
+    assert step.schedule_begin < step.schedule_end < step.output_at < step.returned
+    assert log.requests["c"].produced == log.requests["c"].output_tokens == 1
+    scheduler.schedule()
+    assert (counted.steps, counted.tokens, counted.preempted) == (2, 140, 4)
+    assert len(log.steps) == 1
+
+
+def test_a_scheduler_that_is_elsewhere_is_a_line(vllm: SimpleNamespace) -> None:
+    engine = load_engine("vllm", REQUEST)
+    with pytest.raises(EngineError, match="was stopped without having been started"):
+        engine.stop_step_log()
+    engine._llm.llm_engine.engine_core = SimpleNamespace()
+    with pytest.raises(EngineError, match=r"vLLM 0\.22\.0 keeps its scheduler elsewhere, and its"):
+        engine.start_step_log()
