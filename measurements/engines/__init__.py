@@ -135,6 +135,31 @@ class ContinuousEngine(Engine, Protocol):
         """
 
 
+class RequestStream(Protocol):
+    """Requests that are handed to an engine over time, told by their number from 0."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any request that was added is not done."""
+
+    def add(self, number: int) -> None:
+        """Hand over a request."""
+
+    def step(self) -> Mapping[int, int]:
+        """One step of the engine: request -> tokens that came out, of those that ended in it."""
+
+    def abort(self) -> None:
+        """Cut off all that is not done."""
+
+
+@runtime_checkable
+class StreamingEngine(ContinuousEngine, Protocol):
+    """An engine that takes requests while it runs others."""
+
+    def prepare_stream(self, lengths: Sequence[tuple[int, int]]) -> RequestStream:
+        """Make requests of these lengths (I, O) ready to be handed over, outside the window."""
+
+
 def load_engine(name: str, request: EngineRequest) -> Engine:
     """Start an engine with a model.
 

@@ -23,6 +23,7 @@ from joulecast.measurements.engines import (
     one_line,
 )
 from joulecast.measurements.engines.random_weights import SEED, draw_weights, weights_in_words
+from joulecast.measurements.engines.vllm_stream import VllmStream, random_prompts
 from joulecast.measurements.models import ModelShape
 from joulecast.measurements.table.runs import MAX_BATCH_SIZE
 
@@ -118,11 +119,8 @@ class VllmEngine:
 
     def prepare_requests(self, lengths: Sequence[tuple[int, int]]) -> Batch:
         """Requests of random token ids, each of its own lengths, all asked at once."""
-        vocabulary = range(self._vocabulary)
-        prompts = [
-            {"prompt_token_ids": self._random.choices(vocabulary, k=input_tokens)}
-            for input_tokens, _ in lengths
-        ]
+        ids = random_prompts(self._random, self._vocabulary, [i for i, _ in lengths])
+        prompts = [{"prompt_token_ids": prompt} for prompt in ids]
         sampling = [
             self._vllm.SamplingParams(
                 temperature=0.0,
@@ -142,6 +140,12 @@ class VllmEngine:
             return sum(len(output.outputs[0].token_ids) for output in outputs)
 
         return run
+
+    def prepare_stream(self, lengths: Sequence[tuple[int, int]]) -> VllmStream:
+        """Requests of random token ids, each of its own lengths, to be handed over one by one."""
+        inputs, outputs = [i for i, _ in lengths], [o for _, o in lengths]
+        prompts = random_prompts(self._random, self._vocabulary, inputs)
+        return VllmStream(self._vllm, self._llm, prompts, outputs)
 
     def record_steps(self) -> EngineSteps:
         """Count what vLLM's own scheduler feeds, from now on."""
