@@ -204,9 +204,9 @@ def _host_of(replay: Replay, hosts: Sequence[EnergyTable]) -> EnergyTable | None
     """The first table that has a run on the card of a replay."""
     cards = {run.card for run in replay.valid_runs}
     for table in hosts:
-        if kind_of(table.metadata) == kind_of(replay.facts) and any(
-            run.valid and run.gpu in cards for run in table.runs
-        ):
+        same_kind = kind_of(table.metadata) == kind_of(replay.facts)
+        # Traffic tells prices with its host's pace in them, and not the pace alone.
+        if same_kind and table.plan != "traffic" and table.valid_cards & cards:
             return table
     return None
 

@@ -96,6 +96,7 @@ _METADATA = record_of(
         "left_out": list_of(value_of("input, output and reason", _is_left_out)),
         "status": value_of('"measuring" or "done"', lambda value: value in ("measuring", "done")),
         "made_by": TEXT,
+        "plan": TEXT,
     },
 )
 
