@@ -30,6 +30,7 @@ from joulecast.estimator.steps.prices import Prices, fit_prices
 from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.steps.schedulers import Scheduler, scheduler_of
 from joulecast.estimator.steps.serving import Service, Services, serve
+from joulecast.estimator.steps.traffic import fit_traffic
 from joulecast.estimator.steps.work import LengthArray, StepCounts, Steps
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.table.table import EnergyTable
@@ -112,6 +113,9 @@ class StepModel:
     @classmethod
     def of(cls, table: EnergyTable, host: EnergyTable | None = None) -> "StepModel":
         """Fit the model to a table; arguments and errors as for `estimate_stepwise`."""
+        roofline = Roofline.of(table)
+        if table.plan == "traffic":
+            return cls._of_traffic(table, host, roofline)
         batches = metered_batches(table)
         hosts = hosts_of(table, batches, host)
         return cls(
@@ -120,8 +124,20 @@ class StepModel:
             prices=fit_prices(batches if hosts is None else hosts.without_waiting(batches)),
             spread=Spread.of(batches),
             hosts=hosts,
-            roofline=Roofline.of(table),
+            roofline=roofline,
         )
+
+    @classmethod
+    def _of_traffic(
+        cls, table: EnergyTable, host: EnergyTable | None, roofline: Roofline
+    ) -> "StepModel":
+        if host is not None:
+            raise InputError(
+                f"{table.name}: is of traffic, whose prices hold the pace of its own host; leave "
+                "--host out"
+            )
+        traffic = fit_traffic(table)
+        return cls(table, scheduler_of(table), traffic.prices, traffic.spread, None, roofline)
 
     def estimate(
         self,
@@ -211,9 +227,7 @@ class StepModel:
 
         A fit meets no run exactly, so nothing counts as measured. Steps are shared in proportion.
         """
-        ranges = [
-            (min(lengths), max(lengths)) for lengths in zip(*self.table.measured, strict=True)
-        ]
+        ranges = self.table.length_ranges
         alone_j = {
             place: self.prices.total_j(StepCounts.of_sums(sums))
             for place, sums in workload.cells.items()

@@ -218,7 +218,8 @@ def _host_of(
     """The first table of the same conditions that has a run on the card of a replay."""
     cards = {run.card for run in replay.valid_runs}
     for host in hosts:
-        is_there = any(run.valid and run.gpu in cards for run in host.runs)
+        # Traffic tells prices with its host's pace in them, and not the pace alone.
+        is_there = host.plan != "traffic" and bool(host.valid_cards & cards)
         if is_there and not any(
             differences(host.metadata, facts) for facts in (replay.facts, table.metadata)
         ):

@@ -154,7 +154,7 @@ def _metadata_version() -> str | None:
 
 
 def _processor() -> str | None:
-    from joulecast.measurements.sweep.host import host_cpu
+    from joulecast.measurements.host import host_cpu
 
     return host_cpu() or platform.processor() or None
 

@@ -6,7 +6,10 @@ from typing import Any
 
 from joulecast.measurements.engines import Engine, EngineVariant
 from joulecast.measurements.gpu.devices import GpuDevice
+from joulecast.measurements.gpu.meter import Reading
+from joulecast.measurements.gpu.window import utc_now
 from joulecast.measurements.hardware import Gpu, find_gpu
+from joulecast.measurements.host import host_cpu
 from joulecast.measurements.models import COMPUTE_DTYPE
 
 
@@ -48,3 +51,19 @@ def data_sheet(gpus: Sequence[GpuDevice], variant: EngineVariant) -> Gpu:
     if variant.quantization is not None:
         sheet.peak(COMPUTE_DTYPE[variant.quantization])
     return sheet
+
+
+def card_facts(gpus: Sequence[GpuDevice], idle: Reading) -> dict[str, Any]:
+    """What table.json says of the card, or of several together, and of its host.
+
+    Args:
+        gpus: All that the engine runs on.
+        idle: With the model loaded and nothing to do.
+    """
+    return {
+        "idle_power_w": round(idle.mean_power_w, 2),
+        "idle_window_s": round(idle.seconds, 3),
+        "first_used": utc_now(),
+        **gpus[0].details(),
+        "host_cpu": host_cpu(),
+    }

@@ -65,7 +65,10 @@ def require_step_model(table: EnergyTable) -> None:
     Raises:
         InputError: As for `metered_batches`.
     """
-    _runs_by_batch(table)
+    if table.plan == "traffic":
+        table.require_traffic()
+    else:
+        _runs_by_batch(table)
     scheduler_of(table)
 
 

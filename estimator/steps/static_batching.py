@@ -9,8 +9,8 @@ import numpy as np
 from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.steps.work import LengthArray, Steps
 from joulecast.measurements.arrays import FloatArray
+from joulecast.measurements.engines import MAX_BATCH_SIZE
 from joulecast.measurements.table.interpolation import CellKey
-from joulecast.measurements.table.runs import MAX_BATCH_SIZE
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import Grid
 

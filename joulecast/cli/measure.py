@@ -31,11 +31,10 @@ from joulecast.measurements.gpu.gates import MAX_RELATIVE_SD
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.hardware import gpus_in_words
 from joulecast.measurements.models import load_config, model_names
-from joulecast.measurements.steplog.run_logs import RunLogs, require_no_run_logs
 from joulecast.measurements.sweep.cost import CostModel
 from joulecast.measurements.sweep.cross_check import CodeCarbonRecorder
 from joulecast.measurements.sweep.folder import SweepFolder, require_new
-from joulecast.measurements.sweep.host import HostRecorder
+from joulecast.measurements.sweep.host_recorder import HostRecorder
 from joulecast.measurements.sweep.plans import PLANS
 from joulecast.measurements.sweep.request import (
     SweepRequest,
@@ -43,6 +42,7 @@ from joulecast.measurements.sweep.request import (
     longest_request,
     model_name,
 )
+from joulecast.measurements.sweep.run_logs import RunLogs, require_no_run_logs
 from joulecast.measurements.sweep.run_spec import RunSpec
 from joulecast.measurements.sweep.sweep import (
     Sweep,

@@ -28,12 +28,12 @@ from joulecast.measurements.conditions import conditions, data_sheet
 from joulecast.measurements.engines import EngineRequest, EngineVariant, load_engine
 from joulecast.measurements.gpu.devices import choose_gpus, open_gpus
 from joulecast.measurements.hardware import gpus_in_words
+from joulecast.measurements.host import host_cpu
 from joulecast.measurements.identity import is_of_variant
 from joulecast.measurements.models import load_config
 from joulecast.measurements.replay import Replay, StaticBatch
 from joulecast.measurements.replay_session import ReplayRequests, ReplaySession
 from joulecast.measurements.steplog.logger import WindowLogger, require_no_logs
-from joulecast.measurements.sweep.host import host_cpu
 from joulecast.measurements.sweep.request import model_name
 from joulecast.measurements.table.table import load_table
 from joulecast.traces.errors import InputError

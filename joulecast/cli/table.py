@@ -52,7 +52,10 @@ def table_list(**options: Any) -> None:
 def table_show(
     name: str, quantity: str, over: str | None, plot: Path | None, **options: Any
 ) -> None:
-    """Show energies and largest batches of TABLE, cell by cell."""
+    """Show energies and largest batches of TABLE, cell by cell.
+
+    Of a table of traffic, the prices.
+    """
     from joulecast.measurements.table.table import load_table
     from joulecast.views import table as views
 
@@ -63,6 +66,11 @@ def table_show(
         raise InputError(
             f"{other.name}: is on another grid than {loaded.name}; compare tables of one"
         )
+    if loaded.plan == "traffic" and over is None and plot is None:
+        from joulecast.estimator.steps.traffic import fit_traffic
+
+        emit_report(views.traffic_show_report(loaded, fit_traffic(loaded)), options)
+        return
     if plot is not None:
         from joulecast.plots.table import plot_table
 

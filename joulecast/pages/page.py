@@ -137,7 +137,6 @@ def _versions() -> Iterator[str]:
 def table_facts(table: EnergyTable) -> list[tuple[str, str]]:
     """What an energy table was measured on, when and how."""
     metadata = table.metadata
-    rows, columns = table.grid.shape
     idle_w = metadata["idle_power_w"]
     settings = ", ".join(f"{key} {value}" for key, value in metadata["engine_settings"].items())
     cards = metadata.get("cards", {})
@@ -148,8 +147,7 @@ def table_facts(table: EnergyTable) -> list[tuple[str, str]]:
         ("engine", f"{metadata['engine']} {metadata['engine_version']}"),
         ("engine settings", settings or "none recorded"),
         ("measured", f"{metadata['measured_on']} by {metadata['measured_by']}"),
-        ("cells measured", f"{len(table.measured)} of {rows * columns}"),
-        ("runs", f"{sum(run.valid for run in table.runs)} valid of {len(table.runs)}"),
+        *table.measured_facts,
         ("power", f"limit {metadata['power_limit_w']:g} W, idle "
          + ("not known" if idle_w is None else f"{idle_w:g} W")),
     ]  # fmt: skip

@@ -287,12 +287,10 @@ def add_row(table: Table, *cells: str | Sequence[str] | Bar) -> None:
 
 def table_text(table: "EnergyTable") -> str:
     """A table in a few words, with what is wrong with it."""
-    rows, columns = table.grid.shape
     made = ", made by hand" if table.metadata["measured_by"] == "hand" else ""
     return (
         f"{table.name} ({table.gpus_in_words}, {table.metadata['engine']} "
-        f"{table.metadata['engine_version']}; {len(table.measured)} of {rows * columns} cells "
-        f"measured{made})"
+        f"{table.metadata['engine_version']}; {table.amount_text}{made})"
     )
 
 

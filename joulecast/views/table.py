@@ -1,11 +1,14 @@
 """What `joulecast table` shows."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group
 
-from joulecast.measurements.table.checks import Check
+from joulecast.estimator.steps.traffic import TrafficPrices
+from joulecast.estimator.steps.work import TERMS
+from joulecast.measurements.table.check import Check
 from joulecast.measurements.table.interpolation import CellKey, Coverage
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.views.numbers import QUANTITIES, four_digits
@@ -20,6 +23,16 @@ from joulecast.views.parts import (
 from joulecast.views.report import Report
 
 MARKS: Mapping[Coverage, str] = {"measured": "", "interpolated": "~", "extrapolated": "?"}
+PRICE_UNITS: Mapping[str, tuple[float, str]] = {
+    "steps": (1.0, "J a step"),
+    "tokens": (1e3, "mJ a token fed"),
+    "context": (1e6, "uJ a cached token read"),
+    "pairs": (1e6, "uJ a prompt query-key pair"),
+    "outputs": (1e3, "mJ a token sampled"),
+    "requests": (1e3, "mJ a request"),
+}
+"""Term -> what its price in joules is multiplied with to be shown, and the unit that this gives."""
+
 COVERAGE_NOTE = "~ interpolated, ? extrapolated; unmarked cells are measured"
 
 
@@ -32,8 +45,7 @@ def table_list_report(tables: Sequence[EnergyTable]) -> Report:
     rows = []
     for table in tables:
         metadata = table.metadata
-        inputs, outputs = table.grid.shape
-        cells = f"{len(table.measured)} of {inputs * outputs}"
+        cells = table.amount_text.removesuffix(" cells measured")
         made = f"{metadata['measured_on']}, by {metadata['measured_by']}"
         engine = f"{metadata['engine']} {metadata['engine_version']}"
         add_row(view, table.name, table.gpus_in_words, engine, cells, made)
@@ -46,7 +58,7 @@ def table_list_report(tables: Sequence[EnergyTable]) -> Report:
                 "engine": metadata["engine"],
                 "engine_version": metadata["engine_version"],
                 "measured_cells": len(table.measured),
-                "cells": inputs * outputs,
+                "cells": math.prod(table.grid.shape),
                 "measured_on": metadata["measured_on"],
                 "measured_by": metadata["measured_by"],
             }
@@ -87,6 +99,33 @@ def table_show_report(table: EnergyTable, quantity: str, over: EnergyTable | Non
         heading = f"{heading}: {table.name} over {over.name}"
     view = grid_matrix(heading, table.grid, texts)
     return Report(document, rows, Group(facts_table(facts), view, notes_text([COVERAGE_NOTE])))
+
+
+def traffic_show_report(table: EnergyTable, prices: TrafficPrices) -> Report:
+    """`joulecast table show`, of a table of traffic."""
+    view = grid_table()
+    for heading in ("work", "price", "unit"):
+        view.add_column(heading)
+    rows = []
+    for term, energy_j in zip(TERMS, prices.prices.energy_j.tolist(), strict=True):
+        factor, unit = PRICE_UNITS[term]
+        add_row(view, term, four_digits(energy_j * factor), unit)
+        rows.append({"term": term, "energy_j": energy_j})
+    add_row(view, "idle time", four_digits(prices.idle_power_w), "W")
+    rows.append({"term": "idle_seconds", "energy_j": prices.idle_power_w})
+    errors = grid_table()
+    errors.add_column("stretch of traffic")
+    errors.add_column("by the prices of the others")
+    for name, error in prices.stretch_errors.items():
+        add_row(errors, name, f"{100 * error:+.1f} %")
+    document = {
+        "table": table.name,
+        "metadata": dict(table.metadata),
+        "prices": rows,
+        "idle_power_w": prices.idle_power_w,
+        "stretch_errors": prices.stretch_errors,
+    }
+    return Report(document, rows, Group(facts_table(_facts(table)), view, errors))
 
 
 def shown_values(table: EnergyTable, quantity: str) -> dict[CellKey, float]:

@@ -1,7 +1,8 @@
 """Serving engines behind one small protocol, one file each."""
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,9 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 from joulecast.measurements.engines.step_log import RawStepLog
 from joulecast.measurements.models import ModelShape, load_shape
 from joulecast.traces.errors import InputError, unknown_name
+
+MAX_BATCH_SIZE = 1024
+"""Cap on B(I, O), as in the paper."""
 
 ENGINES = {
     "pytorch": "joulecast.measurements.engines.pytorch",
@@ -173,6 +177,42 @@ class SteppedEngine(Engine, Protocol):
         Raises:
             EngineError: It was not started.
         """
+
+
+class RequestStream(Protocol):
+    """Requests that are handed to an engine over time, told by their number from 0."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any request that was added is not done."""
+
+    def add(self, number: int) -> str:
+        """Hand over a request; what the engine's log of steps calls it."""
+
+    def step(self) -> Mapping[int, int]:
+        """One step of the engine: request -> tokens that came out, of those that ended in it."""
+
+    def abort(self) -> None:
+        """Cut off all that is not done."""
+
+
+@runtime_checkable
+class StreamingEngine(ContinuousEngine, Protocol):
+    """An engine that takes requests while it runs others."""
+
+    def prepare_stream(self, lengths: Sequence[tuple[int, int]]) -> RequestStream:
+        """Make requests of these lengths (I, O) ready to be handed over, outside the window."""
+
+
+@contextmanager
+def crashes_named(engine: Engine) -> Iterator[None]:
+    """Errors of an engine's own kind as ours, which end a command with a line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise EngineError(f"{engine.name} crashed: {one_line(error)}") from error
 
 
 def load_engine(name: str, request: EngineRequest) -> Engine:

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from joulecast.measurements.table.interpolation import CellKey
-from joulecast.measurements.table.runs import MAX_BATCH_SIZE
+from joulecast.measurements.engines import MAX_BATCH_SIZE
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class CapacitySearch:
     ) -> None:
         self._fits, self._predict, self._cap = fits, predict, cap
         self._correction = 1.0
-        self.limits: dict[CellKey, Limits] = {}
+        self.limits: dict[tuple[int, int], Limits] = {}
         self.tries = 0
 
     def largest(self, input_tokens: int, output_tokens: int) -> int:

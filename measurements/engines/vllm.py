@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from joulecast.measurements.engines import (
+    MAX_BATCH_SIZE,
     Batch,
     DoesNotFitError,
     EngineError,
@@ -32,8 +33,8 @@ from joulecast.measurements.engines.random_weights import (
 )
 from joulecast.measurements.engines.step_log import RawStepLog
 from joulecast.measurements.engines.vllm_steps import VllmStepRecorder
+from joulecast.measurements.engines.vllm_stream import VllmStream, random_prompts
 from joulecast.measurements.models import ModelShape
-from joulecast.measurements.table.runs import MAX_BATCH_SIZE
 
 GPU_MEMORY_UTILIZATION = 0.92
 
@@ -130,11 +131,8 @@ class VllmEngine:
 
     def prepare_requests(self, lengths: Sequence[tuple[int, int]]) -> Batch:
         """Requests of random token ids, each of its own lengths, all asked at once."""
-        vocabulary = range(self._vocabulary)
-        prompts = [
-            {"prompt_token_ids": self._random.choices(vocabulary, k=input_tokens)}
-            for input_tokens, _ in lengths
-        ]
+        ids = random_prompts(self._random, self._vocabulary, [i for i, _ in lengths])
+        prompts = [{"prompt_token_ids": prompt} for prompt in ids]
         sampling = [
             self._vllm.SamplingParams(
                 temperature=0.0,
@@ -154,6 +152,12 @@ class VllmEngine:
             return sum(len(output.outputs[0].token_ids) for output in outputs)
 
         return run
+
+    def prepare_stream(self, lengths: Sequence[tuple[int, int]]) -> VllmStream:
+        """Requests of random token ids, each of its own lengths, to be handed over one by one."""
+        inputs, outputs = [i for i, _ in lengths], [o for _, o in lengths]
+        prompts = random_prompts(self._random, self._vocabulary, inputs)
+        return VllmStream(self._vllm, self._llm, prompts, outputs)
 
     def record_steps(self) -> EngineSteps:
         """Count what vLLM's own scheduler feeds, from now on."""

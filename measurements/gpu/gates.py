@@ -3,8 +3,9 @@
 A run that fails is kept and marked, never deleted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 MIN_WINDOW_S = 5.0
 MAX_TEMPERATURE_DRIFT_C = 15.0
@@ -44,9 +45,12 @@ class Observation:
     tokens_produced: int
 
 
+_Seen = TypeVar("_Seen")
+
+
 @dataclass(frozen=True)
-class Gate:
-    """One gate.
+class Gate(Generic[_Seen]):
+    """One gate, on observations of some kind.
 
     Attributes:
         name: Short name, as it appears in `reason`.
@@ -59,26 +63,26 @@ class Gate:
     name: str
     bound: str
     why: str
-    passes: Callable[[Observation], bool]
-    observed: Callable[[Observation], str]
+    passes: Callable[[_Seen], bool]
+    observed: Callable[[_Seen], str]
 
 
 GATES = (
-    Gate(
+    Gate[Observation](
         "window",
         f"{MIN_WINDOW_S:g} s or more",
         "the counter ticks every 0.1 s; its cut tick is up to 2 % of a shorter window",
         lambda seen: seen.seconds >= seen.min_window_s,
         lambda seen: f"{seen.seconds:.2f} s",
     ),
-    Gate(
+    Gate[Observation](
         "power",
         f"above idle, at most {MAX_POWER_OVER_LIMIT:g} x the power limit",
         "outside, the counter jumped, froze in part, or belongs to another card",
         lambda seen: seen.idle_power_w < seen.power_w <= MAX_POWER_OVER_LIMIT * seen.power_limit_w,
         lambda seen: f"{seen.power_w:.0f} W",
     ),
-    Gate(
+    Gate[Observation](
         "temperature drift",
         f"at most {MAX_TEMPERATURE_DRIFT_C:g} K from start to end",
         "leakage grows with temperature; a run in a warming card is not repeatable",
@@ -87,21 +91,21 @@ GATES = (
         ),
         lambda seen: f"{seen.temperature_start_c:.0f} to {seen.temperature_end_c:.0f} deg C",
     ),
-    Gate(
+    Gate[Observation](
         "throttling",
         "none but the power cap",
         "a card that is too hot or short of power runs at another efficiency",
         lambda seen: seen.throttling <= HARMLESS_THROTTLING,
         lambda seen: ", ".join(sorted(seen.throttling - HARMLESS_THROTTLING)),
     ),
-    Gate(
+    Gate[Observation](
         "foreign processes",
         "none on the GPU",
         "the counter counts the whole card",
         lambda seen: not seen.foreign_processes,
         lambda seen: f"pid {', '.join(map(str, seen.foreign_processes))}",
     ),
-    Gate(
+    Gate[Observation](
         "tokens produced",
         "exactly as many as asked for",
         "an engine that stopped early spent less than the cell costs",
@@ -119,4 +123,9 @@ SPREAD_GATE = (
 
 def failed_gates(seen: Observation) -> list[str]:
     """The gates that an observation fails, each with what was seen."""
-    return [f"{gate.name}: {gate.observed(seen)}" for gate in GATES if not gate.passes(seen)]
+    return failed(GATES, seen)
+
+
+def failed(gates: Sequence[Gate[_Seen]], seen: _Seen) -> list[str]:
+    """Those of some gates that an observation fails, each with what was seen."""
+    return [f"{gate.name}: {gate.observed(seen)}" for gate in gates if not gate.passes(seen)]

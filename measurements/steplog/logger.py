@@ -12,11 +12,11 @@ from typing import Any, Self
 from joulecast.measurements.engines import Engine, EngineError, EngineSteps, SteppedEngine
 from joulecast.measurements.engines.step_log import LoggedRequest, RawStepLog
 from joulecast.measurements.gpu.devices import MeterError
+from joulecast.measurements.host import HostUse, HostWatch
 from joulecast.measurements.steplog.columns import LOG_COLUMNS
 from joulecast.measurements.steplog.files import log_path, write_log
 from joulecast.measurements.steplog.reader import CounterReader, CounterRows
 from joulecast.measurements.steplog.ticks import Ticks
-from joulecast.measurements.sweep.host import HostUse, HostWatch
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulecast.measurements.arrays import FloatArray
-from joulecast.measurements.engines import EngineVariant
+from joulecast.measurements.engines import MAX_BATCH_SIZE, EngineVariant
 from joulecast.measurements.gpu.gates import MIN_WINDOW_S
 from joulecast.measurements.hardware import Gpu
 from joulecast.measurements.models import COMPUTE_DTYPE, ModelShape
 from joulecast.measurements.sweep.run_spec import RunSpec
 from joulecast.measurements.table.interpolation import CellKey, fit_law, request_terms
-from joulecast.measurements.table.runs import MAX_BATCH_SIZE, Run
+from joulecast.measurements.table.runs import Run
 from joulecast.traces.errors import InputError
 
 OVERHEAD_SECONDS = 1.0

@@ -72,7 +72,7 @@ class SweepFolder:
                 process is at it.
         """
         earlier, _ = read_unfinished(path)
-        _require_same(path, earlier, metadata)
+        require_same(path, earlier, metadata)
         log = CsvLog(path / "runs.csv", COLUMNS)
         _, runs = read_unfinished(path)
         cards = {**earlier.get("cards", {}), **metadata.get("cards", {})}
@@ -112,10 +112,7 @@ class SweepFolder:
         self.metadata["measured_cells"] = len(cells)
         whole = len(grid["input_edges"]) * len(grid["output_edges"])
         self.metadata["complete"] = len(cells) == whole
-        lines = ",\n".join(
-            f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in self.metadata.items()
-        )
-        write_text(self.path / "table.json", f"{{\n{lines}\n}}\n")
+        write_metadata(self.path, self.metadata)
 
     def close(self) -> None:
         """Let other processes have the folder."""
@@ -186,7 +183,7 @@ class CsvLog:
 def require_new(path: Path) -> None:
     """Refuse a folder that already holds a table, or cannot."""
     try:
-        for name in ("table.json", "runs.csv"):
+        for name in ("table.json", "runs.csv", "traffic-1.steps.csv.gz"):
             # A sweep that was stopped before its first run leaves a header alone.
             if (path / name).exists() and not (name == "runs.csv" and _is_bare(path / name)):
                 raise InputError(
@@ -240,8 +237,29 @@ def _merged(
     return {"capacity": {**earlier, **sums, "found": [cells[cell] for cell in sorted(cells)]}}
 
 
-def _require_same(path: Path, earlier: Mapping[str, Any], current: Mapping[str, Any]) -> None:
-    """One table, one kind of GPU, engine, version and settings."""
+def write_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Write the table.json of a folder, a line per key.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    lines = ",\n".join(
+        f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in metadata.items()
+    )
+    write_text(path / "table.json", f"{{\n{lines}\n}}\n")
+
+
+def require_same(path: Path, earlier: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+    """Refuse to go on with a table of another kind of GPU, engine, version or settings.
+
+    Args:
+        path: Of its folder.
+        earlier: Its table.json.
+        current: What table.json would say now.
+
+    Raises:
+        InputError: They differ; the key is named.
+    """
     for key in _IDENTITY:
         if earlier.get(key) != current.get(key):
             raise InputError(

@@ -7,7 +7,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from joulecast.measurements.engines import DoesNotFitError, EngineVariant, request_bytes
+from joulecast.measurements.engines import (
+    MAX_BATCH_SIZE,
+    DoesNotFitError,
+    EngineVariant,
+    request_bytes,
+)
 from joulecast.measurements.hardware import Gpu, load_gpu
 from joulecast.measurements.identity import is_of_variant, kind_of
 from joulecast.measurements.models import load_shape, model_names
@@ -18,7 +23,7 @@ from joulecast.measurements.sweep.run_spec import RunSpec
 from joulecast.measurements.sweep.sweep import missing_runs
 from joulecast.measurements.table.interpolation import CellKey
 from joulecast.measurements.table.metadata import MODEL_CONFIG
-from joulecast.measurements.table.runs import MAX_BATCH_SIZE, Run
+from joulecast.measurements.table.runs import Run
 from joulecast.measurements.table.table import EnergyTable, load_table, table_names
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID

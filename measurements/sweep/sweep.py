@@ -2,22 +2,20 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from joulecast.measurements.engines import Batch, BatchTooLargeError, Engine, EngineError, one_line
+from joulecast.measurements.conditions import card_facts
+from joulecast.measurements.engines import Batch, BatchTooLargeError, Engine, crashes_named
 from joulecast.measurements.gpu.devices import GpuDevice, MeterError
 from joulecast.measurements.gpu.gates import MIN_WINDOW_S
 from joulecast.measurements.gpu.meter import IDLE_SECONDS, Meter
-from joulecast.measurements.gpu.window import Window, meter_window, utc_now, warm_up
+from joulecast.measurements.gpu.window import Window, meter_window, warm_up
 from joulecast.measurements.sweep.cost import CostModel
 from joulecast.measurements.sweep.folder import SweepFolder
-from joulecast.measurements.sweep.host import host_cpu
 from joulecast.measurements.sweep.run_spec import RunSpec
 from joulecast.measurements.table.runs import Run
-from joulecast.traces.errors import InputError
 
 MAX_FAILED_IN_A_ROW = 8
 _LONG_S = 2.0
@@ -176,13 +174,7 @@ class Sweep:
         if card not in cards:
             self.observer.note("idle power, with the model loaded")
             idle = self._meter.measure_idle(self.settings.idle_seconds)
-            cards[card] = {
-                "idle_power_w": round(idle.mean_power_w, 2),
-                "idle_window_s": round(idle.seconds, 3),
-                "first_used": utc_now(),
-                **self.gpus[0].details(),
-                "host_cpu": host_cpu(),
-            }
+            cards[card] = card_facts(self.gpus, idle)
             if self.folder.metadata.get("idle_power_w") is None:
                 self.folder.metadata["idle_power_w"] = round(idle.mean_power_w, 2)
             self.folder.save(status="measuring")
@@ -247,11 +239,11 @@ class Sweep:
         return run
 
     def _prepare(self, spec: RunSpec) -> Batch:
-        with _crashes_named(self.engine):
+        with crashes_named(self.engine):
             batch = self.engine.prepare(spec.input_tokens, spec.output_tokens, spec.batch_size)
 
         def run() -> int:
-            with _crashes_named(self.engine):
+            with crashes_named(self.engine):
                 return batch()
 
         return run
@@ -281,14 +273,3 @@ def cells_without_valid_run(plan: Sequence[RunSpec], runs: Sequence[Run]) -> lis
     valid = {run.cell for run in runs if run.at_capacity and run.valid}
     planned = {spec.cell for spec in plan if spec.at_capacity}
     return sorted((tried & planned) - valid)
-
-
-@contextmanager
-def _crashes_named(engine: Engine) -> Iterator[None]:
-    """Errors of an engine's own kind as ours, which end a sweep with a line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        raise EngineError(f"{engine.name} crashed: {one_line(error)}") from error

@@ -1,7 +1,6 @@
 """What a table should satisfy beyond being readable: named expectations, each with its reason."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,31 +10,18 @@ from joulecast.measurements.gpu.gates import (
     MIN_WINDOW_S,
     SPREAD_GATE,
 )
+from joulecast.measurements.table.check import Check
 from joulecast.measurements.table.interpolation import MIN_CELLS, CellKey, fill
 from joulecast.measurements.table.table import EnergyTable
+from joulecast.measurements.table.traffic_checks import check_traffic
 
 RUNS_PER_CELL = 3
 
 
-@dataclass(frozen=True)
-class Check:
-    """One expectation held against a table.
-
-    Attributes:
-        name: What is expected.
-        passed: Whether it holds.
-        found: What was found.
-        reason: Why it matters.
-    """
-
-    name: str
-    passed: bool
-    found: str
-    reason: str
-
-
 def check_table(table: EnergyTable) -> list[Check]:
     """Hold every expectation against a table that loaded."""
+    if table.plan == "traffic":
+        return check_traffic(table)
     return [
         _complete(table),
         _machine_measured(table),

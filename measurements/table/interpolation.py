@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from joulecast.measurements.arrays import FloatArray
-from joulecast.measurements.table.runs import MAX_BATCH_SIZE
+from joulecast.measurements.engines import MAX_BATCH_SIZE
 from joulecast.traces.grid import Grid
 
 Coverage = Literal["measured", "interpolated", "extrapolated"]

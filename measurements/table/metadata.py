@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from joulecast.measurements.engines import MAX_BATCH_SIZE
 from joulecast.measurements.facts import (
     AMOUNT,
     COUNT,
@@ -21,7 +22,6 @@ from joulecast.measurements.facts import (
 )
 from joulecast.measurements.hardware import load_gpu
 from joulecast.measurements.models import COMPUTE_DTYPE, load_shape, model_names
-from joulecast.measurements.table.runs import MAX_BATCH_SIZE
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import Grid
 
@@ -98,6 +98,7 @@ _METADATA = record_of(
         "variant": object_of(SETTING),
         "status": value_of('"measuring" or "done"', lambda value: value in ("measuring", "done")),
         "made_by": TEXT,
+        "plan": TEXT,
     },
 )
 

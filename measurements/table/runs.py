@@ -7,10 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from joulecast.measurements.engines import MAX_BATCH_SIZE
 from joulecast.traces.errors import InputError
-
-MAX_BATCH_SIZE = 1024
-"""Cap on B(I, O), as in the paper."""
 
 
 class BatchRun:

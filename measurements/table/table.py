@@ -23,6 +23,7 @@ from joulecast.measurements.table.interpolation import (
 )
 from joulecast.measurements.table.metadata import check_metadata, config_of
 from joulecast.measurements.table.runs import Run, read_runs
+from joulecast.measurements.table.traffic_window import TrafficWindow, check_windows, windows_in
 from joulecast.traces.errors import InputError, unknown_name
 from joulecast.traces.files import read_json, shown_address
 from joulecast.traces.grid import Grid
@@ -38,6 +39,8 @@ class EnergyTable:
         grid: The cells.
         runs: Every run, valid or not.
         config: What `load_config` and `load_flops` take for the model.
+        windows: Every window of traffic, valid or not; a table of `--plan traffic` has these in the
+            place of runs.
     """
 
     name: str
@@ -45,6 +48,7 @@ class EnergyTable:
     grid: Grid
     runs: tuple[Run, ...]
     config: str
+    windows: tuple[TrafficWindow, ...] = ()
 
     @property
     def gpu(self) -> Gpu:
@@ -91,6 +95,44 @@ class EnergyTable:
     def compute_dtype(self) -> str:
         """Number format of the linear layers' arithmetic, whose peak is FLOPS_HW."""
         return COMPUTE_DTYPE.get(self.quantization, self.dtype)
+
+    @property
+    def plan(self) -> str | None:
+        """The plan that it was measured by; None if it does not say."""
+        plan = self.metadata.get("plan")
+        return None if plan is None else str(plan)
+
+    @property
+    def valid_windows(self) -> list[TrafficWindow]:
+        """The windows of traffic that passed every gate."""
+        return [window for window in self.windows if window.is_valid]
+
+    def require_traffic(self) -> None:
+        """Refuse a table of traffic that has no valid window.
+
+        Raises:
+            InputError: It has none.
+        """
+        if not self.valid_windows:
+            reasons = sorted({str(window.facts["reason"]) for window in self.windows})
+            raise InputError(
+                f"{self.name}: has no valid window of traffic ({'; '.join(reasons)}); measure it "
+                "again"
+            )
+
+    @property
+    def valid_cards(self) -> set[str | None]:
+        """The cards of its valid runs and windows; None for a run that does not say."""
+        cards: set[str | None] = {run.gpu for run in self.runs if run.valid}
+        return cards | {window.card for window in self.valid_windows}
+
+    @cached_property
+    def length_ranges(self) -> list[tuple[int, int]]:
+        """Shortest and longest input, then output, that was measured [tokens]; none if nothing."""
+        if self.windows:
+            longest = [window.longest for window in self.valid_windows]
+            return [(1, max(lengths)) for lengths in zip(*longest, strict=True)]
+        return [(min(lengths), max(lengths)) for lengths in zip(*self.measured, strict=True)]
 
     @property
     def is_complete(self) -> bool:
@@ -144,6 +186,11 @@ class EnergyTable:
         Raises:
             InputError: Too few cells are measured to fill in the others.
         """
+        if self.plan == "traffic":
+            raise InputError(
+                f"{self.name}: is of traffic, which tells prices and no cell's E_batch; use "
+                "--method stepwise"
+            )
         try:
             filled = fill(self.grid, self.measured, None, self._smaller_j(), self.searched)
         except ValueError as error:
@@ -159,6 +206,23 @@ class EnergyTable:
                 runs.setdefault(run.batch, []).append(run.batch_energy_j)
         return {batch: statistics.fmean(energies_j) for batch, energies_j in runs.items()}
 
+    @property
+    def amount_text(self) -> str:
+        """How much was measured, in a few words."""
+        if self.plan == "traffic":
+            return f"{sum(window.seconds for window in self.valid_windows):.0f} s of traffic"
+        return f"{len(self.measured)} of {math.prod(self.grid.shape)} cells measured"
+
+    @property
+    def measured_facts(self) -> list[tuple[str, str]]:
+        """The same as facts with their names."""
+        if self.plan == "traffic":
+            valid = f"{len(self.valid_windows)} valid of {len(self.windows)}"
+            return [("measured", self.amount_text), ("windows", valid)]
+        cells = f"{len(self.measured)} of {math.prod(self.grid.shape)}"
+        runs = f"{sum(run.valid for run in self.runs)} valid of {len(self.runs)}"
+        return [("cells measured", cells), ("runs", runs)]
+
     def _repr_html_(self) -> str:
         """What a notebook shows: what was measured, on what, when."""
         from joulecast.traces.html import html_table
@@ -166,8 +230,7 @@ class EnergyTable:
         facts = ("model", "dtype", "engine", "engine_version", "measured_on")
         rows = [("table", self.name), ("gpu product", self.gpus_in_words)]
         rows += [(name.replace("_", " "), str(self.metadata[name])) for name in facts]
-        rows.append(("cells measured", f"{len(self.measured)} of {math.prod(self.grid.shape)}"))
-        rows.append(("runs", f"{sum(run.valid for run in self.runs)} valid of {len(self.runs)}"))
+        rows += self.measured_facts
         return html_table(("", ""), rows)
 
     def batch_energy_sd_j(self, cell: CellKey) -> float | None:
@@ -208,8 +271,12 @@ def load_table(name: str | Path) -> EnergyTable:
         raise unknown_name("table", shown_address(name), table_names())
     metadata = read_json(folder / "table.json", "is this a table?")
     grid = check_metadata(metadata, folder / "table.json")
-    runs = read_runs(folder / "runs.csv")
     config = config_of(metadata["model"], folder)
+    if metadata.get("plan") == "traffic":
+        windows = windows_in(folder)
+        check_windows(metadata, windows, folder)
+        return EnergyTable(name, metadata, grid, (), config, tuple(windows))
+    runs = read_runs(folder / "runs.csv")
     table = EnergyTable(name, metadata, grid, tuple(runs), config)
     _check_cells(table, folder / "runs.csv")
     return table

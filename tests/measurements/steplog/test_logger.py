@@ -12,8 +12,8 @@ from joulecast.measurements.steplog.columns import LOG_COLUMNS
 from joulecast.measurements.steplog.files import read_log, write_log
 from joulecast.measurements.steplog.log import StepLog
 from joulecast.measurements.steplog.logger import WindowLogger, require_no_logs
-from joulecast.measurements.steplog.run_logs import RunLogs
 from joulecast.measurements.steplog.ticks import Ticks
+from joulecast.measurements.sweep.run_logs import RunLogs
 from joulecast.measurements.sweep.run_spec import RunSpec
 from joulecast.traces.errors import InputError
 from tests.measurements.fakes import FakeEngine, FakeGpu, make_sweep

@@ -1,0 +1,78 @@
+"""vLLM with requests that come over time: its engine stepped by hand."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class VllmStream:
+    """Requests of random token ids, handed over one by one.
+
+    Args:
+        vllm: The module.
+        llm: A loaded vllm.LLM with nothing to do.
+        prompts: Token ids per request.
+        output_tokens: Per request, exactly so many.
+    """
+
+    def __init__(
+        self,
+        vllm: Any,
+        llm: Any,
+        prompts: Sequence[Sequence[int]],
+        output_tokens: Sequence[int],
+    ) -> None:
+        self._engine = llm.llm_engine
+        self._prompts = prompts
+        self._sampling = [_sampling(vllm, tokens) for tokens in output_tokens]
+        self._added: set[str] = set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any request that was added is not done."""
+        return bool(self._engine.has_unfinished_requests())
+
+    def add(self, number: int) -> str:
+        """Hand over a request; what vLLM's scheduler calls it."""
+        prompt = {"prompt_token_ids": self._prompts[number]}
+        name = self._engine.add_request(str(number), prompt, self._sampling[number])
+        self._added.add(str(number))
+        return str(number) if name is None else str(name)
+
+    def step(self) -> Mapping[int, int]:
+        """One step of the engine: request -> tokens that came out, of those that ended in it."""
+        ended = {
+            output.request_id: len(output.outputs[0].token_ids)
+            for output in self._engine.step()
+            if output.finished
+        }
+        self._added -= ended.keys()
+        return {int(key): tokens for key, tokens in ended.items()}
+
+    def abort(self) -> None:
+        """Cut off all that is not done."""
+        self._engine.abort_request(sorted(self._added))
+        self._added.clear()
+        while self.is_busy:
+            self._engine.step()
+        self._engine.step()  # what was scheduled ahead
+
+
+def random_prompts(
+    generator: random.Random, vocabulary: int, lengths: Sequence[int]
+) -> list[list[int]]:
+    """Prompts of so many random token ids each."""
+    return [generator.choices(range(vocabulary), k=tokens) for tokens in lengths]
+
+
+def _sampling(vllm: Any, output_tokens: int) -> Any:
+    """Exactly so many tokens, told of once all are there."""
+    sampling = vllm.SamplingParams(
+        temperature=0.0,
+        min_tokens=output_tokens,
+        max_tokens=output_tokens,
+        ignore_eos=True,
+        detokenize=False,
+    )
+    sampling.output_kind = vllm.sampling_params.RequestOutputKind.FINAL_ONLY
+    return sampling

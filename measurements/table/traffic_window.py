@@ -1,0 +1,189 @@
+"""A metered window of traffic: what it took, and the logs of its steps and the counter's ticks."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from joulecast.measurements.facts import (
+    AMOUNT,
+    COUNT,
+    MEASURED,
+    MEASURED_TOO,
+    NUMBER,
+    POSITIVE,
+    TEXT,
+    WATTS,
+    Check,
+    exactly,
+    list_of,
+    or_null,
+    record_of,
+)
+from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
+from joulecast.measurements.steplog.files import SUFFIX, log_path, read_log
+from joulecast.measurements.steplog.log import StepLog
+from joulecast.measurements.steplog.ticks import Ticks
+from joulecast.traces.errors import InputError
+
+PREFIX = "traffic-"
+"""Files of a window begin with that and its number."""
+
+_SAME = ("gpu", "gpu_product", "gpu_count", "model", "engine", "engine_version", "dtype")
+
+_FACTS: Check = record_of(
+    {
+        **MEASURED,
+        "window_begin": POSITIVE,
+        "window_end": POSITIVE,
+        "energy_j": POSITIVE,
+        "seconds": POSITIVE,
+        "tick_error_j": AMOUNT,
+        "temperature_start_c": NUMBER,
+        "temperature_end_c": NUMBER,
+        "card": TEXT,
+        "idle_power_w": WATTS,
+        "started_at": TEXT,
+        "reason": or_null(TEXT),
+        "engine_steps": or_null(exactly({"steps": COUNT, "tokens": COUNT, "preempted": COUNT})),
+        "requests": COUNT,
+        "requests_cut": COUNT,
+        "segments": list_of(
+            record_of({"name": TEXT, "begin": POSITIVE, "drained": POSITIVE}, {"requests": COUNT})
+        ),
+    },
+    {**MEASURED_TOO, "seed": COUNT, "host_cpu": or_null(TEXT)},
+)
+
+
+@dataclass(frozen=True)
+class TrafficWindow:
+    """One window.
+
+    Attributes:
+        path: Its log of steps; the others lie beside it.
+        facts: What the logs say of themselves.
+    """
+
+    path: Path
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> "TrafficWindow":
+        """Read what a log of steps says of its window, believing nothing.
+
+        Raises:
+            InputError: It cannot be read, or something in it cannot be true.
+        """
+        facts = read_log(path, "steps").facts
+        try:
+            _FACTS(dict(facts), "")
+            if facts["window_begin"] >= facts["window_end"]:
+                raise ValueError('"window_end" is not after "window_begin"')
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from error
+        return cls(path, facts)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether it passed every validity gate."""
+        return self.facts["reason"] is None
+
+    @property
+    def begin_s(self) -> float:
+        """When it began [s, monotonic clock]."""
+        return float(self.facts["window_begin"])
+
+    @property
+    def end_s(self) -> float:
+        """When it ended [s, monotonic clock]."""
+        return float(self.facts["window_end"])
+
+    @property
+    def card(self) -> str:
+        """UUID of the GPU; of all, joined by +, where there are several."""
+        return str(self.facts["card"])
+
+    @property
+    def energy_j(self) -> float:
+        """As the meter read it [J]."""
+        return float(self.facts["energy_j"])
+
+    @property
+    def seconds(self) -> float:
+        """Length [s]."""
+        return float(self.facts["seconds"])
+
+    @property
+    def spans(self) -> list[tuple[str, float, float]]:
+        """Stretches of traffic: name, when it began and when it had drained [s]."""
+        return [(span["name"], span["begin"], span["drained"]) for span in self.facts["segments"]]
+
+    @cached_property
+    def steps(self) -> StepLog:
+        """What every step of the engine fed, and when."""
+        return StepLog.read(self.path)
+
+    @cached_property
+    def ticks(self) -> Ticks:
+        """What the energy counters showed, and when."""
+        return Ticks.read(self.beside("ticks"))
+
+    @cached_property
+    def highest_power_w(self) -> float:
+        """Mean power of the second that took most [W]."""
+        times = np.arange(self.begin_s, self.end_s)
+        return float(self.ticks.energies(times).max())
+
+    def beside(self, kind: str) -> Path:
+        """Another log of the same window."""
+        return log_path(self.path.parent, self.path.name.removesuffix(f".steps{SUFFIX}"), kind)
+
+    @cached_property
+    def longest(self) -> tuple[int, int]:
+        """Longest input and output of its requests [tokens]."""
+        columns = read_log(self.beside("requests"), "requests").columns
+        return int(columns["input_tokens"].max()), int(columns["output_tokens"].max())
+
+
+def windows_in(folder: Path) -> list[TrafficWindow]:
+    """The windows of a table's folder, in their order.
+
+    Raises:
+        InputError: A file cannot be read, or something in it cannot be true.
+    """
+    paths = sorted(folder.glob(f"{PREFIX}*.steps{SUFFIX}"), key=lambda path: (len(path.name), path))
+    return [TrafficWindow.read(path) for path in paths]
+
+
+def check_windows(
+    metadata: Mapping[str, Any], windows: Sequence[TrafficWindow], folder: Path
+) -> None:
+    """Hold the windows of a folder against its table.json.
+
+    Raises:
+        InputError: There is none, one is of something else, or one cannot have drawn what it says.
+    """
+    if not windows:
+        raise InputError(
+            f"{folder}: has no window of traffic ({PREFIX}1.steps{SUFFIX}); measure --plan traffic "
+            "again"
+        )
+    limit_w = metadata["power_limit_w"]
+    for window in windows:
+        for key in _SAME:
+            if window.facts.get(key) != metadata.get(key):
+                raise InputError(
+                    f"{window.path}: is of {key} {json.dumps(window.facts.get(key))}, and "
+                    f"table.json of {json.dumps(metadata.get(key))}"
+                )
+        power_w = window.energy_j / window.seconds
+        if window.is_valid and power_w > MAX_POWER_OVER_LIMIT * limit_w:
+            raise InputError(
+                f"{window.path}: a valid window drew {power_w:.0f} W, over "
+                f"{MAX_POWER_OVER_LIMIT:g} x the power limit of {limit_w:g} W"
+            )
