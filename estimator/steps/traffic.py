@@ -146,7 +146,10 @@ def fit_traffic(table: EnergyTable) -> TrafficPrices:
         others = _energy_fit(pieces.only(~inside))
         errors[stretch] = float((part.terms @ others).sum()) / metered_j - 1
         weights.append(metered_j)
-    residual_sd = math.sqrt(float(np.average(np.square(list(errors.values())), weights=weights)))
+    # Variances of sums go by the square of what is summed: a burst of a second tells little of a
+    # trace, though its own few joules be far off.
+    squares = np.square(list(errors.values()))
+    residual_sd = math.sqrt(float(np.average(squares, weights=np.square(weights))))
     prices = Prices(
         energy_j=fitted[:-1],
         seconds=_fit(pieces.work, pieces.seconds - pieces.idle_seconds, 1e-3),

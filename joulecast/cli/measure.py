@@ -1,12 +1,10 @@
 """`joulecast measure`: fill a table on the GPU at hand."""
 
 import contextlib
-import json
 import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from joulecast.cli.completion import complete_gpus
+from joulecast.cli.measure_traffic import TrafficOrder, measure_traffic
+from joulecast.cli.measuring import MEASURED_BY, keep_config, start_engine, table_metadata
 from joulecast.cli.options import (
     ENGINE_OPTIONS,
     VARIANT_OPTIONS,
@@ -24,13 +24,11 @@ from joulecast.cli.options import (
     say,
     with_options,
 )
-from joulecast.measurements.conditions import conditions, data_sheet
-from joulecast.measurements.engines import Engine, EngineRequest, load_engine
-from joulecast.measurements.gpu.devices import NvmlGpu, choose_gpus, open_gpus
+from joulecast.measurements.conditions import data_sheet
+from joulecast.measurements.gpu.devices import choose_gpus, open_gpus
 from joulecast.measurements.gpu.gates import MAX_RELATIVE_SD
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
-from joulecast.measurements.hardware import gpus_in_words
-from joulecast.measurements.models import load_config, model_names
+from joulecast.measurements.models import load_config
 from joulecast.measurements.sweep.cost import CostModel
 from joulecast.measurements.sweep.cross_check import CodeCarbonRecorder
 from joulecast.measurements.sweep.folder import SweepFolder, require_new
@@ -40,7 +38,6 @@ from joulecast.measurements.sweep.request import (
     SweepRequest,
     cost_model,
     longest_request,
-    model_name,
 )
 from joulecast.measurements.sweep.run_logs import RunLogs, require_no_run_logs
 from joulecast.measurements.sweep.run_spec import RunSpec
@@ -50,17 +47,11 @@ from joulecast.measurements.sweep.sweep import (
     cells_without_valid_run,
     missing_runs,
 )
-from joulecast.measurements.table.metadata import MODEL_CONFIG
 from joulecast.measurements.table.runs import Run
+from joulecast.measurements.traffic.folder import PLAN as TRAFFIC
 from joulecast.traces.errors import InputError
-from joulecast.traces.files import write_text
-from joulecast.traces.grid import PAPER_GRID
 from joulecast.traces.printable import printable
-from joulecast.version import VERSION
 from joulecast.views.report import print_line
-
-MEASURED_BY = f"joulecast {VERSION}"
-"""Who measures, in table.json."""
 
 
 @command()
@@ -68,10 +59,11 @@ MEASURED_BY = f"joulecast {VERSION}"
 @click.option(
     "--plan",
     "plan_name",
-    type=click.Choice(PLANS),
+    type=click.Choice([*PLANS, TRAFFIC]),
     default="full",
     help="Which batches to run: all cells (paper), also smaller batches (full), twelve cells over "
-    "the whole grid (spread), or a minute and a half for the step model (quick).",
+    "the whole grid (spread), or a minute and a half for the step model (quick). Or a minute of "
+    "made-up traffic, logged step by step (traffic).",
 )
 @click.option("--runs", type=click.IntRange(1, 99), default=3, help="Repeats of every run.")
 @click.option("--seed", type=int, default=0, help="Seed of the order of the runs.")
@@ -130,11 +122,13 @@ def measure(
     request = SweepRequest(
         model, engine, plan_name, runs, seed, time_budget, longest_request(config), variant
     )
-    if resume and output is not None:
-        request = request.after(output, MEASURED_BY)
-    elif output is not None:
-        require_new(output)
-        require_no_run_logs(output)
+    if plan_name == TRAFFIC:
+        _check_traffic_words(time_budget, cross_check)
+        gpu_indices = options["gpu_indices"]
+        order = TrafficOrder(request, config, weights, gpu_indices, output, resume)
+        measure_traffic(order, dry_run, gpu_type)
+        return
+    request = _after_earlier(request, output, resume)
     if dry_run or output is None:
         _print_dry_run(*request.rough_plan(gpu_type))
         return
@@ -148,12 +142,12 @@ def measure(
         observer = Observer(sys.stderr.isatty())
         gpus = open_gpus(choose_gpus(options["gpu_indices"], os.environ))
         sheet = data_sheet(gpus, variant)
-        loaded = _start_engine(request, config, weights, gpus, observer)
+        loaded = start_engine(request, config, weights, gpus, observer.note)
         cost = cost_model(sheet, model, engine, loaded.dtype, variant)
         plan, left_out = request.plan(loaded.capacity, cost)
         _say_left_out(left_out)
         observer.note(_capacity_text(loaded.capacity_record()))
-        metadata = _metadata(gpus, loaded, request, left_out)
+        metadata = table_metadata(gpus, loaded, request, left_out)
         folder = _open_folder(output, resume, metadata, config)
         to_close.callback(_finish, folder, plan)
         for recorder in recorders if not resume else ():
@@ -166,25 +160,30 @@ def measure(
     _summarise(output, plan, folder.runs, left)
 
 
+def _after_earlier(request: SweepRequest, output: Path | None, resume: bool) -> SweepRequest:
+    """The request, after what a folder to go on with holds; a new folder must be empty."""
+    if output is None:
+        return request
+    if resume:
+        return request.after(output, MEASURED_BY)
+    require_new(output)
+    require_no_run_logs(output)
+    return request
+
+
+def _check_traffic_words(time_budget: float | None, cross_check: str | None) -> None:
+    """Refuse options that traffic has no use for."""
+    if time_budget is not None or cross_check is not None:
+        option = "--time-budget" if time_budget is not None else "--cross-check"
+        raise click.UsageError(f"{option} is for plans of runs; traffic is one window of a minute")
+
+
 def _check_words(gpu_type: str | None, output: Path | None, resume: bool, dry_run: bool) -> None:
     """Refuse options that do not go together."""
     if gpu_type is not None and not dry_run:
         raise click.UsageError("--gpu-type is for --dry-run; a sweep asks the GPU what it is")
     if output is None and (resume or not dry_run):
         raise click.UsageError("give the folder to measure into: -o FOLDER")
-
-
-def _start_engine(
-    request: SweepRequest,
-    config: dict[str, Any],
-    weights: Path | None,
-    gpus: Sequence[NvmlGpu],
-    observer: "Observer",
-) -> Engine:
-    cards = gpus_in_words(gpus[0].product, len(gpus))
-    observer.note(f"{cards}: starting {request.engine} with {request.model}")
-    asked = EngineRequest(request.model, config, weights, request.variant, request.longest)
-    return load_engine(request.engine, asked)
 
 
 def _run(sweep: Sweep, plan: Sequence[RunSpec], observer: "Observer", output: Path) -> int:
@@ -213,8 +212,7 @@ def _open_folder(
     output: Path, resume: bool, metadata: dict[str, Any], config: dict[str, Any]
 ) -> SweepFolder:
     folder = (SweepFolder.resume if resume else SweepFolder.create)(output, metadata)
-    if metadata["model"] not in model_names():
-        write_text(output / MODEL_CONFIG, json.dumps(config, indent=2) + "\n")
+    keep_config(output, metadata["model"], config)
     return folder
 
 
@@ -291,27 +289,6 @@ def _capacity_text(record: Mapping[str, Any]) -> str:
     if "tries" in record:
         text += f"; {record['tries']} tries in {record['gpu_seconds']:.0f} s of GPU time"
     return text
-
-
-def _metadata(
-    gpus: Sequence[NvmlGpu],
-    engine: Engine,
-    request: SweepRequest,
-    left_out: Sequence[tuple[int, int, str]],
-) -> dict[str, Any]:
-    return {
-        "joulecast_table": 1,
-        **conditions(gpus, engine, model_name(request.model), MEASURED_BY),
-        "variant": asdict(request.variant),
-        "idle_power_w": None,
-        "meter": "NVML total energy counter, read at the ends of a window that begins at a tick",
-        "grid": PAPER_GRID.to_dict(),
-        "capacity": engine.capacity_record(),
-        "measured_cells": 0,
-        "complete": False,
-        "cards": {},
-        "left_out": left_out,
-    }
 
 
 def _wide_spreads(runs: Sequence[Run]) -> list[str]:

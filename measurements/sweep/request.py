@@ -73,6 +73,11 @@ class SweepRequest:
             InputError: It cannot be gone on with, or is of another model or engine.
         """
         earlier, runs_made = read_unfinished(folder)
+        if earlier.get("plan") == "traffic":
+            raise InputError(
+                f"{folder}: is a table of traffic, not of runs; give another folder, or --plan "
+                "traffic"
+            )
         name = model_name(self.model)
         if (earlier["model"], earlier["engine"]) != (name, self.engine):
             raise InputError(

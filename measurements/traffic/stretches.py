@@ -19,6 +19,9 @@ PAUSE_SECONDS = 2.0
 """Least time with nothing to do between two stretches, which tells the idle power."""
 
 _SAMPLE = 400
+_LONGEST_SECONDS = 5.0
+"""No request decodes for longer, alone, or slow models would not be done in a minute and a half."""
+
 _OUTPUT_SHARE = 0.5
 """Most of what a request may hold that is output, where a model takes few tokens."""
 
@@ -119,8 +122,20 @@ class TrafficMaker:
             self._at_once(generator, _OFFLINE, self._filling(generator, _OFFLINE, 6.0), 0.5),
         ]
 
+    def rough_seconds(self, stretches: Sequence[Stretch]) -> float:
+        """About how long they take, the pauses included [s]."""
+        seconds = PAUSE_SECONDS
+        for stretch in stretches:
+            lengths = [(r.input_tokens, r.output_tokens) for r in stretch.requests]
+            work = len(lengths) * self.pace.mean_seconds(lengths, self.cache_tokens)
+            last = stretch.requests[-1]
+            alone = self.pace.request_seconds(last.input_tokens, last.output_tokens, 1)
+            seconds += max(work, last.offset_seconds + alone) + PAUSE_SECONDS
+        return seconds
+
     def _lengths(self, generator: random.Random, kind: _Kind) -> tuple[int, int]:
-        output = min(kind.outputs.draw(generator), max(1, int(_OUTPUT_SHARE * self.longest)))
+        most = int(min(_OUTPUT_SHARE * self.longest, _LONGEST_SECONDS / self.pace.step_seconds))
+        output = min(kind.outputs.draw(generator), max(1, most))
         return max(1, min(kind.inputs.draw(generator), self.longest - output)), output
 
     def _alone(self, generator: random.Random, seconds: float) -> Stretch:

@@ -15,7 +15,7 @@ from joulecast.measurements.engines.step_log import RawStepLog
 from joulecast.measurements.engines.vllm_steps import VllmStepRecorder
 from joulecast.measurements.replay import Replay
 from joulecast.measurements.replay_session import ReplaySession
-from joulecast.measurements.steplog import run_logs
+from joulecast.measurements.sweep import run_logs
 from joulecast.measurements.steplog.columns import LOG_COLUMNS
 from joulecast.measurements.steplog.files import read_log
 from joulecast.measurements.steplog.log import StepLog
