@@ -58,9 +58,10 @@ class Pieces:
 
     @classmethod
     def of(cls, window: TrafficWindow) -> "Pieces":
-        """Cut a window, with as much before and after it as its ticks tell."""
+        """Cut a window, with the second after it."""
         seconds = next(iter(window.ticks.by_gpu.values())).seconds
-        begin, end = window.begin_s - _MARGIN_S, window.end_s + _MARGIN_S
+        # What ran before the window is in no log; after it, nothing runs.
+        begin, end = window.begin_s, window.end_s + _MARGIN_S
         times = seconds[(seconds >= begin) & (seconds <= end)][::PIECE_TICKS]
         work, idle_seconds = _until(window.steps, times - COUNTER_DELAY_S)
         middles = (times[1:] + times[:-1]) / 2

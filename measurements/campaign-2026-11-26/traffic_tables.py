@@ -4,7 +4,7 @@ python traffic_tables.py FOLDER     writes FOLDER/<gpu>/<model>/
 """
 
 # mypy: ignore-errors
-# ruff: noqa: D103, E501, T201
+# ruff: noqa: D103, T201
 
 import json
 import shutil

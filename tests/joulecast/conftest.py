@@ -3,6 +3,7 @@
 import pytest
 
 from joulecast.cli import measure as cli_measure
+from joulecast.cli import measuring
 from tests.measurements.fakes import FakeEngine, FakeTime, working_gpu
 
 
@@ -19,6 +20,6 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
 
     monkeypatch.setattr(cli_measure, "choose_gpus", lambda named, environment: (0,))
     monkeypatch.setattr(cli_measure, "open_gpus", lambda indices: [stage["gpu"]])
-    monkeypatch.setattr(cli_measure, "load_engine", lambda name, request: stage["engine"])
+    monkeypatch.setattr(measuring, "load_engine", lambda name, request: stage["engine"])
     monkeypatch.setattr(cli_measure, "Sweep", in_fake_time)
     return stage

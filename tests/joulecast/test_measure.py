@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from joulecast.cli import measure as cli_measure
+from joulecast.cli import measuring
 from joulecast.measurements.engines import BatchTooLargeError, EngineError
 from joulecast.measurements.models import load_config
 from joulecast.measurements.table.table import load_table
@@ -65,7 +66,7 @@ def test_what_is_at_odds_is_found_before_the_engine_starts(
     folder = tmp_path / "t"
     words = (*WORDS, "--plan", "spread", "--runs", 1, "-o", folder, "--resume")
     run_cli(*words[:-1])
-    monkeypatch.setattr(cli_measure, "load_engine", None)
+    monkeypatch.setattr(measuring, "load_engine", None)
     good = {path.name: path.read_text() for path in folder.iterdir()}
     table = json.loads(good["table.json"])
     first = good["runs.csv"].splitlines()[1]

@@ -15,12 +15,12 @@ from joulecast.measurements.engines.step_log import RawStepLog
 from joulecast.measurements.engines.vllm_steps import VllmStepRecorder
 from joulecast.measurements.replay import Replay
 from joulecast.measurements.replay_session import ReplaySession
-from joulecast.measurements.sweep import run_logs
 from joulecast.measurements.steplog.columns import LOG_COLUMNS
 from joulecast.measurements.steplog.files import read_log
 from joulecast.measurements.steplog.log import StepLog
 from joulecast.measurements.steplog.logger import WindowLogger
 from joulecast.measurements.steplog.ticks import Ticks
+from joulecast.measurements.sweep import run_logs
 from joulecast.measurements.table.table import load_table
 from tests.conftest import RunCli
 from tests.measurements.fakes import FakeEngine, FakeTime, working_gpu

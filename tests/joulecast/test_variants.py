@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from joulecast.cli import measure as cli_measure
+from joulecast.cli import measuring
 from joulecast.measurements.engines import EngineVariant
 from joulecast.measurements.table.table import load_table, table_folder
 from joulecast.pages.page import gpu_facts, table_facts
@@ -41,7 +41,7 @@ def test_a_variant_is_asked_for_and_kept(
 ) -> None:
     requests = []
     monkeypatch.setattr(
-        cli_measure, "load_engine", lambda name, asked: requests.append(asked) or machine["engine"]
+        measuring, "load_engine", lambda name, asked: requests.append(asked) or machine["engine"]
     )
     words = (*WORDS, *words, "--plan", "spread", "--runs", 1, "-o", tmp_path / "t")
     result = run_cli(*words)
