@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from joulecast.cli.completion import complete_gpus
 from joulecast.cli.measure_traffic import TrafficOrder, measure_traffic
-from joulecast.cli.measuring import MEASURED_BY, keep_config, start_engine, table_metadata
 from joulecast.cli.options import (
     ENGINE_OPTIONS,
     VARIANT_OPTIONS,
@@ -49,6 +48,7 @@ from joulecast.measurements.sweep.sweep import (
 )
 from joulecast.measurements.table.runs import Run
 from joulecast.measurements.traffic.folder import PLAN as TRAFFIC
+from joulecast.measuring import MEASURED_BY, keep_config, start_engine, table_metadata
 from joulecast.traces.errors import InputError
 from joulecast.traces.printable import printable
 from joulecast.views.report import print_line
@@ -124,8 +124,7 @@ def measure(
     )
     if plan_name == TRAFFIC:
         _check_traffic_words(time_budget, cross_check)
-        gpu_indices = options["gpu_indices"]
-        order = TrafficOrder(request, config, weights, gpu_indices, output, resume)
+        order = TrafficOrder(request, config, weights, options["gpu_indices"], output, resume)
         measure_traffic(order, dry_run, gpu_type)
         return
     request = _after_earlier(request, output, resume)

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from joulecast.cli.measuring import MEASURED_BY, keep_config, start_engine, table_metadata
 from joulecast.cli.options import say
 from joulecast.measurements.conditions import data_sheet
 from joulecast.measurements.engines import StreamingEngine
@@ -23,6 +22,7 @@ from joulecast.measurements.traffic.folder import TrafficFolder, read_begun
 from joulecast.measurements.traffic.pace import rough_pace
 from joulecast.measurements.traffic.session import TrafficSession
 from joulecast.measurements.traffic.stretches import Stretch, TrafficMaker
+from joulecast.measuring import MEASURED_BY, keep_config, start_engine, table_metadata
 from joulecast.traces.errors import InputError
 from joulecast.views.report import print_line
 

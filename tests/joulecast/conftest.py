@@ -2,8 +2,8 @@
 
 import pytest
 
+from joulecast import measuring
 from joulecast.cli import measure as cli_measure
-from joulecast.cli import measuring
 from tests.measurements.fakes import FakeEngine, FakeTime, working_gpu
 
 

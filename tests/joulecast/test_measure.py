@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from joulecast import measuring
 from joulecast.cli import measure as cli_measure
-from joulecast.cli import measuring
 from joulecast.measurements.engines import BatchTooLargeError, EngineError
 from joulecast.measurements.models import load_config
 from joulecast.measurements.table.table import load_table

@@ -75,3 +75,23 @@ def test_a_model_is_called_as_its_folder(tmp_path: Path) -> None:
         assert model_name(str(place)) == "llama-3.2-3b"
     assert model_name(str(tmp_path / "my-model.json")) == "my-model"
     assert model_name("llama-3.1-8b") == "llama-3.1-8b"
+
+
+def test_a_dry_run_of_traffic(run_cli: RunCli) -> None:
+    result = run_cli(*WORDS, "--plan", "traffic", "--dry-run")
+    assert result.exit_code == 0, result.output
+    *stretches, last = result.stdout.splitlines()
+    assert len(stretches) == 8
+    seconds = int(re.search(r"about (\d+) s", last)[1])
+    assert 45 <= seconds <= 90
+    fewer = run_cli(*WORDS, "--plan", "traffic", "--dry-run", "--max-num-seqs", 16)
+    assert re.search(r"many decoding +16 requests", fewer.stdout)
+    for words, said in (
+        (("--time-budget", 3), "--time-budget is for plans of runs"),
+        (("--cross-check", "codecarbon"), "--cross-check is for plans of runs"),
+    ):
+        refused = run_cli(*WORDS, "--plan", "traffic", "--dry-run", *words)
+        assert refused.exit_code == 2
+        assert said in " ".join(refused.stderr.split())
+    static = ("measure", "--engine", "pytorch", *WORDS[3:], "--plan", "traffic", "--dry-run")
+    assert "--plan quick" in run_cli(*static).stderr

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from joulecast import measuring
 from joulecast.cli import measure as cli_measure
 from joulecast.cli import replay as cli_replay
 from joulecast.estimator.validate import find_replays
@@ -103,6 +104,7 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
     for module in (cli_measure, cli_replay):
         monkeypatch.setattr(module, "choose_gpus", lambda named, environment: (0,))
         monkeypatch.setattr(module, "open_gpus", lambda indices: [gpu])
+    for module in (measuring, cli_replay):
         monkeypatch.setattr(module, "load_engine", lambda name, request: engine)
     monkeypatch.setattr(cli_replay, "WindowLogger", logger)
     monkeypatch.setattr(run_logs, "WindowLogger", logger)
@@ -161,7 +163,7 @@ def test_logs_that_are_there_end_it_before_the_engine_starts(
     stage: Stage, run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cli_replay, "load_engine", None)
-    monkeypatch.setattr(cli_measure, "load_engine", None)
+    monkeypatch.setattr(measuring, "load_engine", None)
     Path("mine-2.ticks.csv.gz").touch()
     result = run_cli(*REPLAY, "--runs", 2, "--log", "-o", "mine.json")
     assert result.exit_code == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from joulecast.cli import measuring
+from joulecast import measuring
 from joulecast.measurements.engines import EngineVariant
 from joulecast.measurements.table.table import load_table, table_folder
 from joulecast.pages.page import gpu_facts, table_facts
