@@ -13,7 +13,7 @@ It ran with joulecast 0.2.0, whose packages lay at the top level (`git checkout 
 """
 
 # mypy: ignore-errors
-# ruff: noqa: BLE001, C901, D102, D103, E501
+# ruff: noqa: BLE001, C901, D102, D103, E501, I001
 # ruff: noqa: S101, S311, S603, SLF001, T201
 
 import bisect
