@@ -56,6 +56,8 @@ nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|pathlib|numpy|np|npt)\..*"),
     # Aliases; what they stand for is told beside each argument.
     ("py:class", r"OnInvalid|OnProgress|.*\.ReadingKeywords"),
+    # A window's logs, which programs read with the files' own page (docs/steplogs.md).
+    ("py:class", r"(.*\.)?TrafficWindow"),
 ]
 
 NAMES = set(jc.__all__)

@@ -168,7 +168,7 @@ class EnergyTable:
 
     @cached_property
     def largest_batches(self) -> Mapping[CellKey, float]:
-        """B(I, O) of every cell: as it was measured, as a search found it, or filled in from these.
+        """B(I, O) of every cell, as it was measured or searched for, or filled in from these.
 
         Raises:
             InputError: Too few are known.

@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.slow  # Python starts anew
 
-READERS = ("files", "log", "ticks", "logger", "run_logs", "reader")
+READERS = ("files", "log", "ticks", "logger", "reader")
 
 
 @pytest.mark.parametrize(
