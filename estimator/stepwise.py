@@ -114,7 +114,7 @@ class StepModel:
     def of(cls, table: EnergyTable, host: EnergyTable | None = None) -> "StepModel":
         """Fit the model to a table; arguments and errors as for `estimate_stepwise`."""
         roofline = Roofline.of(table)
-        if table.plan == "traffic":
+        if table.is_of_traffic:
             return cls._of_traffic(table, host, roofline)
         batches = metered_batches(table)
         hosts = hosts_of(table, batches, host)

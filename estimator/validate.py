@@ -219,7 +219,7 @@ def _host_of(
     cards = {run.card for run in replay.valid_runs}
     for host in hosts:
         # Traffic tells prices with its host's pace in them, and not the pace alone.
-        is_there = host.plan != "traffic" and bool(host.valid_cards & cards)
+        is_there = not host.is_of_traffic and bool(host.valid_cards & cards)
         if is_there and not any(
             differences(host.metadata, facts) for facts in (replay.facts, table.metadata)
         ):

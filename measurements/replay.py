@@ -26,6 +26,7 @@ from joulecast.measurements.facts import (
     value_of,
 )
 from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
+from joulecast.measurements.gpu.window import Window
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import read_json, write_text
 
@@ -66,6 +67,30 @@ class ReplayRun:
     started_at: str
     reason: str | None
 
+    @classmethod
+    def of(
+        cls, window: Window, card: str, idle_power_w: float, faults: Sequence[str]
+    ) -> "ReplayRun":
+        """What a metered window says, to the digits that the meter has.
+
+        Args:
+            window: What was seen.
+            card: UUIDs of its GPUs.
+            idle_power_w: Power of these with nothing to do [W].
+            faults: The gates that it failed, each with what was seen.
+        """
+        return cls(
+            energy_j=round(window.reading.energy_j, 3),
+            seconds=round(window.reading.seconds, 4),
+            tick_error_j=round(window.reading.tick_error_j, 2),
+            temperature_start_c=window.temperature_start_c,
+            temperature_end_c=window.temperature_end_c,
+            card=card,
+            idle_power_w=round(idle_power_w, 2),
+            started_at=window.started_at,
+            reason="; ".join(faults) or None,
+        )
+
 
 def _counts(how_many: int, text: str) -> Check:
     """A check of a list of so many lengths or requests."""
@@ -80,7 +105,7 @@ def _counts(how_many: int, text: str) -> Check:
     return value_of(f"{text}: whole numbers of 1 or more", holds)
 
 
-_RUN: Mapping[str, Check] = {
+RUN: Mapping[str, Check] = {
     "energy_j": POSITIVE,
     "seconds": POSITIVE,
     "tick_error_j": AMOUNT,
@@ -94,12 +119,16 @@ _RUN: Mapping[str, Check] = {
         lambda value: value is None or (isinstance(value, str) and bool(value)),
     ),
 }
-_ENGINE_STEPS: Mapping[str, Check] = {"steps": COUNT, "tokens": COUNT, "preempted": COUNT}
+"""What a metered run says of itself, as `ReplayRun` has it."""
+
+ENGINE_STEPS: Check = or_null(exactly({"steps": COUNT, "tokens": COUNT, "preempted": COUNT}))
+"""What an engine's own scheduler counted; null if it does not say."""
+
 _OWN: Mapping[str, Check] = {
     "lengths": list_of(_counts(2, "an input and an output length")),
     "batches": or_null(list_of(_counts(3, "requests, input and output length"))),
-    "runs": list_of(exactly(_RUN)),
-    "engine_steps": or_null(exactly(_ENGINE_STEPS)),
+    "runs": list_of(exactly(RUN)),
+    "engine_steps": ENGINE_STEPS,
 }
 """What becomes a part of a `Replay` of its own; the rest are its facts."""
 

@@ -10,8 +10,9 @@ from joulecast.measurements.engines import (
     Engine,
     EngineError,
     EngineSteps,
+    count_steps,
 )
-from joulecast.measurements.gpu.devices import GpuDevice
+from joulecast.measurements.gpu.devices import GpuDevice, card_name
 from joulecast.measurements.gpu.meter import Meter
 from joulecast.measurements.gpu.window import Window, meter_window, warm_up
 from joulecast.measurements.replay import ReplayRun, StaticBatch
@@ -103,7 +104,7 @@ class ReplaySession:
             self._idle_power_w = self._meter.measure_idle().mean_power_w
         work = self._prepare(requests)
         self._warm_up(self._prepare(requests.first()), is_cold)
-        steps = self._count_steps()
+        steps = count_steps(self.engine, self.note)
         runs, logs = [], []
         for number in range(1, repeats + 1):
             before = None if steps is None else replace(steps)
@@ -131,16 +132,6 @@ class ReplaySession:
         else:
             few()
 
-    def _count_steps(self) -> EngineSteps | None:
-        """Count the engine's steps from now on, where it has a scheduler that can be watched."""
-        if not isinstance(self.engine, ContinuousEngine):
-            return None
-        try:
-            return self.engine.record_steps()
-        except EngineError as error:
-            self.note(str(error))
-            return None
-
     def _measure(
         self, work: Batch, tokens_asked: int, idle_power_w: float
     ) -> tuple[Window, ReplayRun]:
@@ -155,19 +146,8 @@ class ReplaySession:
         window = meter_window(self._meter, self.gpus, run_all)
         if self.logger is not None:
             self.logger.stop()
-        reading = window.reading
         faults = window.faults(idle_power_w, tokens_asked, produced)
-        return window, ReplayRun(
-            energy_j=round(reading.energy_j, 3),
-            seconds=round(reading.seconds, 4),
-            tick_error_j=round(reading.tick_error_j, 2),
-            temperature_start_c=window.temperature_start_c,
-            temperature_end_c=window.temperature_end_c,
-            card="+".join(gpu.uuid for gpu in self.gpus),
-            idle_power_w=round(idle_power_w, 2),
-            started_at=window.started_at,
-            reason="; ".join(faults) or None,
-        )
+        return window, ReplayRun.of(window, card_name(self.gpus), idle_power_w, faults)
 
 
 def _run_text(run: ReplayRun) -> str:

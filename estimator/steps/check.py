@@ -15,7 +15,7 @@ STRETCH_BOUND = 0.05
 
 def step_check(table: EnergyTable) -> Check:
     """Each batch, or stretch of traffic, forecast by a fit to all others, against what it took."""
-    if table.plan == "traffic":
+    if table.is_of_traffic:
         return _traffic_check(table)
     expected = (
         f"batches left out of the step model's fit are met within {MEDIAN_BOUND:.0%} (median)"

@@ -65,7 +65,7 @@ def require_step_model(table: EnergyTable) -> None:
     Raises:
         InputError: As for `metered_batches`.
     """
-    if table.plan == "traffic":
+    if table.is_of_traffic:
         table.require_traffic()
     else:
         _runs_by_batch(table)

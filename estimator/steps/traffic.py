@@ -11,7 +11,7 @@ reaches.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ measured (2026-11-23), and the best again in most of the windows measured later.
 _LEAST_J = 10.0
 _MARGIN_S = 1.0
 _SHORTEST_S = 1e-5
+_FEWEST_STRETCHES = 2
 _FEWEST_PIECES = 3 * (len(TERMS) + 1)
 
 
@@ -80,22 +81,12 @@ class Pieces:
     def together(cls, windows: Sequence[TrafficWindow]) -> "Pieces":
         """Those of several windows; the same stretch has the same number in all."""
         parts = [cls.of(window) for window in windows]
-        return cls(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("work", "idle_seconds", "seconds", "energy_j", "stretch")
-            )
-        )
+        names = [column.name for column in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def only(self, chosen: npt.NDArray[np.bool_]) -> "Pieces":
         """Some of them."""
-        return Pieces(
-            self.work[chosen],
-            self.idle_seconds[chosen],
-            self.seconds[chosen],
-            self.energy_j[chosen],
-            self.stretch[chosen],
-        )
+        return Pieces(*(getattr(self, column.name)[chosen] for column in fields(self)))
 
     @property
     def terms(self) -> FloatArray:
@@ -147,6 +138,11 @@ def fit_traffic(table: EnergyTable) -> TrafficPrices:
         others = _energy_fit(pieces.only(~inside))
         errors[stretch] = float((part.terms @ others).sum()) / metered_j - 1
         weights.append(metered_j)
+    if len(errors) < _FEWEST_STRETCHES:
+        raise InputError(
+            f"{table.name}: its traffic has {len(errors)} stretches that tell apart, and needs "
+            f"{_FEWEST_STRETCHES}; measure --plan traffic again"
+        )
     # Variances of sums go by the square of what is summed: a burst of a second tells little of a
     # trace, though its own few joules be far off.
     squares = np.square(list(errors.values()))
@@ -156,7 +152,7 @@ def fit_traffic(table: EnergyTable) -> TrafficPrices:
         seconds=_fit(pieces.work, pieces.seconds - pieces.idle_seconds, 1e-3),
         covariance=_covariance(pieces, fitted),
         residual_sd=residual_sd,
-        freedom=max(1, len(errors) - 1),
+        freedom=len(errors) - 1,
     )
     cards = len({window.card for window in windows})
     spread = Spread(repeat_sd=0.0, inverse_runs=1.0, card_sd=CARD_SPREAD, cards=cards)

@@ -47,7 +47,7 @@ from joulecast.measurements.sweep.sweep import (
     missing_runs,
 )
 from joulecast.measurements.table.runs import Run
-from joulecast.measurements.traffic.folder import PLAN as TRAFFIC
+from joulecast.measurements.table.traffic_window import PLAN as TRAFFIC
 from joulecast.measuring import MEASURED_BY, keep_config, start_engine, table_metadata
 from joulecast.traces.errors import InputError
 from joulecast.traces.printable import printable

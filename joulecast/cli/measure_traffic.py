@@ -1,8 +1,6 @@
 """`joulecast measure --plan traffic`: prices from a minute of made-up traffic."""
 
 import os
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from joulecast.measurements.gpu.devices import choose_gpus, open_gpus
 from joulecast.measurements.hardware import load_gpu
 from joulecast.measurements.models import load_shape
 from joulecast.measurements.sweep.folder import require_new
-from joulecast.measurements.sweep.request import DTYPE, SweepRequest, model_name
+from joulecast.measurements.sweep.request import DTYPE, SweepRequest
 from joulecast.measurements.table.traffic_window import TrafficWindow
 from joulecast.measurements.traffic.folder import TrafficFolder, read_begun
 from joulecast.measurements.traffic.pace import rough_pace
@@ -67,7 +65,7 @@ def measure_traffic(order: TrafficOrder, dry_run: bool, gpu_type: str | None) ->
     begun = None
     if output is not None and order.resume:
         begun, windows = read_begun(output)
-        _require_begun_alike(output, begun, request)
+        request.require_begun(output, begun, MEASURED_BY)
         if any(window.is_valid for window in windows):
             print_line(f"{output}: has a valid window already; nothing is left to measure")
             return
@@ -77,21 +75,6 @@ def measure_traffic(order: TrafficOrder, dry_run: bool, gpu_type: str | None) ->
         _print_dry_run(request, gpu_type or (begun or {}).get("gpu", "h100-sxm"))
         return
     _report(output, _measure(order, output))
-
-
-def _require_begun_alike(output: Path, begun: dict[str, Any], request: SweepRequest) -> None:
-    """Refuse to go on with a table of another model or program, before an engine starts."""
-    name = model_name(request.model)
-    for what, earlier, now in (
-        ("model", begun["model"], name),
-        ("engine", begun["engine"], request.engine),
-        ("measured_by", begun["measured_by"], MEASURED_BY),
-    ):
-        if earlier != now:
-            raise InputError(
-                f"{output}: has {what} {earlier}, now it is {now}; one table cannot mix them, give "
-                "another folder"
-            )
 
 
 def _measure(order: TrafficOrder, output: Path) -> TrafficWindow:
@@ -140,13 +123,12 @@ def _print_dry_run(request: SweepRequest, gpu: str) -> None:
         f"{len(stretches)} stretches of traffic, about {seconds:.0f} s with the pauses between "
         "them (from a rough rule); engine start and warm-up come on top"
     )
-    sys.stdout.flush()
 
 
 def _requests_text(stretch: Stretch) -> str:
-    count = len(stretch.requests)
-    tokens: Sequence[int] = [
-        sum(request.input_tokens for request in stretch.requests),
-        sum(request.output_tokens for request in stretch.requests),
-    ]
-    return f"{count:>5,d} requests  {tokens[0]:>9,d} input  {tokens[1]:>8,d} output tokens"
+    input_tokens = sum(request.input_tokens for request in stretch.requests)
+    output_tokens = sum(request.output_tokens for request in stretch.requests)
+    return (
+        f"{len(stretch.requests):>5,d} requests  {input_tokens:>9,d} input  "
+        f"{output_tokens:>8,d} output tokens"
+    )

@@ -66,7 +66,7 @@ def table_show(
         raise InputError(
             f"{other.name}: is on another grid than {loaded.name}; compare tables of one"
         )
-    if loaded.plan == "traffic" and over is None and plot is None:
+    if loaded.is_of_traffic and over is None and plot is None:
         from joulecast.estimator.steps.traffic import fit_traffic
 
         emit_report(views.traffic_show_report(loaded, fit_traffic(loaded)), options)

@@ -160,6 +160,22 @@ class ContinuousEngine(Engine, Protocol):
         """
 
 
+def count_steps(engine: Engine, note: Callable[[str], None]) -> EngineSteps | None:
+    """Count an engine's steps from now on, where it has a scheduler that can be watched.
+
+    Args:
+        engine: Loaded.
+        note: Told why a scheduler cannot be.
+    """
+    if not isinstance(engine, ContinuousEngine):
+        return None
+    try:
+        return engine.record_steps()
+    except EngineError as error:
+        note(str(error))
+        return None
+
+
 @runtime_checkable
 class SteppedEngine(Engine, Protocol):
     """An engine whose steps can be logged one by one; off, that costs it nothing."""

@@ -49,6 +49,11 @@ class GpuDevice(Protocol):
         """Driver and clocks, for table.json."""
 
 
+def card_name(gpus: Sequence[GpuDevice]) -> str:
+    """UUID of the GPU; of all, joined by +, where there are several."""
+    return "+".join(gpu.uuid for gpu in gpus)
+
+
 _REASONS = {
     "gpu idle": 0x1,
     "application clocks": 0x2,

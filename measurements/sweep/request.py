@@ -25,6 +25,7 @@ from joulecast.measurements.table.interpolation import CellKey
 from joulecast.measurements.table.metadata import MODEL_CONFIG
 from joulecast.measurements.table.runs import Run
 from joulecast.measurements.table.table import EnergyTable, load_table, table_names
+from joulecast.measurements.table.traffic_window import PLAN
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID
 
@@ -73,11 +74,27 @@ class SweepRequest:
             InputError: It cannot be gone on with, or is of another model or engine.
         """
         earlier, runs_made = read_unfinished(folder)
-        if earlier.get("plan") == "traffic":
+        if earlier.get("plan") == PLAN:
             raise InputError(
                 f"{folder}: is a table of traffic, not of runs; give another folder, or --plan "
                 "traffic"
             )
+        self.require_begun(folder, earlier, maker)
+        sizes = {(i, o): size for i, o, size, _ in earlier.get("capacity", {}).get("found", [])}
+        sizes |= {run.cell: run.batch_size for run in runs_made if run.at_capacity}
+        return replace(self, runs_made=runs_made, capacities=sizes, gpu=earlier["gpu"])
+
+    def require_begun(self, folder: Path, earlier: Mapping[str, Any], maker: str) -> None:
+        """Refuse to go on with a folder of something else, before an engine starts.
+
+        Args:
+            folder: Where measuring ended early.
+            earlier: Its table.json.
+            maker: Program and version that will go on, as `measured_by` has it.
+
+        Raises:
+            InputError: It is of another model, engine, variant or program.
+        """
         name = model_name(self.model)
         if (earlier["model"], earlier["engine"]) != (name, self.engine):
             raise InputError(
@@ -90,9 +107,6 @@ class SweepRequest:
                 "cannot mix them, give another folder"
             )
         _require_same_variant(folder, earlier, self.variant)
-        sizes = {(i, o): size for i, o, size, _ in earlier.get("capacity", {}).get("found", [])}
-        sizes |= {run.cell: run.batch_size for run in runs_made if run.at_capacity}
-        return replace(self, runs_made=runs_made, capacities=sizes, gpu=earlier["gpu"])
 
     def plan(
         self, capacity: Capacity, cost: CostModel

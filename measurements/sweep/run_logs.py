@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from joulecast.measurements.engines import ContinuousEngine, EngineError, EngineSteps
+from joulecast.measurements.engines import EngineSteps, count_steps
 from joulecast.measurements.facts import MEASURED, MEASURED_TOO
 from joulecast.measurements.gpu.window import Window
 from joulecast.measurements.steplog.files import SUFFIX
@@ -50,12 +50,8 @@ class RunLogs:
 
     def start(self) -> None:
         """Before a window."""
-        self._engine_steps = None
-        if isinstance(self._logger.engine, ContinuousEngine):
-            try:
-                self._engine_steps = self._logger.engine.record_steps()
-            except EngineError:  # the log of its steps will say so
-                self._engine_steps = None
+        # Why they cannot be counted is said once, by the log of the steps.
+        self._engine_steps = count_steps(self._logger.engine, lambda _: None)
         self._logger.start()
 
     def stop(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from joulecast.measurements.conditions import card_facts
 from joulecast.measurements.engines import Batch, BatchTooLargeError, Engine, crashes_named
-from joulecast.measurements.gpu.devices import GpuDevice, MeterError
+from joulecast.measurements.gpu.devices import GpuDevice, MeterError, card_name
 from joulecast.measurements.gpu.gates import MIN_WINDOW_S
 from joulecast.measurements.gpu.meter import IDLE_SECONDS, Meter
 from joulecast.measurements.gpu.window import Window, meter_window, warm_up
@@ -169,7 +169,7 @@ class Sweep:
 
     def _prepare_card(self, todo: Sequence[RunSpec]) -> float:
         """Idle power with the model loaded [W], and a warm engine."""
-        card = "+".join(gpu.uuid for gpu in self.gpus)
+        card = card_name(self.gpus)
         cards: dict[str, Any] = self.folder.metadata.setdefault("cards", {})
         if card not in cards:
             self.observer.note("idle power, with the model loaded")
@@ -228,7 +228,7 @@ class Sweep:
             temperature_end_c=window.temperature_end_c,
             run=1
             + max((run.run for run in self.folder.runs if run.batch == spec.batch), default=0),
-            gpu="+".join(gpu.uuid for gpu in self.gpus),
+            gpu=card_name(self.gpus),
             started_at=window.started_at,
             valid=not faults,
             reason="; ".join(faults) or None,

@@ -20,7 +20,7 @@ RUNS_PER_CELL = 3
 
 def check_table(table: EnergyTable) -> list[Check]:
     """Hold every expectation against a table that loaded."""
-    if table.plan == "traffic":
+    if table.is_of_traffic:
         return check_traffic(table)
     return [
         _complete(table),

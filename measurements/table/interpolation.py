@@ -120,13 +120,13 @@ def fill(
     if not cells:
         return {}
     sizes = {cell: energy.batch_size for cell, energy in measured.items()}
-    known = {**(largest or {}), **sizes}
+    sizes_told = {**(largest or {}), **sizes}
     energies_j = {(*cell, sizes[cell]): energy.batch_energy_j for cell, energy in measured.items()}
     fitted_j = energies_j
     if largest and len(measured) < FEW_CELLS:
         smaller = {(i, o, float(size)): j for (i, o, size), j in (smaller_j or {}).items()}
         fitted_j = smaller | energies_j
-    if not measured or min(len(fitted_j), len(known)) < MIN_CELLS:
+    if not measured or min(len(fitted_j), len(sizes_told)) < MIN_CELLS:
         raise ValueError(
             f"{len(measured)} measured cells; interpolating needs {MIN_CELLS} at the least"
         )
@@ -135,7 +135,7 @@ def fill(
     misses = request_j / (request_terms(lengths, batch_sizes) @ law)
 
     targets = np.array(cells, dtype=float)
-    target_batches = np.array(list(fill_batch_sizes(known, cells).values()), dtype=float)
+    target_batches = np.array(list(fill_batch_sizes(sizes_told, cells).values()), dtype=float)
     target_energies_j = (request_terms(targets, target_batches) @ law) * np.exp(
         _surface(lengths, np.log(misses), targets)
     )
@@ -153,22 +153,22 @@ def _per_request(
     return batches[:, :2], batches[:, 2], np.array(list(energies_j.values())) / batches[:, 2]
 
 
-def fill_batch_sizes(known: Mapping[CellKey, float], cells: list[CellKey]) -> dict[CellKey, float]:
-    """B of cells: where it is known that, else from the tokens that batches below the cap hold.
+def fill_batch_sizes(sizes: Mapping[CellKey, float], cells: list[CellKey]) -> dict[CellKey, float]:
+    """B of cells: where it is told that, else from the tokens that batches below the cap hold.
 
     Args:
-        known: Cells -> B(I, O), one at the least.
+        sizes: Cells -> B(I, O), one at the least.
         cells: Whose B to tell.
     """
-    lengths, targets = np.array(list(known), dtype=float), np.array(cells, dtype=float)
-    batch_sizes = np.array(list(known.values()), dtype=float)
+    lengths, targets = np.array(list(sizes), dtype=float), np.array(cells, dtype=float)
+    batch_sizes = np.array(list(sizes.values()), dtype=float)
     below_cap = batch_sizes < MAX_BATCH_SIZE
     filled = np.full(len(targets), float(MAX_BATCH_SIZE))
-    if below_cap.any() and any(cell not in known for cell in cells):
+    if below_cap.any() and any(cell not in sizes for cell in cells):
         log_tokens = np.log(batch_sizes[below_cap] * lengths[below_cap].sum(axis=1))
         tokens_held = np.exp(_surface(lengths[below_cap], log_tokens, targets))
         filled = np.clip(tokens_held / targets.sum(axis=1), 1, MAX_BATCH_SIZE)
-    return {cell: known.get(cell, float(size)) for cell, size in zip(cells, filled, strict=True)}
+    return {cell: sizes.get(cell, float(size)) for cell, size in zip(cells, filled, strict=True)}
 
 
 def _surface(lengths: FloatArray, values: FloatArray, targets: FloatArray) -> FloatArray:

@@ -23,7 +23,12 @@ from joulecast.measurements.table.interpolation import (
 )
 from joulecast.measurements.table.metadata import check_metadata, config_of
 from joulecast.measurements.table.runs import Run, read_runs
-from joulecast.measurements.table.traffic_window import TrafficWindow, check_windows, windows_in
+from joulecast.measurements.table.traffic_window import (
+    PLAN,
+    TrafficWindow,
+    check_windows,
+    windows_in,
+)
 from joulecast.traces.errors import InputError, unknown_name
 from joulecast.traces.files import read_json, shown_address
 from joulecast.traces.grid import Grid
@@ -97,10 +102,9 @@ class EnergyTable:
         return COMPUTE_DTYPE.get(self.quantization, self.dtype)
 
     @property
-    def plan(self) -> str | None:
-        """The plan that it was measured by; None if it does not say."""
-        plan = self.metadata.get("plan")
-        return None if plan is None else str(plan)
+    def is_of_traffic(self) -> bool:
+        """Whether it has windows of traffic in the place of runs."""
+        return bool(self.metadata.get("plan") == PLAN)
 
     @property
     def valid_windows(self) -> list[TrafficWindow]:
@@ -174,10 +178,10 @@ class EnergyTable:
             InputError: Too few are known.
         """
         measured = {cell: energy.batch_size for cell, energy in self.measured.items()}
-        known = {**self.searched, **measured}
-        if len(known) < MIN_CELLS:
+        sizes = {**self.searched, **measured}
+        if len(sizes) < MIN_CELLS:
             return {cell: energy.batch_size for cell, energy in self.cells.items()}
-        return fill_batch_sizes(known, list(self.grid.cells()))
+        return fill_batch_sizes(sizes, list(self.grid.cells()))
 
     @cached_property
     def cells(self) -> Mapping[CellKey, CellEnergy]:
@@ -186,7 +190,7 @@ class EnergyTable:
         Raises:
             InputError: Too few cells are measured to fill in the others.
         """
-        if self.plan == "traffic":
+        if self.is_of_traffic:
             raise InputError(
                 f"{self.name}: is of traffic, which tells prices and no cell's E_batch; use "
                 "--method stepwise"
@@ -209,14 +213,14 @@ class EnergyTable:
     @property
     def amount_text(self) -> str:
         """How much was measured, in a few words."""
-        if self.plan == "traffic":
+        if self.is_of_traffic:
             return f"{sum(window.seconds for window in self.valid_windows):.0f} s of traffic"
         return f"{len(self.measured)} of {math.prod(self.grid.shape)} cells measured"
 
     @property
     def measured_facts(self) -> list[tuple[str, str]]:
         """The same as facts with their names."""
-        if self.plan == "traffic":
+        if self.is_of_traffic:
             valid = f"{len(self.valid_windows)} valid of {len(self.windows)}"
             return [("measured", self.amount_text), ("windows", valid)]
         cells = f"{len(self.measured)} of {math.prod(self.grid.shape)}"
@@ -272,7 +276,7 @@ def load_table(name: str | Path) -> EnergyTable:
     metadata = read_json(folder / "table.json", "is this a table?")
     grid = check_metadata(metadata, folder / "table.json")
     config = config_of(metadata["model"], folder)
-    if metadata.get("plan") == "traffic":
+    if metadata.get("plan") == PLAN:
         windows = windows_in(folder)
         check_windows(metadata, windows, folder)
         return EnergyTable(name, metadata, grid, (), config, tuple(windows))

@@ -10,25 +10,25 @@ from typing import Any
 import numpy as np
 
 from joulecast.measurements.facts import (
-    AMOUNT,
     COUNT,
     MEASURED,
     MEASURED_TOO,
-    NUMBER,
     POSITIVE,
     TEXT,
-    WATTS,
     Check,
-    exactly,
     list_of,
     or_null,
     record_of,
 )
 from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
+from joulecast.measurements.replay import ENGINE_STEPS, RUN
 from joulecast.measurements.steplog.files import SUFFIX, log_path, read_log
 from joulecast.measurements.steplog.log import StepLog
 from joulecast.measurements.steplog.ticks import Ticks
 from joulecast.traces.errors import InputError
+
+PLAN = "traffic"
+"""What table.json calls the plan of a table that has windows in the place of runs."""
 
 PREFIX = "traffic-"
 """Files of a window begin with that and its number."""
@@ -40,16 +40,8 @@ _FACTS: Check = record_of(
         **MEASURED,
         "window_begin": POSITIVE,
         "window_end": POSITIVE,
-        "energy_j": POSITIVE,
-        "seconds": POSITIVE,
-        "tick_error_j": AMOUNT,
-        "temperature_start_c": NUMBER,
-        "temperature_end_c": NUMBER,
-        "card": TEXT,
-        "idle_power_w": WATTS,
-        "started_at": TEXT,
-        "reason": or_null(TEXT),
-        "engine_steps": or_null(exactly({"steps": COUNT, "tokens": COUNT, "preempted": COUNT})),
+        **RUN,
+        "engine_steps": ENGINE_STEPS,
         "requests": COUNT,
         "requests_cut": COUNT,
         "segments": list_of(
@@ -66,27 +58,33 @@ class TrafficWindow:
 
     Attributes:
         path: Its log of steps; the others lie beside it.
-        facts: What the logs say of themselves.
+        steps: What every step of the engine fed, and when.
     """
 
     path: Path
-    facts: Mapping[str, Any]
+    steps: StepLog
 
     @classmethod
     def read(cls, path: Path) -> "TrafficWindow":
-        """Read what a log of steps says of its window, believing nothing.
+        """Read a log of steps and what it says of its window, believing nothing.
 
         Raises:
             InputError: It cannot be read, or something in it cannot be true.
         """
-        facts = read_log(path, "steps").facts
+        steps = StepLog.read(path)
+        facts = steps.facts
         try:
             _FACTS(dict(facts), "")
             if facts["window_begin"] >= facts["window_end"]:
                 raise ValueError('"window_end" is not after "window_begin"')
         except ValueError as error:
             raise InputError(f"{path}: {error}") from error
-        return cls(path, facts)
+        return cls(path, steps)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the logs say of themselves."""
+        return self.steps.facts
 
     @property
     def is_valid(self) -> bool:
@@ -122,11 +120,6 @@ class TrafficWindow:
     def spans(self) -> list[tuple[str, float, float]]:
         """Stretches of traffic: name, when it began and when it had drained [s]."""
         return [(span["name"], span["begin"], span["drained"]) for span in self.facts["segments"]]
-
-    @cached_property
-    def steps(self) -> StepLog:
-        """What every step of the engine fed, and when."""
-        return StepLog.read(self.path)
 
     @cached_property
     def ticks(self) -> Ticks:
@@ -181,6 +174,8 @@ def check_windows(
                     f"{window.path}: is of {key} {json.dumps(window.facts.get(key))}, and "
                     f"table.json of {json.dumps(metadata.get(key))}"
                 )
+        if window.is_valid and not len(window.steps):
+            raise InputError(f"{window.path}: a valid window without a step tells no price")
         power_w = window.energy_j / window.seconds
         if window.is_valid and power_w > MAX_POWER_OVER_LIMIT * limit_w:
             raise InputError(

@@ -8,11 +8,9 @@ from typing import Any
 from joulecast.measurements.steplog.files import log_path
 from joulecast.measurements.sweep.folder import require_new, require_same, write_metadata
 from joulecast.measurements.table.metadata import check_metadata
-from joulecast.measurements.table.traffic_window import PREFIX, TrafficWindow, windows_in
+from joulecast.measurements.table.traffic_window import PLAN, PREFIX, TrafficWindow, windows_in
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists, read_json
-
-PLAN = "traffic"
 
 
 @dataclass

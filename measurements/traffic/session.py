@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from joulecast.measurements.conditions import card_facts, conditions
-from joulecast.measurements.engines import EngineError, EngineSteps, StreamingEngine, crashes_named
+from joulecast.measurements.engines import EngineError, StreamingEngine, count_steps, crashes_named
 from joulecast.measurements.engines.step_log import RawStepLog
-from joulecast.measurements.gpu.devices import GpuDevice
+from joulecast.measurements.gpu.devices import GpuDevice, card_name
 from joulecast.measurements.gpu.meter import Meter
 from joulecast.measurements.gpu.window import Window, meter_window, warm_up
+from joulecast.measurements.replay import ReplayRun
 from joulecast.measurements.steplog.logger import WindowLog, WindowLogger
 from joulecast.measurements.steplog.ticks import Ticks
 from joulecast.measurements.table.traffic_window import TrafficWindow
@@ -69,7 +70,7 @@ class TrafficSession:
         counts = ", ".join(f"{len(stretch.requests)} {stretch.name}" for stretch in stretches)
         self.note(f"traffic: {counts}")
         with self.make_logger(self.engine, [gpu.index for gpu in self.gpus], self.note) as logger:
-            engine_steps = self._count_steps()
+            engine_steps = count_steps(self.engine, self.note)
             logger.start()
             window, produced = self._meter(meter, service)
             logger.stop()
@@ -80,11 +81,12 @@ class TrafficSession:
         asked = sum(request.output_tokens for request in service.requests)
         faults = window.faults(idle_power_w, asked, produced)
         faults += failed_traffic_gates(_observed(log, window, service))
-        return self._save(log, window, service, idle_power_w, "; ".join(faults) or None)
+        run = ReplayRun.of(window, card_name(self.gpus), idle_power_w, faults)
+        return self._save(log, run, service)
 
     def _prepare_card(self, meter: Meter) -> float:
         """Idle power with the model loaded [W], and a warm engine."""
-        card = "+".join(gpu.uuid for gpu in self.gpus)
+        card = card_name(self.gpus)
         cards: dict[str, Any] = self.folder.metadata.setdefault("cards", {})
         if card not in cards:
             self.note("idle power, with the model loaded")
@@ -109,13 +111,6 @@ class TrafficSession:
         )
         return maker.stretches()
 
-    def _count_steps(self) -> EngineSteps | None:
-        try:
-            return self.engine.record_steps()
-        except EngineError as error:
-            self.note(str(error))
-            return None
-
     def _meter(self, meter: Meter, service: TrafficService) -> tuple[Window, int]:
         """Serve the traffic under the meter; what was seen, and the tokens that came out."""
         produced = 0
@@ -127,27 +122,12 @@ class TrafficSession:
 
         return meter_window(meter, self.gpus, serve), produced
 
-    def _save(
-        self,
-        log: WindowLog,
-        window: Window,
-        service: TrafficService,
-        idle_power_w: float,
-        reason: str | None,
-    ) -> TrafficWindow:
+    def _save(self, log: WindowLog, run: ReplayRun, service: TrafficService) -> TrafficWindow:
         """Write the logs, with what the meter read and what it was of."""
-        reading, metadata = window.reading, self.folder.metadata
+        metadata = self.folder.metadata
         model, maker = metadata["model"], metadata["measured_by"]
         about = {
-            "energy_j": round(reading.energy_j, 3),
-            "seconds": round(reading.seconds, 4),
-            "tick_error_j": round(reading.tick_error_j, 2),
-            "temperature_start_c": window.temperature_start_c,
-            "temperature_end_c": window.temperature_end_c,
-            "card": "+".join(gpu.uuid for gpu in self.gpus),
-            "idle_power_w": idle_power_w,
-            "started_at": window.started_at,
-            "reason": reason,
+            **asdict(run),
             "requests": len(service.requests),
             "requests_cut": service.cut,
             "segments": [

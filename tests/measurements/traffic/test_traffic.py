@@ -170,6 +170,28 @@ def test_a_log_that_was_cut_is_refused(folder: Path, tmp_path: Path) -> None:
         load_table(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"# segments: [", "stretches that tell apart"),
+        (b"steps", "without a step tells no price"),
+    ],
+)
+def test_a_log_that_tells_too_little(folder: Path, tmp_path: Path, line: bytes, said: str) -> None:
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    steps = tmp_path / "traffic-1.steps.csv.gz"
+    lines = gzip.decompress(steps.read_bytes()).splitlines(keepends=True)
+    if line == b"steps":
+        head = next(k for k, row in enumerate(lines) if not row.startswith(b"#"))
+        lines = lines[: head + 1]
+    else:
+        lines = [b"# segments: []\n" if row.startswith(line) else row for row in lines]
+    steps.write_bytes(gzip.compress(b"".join(lines)))
+    with pytest.raises(InputError, match=said):
+        fit_traffic(load_table(tmp_path))
+
+
 def test_slow_models_are_asked_less() -> None:
     fast, slow = (
         TrafficMaker(Pace(step, 2e-5, 5e-8, 1e-9), 8704, 450_000, 1024).stretches()
