@@ -159,6 +159,16 @@ SITTINGS: dict[str, list[Job]] = {
         Job("llama-3.1-8b", rest=True, limit_s=1200),
         Job("qwen1.5-32b", replays=requests(200, 200), traffic=False, limit_s=400),
     ],
+    "h200-fourth": [
+        Job(
+            "llama-3.1-8b",
+            plan="full",
+            budget_min=14.0,
+            replays={},
+            traffic=False,
+            limit_s=1200,
+        ),
+    ],
 }
 
 MODELS = {
