@@ -11,7 +11,7 @@ no further command is begun.
 It ran with joulecast 0.3.0. README.md beside this says what each file holds.
 """
 
-# ruff: noqa: D103, S603, S607, T201
+# ruff: noqa: D102, D103, S603
 
 import contextlib
 import importlib
@@ -213,8 +213,6 @@ def said(*command: str) -> str:
 if __name__ == "__main__":
     sitting, traces_folder, results_folder, seconds_left = sys.argv[1:]
     Path(results_folder).mkdir(parents=True, exist_ok=True)
-    run_sitting(
-        sitting, Path(traces_folder), Path(results_folder).absolute(), float(seconds_left)
-    )
+    run_sitting(sitting, Path(traces_folder), Path(results_folder).absolute(), float(seconds_left))
     sys.stdout.flush()
     os._exit(0)

@@ -9,7 +9,6 @@ from joulecast.measurements.identity import (
     condition_differences,
     differences,
     kind_differences,
-    kind_of,
 )
 from joulecast.measurements.replay import SHIPPED, Replay
 
