@@ -17,8 +17,7 @@ _LABELS = {
     "binned": "binned, the paper's",
     "stepwise": "stepwise, with its 95 % interval",
 }
-_ROW_INCHES = 0.34
-_ENGINES = {"pytorch": "PyTorch", "vllm": "vLLM"}
+_ROW_INCHES = 0.26
 
 
 def plot_validations(validations: Sequence[Validation], path: Path) -> None:
@@ -78,21 +77,11 @@ def _draw(axis: Axes, place: int, validation: Validation) -> None:
 
 
 def _name(validation: Validation) -> str:
-    """Name, with the folder where that tells more than the engine; marked under other conditions.
-
-    What a name holds steers nothing.
-    """
-    engine, path = str(validation.replay.facts["engine"]), Path(validation.name)
-    folder = path.parent.name.removeprefix(engine).strip("-")
-    name = f"{folder}: {path.name}" if path.parent.name.startswith(engine) and folder else path.name
-    return printable(f"{name} *" if validation.differences else name)
+    """Name, marked under other conditions; what it holds steers nothing."""
+    return printable(f"{validation.name} *" if validation.differences else validation.name)
 
 
 def _label(validation: Validation) -> str:
-    """Engine, name and size."""
-    engine = str(validation.replay.facts["engine"])
+    """Name and size."""
     requests = f"{len(validation.replay.lengths):,} requests"
-    return printable(
-        f"{_ENGINES.get(engine, engine)}  {_name(validation)}  "
-        f"({requests}, {joules(validation.metered_j)})"
-    )
+    return f"{_name(validation)}  ({requests}, {joules(validation.metered_j)})"

@@ -11,6 +11,7 @@ no further command is begun.
 It ran with joulecast 0.3.0. README.md beside this says what each file holds.
 """
 
+# mypy: ignore-errors
 # ruff: noqa: D102, D103, S603
 
 import contextlib
