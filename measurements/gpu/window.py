@@ -10,6 +10,9 @@ from joulecast.measurements.gpu.gates import MIN_WINDOW_S, Observation, failed_g
 from joulecast.measurements.gpu.meter import Meter, Reading
 
 MAX_WARM_UP_BATCHES = 20
+MAX_WARM_UP_S = 90.0
+"""After so long no further batch warms up: slow models would take minutes, and drift has a gate."""
+
 _STEADY = 0.02
 _STEADY_C = 1.0
 
@@ -91,7 +94,8 @@ def warm_up(
     gpus: Sequence[GpuDevice],
     clock: Callable[[], float] = time.monotonic,
 ) -> int:
-    """Run a batch until neither its time nor the temperature moves; how often that was."""
+    """Run a batch until neither its time nor the temperature moves, or long enough; how often."""
+    start_s = clock()
     before, before_c = float("inf"), float("-inf")
     for k in range(MAX_WARM_UP_BATCHES):
         began = clock()
@@ -99,6 +103,8 @@ def warm_up(
         took = clock() - began
         temperature_c = max(gpu.temperature_c() for gpu in gpus)
         if k > 1 and abs(took / before - 1) < _STEADY and temperature_c - before_c < _STEADY_C:
+            break
+        if clock() - start_s >= MAX_WARM_UP_S:
             break
         before, before_c = took, temperature_c
     return k + 1

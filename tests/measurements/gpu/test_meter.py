@@ -5,7 +5,8 @@ import pytest
 
 from joulecast.measurements.gpu.devices import MeterError
 from joulecast.measurements.gpu.meter import Meter
-from tests.measurements.fakes import FakeGpu, FakeTime, gone
+from joulecast.measurements.gpu.window import warm_up
+from tests.measurements.fakes import FakeGpu, FakeTime, gone, working_gpu
 
 FAKE_STEP_S = 0.001
 """In such steps a `FakeGpu` sums its power up."""
@@ -176,3 +177,20 @@ def test_a_counter_that_freezes_during_the_window_is_refused() -> None:
 def test_end_without_start() -> None:
     with pytest.raises(MeterError, match="without having been started"):
         Meter([FakeGpu()]).end()
+
+
+@pytest.mark.parametrize(("batch_s", "batches"), [(11.0, 9), (0.5, 20)])
+def test_warming_up_ends_though_a_card_goes_on_getting_warmer(
+    monkeypatch: pytest.MonkeyPatch, batch_s: float, batches: int
+) -> None:
+    """After a minute and a half, or after twenty batches: slow models would take minutes."""
+    fake_time = FakeTime()
+    gpu, work = working_gpu(fake_time, working_w=600.0, idle_w=100.0)
+    temperatures = (40.0 + 2 * k for k in range(100))
+    monkeypatch.setattr(gpu, "temperature_c", lambda: next(temperatures))
+
+    def batch() -> int:
+        work(batch_s)
+        return 1
+
+    assert warm_up(batch, [gpu], fake_time.clock) == batches
