@@ -327,7 +327,7 @@ def test_a_replay_is_not_overwritten_by_what_is_said_of_it(
 def test_other_settings_and_batches_are_told(run_cli: RunCli, tmp_path: Path) -> None:
     shipped = SHIPPED / "vllm" / "short-replies.json"
     path = tmp_path / "r.json"
-    for changes in ({"gpu_count": 4}, {"engine_settings": {"eager": True}}):
+    for changes in ({"gpu_count": 4}, {"engine_settings": {"eager": True, "quantization": "fp8"}}):
         path.write_text(json.dumps(json.loads(shipped.read_text()) | changes))
         result = run_cli("validate", path)
         assert result.exit_code == 1
