@@ -85,6 +85,16 @@ SITTINGS = {
             (("replay", 170), ("traffic", 110), ("quick", 120)),
         ),
     ],
+    "h100-pair-third": [
+        Job(
+            "qwen1.5-32b",
+            "h100-sxm/qwen1.5-32b-tp2-second",
+            ("--gpu", "0", "--gpu", "1"),
+            200,
+            "vllm-tp2",
+            (("traffic", 110), ("replay", 190), ("quick", 120)),
+        ),
+    ],
     "h200-third": [
         Job(
             "qwen1.5-32b",
