@@ -216,6 +216,8 @@ def _host_of(
     replay: Replay, table: EnergyTable, hosts: Sequence[EnergyTable]
 ) -> EnergyTable | None:
     """The first table of the same conditions that has a run on the card of a replay."""
+    if table.is_of_traffic:  # whose prices hold the pace of its own host
+        return None
     cards = {run.card for run in replay.valid_runs}
     for host in hosts:
         # Traffic tells prices with its host's pace in them, and not the pace alone.

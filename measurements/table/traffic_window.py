@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ PLAN = "traffic"
 
 PREFIX = "traffic-"
 """Files of a window begin with that and its number."""
+
+_MOST_APART = 0.02
+"""The ends of a window lie between two ticks, one of seven hundred each."""
 
 _SAME = ("gpu", "gpu_product", "gpu_count", "model", "engine", "engine_version", "dtype")
 
@@ -176,9 +179,44 @@ def check_windows(
                 )
         if window.is_valid and not len(window.steps):
             raise InputError(f"{window.path}: a valid window without a step tells no price")
+        if window.is_valid:
+            _check_logs(window)
         power_w = window.energy_j / window.seconds
         if window.is_valid and power_w > MAX_POWER_OVER_LIMIT * limit_w:
             raise InputError(
                 f"{window.path}: a valid window drew {power_w:.0f} W, over "
                 f"{MAX_POWER_OVER_LIMIT:g} x the power limit of {limit_w:g} W"
             )
+
+
+def _check_logs(window: TrafficWindow) -> None:
+    """Hold a valid window's logs against what the engine counted and the meter read.
+
+    Raises:
+        InputError: They are not whole, or of more than any request can take.
+    """
+    steps, facts = window.steps, window.facts
+    counted, logged = facts["engine_steps"], steps.counts()
+    if counted is not None and asdict(logged) != counted:
+        raise InputError(
+            f"{window.path}: logs {logged.steps:,} steps of {logged.tokens:,} tokens, and the "
+            f"engine counted {counted['steps']:,} of {counted['tokens']:,}; get the file again"
+        )
+    longest = sum(window.longest)
+    faults = {
+        "output_at": ~np.isfinite(steps.output_at),
+        "context": (steps.context < steps.decoding) | (steps.context > longest * steps.decoding),
+        "pairs": steps.pairs > longest * steps.prompt_tokens,
+    }
+    for name, is_faulty in faults.items():
+        if is_faulty.any():
+            raise InputError(
+                f"{window.path}: the {name} of step {int(np.argmax(is_faulty)) + 1:,} is missing, "
+                "or more or less than its requests can take; get the file again"
+            )
+    energy_j = window.ticks.energy_between(window.begin_s, window.end_s)
+    if abs(energy_j / window.energy_j - 1) > _MOST_APART:
+        raise InputError(
+            f"{window.beside('ticks')}: its ticks add up to {energy_j:,.0f} J, and the meter read "
+            f"{window.energy_j:,.0f} J; get the file again"
+        )
