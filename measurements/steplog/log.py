@@ -113,6 +113,17 @@ class StepLog:
         return {"steps": len(self)} | {name: getattr(self, name).sum().item() for name in names}
 
 
+def count_problem(logged: EngineSteps, counted: EngineSteps | None) -> str | None:
+    """How a log differs from what the engine counted, which is None where it does not say."""
+    if counted is None or logged == counted:
+        return None
+    return f"it has {_text(logged)}; the engine counted {_text(counted)}"
+
+
+def _text(steps: EngineSteps) -> str:
+    return f"{steps.steps:,} steps, {steps.tokens:,} tokens and {steps.preempted:,} preemptions"
+
+
 def _check_times(file: LogFile) -> None:
     """Times do not go back, neither from step to step nor within one."""
     names = ("schedule_begin", "schedule_end", "output_at", "returned")

@@ -15,6 +15,7 @@ from joulecast.measurements.gpu.devices import MeterError
 from joulecast.measurements.host import HostUse, HostWatch
 from joulecast.measurements.steplog.columns import LOG_COLUMNS
 from joulecast.measurements.steplog.files import log_path, write_log
+from joulecast.measurements.steplog.log import count_problem
 from joulecast.measurements.steplog.reader import CounterReader, CounterRows
 from joulecast.measurements.steplog.ticks import Ticks
 from joulecast.traces.errors import InputError
@@ -221,16 +222,12 @@ def _step_problem(raw: RawStepLog | None, engine_steps: EngineSteps | None) -> s
         sum(step.decoding + step.prompt_tokens for step in raw.steps),
         sum(step.preempted for step in raw.steps),
     )
-    if engine_steps is not None and logged != engine_steps:
-        return f"it has {_text(logged)}; the engine counted {_text(engine_steps)}"
+    if problem := count_problem(logged, engine_steps):
+        return problem
     short = sum(request.produced != request.output_tokens for request in raw.requests.values())
     if short:
         return f"{short:,} of its {len(raw.requests):,} requests got other outputs than asked for"
     return None
-
-
-def _text(steps: EngineSteps) -> str:
-    return f"{steps.steps:,} steps, {steps.tokens:,} tokens and {steps.preempted:,} preemptions"
 
 
 def _tick_problem(

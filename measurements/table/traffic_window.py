@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from joulecast.measurements.engines import EngineSteps
 from joulecast.measurements.facts import (
     COUNT,
     MEASURED,
@@ -23,7 +24,7 @@ from joulecast.measurements.facts import (
 from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
 from joulecast.measurements.replay import ENGINE_STEPS, RUN
 from joulecast.measurements.steplog.files import SUFFIX, log_path, read_log
-from joulecast.measurements.steplog.log import StepLog
+from joulecast.measurements.steplog.log import StepLog, count_problem
 from joulecast.measurements.steplog.ticks import Ticks
 from joulecast.traces.errors import InputError
 
@@ -33,8 +34,8 @@ PLAN = "traffic"
 PREFIX = "traffic-"
 """Files of a window begin with that and its number."""
 
-_MOST_APART = 0.02
-"""The ends of a window lie between two ticks, one of seven hundred each."""
+MOST_TICKS_OFF = 0.01
+"""How far the ticks of a valid window may be from what the meter read at its ends."""
 
 _SAME = ("gpu", "gpu_product", "gpu_count", "model", "engine", "engine_version", "dtype")
 
@@ -196,12 +197,9 @@ def _check_logs(window: TrafficWindow) -> None:
         InputError: They are not whole, or of more than any request can take.
     """
     steps, facts = window.steps, window.facts
-    counted, logged = facts["engine_steps"], steps.counts()
-    if counted is not None and asdict(logged) != counted:
-        raise InputError(
-            f"{window.path}: logs {logged.steps:,} steps of {logged.tokens:,} tokens, and the "
-            f"engine counted {counted['steps']:,} of {counted['tokens']:,}; get the file again"
-        )
+    counted = None if facts["engine_steps"] is None else EngineSteps(**facts["engine_steps"])
+    if problem := count_problem(steps.counts(), counted):
+        raise InputError(f"{window.path}: {problem}; get the file again")
     longest = sum(window.longest)
     faults = {
         "output_at": ~np.isfinite(steps.output_at),
@@ -215,7 +213,7 @@ def _check_logs(window: TrafficWindow) -> None:
                 "or more or less than its requests can take; get the file again"
             )
     energy_j = window.ticks.energy_between(window.begin_s, window.end_s)
-    if abs(energy_j / window.energy_j - 1) > _MOST_APART:
+    if abs(energy_j / window.energy_j - 1) > MOST_TICKS_OFF:
         raise InputError(
             f"{window.beside('ticks')}: its ticks add up to {energy_j:,.0f} J, and the meter read "
             f"{window.energy_j:,.0f} J; get the file again"

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from joulecast.measurements.gpu.gates import Gate, failed
-
-MOST_TICKS_OFF = 0.01
+from joulecast.measurements.table.traffic_window import MOST_TICKS_OFF
 
 
 @dataclass(frozen=True)

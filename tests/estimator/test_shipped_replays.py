@@ -16,6 +16,7 @@ from joulecast.estimator.validate import (
     shipped_tables_for,
     validate,
 )
+from joulecast.measurements.engines import EngineSteps
 from joulecast.measurements.replay import Replay
 from joulecast.measurements.sweep.plans import quick_batches
 from joulecast.measurements.table.table import EnergyTable, load_table
@@ -58,6 +59,16 @@ def validations(
 
 def errors(replays: Sequence[Validation]) -> list[float]:
     return [abs(replay.checked["stepwise"].error_percent) for replay in replays]
+
+
+def require_simulated_steps(validation: Validation) -> EngineSteps:
+    """The engine's own steps, which are those that were simulated."""
+    steps = validation.replay.engine_steps
+    assert steps is not None
+    assert validation.simulated is not None
+    assert steps.steps == validation.simulated.counts.steps
+    assert steps.tokens == validation.simulated.counts.tokens
+    return steps
 
 
 def all_within(replays: Sequence[Validation]) -> bool:
@@ -161,14 +172,11 @@ def test_an_unknown_host_is_within_the_interval() -> None:
 
 
 def test_the_engine_took_the_steps_that_are_simulated() -> None:
-    preempted = []
-    for engine in ("vllm", "vllm-later"):
-        for validation in validations(engine):
-            steps = validation.replay.engine_steps
-            assert steps is not None
-            assert steps.steps == validation.simulated.counts.steps
-            assert steps.tokens == validation.simulated.counts.tokens
-            preempted.append(steps.preempted)
+    preempted = [
+        require_simulated_steps(validation).preempted
+        for engine in ("vllm", "vllm-later")
+        for validation in validations(engine)
+    ]
     # Where requests outgrew the memory and gave their caches back, too.
     assert sum(preempted) > 40
 
@@ -189,11 +197,7 @@ def test_other_models_variants_and_cards_are_met_as_docs_accuracy_says() -> None
     assert len(sparse) == 4
     assert all(-10 < other.checked["stepwise"].error_percent < 0 for other in sparse)
     for other in others:
-        steps = other.replay.engine_steps
-        assert steps is not None
-        assert other.simulated is not None
-        assert steps.steps == other.simulated.counts.steps
-        assert steps.tokens == other.simulated.counts.tokens
+        require_simulated_steps(other)
 
 
 def test_the_command_says_so(run_cli: RunCli, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from joulecast.measurements.identity import (
     condition_differences,
     differences,
     kind_differences,
+    kind_of,
 )
 from joulecast.measurements.replay import SHIPPED, Replay
 
@@ -162,7 +163,11 @@ def test_shipped_replays_are_of_their_tables_conditions() -> None:
     for path in SHIPPED.glob("**/*.json"):
         replay = Replay.load(path)
         tables = shipped_tables_for(replay)
+        variant = variant_in(path.parent.name)
+        assert kind_of(replay.facts)["quantization"] == ("fp8" if variant == "fp8" else None)
+        if tables[0].name.endswith(f"/{replay.facts['engine']}") and variant is None:
+            assert differences(tables[0].metadata, replay.facts) == []
         assert any(differences(table.metadata, replay.facts) == [] for table in tables)
         for table in tables:
-            is_alike = variant_in(table.name) == variant_in(path.parent.name)
+            is_alike = variant_in(table.name) == variant
             assert is_alike == (kind_differences(table.metadata, replay.facts) == []), table.name

@@ -77,8 +77,9 @@ def test_energy_and_capacity_of_the_shipped_tables_are_plausible_everywhere() ->
             assert 1 <= cell.batch_size <= 1024
             longer = cells.get((i, 2 * o))
             if longer is not None:
-                # By less than 1 % the other way round where two cards measured the two.
-                assert longer.request_energy_j > 0.99 * cell.request_energy_j
+                # By less than 1 % the other way round where two H200s measured the two.
+                least = 0.99 if name.startswith("h200-sxm/llama-3.1-8b") else 1
+                assert longer.request_energy_j > least * cell.request_energy_j
 
 
 def test_cells_filled_in_from_the_hand_sweep_were_measured_later() -> None:

@@ -36,8 +36,8 @@ def damaged(tmp_path: Path, kind: str, change: Callable[[list[str], Rows], Rows]
 @pytest.mark.parametrize(
     ("kind", "change", "told"),
     [
-        ("steps", lambda names, rows: rows[: len(rows) * 2 // 3], "and the engine counted 4,643"),
-        ("steps", lambda names, rows: rows[:2000] + rows[2050:], "and the engine counted 4,643"),
+        ("steps", lambda names, rows: rows[: len(rows) * 2 // 3], "; the engine counted 4,643"),
+        ("steps", lambda names, rows: rows[:2000] + rows[2050:], "; the engine counted 4,643"),
         ("steps", lambda names, rows: set_all(rows, names.index("output_at"), ""), "the output_at"),
         ("steps", lambda names, rows: set_all(rows, names.index("context"), "0"), "the context of"),
         ("steps", lambda names, rows: set_all(rows, names.index("pairs"), "1e18"), "the pairs of"),
