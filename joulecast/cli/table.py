@@ -54,7 +54,7 @@ def table_show(
 ) -> None:
     """Show energies and largest batches of TABLE, cell by cell.
 
-    Of a table of traffic, the prices.
+    Of a table of traffic, the prices; of a quick one, the cells that it measured.
     """
     from joulecast.measurements.table.table import load_table
     from joulecast.views import table as views
@@ -66,11 +66,22 @@ def table_show(
         raise InputError(
             f"{other.name}: is on another grid than {loaded.name}; compare tables of one"
         )
-    if loaded.is_of_traffic and over is None and plot is None:
+    shown = [loaded] if other is None else [loaded, other]
+    of_traffic = [table for table in shown if table.is_of_traffic]
+    if of_traffic and (other is not None or plot is not None):
+        raise InputError(
+            f"{of_traffic[0].name}: is of traffic, which tells prices and no cell's energy; show it "
+            "without --over and --plot"
+        )
+    if of_traffic:
         from joulecast.estimator.steps.traffic import fit_traffic
 
         emit_report(views.traffic_show_report(loaded, fit_traffic(loaded)), options)
         return
+    if other is not None and not loaded.known_cells.keys() & other.known_cells.keys():
+        raise InputError(
+            f"{other.name}: has no cell in common with {loaded.name}; compare others"
+        )
     if plot is not None:
         from joulecast.plots.table import plot_table
 

@@ -80,12 +80,13 @@ def plot_heat_maps(maps: Sequence[HeatMap], grid: Grid, notes: str, path: Path) 
     for axis, panel in zip(axes, maps, strict=True):
         is_amount = panel.kind == "amount"
         values = np.array(
-            [[panel.values[i, o] for o in grid.output_edges] for i in grid.input_edges]
+            [[panel.values.get((i, o), np.nan) for o in grid.output_edges] for i in grid.input_edges]
         )
+        lowest, highest = np.nanmin(values), np.nanmax(values)
         image = axis.imshow(
             values,
             cmap="viridis" if is_amount else "cividis",
-            norm=_log_scale(amounts) if is_amount else Normalize(values.min(), values.max()),
+            norm=_log_scale(amounts) if is_amount else Normalize(lowest, highest),
             aspect="auto",
         )
         axis.set_title(printable(panel.title), fontsize=10, parse_math=False)
@@ -96,6 +97,8 @@ def plot_heat_maps(maps: Sequence[HeatMap], grid: Grid, notes: str, path: Path) 
         is_light = _luminance(np.asarray(image.cmap(image.norm(values)))) > _EVEN_CONTRAST
         for row, i in enumerate(grid.input_edges):
             for column, o in enumerate(grid.output_edges):
+                if (i, o) not in panel.values:
+                    continue
                 text = three_digits(panel.values[i, o]) + panel.marks.get((i, o), "")
                 colour = "black" if is_light[row, column] else "white"
                 axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)

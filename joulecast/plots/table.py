@@ -5,7 +5,7 @@ from pathlib import Path
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.plots.figure import HeatMap, plot_heat_maps
 from joulecast.views.numbers import QUANTITIES
-from joulecast.views.table import COVERAGE_NOTE, mark, shown_values
+from joulecast.views.table import coverage_note, mark, shown_values
 
 
 def plot_table(table: EnergyTable, quantity: str, over: EnergyTable | None, path: Path) -> None:
@@ -23,12 +23,13 @@ def table_panels(table: EnergyTable, quantity: str, over: EnergyTable | None) ->
     panels = [_panel(shown, quantity) for shown in (table, over) if shown is not None]
     if over is not None:
         first, second = (panel.values for panel in panels)
+        both = first.keys() & second.keys()
         panels.append(
             HeatMap(
                 f"{_last(table)} over {_last(over)}",
                 f"ratio of {QUANTITIES[quantity].rpartition(' [')[0]}",
-                {cell: value / second[cell] for cell, value in first.items()},
-                {cell: mark(cell, table, over) for cell in first},
+                {cell: first[cell] / second[cell] for cell in both},
+                {cell: mark(cell, table, over) for cell in both},
                 "ratio",
             )
         )
@@ -44,7 +45,7 @@ def plot_note(table: EnergyTable, over: EnergyTable | None) -> str:
         for shown in tables
     }
     names = " over ".join(shown.name for shown in tables)
-    return f"{names}: {'; '.join(sources)}. {COVERAGE_NOTE}."
+    return f"{names}: {'; '.join(sources)}. {coverage_note(*tables)}."
 
 
 def _panel(table: EnergyTable, quantity: str) -> HeatMap:

@@ -295,12 +295,12 @@ def table_text(table: "EnergyTable") -> str:
 
 
 def grid_matrix(title: str, grid: Grid, texts: Mapping[tuple[int, int], str]) -> GridTable:
-    """A text per cell: inputs go down, outputs across."""
+    """A text per cell, "-" where there is none: inputs go down, outputs across."""
     view = GridTable(Cell(title, "table.title"), is_matrix=True)
     view.add_column("input\ntokens", justify="right")
     for output_edge in grid.output_edges:
         view.add_column(f"output\n{output_edge}", justify="right")
     for input_edge in grid.input_edges:
-        cells = [texts[input_edge, output_edge] for output_edge in grid.output_edges]
+        cells = [texts.get((input_edge, output_edge), "-") for output_edge in grid.output_edges]
         add_row(view, str(input_edge), *cells)
     return view

@@ -16,9 +16,14 @@ PLANS = ("paper", "full", "spread", "quick")
 SMALL_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 192, 256)
 QUICK_RUNS = 12
 QUICK_SECONDS = 78.0
+QUICK_LEAST = 10
+"""Runs of a quick plan, even where they take longer: the step model needs 7 different batches, and
+some runs fail a gate."""
 QUICK_FIRST = 1024, 128
 """A full batch of these lengths comes first: mixed traces spend most of their energy in steps like
 its own, with many requests and long caches, which cheaper runs leave to be inferred."""
+QUICK_FIRST_SECONDS = 15.0
+"""What it takes of `QUICK_SECONDS` at most. On two H200s a window of 48 s left time for five more."""
 
 _PRICE_OF_TIME = 0.6
 _NOTHING_KNOWN = 1e-3
@@ -33,8 +38,8 @@ def make_plan(
 
     Args:
         name: "paper", every cell of the grid at capacity; "full", these and 20 runs at smaller
-            batches; "spread", twelve cells over the whole grid at capacity; "quick", 12 runs
-            chosen for the step model.
+            batches; "spread", twelve cells over the whole grid at capacity; "quick", 10 to 12
+            runs chosen for the step model.
         grid: The cells.
         capacity: B(I, O) on this engine; 0 leaves a cell out.
         cost: Predicts how long runs take and what they cost.
@@ -45,10 +50,10 @@ def make_plan(
     small = small_batches(grid, capacity) if name in {"full", "quick"} else []
     if name == "quick":
         # One run each: a minute and a half leaves no time for more.
-        picked = pick_informative(at_capacity + small, cost, QUICK_RUNS, QUICK_SECONDS)
+        picked = pick_informative(at_capacity + small, cost)
         return [replace(spec, priority=k) for k, spec in enumerate(picked)]
     once = at_capacity + small
-    picked = pick_informative(once, cost, QUICK_RUNS, QUICK_SECONDS)
+    picked = pick_informative(once, cost)
     first = {spec.batch: k for k, spec in enumerate(picked)}
     others, smaller, spread_repeats, repeats = range(QUICK_RUNS, QUICK_RUNS + 4)
     spread = set(spread_cells(grid))
@@ -105,18 +110,15 @@ def spread_cells(grid: Grid) -> list[tuple[int, int]]:
     ]
 
 
-def pick_informative(
-    candidates: Sequence[RunSpec], cost: CostModel, count: int, seconds: float
-) -> list[RunSpec]:
+def pick_informative(candidates: Sequence[RunSpec], cost: CostModel) -> list[RunSpec]:
     """Runs that together tell the step model's coefficients apart best: greedy D-optimality.
+
+    A full batch of `QUICK_FIRST` is taken first, where there is one, then as many runs as fit into
+    `QUICK_SECONDS`, `QUICK_LEAST` at the least and `QUICK_RUNS` at the most.
 
     Args:
         candidates: Runs to choose from.
         cost: Predicts energies, which scale the terms since errors are relative, and times.
-        count: Most runs.
-        seconds: Most time for their windows [s].
-
-    A full batch of `QUICK_FIRST` is taken first, where there is one.
 
     Returns:
         The runs in the order in which they were picked.
@@ -126,21 +128,24 @@ def pick_informative(
     times = [cost.window_seconds(spec) for spec in candidates]
     information = _NOTHING_KNOWN * np.eye(terms.shape[1])
     picked: list[int] = []
-    left = seconds
-    while len(picked) < count:
+    left = QUICK_SECONDS
+    while len(picked) < min(QUICK_RUNS, len(candidates)):
         # det(A + x x') = det(A) (1 + x' A^-1 x). Over the time to some power, so that cheap runs
         # come first, but not a crowd of them that all tell the same.
         inverse = np.linalg.inv(information)
         gains = np.log1p(np.einsum("ij,jk,ik->i", terms, inverse, terms))
         gains /= np.array(times) ** _PRICE_OF_TIME
-        open_ = [k for k in range(len(candidates)) if k not in picked and times[k] <= left]
+        others = [k for k in range(len(candidates)) if k not in picked]
+        open_ = [k for k in others if times[k] <= left]
         if not picked:
-            open_ = [k for k in open_ if _is_first(candidates[k])] or open_
-        if not open_:
+            open_ = [k for k in others if _is_first(candidates[k])] or open_
+        if not open_ and len(picked) >= QUICK_LEAST:
             break
+        if not open_:
+            open_ = [min(others, key=lambda k: times[k])]
         best = max(open_, key=lambda k: gains[k])
+        left -= times[best] if picked else min(times[best], QUICK_FIRST_SECONDS)
         picked.append(best)
-        left -= times[best]
         information += np.outer(terms[best], terms[best])
     return [candidates[k] for k in picked]
 

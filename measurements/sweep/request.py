@@ -169,9 +169,12 @@ def cost_model(
 def _shipped_tables(
     sheet: Gpu, model: str, engine: str, variant: EngineVariant
 ) -> list[EnergyTable]:
-    """Shipped tables of a GPU and a model: of the engine and variant first, then of the engine."""
+    """Shipped tables of runs of a GPU and a model: of the engine and variant first, then of the
+    engine.
+    """
     prefix = f"{sheet.name}/{model}/"
     tables = [load_table(name) for name in table_names() if name.startswith(prefix)]
+    tables = [table for table in tables if not table.is_of_traffic]
 
     def distance(table: EnergyTable) -> tuple[bool, bool, bool]:
         is_of_engine = table.engine == engine

@@ -111,7 +111,7 @@ class Sweep:
             return 0
         idle_power_w = self._prepare_card(todo)
         done = left = failed_in_a_row = 0
-        tried_again: set[tuple[int, int, int]] = set()
+        failed: Counter[tuple[int, int, int]] = Counter()
         while todo:
             spec, left_s = todo[0], sum(map(self._predicted_s, todo))
             del todo[0]
@@ -135,10 +135,14 @@ class Sweep:
                 raise MeterError(
                     f"{failed_in_a_row} runs in a row failed a gate, the last one: {run.reason}"
                 )
-            # What made a run fail, such as a card gone cold, has often passed by then.
-            if not run.valid and spec.batch not in tried_again:
-                tried_again.add(spec.batch)
-                todo.insert(0, spec)
+            if not run.valid:
+                # What made it fail, such as a card gone cold, has often passed at once, or by the
+                # end, such as one too hot.
+                failed[spec.batch] += 1
+                if failed[spec.batch] == 1:
+                    todo.insert(0, spec)
+                elif failed[spec.batch] == 2:
+                    todo.append(spec)
         if left:
             self.observer.note(f"time is up: {left} runs are left; go on with --resume")
         return left

@@ -128,11 +128,15 @@ def _power(table: EnergyTable) -> Check:
 def _invalid_runs(table: EnergyTable) -> Check:
     reasons = sorted({run.reason or "" for run in table.runs if not run.valid})
     count = sum(not run.valid for run in table.runs)
+    lost = {run.batch for run in table.runs} - {run.batch for run in table.runs if run.valid}
+    text = f"{count}" + (f": {', '.join(reasons)}" if reasons else "")
+    for i, o, size in sorted(lost):
+        text += f"; no valid one of batches of {size} at ({i}, {o})"
     return Check(
         "no invalid runs",
         count == 0,
-        f"{count}" + (f": {', '.join(reasons)}" if reasons else ""),
-        "invalid runs are kept but count for nothing",
+        text,
+        "invalid runs are kept but count for nothing; what they alone would tell is a guess",
     )
 
 

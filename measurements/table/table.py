@@ -202,6 +202,20 @@ class EnergyTable:
             raise InputError(f"{self.name}: has {error}; {advice}") from error
         return {**self.measured, **filled}
 
+    @property
+    def known_cells(self) -> Mapping[CellKey, CellEnergy]:
+        """Every cell of the grid; where too few are measured to fill in the others, these alone.
+
+        Raises:
+            InputError: None are, or the table is of traffic.
+        """
+        try:
+            return self.cells
+        except InputError:
+            if not self.measured:
+                raise
+            return self.measured
+
     def _smaller_j(self) -> dict[BatchKey, float]:
         """Mean energy of each batch below capacity [J]."""
         runs: dict[BatchKey, list[float]] = {}

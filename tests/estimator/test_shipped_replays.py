@@ -188,11 +188,11 @@ OTHERS = "h100-sxm", "h200-sxm"
 def test_other_models_variants_and_cards_are_met_as_docs_accuracy_says() -> None:
     """Most from quick plans of the same sitting; a step's law knows no experts yet."""
     others = [validation for gpu in OTHERS for validation in validations(gpu)]
-    assert len(others) == 26
+    assert len(others) == 36
     dense = [other for other in others if "olmoe" not in other.table]
     assert statistics.median(errors(dense)) <= 1.5
     assert max(errors(dense)) <= 4
-    assert sum(not other.checked["stepwise"].is_within for other in dense) == 2
+    assert sum(not other.checked["stepwise"].is_within for other in dense) == 1
     sparse = [other for other in others if "olmoe" in other.table]
     assert len(sparse) == 4
     assert all(-10 < other.checked["stepwise"].error_percent < 0 for other in sparse)

@@ -96,3 +96,12 @@ def test_a_dry_run_of_traffic(run_cli: RunCli) -> None:
         assert said in " ".join(refused.stderr.split())
     static = ("measure", "--engine", "pytorch", *WORDS[3:], "--plan", "traffic", "--dry-run")
     assert "--plan quick" in run_cli(*static).stderr
+
+
+def test_a_shipped_table_of_traffic_alone_does_not_tell_how_long_batches_take(
+    run_cli: RunCli,
+) -> None:
+    pair = ("--model", "qwen1.5-32b", "--gpu", 0, "--gpu", 1)
+    result = run_cli("measure", "--engine", "vllm", *pair, "--plan", "quick", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "from a rough rule" in " ".join(result.output.split())

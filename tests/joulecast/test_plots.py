@@ -11,6 +11,7 @@ from joulecast.measurements.table.table import load_table, table_folder
 from tests.conftest import RunCli
 
 PYTORCH, VLLM = (f"h100-sxm/llama-3.1-8b/{name}" for name in ("pytorch", "vllm"))
+QUICK, TRAFFIC = (f"h100-sxm/llama-3.1-8b/vllm-{name}" for name in ("quick", "traffic"))
 BY_HAND = "h100-sxm/llama-3.1-8b/vllm-by-hand"
 
 
@@ -48,6 +49,36 @@ def test_heat_maps(ending: str, run_cli: RunCli, tmp_path: Path) -> None:
     assert result.stdout == run_cli("table", "show", PYTORCH, "--over", VLLM).stdout
     start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[ending]
     assert picture.read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("over", [(), ("--over", VLLM)])
+def test_too_few_cells_to_fill_in_the_others_are_shown_alone(
+    over: tuple[str, ...], run_cli: RunCli, tmp_path: Path
+) -> None:
+    words = ("table", "show", QUICK, *over)
+    measured = load_table(QUICK).measured
+    assert 0 < len(measured) < 6
+    rows = json.loads(run_cli(*words, "--format", "json").stdout)["cells"]
+    assert {(row["input_tokens"], row["output_tokens"]) for row in rows} == set(measured)
+    picture = tmp_path / "quick.png"
+    result = run_cli(*words, "--plot", picture)
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.stdout.split())
+    assert f"too few of {QUICK} to fill in the others" in text
+    assert picture.exists()
+
+
+@pytest.mark.parametrize(
+    "words", [(TRAFFIC, "--plot", "t.png"), (TRAFFIC, "--over", VLLM), (VLLM, "--over", TRAFFIC)]
+)
+def test_a_table_of_traffic_has_no_cells_to_draw(words: tuple[str, ...], run_cli: RunCli) -> None:
+    result = run_cli("table", "show", *words)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: {TRAFFIC}: is of traffic, which tells prices and no cell's energy; show it "
+        "without --over and --plot\n"
+    )
+    assert not Path("t.png").exists()
 
 
 @pytest.mark.slow

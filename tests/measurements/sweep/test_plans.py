@@ -1,6 +1,12 @@
 """Which runs a plan makes, and in which order."""
 
+from dataclasses import replace
+
+import pytest
+
 from joulecast.measurements.sweep.plans import (
+    QUICK_FIRST,
+    QUICK_LEAST,
     QUICK_RUNS,
     in_order,
     make_plan,
@@ -48,6 +54,18 @@ def test_quick_plan_fits_into_a_minute_and_a_half() -> None:
     assert len(plan) <= QUICK_RUNS
     assert sum(COST.window_seconds(spec) for spec in plan) <= 90
     assert len({spec.batch_size for spec in plan}) >= 3
+
+
+@pytest.mark.parametrize("times_slower", [4, 40])
+def test_quick_plan_is_enough_for_the_step_model_where_batches_take_long(times_slower: int) -> None:
+    """Two H200s got six runs by time alone, and the step model needs seven."""
+    slow = replace(COST, seconds_law=times_slower * COST.seconds_law)
+    plan = make_plan("quick", PAPER_GRID, capacity, slow, 1)
+    assert QUICK_LEAST <= len(plan) <= QUICK_RUNS
+    assert plan[0].cell == QUICK_FIRST
+    assert len({spec.batch for spec in plan}) == len(plan)
+    shortest = sorted(map(slow.window_seconds, make_plan("full", PAPER_GRID, capacity, slow, 1)))
+    assert sum(map(slow.window_seconds, plan[1:])) < 78 + sum(shortest[: len(plan)])
 
 
 def test_first_come_the_informative_runs_then_all_cells_then_repeats() -> None:

@@ -71,8 +71,8 @@ def test_a_run_that_fails_a_gate_is_kept_and_marked(
     sweep, _ = stage(**changes)
     plan = plan_of("paper")[:1]
     sweep.run(plan)
-    run, second = read_runs(tmp_path / "t/runs.csv")
-    assert (run.run, second.run) == (1, 2)  # it is tried once more, at once
+    run, second, third = read_runs(tmp_path / "t/runs.csv")
+    assert (run.run, second.run, third.run) == (1, 2, 3)  # tried again at once, and at the end
     assert not run.valid
     assert run.reason.startswith(f"{gate}: ")
     assert cells_without_valid_run(plan, [run]) == [plan[0].cell]
@@ -137,6 +137,25 @@ def test_a_run_that_failed_is_made_again_at_once_and_counts_for_nothing(
     assert [spec.run for spec in missing_runs(more, sweep.folder.runs)] == [4]
 
 
+def test_what_failed_twice_is_made_once_more_at_the_end(stage, tmp_path: Path) -> None:
+    sweep, gpu = stage()
+    plan = plan_of("paper")[:3]
+    hot = [True, True, False]
+    started = sweep.observer.started
+
+    def start(spec: RunSpec, *progress: float) -> None:
+        is_hot = spec.batch == plan[0].batch and hot.pop(0)
+        gpu.throttling = frozenset({"thermal slowdown"} if is_hot else ())
+        started(spec, *progress)
+
+    sweep.observer.started = start
+    assert sweep.run(plan) == 0
+    first, second, third = (spec.batch for spec in plan)
+    assert [run.batch for run in sweep.folder.runs] == [first, first, second, third, first]
+    assert [run.valid for run in sweep.folder.runs] == [False, False, True, True, True]
+    assert missing_runs(plan, sweep.folder.runs) == []
+
+
 def test_what_failed_is_tried_again_under_the_next_number(stage, tmp_path: Path) -> None:
     sweep, _ = stage(produced_share=0.5)
     plan = plan_of("paper")[:2]
@@ -145,7 +164,7 @@ def test_what_failed_is_tried_again_under_the_next_number(stage, tmp_path: Path)
     again, _ = stage(resume=True)
     assert missing_runs(plan, again.folder.runs) == plan
     again.run(plan)
-    assert sorted(run.run for run in again.folder.runs) == [1, 1, 2, 2, 3, 3]
+    assert sorted(run.run for run in again.folder.runs) == [1, 1, 2, 2, 3, 3, 4, 4]
     assert cells_without_valid_run(plan, again.folder.runs) == []
     assert missing_runs(plan, again.folder.runs) == []
 
