@@ -118,7 +118,7 @@ def measure(
     They go into a folder that --table takes.
     """
     _check_words(gpu_type, output, resume, dry_run)
-    config, variant = load_config(model), engine_variant(engine, options)
+    config, variant = load_config(model), engine_variant(engine, model, options)
     request = SweepRequest(
         model, engine, plan_name, runs, seed, time_budget, longest_request(config), variant
     )

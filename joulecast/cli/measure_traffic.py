@@ -88,7 +88,7 @@ def _measure(order: TrafficOrder, output: Path) -> TrafficWindow:
     folder = (TrafficFolder.resume if order.resume else TrafficFolder.create)(output, metadata)
     keep_config(output, metadata["model"], order.config)
     shape = load_shape(request.model)
-    rough = rough_pace(shape, sheet, engine.dtype, len(gpus))
+    rough = rough_pace(shape, sheet, engine.dtype, request.variant)
     session = TrafficSession(engine, gpus, folder, rough, request.longest, say)
     try:
         return session.run()
@@ -112,7 +112,7 @@ def _report(output: Path, window: TrafficWindow) -> None:
 def _print_dry_run(request: SweepRequest, gpu: str) -> None:
     """The stretches, as many requests as a rough rule of the model's pace makes them."""
     shape, sheet = load_shape(request.model), load_gpu(gpu)
-    pace = rough_pace(shape, sheet, DTYPE, request.variant.gpus)
+    pace = rough_pace(shape, sheet, DTYPE, request.variant)
     running = request.variant.max_num_seqs or _ROUGH_RUNNING
     maker = TrafficMaker(pace, request.longest, _ROUGH_CACHE_TOKENS, running)
     stretches = maker.stretches()

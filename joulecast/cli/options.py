@@ -16,8 +16,11 @@ from joulecast.measurements.engines import (
     ENGINES,
     QUANTIZATIONS,
     EngineVariant,
+    require_shareable,
     resolve_variant,
 )
+from joulecast.measurements.gpu.devices import require_each_once
+from joulecast.measurements.models import load_shape
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists, shown_address
 from joulecast.traces.printable import printable
@@ -246,12 +249,14 @@ VARIANT_OPTIONS: list[Option] = [
 """What makes a table or a replay one of another kind, or of other conditions."""
 
 
-def engine_variant(engine: str, options: Mapping[str, Any]) -> EngineVariant:
+def engine_variant(engine: str, model: str, options: Mapping[str, Any]) -> EngineVariant:
     """What the values of `VARIANT_OPTIONS` ask an engine for, and what it then does by itself.
 
     Raises:
-        EngineError: It has no such variant.
+        EngineError: It has no such variant, or so many GPUs cannot share the model.
+        MeterError: A GPU is named twice.
     """
+    require_each_once(options["gpu_indices"])
     variant = EngineVariant(
         gpus=max(1, len(options["gpu_indices"])),
         compiled=options["compiled"],
@@ -259,7 +264,9 @@ def engine_variant(engine: str, options: Mapping[str, Any]) -> EngineVariant:
         max_num_seqs=options["max_num_seqs"],
         max_num_batched_tokens=options["max_num_batched_tokens"],
     )
-    return resolve_variant(engine, variant)
+    resolved = resolve_variant(engine, variant)
+    require_shareable(load_shape(model), resolved.gpus)
+    return resolved
 
 
 def with_options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:

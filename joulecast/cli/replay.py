@@ -128,7 +128,7 @@ def replay(
             "once per trace"
         )
     each = [counts[0]] * len(traces) if len(counts) == 1 else counts
-    config, variant = load_config(model), engine_variant(engine, options)
+    config, variant = load_config(model), engine_variant(engine, model, options)
     name, longest = model_name(model), int(config.get("max_position_embeddings") or 2**31)
     draws = []
     for trace, count, path in zip(traces, each, outputs, strict=True):

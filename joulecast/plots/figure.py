@@ -80,7 +80,10 @@ def plot_heat_maps(maps: Sequence[HeatMap], grid: Grid, notes: str, path: Path) 
     for axis, panel in zip(axes, maps, strict=True):
         is_amount = panel.kind == "amount"
         values = np.array(
-            [[panel.values.get((i, o), np.nan) for o in grid.output_edges] for i in grid.input_edges]
+            [
+                [panel.values.get((i, o), np.nan) for o in grid.output_edges]
+                for i in grid.input_edges
+            ]
         )
         lowest, highest = np.nanmin(values), np.nanmax(values)
         image = axis.imshow(

@@ -257,6 +257,22 @@ def resolve_variant(engine: str, variant: EngineVariant) -> EngineVariant:
     return resolved
 
 
+def require_shareable(shape: ModelShape, gpus: int) -> None:
+    """Refuse so many GPUs that a model's heads cannot be shared out evenly.
+
+    Key and value heads may be fewer than GPUs, which then hold copies.
+
+    Raises:
+        EngineError: They cannot.
+    """
+    few, many = sorted((shape.key_value_heads, gpus))
+    if shape.attention_heads % gpus or many % few:
+        raise EngineError(
+            f"{shape.name}: {gpus} GPUs cannot share its {shape.attention_heads} attention heads "
+            f"and {shape.key_value_heads} key and value heads evenly; name fewer or more with --gpu"
+        )
+
+
 def _require_same_model(model: str, weights: Path) -> None:
     shape, shape_of_weights = load_shape(model), load_shape(str(weights))
     if replace(shape_of_weights, name=shape.name) != shape:

@@ -153,8 +153,7 @@ def choose_gpus(named: Sequence[int], environment: MutableMapping[str, str]) -> 
             twice.
     """
     indices = tuple(named)
-    if len(set(indices)) < len(indices):
-        raise MeterError(f"--gpu names a GPU twice: {', '.join(map(str, indices))}")
+    require_each_once(indices)
     visible = environment.get("CUDA_VISIBLE_DEVICES", "")
     if not indices and visible:
         first = visible.split(",")[0].strip()
@@ -168,6 +167,12 @@ def choose_gpus(named: Sequence[int], environment: MutableMapping[str, str]) -> 
     environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, indices))
     return indices
+
+
+def require_each_once(indices: Sequence[int]) -> None:
+    """Refuse GPUs of which one is named twice."""
+    if len(set(indices)) < len(indices):
+        raise MeterError(f"--gpu names a GPU twice: {', '.join(map(str, indices))}")
 
 
 def open_gpus(indices: Sequence[int] = (0,)) -> list[NvmlGpu]:

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from joulecast.measurements.engines import Engine
+from joulecast.measurements.engines import Engine, EngineVariant
 from joulecast.measurements.hardware import Gpu
-from joulecast.measurements.models import ModelShape
+from joulecast.measurements.models import COMPUTE_DTYPE, ModelShape
 
 LARGE_BATCH = 128
 """Requests of a batch beyond which more of them hardly share a step's fixed cost any further."""
@@ -44,28 +44,35 @@ class Pace:
             + pairs * self.pair_seconds
         )
 
-    def mean_seconds(self, lengths: Sequence[tuple[int, int]], cache_tokens: int) -> float:
-        """Mean of `request_seconds` over (i, o) pairs, in batches as large as the cache allows."""
+    def mean_seconds(
+        self, lengths: Sequence[tuple[int, int]], cache_tokens: int, most_running: int
+    ) -> float:
+        """Mean of `request_seconds` over (i, o) pairs, in batches as large as the engine allows."""
         mean_held = sum(i + o / 2 for i, o in lengths) / len(lengths)
-        batch_size = max(1.0, min(LARGE_BATCH, 0.8 * cache_tokens / mean_held))
+        batch_size = max(1.0, min(LARGE_BATCH, most_running, 0.8 * cache_tokens / mean_held))
         return sum(self.request_seconds(i, o, batch_size) for i, o in lengths) / len(lengths)
 
 
-def rough_pace(shape: ModelShape, gpu: Gpu, dtype: str, gpus: int = 1) -> Pace:
+def rough_pace(shape: ModelShape, gpu: Gpu, dtype: str, variant: EngineVariant) -> Pace:
     """By the data sheet: memory and arithmetic at half of their peaks, before anything has run.
 
     Args:
         shape: Sizes of the model.
         gpu: Data sheet.
-        dtype: Number format.
-        gpus: That share the work.
+        dtype: Number format of activations and KV cache.
+        variant: How many GPUs share the work, and how weights are quantized.
+
+    Raises:
+        InputError: The data sheet knows no peak of such arithmetic.
     """
-    bytes_per_s = _EFFICIENCY * gpu.memory_bytes_per_s * gpus
-    flops_per_s = _EFFICIENCY * gpu.peak(dtype) * gpus
+    bytes_per_s = _EFFICIENCY * gpu.memory_bytes_per_s * variant.gpus
+    flops_per_s = _EFFICIENCY * gpu.peak(dtype) * variant.gpus
+    compute = COMPUTE_DTYPE.get(variant.quantization, dtype)
+    linear_flops_per_s = _EFFICIENCY * gpu.peak(compute) * variant.gpus
     layers = shape.attention_parameters + shape.expert_parameters * shape.experts_per_token
     return Pace(
-        step_seconds=2.0 * shape.parameters_read(1) / bytes_per_s,
-        token_seconds=2.0 * layers / flops_per_s,
+        step_seconds=shape.weight_bytes_read(1, dtype, variant.quantization) / bytes_per_s,
+        token_seconds=2.0 * layers / linear_flops_per_s,
         context_seconds=shape.kv_bytes_per_token(dtype) / bytes_per_s,
         pair_seconds=8.0 * shape.layers * shape.attention_heads * shape.head_size / flops_per_s,
     )

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from joulecast.measurements.traffic.pace import Pace
+from joulecast.measurements.traffic.pace import LARGE_BATCH, Pace
 
 SEED = 7
 """Of the requests' lengths and moments."""
@@ -111,13 +111,14 @@ class TrafficMaker:
         held = _DECODING.inputs.median + _DECODING.outputs.median
         decoding = min(int(250 * max(1.0, speed)), int(0.5 * self.cache_tokens / held))
         decoding = min(decoding, self.most_running)
+        burst = int(600 * min(1.0, speed) * min(1.0, self.most_running / LARGE_BATCH))
         return [
             self._alone(generator, 6.0),
             self._steady(generator, _PROMPTS, 4.0, 0.4),
             self._steady(generator, _SERVER, 9.0, 0.35),
             self._at_once(generator, _DECODING, decoding, 2.0),
             self._steady(generator, _SERVER, 9.0, 0.85, "near saturation"),
-            self._at_once(generator, _BURST, int(600 * min(1.0, speed)), 1.0),
+            self._at_once(generator, _BURST, burst, 1.0),
             self._at_once(generator, _CODE, self._filling(generator, _CODE, 4.0), 0.5),
             self._at_once(generator, _OFFLINE, self._filling(generator, _OFFLINE, 6.0), 0.5),
         ]
@@ -127,7 +128,7 @@ class TrafficMaker:
         seconds = PAUSE_SECONDS
         for stretch in stretches:
             lengths = [(r.input_tokens, r.output_tokens) for r in stretch.requests]
-            work = len(lengths) * self.pace.mean_seconds(lengths, self.cache_tokens)
+            work = len(lengths) * self._mean_seconds(lengths)
             last = stretch.requests[-1]
             alone = self.pace.request_seconds(last.input_tokens, last.output_tokens, 1)
             seconds += max(work, last.offset_seconds + alone) + PAUSE_SECONDS
@@ -159,7 +160,7 @@ class TrafficMaker:
         name: str | None = None,
     ) -> Stretch:
         """At random moments (Poisson), so many a second that the GPU is busy for such a share."""
-        rate = load / self._mean_seconds(generator, kind)
+        rate = load / self._mean_seconds(self._sample(generator, kind))
         requests = []
         at = generator.expovariate(rate)
         while at < seconds:
@@ -178,8 +179,10 @@ class TrafficMaker:
 
     def _filling(self, generator: random.Random, kind: _Kind, seconds: float) -> int:
         """So many requests that the GPU is busy for so long."""
-        return max(2, round(seconds / self._mean_seconds(generator, kind)))
+        return max(2, round(seconds / self._mean_seconds(self._sample(generator, kind))))
 
-    def _mean_seconds(self, generator: random.Random, kind: _Kind) -> float:
-        sample = [self._lengths(generator, kind) for _ in range(_SAMPLE)]
-        return self.pace.mean_seconds(sample, self.cache_tokens)
+    def _sample(self, generator: random.Random, kind: _Kind) -> list[tuple[int, int]]:
+        return [self._lengths(generator, kind) for _ in range(_SAMPLE)]
+
+    def _mean_seconds(self, lengths: Sequence[tuple[int, int]]) -> float:
+        return self.pace.mean_seconds(lengths, self.cache_tokens, self.most_running)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from joulecast import measuring
-from joulecast.measurements.engines import EngineVariant
+from joulecast.measurements.engines import EngineError, EngineVariant, require_shareable
+from joulecast.measurements.models import load_shape
 from joulecast.measurements.table.table import load_table, table_folder
 from joulecast.pages.page import gpu_facts, table_facts
 from joulecast.plots.table import plot_note
@@ -106,3 +107,38 @@ def test_what_is_shown_of_a_table_says_how_many_gpus(run_cli: RunCli, tmp_path: 
     document |= {"gpu": "a100-pcie-80gb"}
     (folder / "table.json").write_text(json.dumps(document))
     assert "table.json: NVIDIA A100" in run_cli("table", "check", folder).stderr
+
+
+@pytest.mark.parametrize("command", ["quick", "traffic", "replay"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--gpu", 0, "--gpu", 0), "--gpu names a GPU twice: 0, 0"),
+        (
+            ("--gpu", 0, "--gpu", 1, "--gpu", 2),
+            "llama-3.1-8b: 3 GPUs cannot share its 32 attention heads and 8 key and value heads "
+            "evenly; name fewer or more with --gpu",
+        ),
+    ],
+)
+def test_gpus_that_cannot_share_a_model_are_refused_before_any_is_asked(
+    command: str, words: tuple, message: str, run_cli: RunCli, tmp_path: Path
+) -> None:
+    if command == "replay":
+        trace = tmp_path / "t.csv"
+        trace.write_text("input,output\n5,5\n")
+        asked = ("replay", trace, *WORDS[1:], "-o", tmp_path / "r", "--requests", 1)
+    else:
+        asked = (*WORDS, "--plan", command, "--dry-run")
+    result = run_cli(*asked, *words)
+    assert (result.exit_code, result.stderr) == (1, f"Error: {message}\n")
+    assert run_cli(*WORDS, "--gpu", 0, "--gpu", 1, "--dry-run").exit_code == 0
+
+
+def test_more_gpus_than_key_and_value_heads_hold_copies() -> None:
+    shape = load_shape("llama-3.1-8b")
+    for gpus in (1, 2, 4, 8, 16, 32):
+        require_shareable(shape, gpus)
+    for gpus in (3, 12, 64):
+        with pytest.raises(EngineError, match=f"{gpus} GPUs cannot share its 32 attention heads"):
+            require_shareable(shape, gpus)

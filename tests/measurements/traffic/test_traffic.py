@@ -11,7 +11,7 @@ import pytest
 from joulecast.estimator.steps.traffic import fit_traffic
 from joulecast.estimator.steps.work import TERMS
 from joulecast.estimator.stepwise import StepModel, estimate_stepwise
-from joulecast.measurements.engines import EngineError
+from joulecast.measurements.engines import EngineError, EngineVariant
 from joulecast.measurements.hardware import load_gpu
 from joulecast.measurements.models import load_shape
 from joulecast.measurements.steplog.logger import WindowLogger
@@ -34,7 +34,7 @@ from tests.measurements.traffic.fake_server import (
     TickReader,
 )
 
-ROUGH = rough_pace(load_shape("llama-3.1-8b"), load_gpu("h100-sxm"), "bfloat16")
+ROUGH = rough_pace(load_shape("llama-3.1-8b"), load_gpu("h100-sxm"), "bfloat16", EngineVariant())
 
 
 def a_session(
@@ -202,3 +202,19 @@ def test_slow_models_are_asked_less() -> None:
     for stretch in (*fast, *slow):
         for request in stretch.requests:
             assert 1 <= request.input_tokens <= 8704 - request.output_tokens
+
+
+@pytest.mark.parametrize("most_running", [1, 8])
+def test_an_engine_of_few_requests_at_once_is_not_asked_more_than_it_can_serve(
+    most_running: int,
+) -> None:
+    pace = Pace(0.0066, 2e-5, 5e-8, 1e-9)
+    maker = TrafficMaker(pace, 8704, 450_000, most_running)
+    for stretch in maker.stretches():
+        work = sum(
+            pace.request_seconds(r.input_tokens, r.output_tokens, most_running)
+            for r in stretch.requests
+        )
+        # Of the dozen of a steady stretch some are long by chance.
+        assert work < 16, stretch.name
+    assert maker.rough_seconds(maker.stretches()) < 90
