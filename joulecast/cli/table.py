@@ -70,8 +70,8 @@ def table_show(
     of_traffic = [table for table in shown if table.is_of_traffic]
     if of_traffic and (other is not None or plot is not None):
         raise InputError(
-            f"{of_traffic[0].name}: is of traffic, which tells prices and no cell's energy; show it "
-            "without --over and --plot"
+            f"{of_traffic[0].name}: is of traffic, which tells prices and no cell's energy; show "
+            "it without --over and --plot"
         )
     if of_traffic:
         from joulecast.estimator.steps.traffic import fit_traffic
