@@ -23,7 +23,7 @@ QUICK_FIRST = 1024, 128
 """A full batch of these lengths comes first: mixed traces spend most of their energy in steps like
 its own, with many requests and long caches, which cheaper runs leave to be inferred."""
 QUICK_FIRST_SECONDS = 15.0
-"""What it takes of `QUICK_SECONDS` at most. On two H200s a window of 48 s left time for five more."""
+"""What it takes of `QUICK_SECONDS` at most: on two H200s its 48 s left time for five more."""
 
 _PRICE_OF_TIME = 0.6
 _NOTHING_KNOWN = 1e-3

@@ -169,9 +169,7 @@ def cost_model(
 def _shipped_tables(
     sheet: Gpu, model: str, engine: str, variant: EngineVariant
 ) -> list[EnergyTable]:
-    """Shipped tables of runs of a GPU and a model: of the engine and variant first, then of the
-    engine.
-    """
+    """Shipped tables of runs of a GPU and a model: of the variant, then of the engine, first."""
     prefix = f"{sheet.name}/{model}/"
     tables = [load_table(name) for name in table_names() if name.startswith(prefix)]
     tables = [table for table in tables if not table.is_of_traffic]

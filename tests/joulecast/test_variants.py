@@ -15,6 +15,7 @@ from joulecast.pages.page import gpu_facts, table_facts
 from joulecast.plots.table import plot_note
 from tests.conftest import RunCli
 
+EVENLY = " evenly; name fewer or more with --gpu"
 WORDS = ("measure", "--engine", "vllm", "--model", "llama-3.1-8b")
 
 
@@ -116,8 +117,8 @@ def test_what_is_shown_of_a_table_says_how_many_gpus(run_cli: RunCli, tmp_path: 
         (("--gpu", 0, "--gpu", 0), "--gpu names a GPU twice: 0, 0"),
         (
             ("--gpu", 0, "--gpu", 1, "--gpu", 2),
-            "llama-3.1-8b: 3 GPUs cannot share its 32 attention heads and 8 key and value heads "
-            "evenly; name fewer or more with --gpu",
+            "llama-3.1-8b: 3 GPUs cannot share its 32 attention heads and 8 key and value heads"
+            + EVENLY,
         ),
     ],
 )
