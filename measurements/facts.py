@@ -115,13 +115,52 @@ def or_null(check: Check) -> Check:
     return lambda value, name: None if value is None else check(value, name)
 
 
+_SETTINGS: Mapping[str, Check] = {
+    **dict.fromkeys(
+        (
+            "kv_cache_tokens",
+            "kv_block_tokens",
+            "max_num_seqs",
+            "max_num_batched_tokens",
+            "max_model_len",
+            "tensor_parallel_size",
+        ),
+        or_null(COUNT_FROM_1),
+    ),
+    **dict.fromkeys(
+        ("chunked_prefill", "async_scheduling", "prefix_caching", "eager", "compiled"),
+        or_null(TRUTH),
+    ),
+    "gpu_memory_utilization": or_null(
+        value_of("a share above 0 and up to 1", lambda value: is_number(value) and 0 < value <= 1)
+    ),
+    "quantization": or_null(TEXT),
+}
+"""What is known of the settings of engines."""
+
+_VARIANT: Mapping[str, Check] = {
+    "gpus": COUNT_FROM_1,
+    "compiled": or_null(TRUTH),
+    "quantization": or_null(TEXT),
+    "max_num_seqs": or_null(COUNT_FROM_1),
+    "max_num_batched_tokens": or_null(COUNT_FROM_1),
+}
+"""How an engine was asked to serve, as `EngineVariant` has it."""
+
+
+def _engine_settings(value: Any, name: str) -> None:
+    """Settings: those known are believable, and others at least no lists or objects."""
+    object_of(SETTING)(value, name)
+    record_of({}, _SETTINGS)(value, name)
+
+
 MEASURED: Mapping[str, Check] = {
     "gpu": TEXT,
     "gpu_product": TEXT,
     "model": TEXT,
     "engine": TEXT,
     "engine_version": TEXT,
-    "engine_settings": object_of(SETTING),
+    "engine_settings": _engine_settings,
     "dtype": TEXT,
     "measured_on": TEXT,
     "measured_by": TEXT,
@@ -132,5 +171,6 @@ MEASURED_TOO: Mapping[str, Check] = {
     "gpu_count": COUNT_FROM_1,
     "power_limit_w": WATTS,
     "weights": TEXT,
+    "variant": exactly(_VARIANT),
 }
 """What it may say besides."""

@@ -98,6 +98,23 @@ def is_of_variant(facts: Facts, variant: EngineVariant) -> bool:
     return (kind["gpu_count"], kind["quantization"]) == asked and is_compiled == variant.compiled
 
 
+def check_variant(facts: Facts) -> None:
+    """Hold what an engine was asked for against what it says of itself.
+
+    Raises:
+        ValueError: They contradict each other.
+    """
+    if "variant" not in facts:
+        return
+    asked, kind = facts["variant"], kind_of(facts)
+    served = {"gpus": kind["gpu_count"], "quantization": kind["quantization"]}
+    for key, value in served.items():
+        if asked[key] != value:
+            raise ValueError(
+                f'"variant.{key}" is {_shown(asked[key])}, and what was measured is {_shown(value)}'
+            )
+
+
 def _conditions(facts: Facts, others: Facts) -> Iterator[tuple[str, Any, Any]]:
     """Each condition with its two values; None where one is not known."""
     for key in _CONDITIONS:

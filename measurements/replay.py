@@ -27,6 +27,7 @@ from joulecast.measurements.facts import (
 )
 from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
 from joulecast.measurements.gpu.window import Window
+from joulecast.measurements.identity import check_variant
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import read_json, write_text
 
@@ -211,6 +212,7 @@ class Replay:
     @classmethod
     def _from_dict(cls, document: Mapping[str, Any]) -> "Replay":
         _DOCUMENT(document, "")
+        check_variant(document)
         batches, steps = document["batches"], document["engine_steps"]
         replay = cls(
             {key: document[key] for key in document if key not in {*_OWN, "format", "version"}},

@@ -80,7 +80,9 @@ def hosts_of(
 
 
 def _launch_seconds_on(host: EnergyTable, pace: HostPace) -> float:
-    launch_seconds = pace.launch_seconds_on(metered_batches(host))
+    launch_seconds = None
+    if not host.is_of_traffic:
+        launch_seconds = pace.launch_seconds_on(metered_batches(host))
     if launch_seconds is None:
         raise InputError(
             f"{host.name}: has no run that tells how long its host takes to launch a step; "

@@ -9,7 +9,6 @@ from joulecast.measurements.facts import (
     COUNT,
     MEASURED,
     MEASURED_TOO,
-    SETTING,
     TEXT,
     TRUTH,
     WATTS,
@@ -21,6 +20,7 @@ from joulecast.measurements.facts import (
     value_of,
 )
 from joulecast.measurements.hardware import load_gpu
+from joulecast.measurements.identity import check_variant
 from joulecast.measurements.models import COMPUTE_DTYPE, load_shape, model_names
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import Grid
@@ -95,7 +95,6 @@ _METADATA = record_of(
         "cards": object_of(_CARD),
         "capacity": _CAPACITY,
         "left_out": list_of(value_of("input, output and reason", _is_left_out)),
-        "variant": object_of(SETTING),
         "status": value_of('"measuring" or "done"', lambda value: value in ("measuring", "done")),
         "made_by": TEXT,
         "plan": TEXT,
@@ -119,6 +118,7 @@ def check_metadata(metadata: Any, path: Path) -> Grid:
         limit_w, idle_w = metadata["power_limit_w"], metadata["idle_power_w"]
         if idle_w is not None and idle_w >= limit_w:
             raise ValueError(f'"idle_power_w" is {idle_w:g}, not below the limit of {limit_w:g} W')
+        check_variant(metadata)
         load_shape(config_of(metadata["model"], path.parent))
         quantization, sheet = (
             metadata["engine_settings"].get("quantization"),

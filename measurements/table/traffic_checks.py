@@ -1,10 +1,13 @@
 """What a table of traffic should satisfy beyond being readable."""
 
+import numpy as np
+
 from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
 from joulecast.measurements.table.check import Check
 from joulecast.measurements.table.table import EnergyTable
 
 LEAST_SECONDS = 45.0
+LEAST_READ = 0.9
 LEAST_AT_THE_LIMIT = 0.95
 """A second draws that share of the power limit where the card is held back by it."""
 
@@ -16,6 +19,7 @@ def check_traffic(table: EnergyTable) -> list[Check]:
         _long_enough(table),
         _power(table),
         _reaches_the_limit(table),
+        _states(table),
         _invalid_windows(table),
     ]
 
@@ -63,6 +67,24 @@ def _reaches_the_limit(table: EnergyTable) -> Check:
         f"{highest:.0f} W in the highest second, of {limit:g} W",
         "held back by its limit, a card works at a lower clock and for fewer joules; prices that "
         "were only seen below it come out too high for busy servers",
+    )
+
+
+def _states(table: EnergyTable) -> Check:
+    readings = [len(window.states["at"]) for window in table.valid_windows]
+    seconds = sum(window.seconds for window in table.valid_windows) * table.gpu_count
+    temperatures = np.concatenate(
+        [window.states["temperature_c"] for window in table.valid_windows] or [[]]
+    )
+    return Check(
+        "temperature and clocks are read once a second",
+        sum(readings) >= LEAST_READ * seconds > 0,
+        f"{sum(readings):,} readings in {seconds:.0f} s"
+        + (" of GPUs" if table.gpu_count > 1 else "")
+        + (
+            f", {temperatures.min():g} to {temperatures.max():g} deg C" if temperatures.size else ""
+        ),
+        "what another card draws for the same work goes by them, too",
     )
 
 

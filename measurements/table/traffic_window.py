@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from joulecast.measurements.engines import EngineSteps
 from joulecast.measurements.facts import (
@@ -141,10 +142,20 @@ class TrafficWindow:
         return log_path(self.path.parent, self.path.name.removesuffix(f".steps{SUFFIX}"), kind)
 
     @cached_property
+    def requests(self) -> Mapping[str, npt.NDArray[Any]]:
+        """What it says of every request, column by column."""
+        return read_log(self.beside("requests"), "requests").columns
+
+    @cached_property
+    def states(self) -> Mapping[str, npt.NDArray[Any]]:
+        """Temperature and clocks of every GPU, about once a second, column by column."""
+        return read_log(self.beside("states"), "states").columns
+
+    @property
     def longest(self) -> tuple[int, int]:
         """Longest input and output of its requests [tokens]."""
-        columns = read_log(self.beside("requests"), "requests").columns
-        return int(columns["input_tokens"].max()), int(columns["output_tokens"].max())
+        inputs, outputs = self.requests["input_tokens"], self.requests["output_tokens"]
+        return int(inputs.max()), int(outputs.max())
 
 
 def windows_in(folder: Path) -> list[TrafficWindow]:
@@ -200,6 +211,7 @@ def _check_logs(window: TrafficWindow) -> None:
     counted = None if facts["engine_steps"] is None else EngineSteps(**facts["engine_steps"])
     if problem := count_problem(steps.counts(), counted):
         raise InputError(f"{window.path}: {problem}; get the file again")
+    _check_requests(window)
     longest = sum(window.longest)
     faults = {
         "output_at": ~np.isfinite(steps.output_at),
@@ -217,4 +229,24 @@ def _check_logs(window: TrafficWindow) -> None:
         raise InputError(
             f"{window.beside('ticks')}: its ticks add up to {energy_j:,.0f} J, and the meter read "
             f"{window.energy_j:,.0f} J; get the file again"
+        )
+
+
+def _check_requests(window: TrafficWindow) -> None:
+    """As many as were asked, and with the outputs that were asked for.
+
+    Raises:
+        InputError: They are not.
+    """
+    path, requests = window.beside("requests"), window.requests
+    if len(requests["produced"]) != window.facts["requests"]:
+        raise InputError(
+            f"{path}: has {len(requests['produced']):,} requests of the "
+            f"{window.facts['requests']:,} that the window had; get the file again"
+        )
+    other = (requests["produced"] != requests["output_tokens"]) & (requests["cut"] == 0)
+    if other.any():
+        raise InputError(
+            f"{path}: {int(other.sum()):,} requests got other outputs than they asked for; get the "
+            "file again"
         )

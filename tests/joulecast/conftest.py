@@ -18,8 +18,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
     def in_fake_time(*parts: object) -> object:
         return real(*parts, clock=fake_time.clock, sleep=fake_time.sleep)
 
-    monkeypatch.setattr(cli_measure, "choose_gpus", lambda named, environment: (0,))
-    monkeypatch.setattr(cli_measure, "open_gpus", lambda indices: [stage["gpu"]])
+    monkeypatch.setattr(cli_measure, "choose_gpus", lambda named, environment: named or (0,))
+    monkeypatch.setattr(cli_measure, "open_gpus", lambda indices: [stage["gpu"]] * len(indices))
     monkeypatch.setattr(measuring, "load_engine", lambda name, request: stage["engine"])
     monkeypatch.setattr(cli_measure, "Sweep", in_fake_time)
     return stage

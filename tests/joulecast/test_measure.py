@@ -89,7 +89,13 @@ def test_what_is_at_odds_is_found_before_the_engine_starts(
         ("max_num_seqs", 16, "was measured with --max-num-seqs 16"),
         ("max_num_batched_tokens", 4096, "was measured with --max-num-batched-tokens 4096"),
     ):
-        spoilt[option] = json.dumps(table | {"variant": {**table["variant"], option: value}}), said
+        changed = {"variant": {**table["variant"], option: value}}
+        settings = table["engine_settings"]
+        if option == "gpus":
+            changed["gpu_count"] = value
+        elif option == "quantization":
+            changed["engine_settings"] = {**settings, option: value}
+        spoilt[option] = json.dumps(table | changed), said
     spoilt["variant"] = json.dumps(table | {"variant": 5}), '"variant" is 5, not an object'
     for what, (content, said) in spoilt.items():
         name = what if what in good else "table.json"

@@ -42,6 +42,7 @@ def test_a_variant_is_asked_for_and_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     requests = []
+    machine["engine"].limits["quantization"] = variant.get("quantization")
     monkeypatch.setattr(
         measuring, "load_engine", lambda name, asked: requests.append(asked) or machine["engine"]
     )
@@ -127,7 +128,7 @@ def test_gpus_that_cannot_share_a_model_are_refused_before_any_is_asked(
 ) -> None:
     if command == "replay":
         trace = tmp_path / "t.csv"
-        trace.write_text("input,output\n5,5\n")
+        trace.write_text("input_tokens,output_tokens\n5,5\n")
         asked = ("replay", trace, *WORDS[1:], "-o", tmp_path / "r", "--requests", 1)
     else:
         asked = (*WORDS, "--plan", command, "--dry-run")

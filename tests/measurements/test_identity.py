@@ -1,5 +1,9 @@
 """What makes two measurements one kind, and which conditions are told."""
 
+import json
+import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +16,8 @@ from joulecast.measurements.identity import (
     kind_of,
 )
 from joulecast.measurements.replay import SHIPPED, Replay
+from joulecast.measurements.table.table import load_table, table_folder
+from joulecast.traces.errors import InputError
 
 SETTINGS = {
     "torch": "2.11.0+cu130",
@@ -28,6 +34,13 @@ SETTINGS = {
     "prefix_caching": False,
     "tensor_parallel_size": 1,
     "quantization": None,
+}
+VARIANT = {
+    "gpus": 1,
+    "compiled": True,
+    "quantization": None,
+    "max_num_seqs": 1024,
+    "max_num_batched_tokens": None,
 }
 FACTS = {
     "gpu": "h100-sxm",
@@ -171,3 +184,39 @@ def test_shipped_replays_are_of_their_tables_conditions() -> None:
         for table in tables:
             is_alike = variant_in(table.name) == variant
             assert is_alike == (kind_differences(table.metadata, replay.facts) == []), table.name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kv_block_tokens": 0}, '"engine_settings.kv_block_tokens" is 0, not a believable whole'),
+        ({"kv_block_tokens": -16}, '"engine_settings.kv_block_tokens" is -16, not a believable'),
+        ({"kv_cache_tokens": 0}, '"engine_settings.kv_cache_tokens" is 0, not a believable'),
+        ({"max_num_seqs": "many"}, '"engine_settings.max_num_seqs" is "many", not a believable'),
+        ({"chunked_prefill": 1}, '"engine_settings.chunked_prefill" is 1, not true or false'),
+        ({"gpu_memory_utilization": 92}, "not a share above 0 and up to 1"),
+        ({"quantization": 8}, '"engine_settings.quantization" is 8, not a text'),
+        ({"a later one's": [1]}, "not a text, a number, true, false or null"),
+        ({"variant": "fp8"}, '"variant" is "fp8", not an object'),
+        ({"variant": VARIANT | {"gpus": 2}}, '"variant.gpus" is 2, and what was measured is 1'),
+        (
+            {"variant": VARIANT | {"quantization": "fp8"}},
+            '"variant.quantization" is fp8, and what was measured is none',
+        ),
+        ({"variant": VARIANT | {"more": 1}}, '"variant" has "more", which it must not'),
+    ],
+)
+def test_settings_that_cannot_be_are_believed_of_no_replay_and_no_table(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    shutil.copytree(table_folder("h100-sxm/llama-3.1-8b/vllm-quick-fourth"), tmp_path / "t")
+    replay = tmp_path / "r.json"
+    shutil.copy(SHIPPED / "vllm" / "short-replies.json", replay)
+    for path, load in ((replay, Replay.load), (tmp_path / "t/table.json", None)):
+        document = json.loads(path.read_text())
+        settings = {key: value for key, value in changes.items() if key != "variant"}
+        document["engine_settings"] |= settings
+        document |= {key: value for key, value in changes.items() if key == "variant"}
+        path.write_text(json.dumps(document))
+        with pytest.raises(InputError, match=re.escape(message)):
+            load_table(tmp_path / "t") if load is None else load(path)

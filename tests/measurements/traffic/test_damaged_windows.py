@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from joulecast.measurements.replay import SHIPPED
+from joulecast.measurements.table.checks import check_table
 from joulecast.measurements.table.table import load_table, table_folder
 from joulecast.traces.errors import InputError
 from tests.conftest import RunCli
@@ -41,6 +42,12 @@ def damaged(tmp_path: Path, kind: str, change: Callable[[list[str], Rows], Rows]
         ("steps", lambda names, rows: set_all(rows, names.index("output_at"), ""), "the output_at"),
         ("steps", lambda names, rows: set_all(rows, names.index("context"), "0"), "the context of"),
         ("steps", lambda names, rows: set_all(rows, names.index("pairs"), "1e18"), "the pairs of"),
+        ("requests", lambda names, rows: rows[:100], "has 100 requests of the 1,153"),
+        (
+            "requests",
+            lambda names, rows: set_all(rows, names.index("produced"), "0"),
+            "1,153 requests got other outputs than they asked for",
+        ),
         ("ticks", lambda names, rows: rows[: len(rows) * 2 // 3], "no tick came"),
     ],
 )
@@ -56,3 +63,24 @@ def test_validate_takes_a_table_of_traffic(run_cli: RunCli) -> None:
     result = run_cli("validate", SHIPPED / "h100-sxm" / "llama-3.1-8b", "--table", TABLE)
     assert result.exit_code == 0, result.output
     assert "2 of 2" in result.stdout
+
+
+@pytest.mark.parametrize("kept", [20, 0])
+def test_readings_that_are_missing_are_noted(kept: int, tmp_path: Path) -> None:
+    folder = damaged(tmp_path, "states", lambda names, rows: rows[:kept])
+    (states,) = (c for c in check_table(load_table(folder)) if c.name.startswith("temperature"))
+    assert not states.passed
+    assert states.found.startswith(f"{kept} readings in 75 s")
+    assert all(c.passed for c in check_table(load_table(TABLE)) if c.name.startswith("temperature"))
+
+
+def test_a_table_of_traffic_does_not_tell_its_hosts_pace(run_cli: RunCli, tmp_path: Path) -> None:
+    trace = tmp_path / "t.csv"
+    trace.write_text("input_tokens,output_tokens\n5,5\n")
+    vllm = TABLE.removesuffix("-traffic")
+    result = run_cli("estimate", trace, "--table", vllm, "--method", "stepwise", "--host", TABLE)
+    assert result.exit_code == 1
+    assert result.stderr.endswith(
+        f"{TABLE}: has no run that tells how long its host takes to launch a step; measure --plan "
+        "quick there\n"
+    )
