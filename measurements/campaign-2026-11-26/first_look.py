@@ -146,9 +146,10 @@ def clocks(folder, name):
 
 
 def main():
-    for folder in sorted(HERE.glob("h*/*")):
+    for folder in sorted(path.parents[1] for path in HERE.glob("h*/*/logs/traffic.steps.csv.gz")):
         config = folder / "model" / folder.name / "config.json"
-        shape = load_shape(str(config) if config.exists() else folder.name)
+        facts, _ = read_log(folder / "logs" / "traffic.steps.csv.gz")
+        shape = load_shape(str(config) if config.exists() else facts["model"])
         print(f"== {folder.relative_to(HERE)}")
         logs = {
             path.name.removesuffix(".steps.csv.gz"): Log(

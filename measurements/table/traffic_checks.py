@@ -1,7 +1,5 @@
 """What a table of traffic should satisfy beyond being readable."""
 
-import numpy as np
-
 from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
 from joulecast.measurements.table.check import Check
 from joulecast.measurements.table.table import EnergyTable
@@ -73,17 +71,14 @@ def _reaches_the_limit(table: EnergyTable) -> Check:
 def _states(table: EnergyTable) -> Check:
     readings = [len(window.states["at"]) for window in table.valid_windows]
     seconds = sum(window.seconds for window in table.valid_windows) * table.gpu_count
-    temperatures = np.concatenate(
-        [window.states["temperature_c"] for window in table.valid_windows] or [[]]
-    )
+    temperatures = [t for w in table.valid_windows for t in w.states["temperature_c"].tolist()]
+    span = f", {min(temperatures):g} to {max(temperatures):g} deg C" if temperatures else ""
     return Check(
         "temperature and clocks are read once a second",
         sum(readings) >= LEAST_READ * seconds > 0,
         f"{sum(readings):,} readings in {seconds:.0f} s"
         + (" of GPUs" if table.gpu_count > 1 else "")
-        + (
-            f", {temperatures.min():g} to {temperatures.max():g} deg C" if temperatures.size else ""
-        ),
+        + span,
         "what another card draws for the same work goes by them, too",
     )
 
