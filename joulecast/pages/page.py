@@ -146,7 +146,7 @@ def table_facts(table: EnergyTable) -> list[tuple[str, str]]:
         ("model", f"{metadata['model']}, {metadata['dtype']}, weights {metadata['weights']}"),
         ("engine", f"{metadata['engine']} {metadata['engine_version']}"),
         ("engine settings", settings or "none recorded"),
-        ("measured", f"{metadata['measured_on']} by {metadata['measured_by']}"),
+        ("measured", f"{table.measured_days} by {metadata['measured_by']}"),
         *table.measured_facts,
         ("power", f"limit {metadata['power_limit_w']:g} W, idle "
          + ("not known" if idle_w is None else f"{idle_w:g} W")),

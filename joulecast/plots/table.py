@@ -41,7 +41,7 @@ def plot_note(table: EnergyTable, over: EnergyTable | None) -> str:
     tables = [table] if over is None else [table, over]
     sources = {
         f"{shown.metadata['model']} on {shown.gpus_in_words}, "
-        f"{shown.metadata['dtype']}, {shown.metadata['measured_on']}": None
+        f"{shown.metadata['dtype']}, {shown.measured_days}": None
         for shown in tables
     }
     names = " over ".join(shown.name for shown in tables)

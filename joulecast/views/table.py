@@ -46,7 +46,7 @@ def table_list_report(tables: Sequence[EnergyTable]) -> Report:
     for table in tables:
         metadata = table.metadata
         cells = table.amount_text.removesuffix(" cells measured")
-        made = f"{metadata['measured_on']}, by {metadata['measured_by']}"
+        made = f"{table.measured_days}, by {metadata['measured_by']}"
         engine = f"{metadata['engine']} {metadata['engine_version']}"
         add_row(view, table.name, table.gpus_in_words, engine, cells, made)
         rows.append(
@@ -161,7 +161,7 @@ def _facts(table: EnergyTable) -> list[tuple[str, str]]:
         ("table", table_text(table)),
         ("model", f"{metadata['model']}, {metadata['dtype']}, weights: {metadata['weights']}"),
         ("settings", ", ".join(f"{k}={v}" for k, v in metadata["engine_settings"].items())),
-        ("measured", f"{metadata['measured_on']}, by {maker}"),
+        ("measured", f"{table.measured_days}, by {maker}"),
     ]
 
 

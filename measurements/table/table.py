@@ -203,6 +203,14 @@ class EnergyTable:
         return {**self.measured, **filled}
 
     @property
+    def measured_days(self) -> str:
+        """The day of measuring, or the first and the last: "2026-11-26 to 2026-11-27"."""
+        first = self.metadata["measured_on"]
+        days = [run.started_at[: len(first)] for run in self.runs if run.started_at]
+        last = max(days, default=first)
+        return f"{first} to {last}" if last > first else first
+
+    @property
     def known_cells(self) -> Mapping[CellKey, CellEnergy]:
         """Every cell of the grid; where too few are measured to fill in the others, these alone.
 
@@ -245,10 +253,10 @@ class EnergyTable:
         """What a notebook shows: what was measured, on what, when."""
         from joulecast.traces.html import html_table
 
-        facts = ("model", "dtype", "engine", "engine_version", "measured_on")
+        facts = ("model", "dtype", "engine", "engine_version")
         rows = [("table", self.name), ("gpu product", self.gpus_in_words)]
         rows += [(name.replace("_", " "), str(self.metadata[name])) for name in facts]
-        rows += self.measured_facts
+        rows += [("measured on", self.measured_days), *self.measured_facts]
         return html_table(("", ""), rows)
 
     def batch_energy_sd_j(self, cell: CellKey) -> float | None:

@@ -56,6 +56,13 @@ def test_quick_tables_are_for_the_step_model_alone(name: str) -> None:
         _ = table.cells
 
 
+def test_a_table_of_more_than_a_day_names_the_first_and_the_last() -> None:
+    assert load_table("h200-sxm/llama-3.1-8b/vllm").measured_days == "2026-11-26 to 2026-11-27"
+    for name in ("vllm", "vllm-by-hand", "vllm-traffic"):
+        table = load_table(f"h100-sxm/llama-3.1-8b/{name}")
+        assert table.measured_days == table.metadata["measured_on"]
+
+
 def test_the_measured_vllm_table() -> None:
     """One H100, by `joulecast measure`; its log lies beside it."""
     table = load_table("h100-sxm/llama-3.1-8b/vllm")
