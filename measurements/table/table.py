@@ -204,7 +204,7 @@ class EnergyTable:
 
     @property
     def measured_days(self) -> str:
-        """The day of measuring, or the first and the last: "2026-11-26 to 2026-11-27"."""
+        """The day of measuring; where it took more, the first and the last."""
         first = self.metadata["measured_on"]
         days = [run.started_at[: len(first)] for run in self.runs if run.started_at]
         last = max(days, default=first)
