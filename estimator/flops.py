@@ -11,7 +11,7 @@ I tokens and O - 1 passes of one token each, so
 import copy
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from joulecast.measurements.models import load_config, load_shape, model_names
-from joulecast.traces.errors import InputError, unknown_name
+from joulecast.measurements.shapes.architectures import text_config
+from joulecast.measurements.shapes.shape import ModelShape
+from joulecast.traces.errors import InputError
 from joulecast.traces.files import write_text
 from joulecast.traces.grid import Grid
 from joulecast.traces.workload import CellSums, Workload
@@ -31,6 +33,15 @@ CONVENTION = (
     "(causal masking not subtracted); output head on the last position; O - 1 decode steps; RMS "
     "norms, rotary embedding and biases not counted"
 )
+
+SIZES_CONVENTION = (
+    "matrix products alone, of linear layers, attention over the full square, and the output head "
+    "on the last position; a multiply-add is 2 FLOPs; O - 1 decode steps; the DeepSpeed profiler "
+    "adds activation functions, routing and a few more, less than 0.1 % of a token's"
+)
+
+_ATTENTION = {"gemma2": "eager", "gpt_oss": "eager"}
+"""Of those that have no scaled_dot_product_attention."""
 
 _FIT_POINTS = ((1, 0), (2, 0), (1, 1))
 _HELD_OUT_POINTS = ((96, 0), (7, 33))
@@ -106,31 +117,44 @@ def stored_models() -> list[str]:
 
 
 def load_flops(model: str) -> FlopsModel:
-    """The stored law of a shipped model, which needs no torch; that of a config.json is profiled.
+    """The stored law of a shipped model; that of a config.json from its sizes. Neither needs torch.
 
     Args:
-        model: A shipped name such as "llama-3.1-8b", or the path of a Hugging Face config.json
-            (profiling it needs the extra `flops`).
+        model: A shipped name such as "llama-3.1-8b", or the path of a Hugging Face config.json or
+            of its folder.
 
     Returns:
-        FLOPs of a request as a function of its two lengths [tokens], counted by the DeepSpeed
-        profiler.
+        FLOPs of a request as a function of its two lengths [tokens]; `how_counted` says how.
 
     Raises:
-        InputError: Neither stored nor a file; the nearest name is suggested.
+        InputError: Neither stored nor a config; the nearest name is suggested.
     """
     models = _store()["models"]
-    if model not in models:
-        if Path(model).is_file():
-            return profile(model)
-        raise unknown_name("model", model, models)
-    return FlopsModel(model, **models[model])
+    return FlopsModel(model, **models[model]) if model in models else law_of_sizes(model)
 
 
-def provenance() -> Mapping[str, str]:
-    """What the stored figures were computed with."""
-    made: dict[str, str] = _store()["provenance"]
-    return made
+def law_of_sizes(model: str) -> FlopsModel:
+    """The law of a model from its shape: two FLOPs for each weight, and each size of a head.
+
+    Raises:
+        InputError: No such model, or its config tells no shape.
+    """
+    shape = load_shape(model)
+    return FlopsModel(
+        model, 2 * shape.active_parameters, 2 * shape.pair_width, 2 * shape.head_parameters
+    )
+
+
+def how_counted(model: str) -> tuple[str, str]:
+    """What `load_flops` counts as a FLOP for a model, and what it was counted with."""
+    store = _store()
+    if model not in store["models"]:
+        return SIZES_CONVENTION, "from the sizes in its config; --recompute profiles it"
+    made = store["provenance"]
+    return CONVENTION, (
+        f"counted on {made['computed_on']} with deepspeed {made['deepspeed']}, torch "
+        f"{made['torch']}, transformers {made['transformers']}"
+    )
 
 
 def profile(model: str) -> FlopsModel:
@@ -177,38 +201,21 @@ def meta_forward(model: str) -> Iterator[MetaForward]:
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     try:
         import torch
-        from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, logging
+        from transformers import DynamicCache, logging
     except ImportError as error:
         raise InputError(
             f"counting FLOPs needs {error.name}; install it with: pip install 'joulecast[flops]'"
         ) from error
-    document = load_config(model)
-    load_shape(model)
+    shape = load_shape(model)
     logging.set_verbosity_error()
-    try:
-        config = AutoConfig.for_model(
-            **{key: value for key, value in document.items() if key != "torch_dtype"}
-        )
-        # grouped_mm, the default for experts, hides their multiplications from the profiler.
-        experts = {"experts_implementation": "batched_mm"} if "num_experts" in document else {}
-        with torch.device("meta"):
-            network = AutoModelForCausalLM.from_config(
-                copy.deepcopy(config), attn_implementation="sdpa", **experts
-            ).eval()
-    except Exception as error:  # a config of the user's may trip any model code
-        raise InputError(f"{model}: transformers cannot build it ({error})") from error
-    for module in network.modules():
-        # On meta tensors a Linear with a bias is counted twice.
-        if isinstance(module, torch.nn.Linear):
-            module.register_parameter("bias", None)
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    network = _on_meta(model, shape)
+    heads, head_size = shape.key_value_heads, shape.layers[0].score_width // shape.attention_heads
 
     def run(new_tokens: int, cached_tokens: int) -> None:
         cache = DynamicCache()
-        for layer in range(config.num_hidden_layers if cached_tokens else 0):
-            keys = torch.empty(1, heads, cached_tokens, size, device="meta")
-            cache.update(keys, keys.clone(), layer)
+        for number in range(len(shape.layers) if cached_tokens else 0):
+            keys = torch.empty(1, heads, cached_tokens, head_size, device="meta")
+            cache.update(keys, keys.clone(), number)
         token_ids = torch.empty(1, new_tokens, dtype=torch.long, device="meta")
         try:
             with torch.no_grad():
@@ -217,6 +224,43 @@ def meta_forward(model: str) -> Iterator[MetaForward]:
             raise InputError(f"{model}: a forward pass on meta tensors fails ({error})") from error
 
     yield MetaForward(network, run)
+
+
+def _on_meta(model: str, shape: ModelShape) -> Any:
+    """The model without weights, changed where the profiler would count something twice."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.pytorch_utils import Conv1D
+
+    document = text_config(load_config(model))
+    if "kv_lora_rank" in document:
+        raise InputError(
+            f"{model}: transformers unfolds the latents of all cached tokens in every pass, which "
+            "servers do not; leave --recompute out, and its sizes tell"
+        )
+    # grouped_mm, the default for experts, hides their multiplications from the profiler.
+    is_mixture = any(layer.experts for layer in shape.kinds)
+    experts = {"experts_implementation": "batched_mm"} if is_mixture else {}
+    attention = _ATTENTION.get(document["model_type"], "sdpa")
+    try:
+        config = AutoConfig.for_model(
+            **{key: value for key, value in document.items() if key != "torch_dtype"}
+        )
+        with torch.device("meta"):
+            network = AutoModelForCausalLM.from_config(
+                copy.deepcopy(config), attn_implementation=attention, **experts
+            ).eval()
+    except Exception as error:  # a config of the user's may trip any model code
+        raise InputError(f"{model}: transformers cannot build it ({error})") from error
+    for parent in list(network.modules()):
+        for name, module in parent.named_children():
+            # On meta tensors a product with a bias is counted twice, and so is a Conv1D.
+            if isinstance(module, Conv1D):
+                inputs, outputs = module.weight.shape
+                setattr(parent, name, torch.nn.Linear(inputs, outputs, False, device="meta"))
+            elif isinstance(module, torch.nn.Linear) or type(module).__name__.endswith("Router"):
+                module.register_parameter("bias", None)
+    return network
 
 
 def _deepspeed_counter(forward: MetaForward) -> Callable[[int, int], int]:

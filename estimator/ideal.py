@@ -9,7 +9,8 @@ from joulecast.estimator.flops import FlopsModel, binned_flops, load_flops
 from joulecast.estimator.steps.work import StepCounts, Steps
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.hardware import Gpu, Peak
-from joulecast.measurements.models import COMPUTE_DTYPE, ModelShape, load_shape
+from joulecast.measurements.models import load_shape
+from joulecast.measurements.shapes.shape import COMPUTE_DTYPE, ModelShape
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.workload import Workload
 

@@ -10,7 +10,7 @@ from joulecast.measurements.gpu.meter import Reading
 from joulecast.measurements.gpu.window import utc_now
 from joulecast.measurements.hardware import Gpu, find_gpu
 from joulecast.measurements.host import host_cpu
-from joulecast.measurements.models import COMPUTE_DTYPE
+from joulecast.measurements.shapes.shape import COMPUTE_DTYPE
 
 
 def conditions(gpus: Sequence[GpuDevice], engine: Engine, model: str, maker: str) -> dict[str, Any]:

@@ -32,9 +32,9 @@ def flops(
 ) -> None:
     """Count the FLOPs of a request of MODEL.
 
-    MODEL is a shipped name, or with --recompute your own config.json.
+    MODEL is a shipped name, or your own Hugging Face config.json.
     """
-    from joulecast.estimator.flops import load_flops, profile, provenance
+    from joulecast.estimator.flops import CONVENTION, how_counted, load_flops, profile
     from joulecast.traces.grid import POWER_OF_TWO_GRID
     from joulecast.views.flops import flops_report
 
@@ -44,11 +44,5 @@ def flops(
     if input_tokens is not None and output_tokens is not None:
         lengths = input_tokens, output_tokens
     law = profile(model) if recompute else load_flops(model)
-    stored = provenance()
-    counted = (
-        "counted now"
-        if recompute
-        else f"counted on {stored['computed_on']} with deepspeed {stored['deepspeed']}, torch "
-        f"{stored['torch']}, transformers {stored['transformers']}"
-    )
+    counted = (CONVENTION, "counted now") if recompute else how_counted(model)
     emit_report(flops_report(law, lengths, POWER_OF_TWO_GRID, counted), options)

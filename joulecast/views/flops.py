@@ -4,16 +4,24 @@ from typing import Any
 
 from rich.console import Group
 
-from joulecast.estimator.flops import CONVENTION, FlopsModel
+from joulecast.estimator.flops import FlopsModel
 from joulecast.traces.grid import Grid
 from joulecast.views.parts import facts_table, grid_matrix, notes_text
 from joulecast.views.report import Report
 
 
 def flops_report(
-    flops: FlopsModel, lengths: tuple[int, int] | None, grid: Grid, made: str
+    flops: FlopsModel, lengths: tuple[int, int] | None, grid: Grid, counted: tuple[str, str]
 ) -> Report:
-    """`joulecast flops`."""
+    """`joulecast flops`.
+
+    Args:
+        flops: The model's law.
+        lengths: (I, O) of one request; None for those of a grid.
+        grid: That grid.
+        counted: What counts, and what it was counted with.
+    """
+    convention, made = counted
     if lengths is not None:
         count = flops.request(*lengths)
         document: dict[str, Any] = {
@@ -21,14 +29,14 @@ def flops_report(
             "input_tokens": lengths[0],
             "output_tokens": lengths[1],
             "flops": count,
-            "convention": CONVENTION,
+            "convention": convention,
         }
         facts = [
             ("model", flops.model),
             ("request", f"{lengths[0]:,} input tokens, {lengths[1]:,} output tokens"),
             ("FLOPs", f"{count:,} = {count:.4e}"),
         ]
-        notes = [CONVENTION, made]
+        notes = [convention, made]
         return Report(document, [document], Group(facts_table(facts), notes_text(notes)))
     cells = flops.grid(grid)
     document = {
@@ -38,7 +46,7 @@ def flops_report(
             {"input_tokens": i, "output_tokens": o, "flops": count}
             for (i, o), count in cells.items()
         ],
-        "convention": CONVENTION,
+        "convention": convention,
     }
     texts = {cell: f"{count / 1e12:#.4g}" for cell, count in cells.items()}
     law = (
@@ -52,6 +60,6 @@ def flops_report(
         Group(
             facts_table([("model", flops.model), ("law", law)]),
             view,
-            notes_text([CONVENTION, made]),
+            notes_text([convention, made]),
         ),
     )

@@ -9,7 +9,8 @@ from types import ModuleType
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from joulecast.measurements.engines.step_log import RawStepLog
-from joulecast.measurements.models import ModelShape, load_shape
+from joulecast.measurements.models import load_shape
+from joulecast.measurements.shapes.shape import ModelShape
 from joulecast.traces.errors import InputError, unknown_name
 
 MAX_BATCH_SIZE = 1024

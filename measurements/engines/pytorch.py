@@ -28,7 +28,8 @@ from joulecast.measurements.engines.memory import GpuMemory, Memory
 from joulecast.measurements.engines.pytorch_steps import PytorchStepRecorder
 from joulecast.measurements.engines.random_weights import SEED, draw_weights, weights_in_words
 from joulecast.measurements.engines.step_log import RawStepLog
-from joulecast.measurements.models import DTYPE_BYTES, ModelShape, load_shape
+from joulecast.measurements.models import load_shape
+from joulecast.measurements.shapes.shape import DTYPE_BYTES, ModelShape
 
 DTYPE = "bfloat16"
 ATTENTION = "sdpa"
@@ -343,9 +344,9 @@ def request_bytes(shape: ModelShape, dtype: str, input_tokens: int, output_token
     at its longest, with one layer's keys or values twice while they are copied.
     """
     cache = shape.kv_bytes_per_token(dtype)
-    width = 3 * shape.intermediate_size * shape.experts_per_token + 4 * shape.hidden_size
+    width = 3 * shape.intermediate_width + 4 * shape.hidden_size
     prefill = input_tokens * (cache + DTYPE_BYTES[dtype] * width)
-    decoding = (input_tokens + output_tokens - 1) * cache * (1 + 1 / (2 * shape.layers))
+    decoding = (input_tokens + output_tokens - 1) * cache * (1 + 1 / (2 * len(shape.layers)))
     return max(prefill, decoding)
 
 

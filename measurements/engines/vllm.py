@@ -34,7 +34,7 @@ from joulecast.measurements.engines.random_weights import (
 from joulecast.measurements.engines.step_log import RawStepLog
 from joulecast.measurements.engines.vllm_steps import VllmStepRecorder
 from joulecast.measurements.engines.vllm_stream import VllmStream, random_prompts
-from joulecast.measurements.models import ModelShape
+from joulecast.measurements.shapes.shape import ModelShape
 
 GPU_MEMORY_UTILIZATION = 0.92
 

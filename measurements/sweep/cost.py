@@ -10,7 +10,7 @@ from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.engines import MAX_BATCH_SIZE, EngineVariant
 from joulecast.measurements.gpu.gates import MIN_WINDOW_S
 from joulecast.measurements.hardware import Gpu
-from joulecast.measurements.models import COMPUTE_DTYPE, ModelShape
+from joulecast.measurements.shapes.shape import COMPUTE_DTYPE, ModelShape
 from joulecast.measurements.sweep.run_spec import RunSpec
 from joulecast.measurements.table.interpolation import CellKey, fit_law, request_terms
 from joulecast.measurements.table.runs import Run
@@ -95,12 +95,11 @@ def rough_cost(shape: ModelShape, gpu: Gpu, dtype: str, variant: EngineVariant) 
     compute = COMPUTE_DTYPE.get(variant.quantization, dtype)
     flops_per_s = _EFFICIENCY * gpu.peak(compute) * variant.gpus
     bytes_per_s = _EFFICIENCY * gpu.memory_bytes_per_s * variant.gpus
-    layers = shape.attention_parameters + shape.expert_parameters * shape.experts_per_token
     weights = shape.weight_bytes_read(1, dtype, variant.quantization)
     step = weights / bytes_per_s + _STEP_SECONDS
-    token = 2 * layers / flops_per_s
+    token = 2 * shape.active_parameters / flops_per_s
     context = shape.kv_bytes_per_token(dtype) / bytes_per_s
-    pair = 8 * shape.layers * shape.attention_heads * shape.head_size / flops_per_s
+    pair = 4 * shape.pair_width / flops_per_s
     seconds = np.array([step, token, context, pair])
     return CostModel(seconds, seconds * _POWER_SHARE * gpu.tdp_w * variant.gpus, "a rough rule")
 

@@ -21,7 +21,8 @@ from joulecast.measurements.facts import (
 )
 from joulecast.measurements.hardware import load_gpu
 from joulecast.measurements.identity import check_variant
-from joulecast.measurements.models import COMPUTE_DTYPE, load_shape, model_names
+from joulecast.measurements.models import load_shape, model_names
+from joulecast.measurements.shapes.shape import COMPUTE_DTYPE
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import Grid
 

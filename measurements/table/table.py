@@ -12,7 +12,7 @@ from typing import Any
 
 from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
 from joulecast.measurements.hardware import Gpu, gpus_in_words, load_gpu
-from joulecast.measurements.models import COMPUTE_DTYPE
+from joulecast.measurements.shapes.shape import COMPUTE_DTYPE
 from joulecast.measurements.table.interpolation import (
     MIN_CELLS,
     BatchKey,

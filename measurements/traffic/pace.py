@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from joulecast.measurements.engines import Engine, EngineVariant
 from joulecast.measurements.hardware import Gpu
-from joulecast.measurements.models import COMPUTE_DTYPE, ModelShape
+from joulecast.measurements.shapes.shape import COMPUTE_DTYPE, ModelShape
 
 LARGE_BATCH = 128
 """Requests of a batch beyond which more of them hardly share a step's fixed cost any further."""
@@ -69,12 +69,11 @@ def rough_pace(shape: ModelShape, gpu: Gpu, dtype: str, variant: EngineVariant) 
     flops_per_s = _EFFICIENCY * gpu.peak(dtype) * variant.gpus
     compute = COMPUTE_DTYPE.get(variant.quantization, dtype)
     linear_flops_per_s = _EFFICIENCY * gpu.peak(compute) * variant.gpus
-    layers = shape.attention_parameters + shape.expert_parameters * shape.experts_per_token
     return Pace(
         step_seconds=shape.weight_bytes_read(1, dtype, variant.quantization) / bytes_per_s,
-        token_seconds=2.0 * layers / linear_flops_per_s,
+        token_seconds=2.0 * shape.active_parameters / linear_flops_per_s,
         context_seconds=shape.kv_bytes_per_token(dtype) / bytes_per_s,
-        pair_seconds=8.0 * shape.layers * shape.attention_heads * shape.head_size / flops_per_s,
+        pair_seconds=4.0 * shape.pair_width / flops_per_s,
     )
 
 
