@@ -245,7 +245,13 @@ def _table_of(
     alike = [table for table in tables if not kind_differences(table.metadata, facts)]
     if not alike:
         raise _no_table(name, replay, tables)
-    nearest = min(alike, key=lambda table: len(differences(table.metadata, facts)))
+
+    def distance(table: EnergyTable) -> tuple[bool, int]:
+        # What a hand sweep does not say of its conditions is not the same, only not known.
+        is_by_hand = table.metadata["measured_by"] == "hand"
+        return is_by_hand, len(differences(table.metadata, facts))
+
+    nearest = min(alike, key=distance)
     others = differences(nearest.metadata, facts)
     if others and not takes_other_conditions:
         told = ", ".join(other.text("in the table", "in the replay") for other in others)

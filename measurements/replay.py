@@ -1,6 +1,7 @@
 """A metered run of real requests: what an estimate can be held against."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from joulecast.measurements.facts import (
     record_of,
     value_of,
 )
-from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
+from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT, unbelievable
 from joulecast.measurements.gpu.window import Window
 from joulecast.measurements.identity import check_variant
 from joulecast.traces.errors import InputError
@@ -236,8 +237,40 @@ class Replay:
             raise ValueError("its static batches are missing")
         if self.batches is not None and sum(n for n, _, _ in self.batches) != len(self.lengths):
             raise ValueError("its batches do not hold its requests")
+        self._check_lengths()
+        for run in self.valid_runs:
+            if problem := unbelievable(None, run.temperature_start_c, run.temperature_end_c):
+                raise ValueError(f"a run {problem}")
+            power_w = run.energy_j / run.seconds
+            if power_w <= run.idle_power_w:
+                raise ValueError(
+                    f"a valid run drew {power_w:.1f} W, no more than its card with nothing to do "
+                    f"({run.idle_power_w:g} W)"
+                )
         limit_w = self.facts.get("power_limit_w")
         if limit_w is not None and any(
             run.energy_j > MAX_POWER_OVER_LIMIT * limit_w * run.seconds for run in self.valid_runs
         ):
             raise ValueError(f"a valid run drew more than the limit of {limit_w:g} W allows")
+
+    def _check_lengths(self) -> None:
+        """Hold the requests against what the engine could take, and what it counted.
+
+        Raises:
+            ValueError: They do not fit.
+        """
+        settings, steps = self.facts["engine_settings"], self.engine_steps
+        longest = max(i + o for i, o in self.lengths)
+        if longest > (settings.get("max_model_len") or math.inf):
+            raise ValueError(
+                f"a request has {longest:,} tokens, and the engine takes "
+                f"{settings['max_model_len']:,}"
+            )
+        if steps is None or self.batches is not None or settings.get("prefix_caching"):
+            return
+        fed = sum(i + o - 1 for i, o in self.lengths)
+        if steps.tokens < fed or (not steps.preempted and steps.tokens > fed):
+            raise ValueError(
+                f"its requests have {fed:,} tokens to feed, and the engine counted "
+                f"{steps.tokens:,} with {steps.preempted:,} preemptions"
+            )

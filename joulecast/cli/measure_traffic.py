@@ -9,10 +9,11 @@ import click
 
 from joulecast.cli.options import say
 from joulecast.measurements.conditions import data_sheet
-from joulecast.measurements.engines import StreamingEngine
+from joulecast.measurements.engines import StreamingEngine, request_bytes
 from joulecast.measurements.gpu.devices import choose_gpus, open_gpus
 from joulecast.measurements.hardware import load_gpu
 from joulecast.measurements.models import load_shape
+from joulecast.measurements.sweep.cost import rough_cache_tokens, rough_capacity
 from joulecast.measurements.sweep.folder import require_new
 from joulecast.measurements.sweep.request import DTYPE, SweepRequest
 from joulecast.measurements.table.traffic_window import TrafficWindow
@@ -24,7 +25,6 @@ from joulecast.measuring import MEASURED_BY, keep_config, start_engine, table_me
 from joulecast.traces.errors import InputError
 from joulecast.views.report import print_line
 
-_ROUGH_CACHE_TOKENS = 200_000
 _ROUGH_RUNNING = 1024
 
 
@@ -114,7 +114,11 @@ def _print_dry_run(request: SweepRequest, gpu: str) -> None:
     shape, sheet = load_shape(request.model), load_gpu(gpu)
     pace = rough_pace(shape, sheet, DTYPE, request.variant)
     running = request.variant.max_num_seqs or _ROUGH_RUNNING
-    maker = TrafficMaker(pace, request.longest, _ROUGH_CACHE_TOKENS, running)
+    longest = request.longest - 1, 1
+    longest_bytes = request_bytes(request.engine, shape, DTYPE, *longest)
+    rough_capacity(shape, sheet, DTYPE, request.variant, longest, longest_bytes)  # or it refuses
+    cache_tokens = rough_cache_tokens(shape, sheet, DTYPE, request.variant)
+    maker = TrafficMaker(pace, request.longest, cache_tokens, running)
     stretches = maker.stretches()
     for stretch in stretches:
         click.echo(f"{stretch.name:<22s}{_requests_text(stretch)}")

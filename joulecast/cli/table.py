@@ -38,8 +38,8 @@ def table_list(**options: Any) -> None:
 @click.option(
     "--quantity",
     type=click.Choice(list(QUANTITIES)),
-    default="request-energy",
-    help="What to show per cell.",
+    default=None,
+    help="What to show per cell; by default request-energy.",
 )
 @click.option(
     "--over",
@@ -50,11 +50,12 @@ def table_list(**options: Any) -> None:
 @plot_option("Also draw heat maps")
 @with_options(FORMAT_OPTIONS)
 def table_show(
-    name: str, quantity: str, over: str | None, plot: Path | None, **options: Any
+    name: str, quantity: str | None, over: str | None, plot: Path | None, **options: Any
 ) -> None:
     """Show energies and largest batches of TABLE, cell by cell.
 
-    Of a table of traffic, the prices; of a quick one, the cells that it measured.
+    Of a table of traffic, the prices; where too few cells were measured to fill in the others,
+    those that were.
     """
     from joulecast.measurements.table.table import load_table
     from joulecast.views import table as views
@@ -68,16 +69,17 @@ def table_show(
         )
     shown = [loaded] if other is None else [loaded, other]
     of_traffic = [table for table in shown if table.is_of_traffic]
-    if of_traffic and (other is not None or plot is not None):
+    if of_traffic and (other is not None or plot is not None or quantity is not None):
         raise InputError(
             f"{of_traffic[0].name}: is of traffic, which tells prices and no cell's energy; show "
-            "it without --over and --plot"
+            "it without --over, --plot and --quantity"
         )
     if of_traffic:
         from joulecast.estimator.steps.traffic import fit_traffic
 
         emit_report(views.traffic_show_report(loaded, fit_traffic(loaded)), options)
         return
+    quantity = quantity or "request-energy"
     if other is not None and not loaded.known_cells.keys() & other.known_cells.keys():
         raise InputError(f"{other.name}: has no cell in common with {loaded.name}; compare others")
     if plot is not None:
@@ -92,12 +94,12 @@ def table_show(
 @with_options(FORMAT_OPTIONS)
 def table_check(name: str, **options: Any) -> None:
     """Hold TABLE against what a table should satisfy."""
-    from joulecast.estimator.steps.check import step_check
+    from joulecast.estimator.steps.check import step_checks
     from joulecast.measurements.table.checks import check_table
     from joulecast.measurements.table.table import load_table
     from joulecast.views import table as views
 
     check_results({"--output": options["output"]}, tables=[name])
     loaded = load_table(name)
-    checks = [*check_table(loaded), step_check(loaded)]
+    checks = [*check_table(loaded), *step_checks(loaded)]
     emit_report(views.table_check_report(loaded, checks), options)

@@ -4,6 +4,7 @@ from rich.table import Table
 
 from joulecast.estimator.binned import count_batches
 from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.steps.check import KNOWN_BOUND
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.views.numbers import joules, percent
 from joulecast.views.parts import add_row, grid_table
@@ -92,7 +93,10 @@ def interval_note(estimate: Estimate) -> str:
     parts = ", ".join(
         f"{SD_LABELS[name]} {percent(sd)}" for name, sd in estimate.relative_sds.items()
     )
-    return f"The interval's relative standard deviations: {parts}."
+    note = f"The interval's relative standard deviations: {parts}."
+    if estimate.relative_sds["coefficients"] > KNOWN_BOUND:
+        note += " The table has no runs like these requests (joulecast table check); measure more."
+    return note
 
 
 def parts_view(estimate: Estimate, table: EnergyTable) -> Table:

@@ -14,6 +14,24 @@ MAX_RELATIVE_SD = 0.05
 HARMLESS_THROTTLING = frozenset({"power cap", "gpu idle", "application clocks"})
 
 
+def unbelievable(reason: str | None, start_c: float | None, end_c: float | None) -> str | None:
+    """Why a run that says it is valid cannot be, by what it says of itself; None if it can.
+
+    Args:
+        reason: The gates that it says it failed.
+        start_c: Temperature before [deg C]; None if not recorded.
+        end_c: After.
+    """
+    if reason is not None:
+        return f"is valid, and says why it is not: {reason}"
+    if start_c is None or end_c is None or abs(end_c - start_c) <= MAX_TEMPERATURE_DRIFT_C:
+        return None
+    return (
+        f"is valid, and drifted by {abs(end_c - start_c):g} K; a valid one drifts by "
+        f"{MAX_TEMPERATURE_DRIFT_C:g} K at most"
+    )
+
+
 @dataclass(frozen=True)
 class Observation:
     """What was seen around one run.

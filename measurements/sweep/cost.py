@@ -125,13 +125,22 @@ def rough_capacity(
     Raises:
         InputError: Not one request fits.
     """
-    memory_bytes = gpu.memory_bytes * variant.gpus
-    weights = shape.weight_bytes(dtype, variant.quantization)
-    requests = (0.9 * memory_bytes - weights) / request_bytes
+    requests = _free_bytes(shape, gpu, dtype, variant) / request_bytes
     if requests < 1:
         cards = "one" if variant.gpus == 1 else str(variant.gpus)
         raise InputError(
-            f"{shape.name} with a request of {cell[0]} + {cell[1]} tokens does not fit "
-            f"into the {memory_bytes / 1e9:.0f} GB of {cards} {gpu.product}"
+            f"{shape.name} with a request of {cell[0]} + {cell[1]} tokens does not fit into the "
+            f"{gpu.memory_bytes * variant.gpus / 1e9:.0f} GB of {cards} {gpu.product}"
         )
     return min(MAX_BATCH_SIZE, int(requests))
+
+
+def rough_cache_tokens(shape: ModelShape, gpu: Gpu, dtype: str, variant: EngineVariant) -> int:
+    """Tokens of a KV cache by the same rule; arguments likewise; 0 and less if not one fits."""
+    return int(_free_bytes(shape, gpu, dtype, variant) / shape.kv_bytes_per_token(dtype))
+
+
+def _free_bytes(shape: ModelShape, gpu: Gpu, dtype: str, variant: EngineVariant) -> float:
+    """What weights leave of 90 % of the memory [bytes]."""
+    weights = shape.weight_bytes(dtype, variant.quantization)
+    return 0.9 * gpu.memory_bytes * variant.gpus - weights

@@ -80,6 +80,7 @@ _CAPACITY = record_of(
         ),
     },
 )
+_PLANS = "paper", "full", "spread", "quick", "traffic"
 _METADATA = record_of(
     {
         "joulecast_table": value_of(f"version {_VERSION}", _is_version),
@@ -98,7 +99,7 @@ _METADATA = record_of(
         "left_out": list_of(value_of("input, output and reason", _is_left_out)),
         "status": value_of('"measuring" or "done"', lambda value: value in ("measuring", "done")),
         "made_by": TEXT,
-        "plan": TEXT,
+        "plan": value_of("a plan", lambda value: value in _PLANS),
     },
 )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from joulecast.measurements.engines import MAX_BATCH_SIZE
+from joulecast.measurements.gpu.gates import unbelievable
 from joulecast.traces.errors import InputError
 
 
@@ -218,4 +219,7 @@ def _parse(row: list[str], where: str) -> Run:
         )
     if not run.valid and run.reason is None:
         raise InputError(f"{where}: is not valid but gives no reason")
+    start_c, end_c = run.temperature_start_c, run.temperature_end_c
+    if run.valid and (problem := unbelievable(run.reason, start_c, end_c)):
+        raise InputError(f"{where}: {problem}")
     return run

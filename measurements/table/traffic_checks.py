@@ -61,10 +61,11 @@ def _reaches_the_limit(table: EnergyTable) -> Check:
     highest = max((window.highest_power_w for window in table.valid_windows), default=0.0)
     return Check(
         "the card reaches its power limit",
-        highest >= LEAST_AT_THE_LIMIT * limit,
+        LEAST_AT_THE_LIMIT * limit <= highest <= MAX_POWER_OVER_LIMIT * limit,
         f"{highest:.0f} W in the highest second, of {limit:g} W",
         "held back by its limit, a card works at a lower clock and for fewer joules; prices that "
-        "were only seen below it come out too high for busy servers",
+        "were only seen below it come out too high for busy servers. Far above it, the counter or "
+        "the clock was wrong",
     )
 
 

@@ -1,6 +1,6 @@
 """A metered window of traffic: what it took, and the logs of its steps and the counter's ticks."""
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +22,8 @@ from joulecast.measurements.facts import (
     or_null,
     record_of,
 )
-from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT
+from joulecast.measurements.gpu.gates import MAX_POWER_OVER_LIMIT, unbelievable
+from joulecast.measurements.identity import differences
 from joulecast.measurements.replay import ENGINE_STEPS, RUN
 from joulecast.measurements.steplog.files import SUFFIX, log_path, read_log
 from joulecast.measurements.steplog.log import StepLog, count_problem
@@ -38,7 +39,8 @@ PREFIX = "traffic-"
 MOST_TICKS_OFF = 0.01
 """How far the ticks of a valid window may be from what the meter read at its ends."""
 
-_SAME = ("gpu", "gpu_product", "gpu_count", "model", "engine", "engine_version", "dtype")
+_CLOCK_OFF_S = 0.05
+"""The meter's own clock and the logs' read the ends of a window one after the other."""
 
 _FACTS: Check = record_of(
     {
@@ -80,8 +82,12 @@ class TrafficWindow:
         facts = steps.facts
         try:
             _FACTS(dict(facts), "")
-            if facts["window_begin"] >= facts["window_end"]:
-                raise ValueError('"window_end" is not after "window_begin"')
+            seconds = facts["window_end"] - facts["window_begin"]
+            if not math.isclose(seconds, facts["seconds"], abs_tol=_CLOCK_OFF_S):
+                raise ValueError(
+                    f'"window_end" is {seconds:g} s after "window_begin", and "seconds" is '
+                    f"{facts['seconds']:g}"
+                )
         except ValueError as error:
             raise InputError(f"{path}: {error}") from error
         return cls(path, steps)
@@ -183,12 +189,11 @@ def check_windows(
         )
     limit_w = metadata["power_limit_w"]
     for window in windows:
-        for key in _SAME:
-            if window.facts.get(key) != metadata.get(key):
-                raise InputError(
-                    f"{window.path}: is of {key} {json.dumps(window.facts.get(key))}, and "
-                    f"table.json of {json.dumps(metadata.get(key))}"
-                )
+        if others := differences(metadata, window.facts):
+            told = ", ".join(other.text("in table.json", "there") for other in others)
+            raise InputError(
+                f"{window.path}: {told}; put the logs back beside their own table.json"
+            )
         if window.is_valid and not len(window.steps):
             raise InputError(f"{window.path}: a valid window without a step tells no price")
         if window.is_valid:
@@ -224,6 +229,10 @@ def _check_logs(window: TrafficWindow) -> None:
                 f"{window.path}: the {name} of step {int(np.argmax(is_faulty)) + 1:,} is missing, "
                 "or more or less than its requests can take; get the file again"
             )
+    drift = [facts[f"temperature_{end}_c"] for end in ("start", "end")]
+    if problem := unbelievable(None, *drift):
+        raise InputError(f"{window.path}: {problem}; get the file again")
+    _check_work(window)
     energy_j = window.ticks.energy_between(window.begin_s, window.end_s)
     if abs(energy_j / window.energy_j - 1) > MOST_TICKS_OFF:
         raise InputError(
@@ -233,7 +242,7 @@ def _check_logs(window: TrafficWindow) -> None:
 
 
 def _check_requests(window: TrafficWindow) -> None:
-    """As many as were asked, and with the outputs that were asked for.
+    """As many as were asked, with the outputs that were asked for.
 
     Raises:
         InputError: They are not.
@@ -250,3 +259,30 @@ def _check_requests(window: TrafficWindow) -> None:
             f"{path}: {int(other.sum()):,} requests got other outputs than they asked for; get the "
             "file again"
         )
+    if requests["cut"].sum() != window.facts["requests_cut"]:
+        raise InputError(
+            f"{path}: {int(requests['cut'].sum()):,} requests were cut off, and "
+            f"{window.path.name} tells of {window.facts['requests_cut']:,}; get both again"
+        )
+
+
+def _check_work(window: TrafficWindow) -> None:
+    """The steps fed what the requests had.
+
+    Raises:
+        InputError: They did not.
+    """
+    path, requests = window.beside("requests"), window.requests
+    if requests["cut"].any() or window.steps.preempted.any():
+        return  # what is fed then is not told by lengths alone
+    inputs = requests["input_tokens"].astype(float)
+    fed = float((inputs + requests["output_tokens"] - 1).sum())
+    for name, told, counted in (
+        ("tokens", fed, float((window.steps.decoding + window.steps.prompt_tokens).sum())),
+        ("prompt pairs", float((inputs**2 / 2).sum()), float(window.steps.pairs.sum())),
+    ):
+        if not math.isclose(told, counted, rel_tol=1e-6):
+            raise InputError(
+                f"{path}: its requests have {told:,.0f} {name}, and the steps of "
+                f"{window.path.name} {counted:,.0f}; get both again"
+            )

@@ -94,6 +94,10 @@ def test_a_dry_run_of_traffic(run_cli: RunCli) -> None:
         refused = run_cli(*WORDS, "--plan", "traffic", "--dry-run", *words)
         assert refused.exit_code == 2
         assert said in " ".join(refused.stderr.split())
+    large = ("measure", "--engine", "vllm", "--model", "qwen1.5-32b", "--plan", "traffic")
+    refused = run_cli(*large, "--dry-run", "--gpu-type", "rtx-a6000")
+    assert refused.exit_code == 1
+    assert "does not fit into the 48 GB of one NVIDIA RTX A6000" in refused.stderr
     static = ("measure", "--engine", "pytorch", *WORDS[3:], "--plan", "traffic", "--dry-run")
     assert "--plan quick" in run_cli(*static).stderr
 

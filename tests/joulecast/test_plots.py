@@ -69,14 +69,20 @@ def test_too_few_cells_to_fill_in_the_others_are_shown_alone(
 
 
 @pytest.mark.parametrize(
-    "words", [(TRAFFIC, "--plot", "t.png"), (TRAFFIC, "--over", VLLM), (VLLM, "--over", TRAFFIC)]
+    "words",
+    [
+        (TRAFFIC, "--plot", "t.png"),
+        (TRAFFIC, "--over", VLLM),
+        (VLLM, "--over", TRAFFIC),
+        (TRAFFIC, "--quantity", "batch-size"),
+    ],
 )
 def test_a_table_of_traffic_has_no_cells_to_draw(words: tuple[str, ...], run_cli: RunCli) -> None:
     result = run_cli("table", "show", *words)
     assert result.exit_code == 1
     assert result.stderr == (
         f"Error: {TRAFFIC}: is of traffic, which tells prices and no cell's energy; show it "
-        "without --over and --plot\n"
+        "without --over, --plot and --quantity\n"
     )
     assert not Path("t.png").exists()
 

@@ -41,12 +41,14 @@ class ContinuousFake(FakeEngine):
                 raise error
             self.sleep(self.model_seconds(lengths))
             self.steps.steps += 7
+            self.steps.tokens += sum(i + o - 1 for i, o in lengths)
             return sum(o for _, o in lengths) + self.produced_more
 
         self.steps = EngineSteps()
         return run
 
     def record_steps(self) -> EngineSteps:
+        self.steps = EngineSteps()
         return self.steps
 
 

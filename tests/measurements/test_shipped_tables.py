@@ -1,13 +1,16 @@
 """The tables that ship: what was measured, and what it says."""
 
 import statistics
+from pathlib import Path
 
 import pytest
 
+from joulecast.estimator.steps.check import step_checks
 from joulecast.measurements.sweep.plans import spread_cells
 from joulecast.measurements.table.checks import check_table
 from joulecast.measurements.table.table import load_table, table_names
 from joulecast.traces.errors import InputError
+from tests.conftest import RunCli
 
 QUICK = {
     "h100-sxm/llama-3.1-8b/vllm-quick": 12,
@@ -56,6 +59,37 @@ def test_a_table_of_more_than_a_day_names_the_first_and_the_last() -> None:
     for name in ("vllm", "vllm-by-hand", "vllm-traffic"):
         table = load_table(f"h100-sxm/llama-3.1-8b/{name}")
         assert table.measured_days == table.metadata["measured_on"]
+
+
+LOST = (
+    Path(__file__).parents[2]
+    / "measurements/campaign-2026-11-26/h100-sxm/qwen1.5-32b-tp2-second/vllm-tp2-quick"
+)
+"""A quick table whose only batch of long prompts failed its gate twice."""
+
+
+def test_a_table_that_lost_its_long_prompts_says_so(run_cli: RunCli) -> None:
+    table = load_table(LOST)
+    (invalid,) = (check for check in check_table(table) if check.name == "no invalid runs")
+    assert invalid.found.endswith("; no valid one of batches of 4 at (8192, 16)")
+    left_out, known = step_checks(table)
+    assert left_out.passed  # those that are there agree with each other
+    assert not known.passed
+    assert "(8192, 8)" in known.found
+    code = run_cli("estimate", "azure-2023-code", "--table", LOST, "--method", "stepwise")
+    assert "The table has no runs like these requests" in " ".join(code.stdout.split())
+    whole = ("--table", "h100-sxm/qwen1.5-32b/vllm-quick", "--method", "stepwise")
+    assert "no runs like" not in run_cli("estimate", "azure-2023-code", *whole).stdout
+
+
+@pytest.mark.parametrize("name", table_names())
+def test_shipped_tables_tell_what_requests_of_all_lengths_take(name: str) -> None:
+    """But for those without small batches, and one of a mixture, whose law is another."""
+    checks = step_checks(load_table(name))
+    known = [check for check in checks if "is known within" in check.name]
+    assert len(known) == 1
+    gap = ("pytorch-compiled", "by-hand", "h100-sxm/olmoe-1b-7b/vllm-quick")
+    assert known[0].passed == (not name.endswith(gap)), known[0].found
 
 
 def test_the_measured_vllm_table() -> None:

@@ -39,7 +39,7 @@ TABLE = "h100-sxm/llama-3.1-8b"
 RUNS = 8
 
 pytestmark = pytest.mark.slow
-STEPS = {"steps": 3, "tokens": 4, "preempted": 0}
+STEPS = {"steps": 3, "tokens": 2501, "preempted": 0}
 LENGTHS = np.array([[100, 20], [3000, 200]] * 4)
 
 

@@ -42,6 +42,21 @@ def damaged(tmp_path: Path, kind: str, change: Callable[[list[str], Rows], Rows]
         ("steps", lambda names, rows: set_all(rows, names.index("output_at"), ""), "the output_at"),
         ("steps", lambda names, rows: set_all(rows, names.index("context"), "0"), "the context of"),
         ("steps", lambda names, rows: set_all(rows, names.index("pairs"), "1e18"), "the pairs of"),
+        (
+            "steps",
+            lambda names, rows: set_all(rows, names.index("pairs"), "0"),
+            "prompt pairs, and",
+        ),
+        (
+            "requests",
+            lambda names, rows: set_all(rows[:1], names.index("input_tokens"), "3000") + rows[1:],
+            "tokens, and the steps of",
+        ),
+        (
+            "requests",
+            lambda names, rows: set_all(rows, names.index("cut"), "1"),
+            "1,153 requests were cut off, and traffic-1.steps.csv.gz tells of 0",
+        ),
         ("requests", lambda names, rows: rows[:100], "has 100 requests of the 1,153"),
         (
             "requests",

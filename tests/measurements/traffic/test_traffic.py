@@ -163,7 +163,7 @@ def test_a_log_that_was_cut_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cut off in mid line"):
         load_table(tmp_path)
     steps.write_bytes(gzip.compress(text.replace(b'"llama-3.1-8b"', b'"olmo-1b"')))
-    with pytest.raises(InputError, match="is of model"):
+    with pytest.raises(InputError, match="model is olmo-1b there, llama-3"):
         load_table(tmp_path)
     steps.write_bytes(gzip.compress(text.replace(b"# energy_j: ", b"# energy_j: -")))
     with pytest.raises(InputError, match="energy_j"):
