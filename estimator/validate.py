@@ -271,5 +271,5 @@ def _no_table(name: str, replay: Replay, tables: Sequence[EnergyTable]) -> Input
         told = f"; {tables[0].name} is of another kind: {', '.join(texts)}"
     return InputError(
         f"{name}: no table of {facts['model']} on {facts['gpu']} with {facts['engine']} and the "
-        f"same settings{told}; give one with --table"
+        f"same settings{told}; give {'another' if told else 'one'} with --table"
     )

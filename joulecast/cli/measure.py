@@ -76,7 +76,7 @@ from joulecast.views.report import print_line
 @click.option("--resume", is_flag=True, help="Go on with the folder's missing runs.")
 @click.option(
     "--time-budget",
-    type=FiniteRange(min=0),
+    type=FiniteRange(min=0, min_open=True),
     metavar="MINUTES",
     help="Make only runs that fit into this time, the most informative ones first.",
 )
