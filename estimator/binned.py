@@ -14,11 +14,13 @@ from joulecast.estimator.estimate import (
     Estimate,
     cell_edges,
     coverage_of,
+    left_out_text,
     request_counts,
     source_of,
 )
 from joulecast.estimator.flops import load_flops
 from joulecast.estimator.ideal import Roofline, ideal_energy
+from joulecast.estimator.positions import within_positions
 from joulecast.measurements.table.interpolation import CellKey
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
@@ -93,14 +95,12 @@ def estimate_binned(
     Raises:
         InputError: No request to estimate, grids that do not fit, or a model without FLOPs.
     """
-    workload = workload.on_grid(table.grid)
+    everything = workload.on_grid(table.grid)
+    workload, _ = within_positions(everything, None, table)
     inside = workload.inside
+    counts = request_counts(everything, workload, inside.requests)
     if inside.requests == 0:
-        raise InputError(
-            f"{trace}: has no request to estimate: {workload.beyond.requests} lie beyond the "
-            f"table's grid, {workload.failed.requests} failed, "
-            f"{sum(workload.invalid.values())} were invalid"
-        )
+        raise InputError(f"{trace}: has no request to estimate: {left_out_text(counts)}")
     cells = binned_energy(workload, table, whole_batches)
     energy_j = sum(cell.energy_j for cell in cells if cell.energy_j is not None)
     flops, gpu, dtype = load_flops(table.config), table.gpu, table.compute_dtype
@@ -112,7 +112,7 @@ def estimate_binned(
         table=table.name,
         method="binned",
         whole_batches=whole_batches,
-        requests=request_counts(workload, inside.requests),
+        requests=counts,
         invalid=dict(workload.invalid),
         estimated_tokens={"input": inside.input_tokens, "output": inside.output_tokens},
         beyond_grid_token_share=beyond_tokens / (total.input_tokens + total.output_tokens),

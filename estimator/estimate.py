@@ -77,7 +77,8 @@ class Estimate:
         source: "trace", or "reconstructed" where only published figures of it are known.
         table: Name of the energy table.
         method: "binned" or "stepwise".
-        requests: "total", "estimated", "beyond_grid", "failed", "invalid" -> how many.
+        requests: "total", "estimated", "beyond_grid", "beyond_positions" (longer than the model
+            has positions for), "failed", "invalid" -> how many.
         invalid: What was wrong with the invalid rows -> how many.
         estimated_tokens: "input", "output" -> true lengths of the estimated requests [tokens].
         beyond_grid_token_share: Tokens of requests beyond the grid over all tokens.
@@ -230,14 +231,30 @@ def source_of(workload: Workload) -> Source:
     return "reconstructed" if workload.is_reconstructed else "trace"
 
 
-def request_counts(workload: Workload, estimated: int) -> dict[str, int]:
-    """`Estimate.requests` of a workload of which so many requests are estimated."""
+def request_counts(workload: Workload, served: Workload, estimated: int) -> dict[str, int]:
+    """`Estimate.requests`.
+
+    Args:
+        workload: All requests.
+        served: Those that the model has positions for.
+        estimated: How many of these are estimated.
+    """
     total, failed = workload.total.requests, workload.failed.requests
     invalid = sum(workload.invalid.values())
     return {
         "total": total + failed + invalid,
         "estimated": estimated,
-        "beyond_grid": total - estimated,
+        "beyond_grid": served.total.requests - estimated,
+        "beyond_positions": total - served.total.requests,
         "failed": failed,
         "invalid": invalid,
     }
+
+
+def left_out_text(requests: Mapping[str, int]) -> str:
+    """What keeps the requests of a workload from being estimated, in words."""
+    return (
+        f"{requests['beyond_grid']} lie beyond the table's grid, {requests['beyond_positions']} "
+        f"are longer than the model has positions for, {requests['failed']} failed, "
+        f"{requests['invalid']} were invalid"
+    )

@@ -19,10 +19,12 @@ from joulecast.estimator.estimate import (
     Estimate,
     cell_edges,
     coverage_of,
+    left_out_text,
     request_counts,
     source_of,
 )
 from joulecast.estimator.ideal import PEAKS, Roofline
+from joulecast.estimator.positions import within_positions
 from joulecast.estimator.steps.hosts import Hosts, hosts_of
 from joulecast.estimator.steps.intervals import Spread, interval_j, relative_sds, sampling_sd
 from joulecast.estimator.steps.metered_batches import metered_batches
@@ -147,12 +149,12 @@ class StepModel:
         progress: Progress | None = None,
     ) -> Estimate:
         """Estimate a workload; arguments and errors as for `estimate_stepwise`."""
+        everything = workload
+        workload, lengths = within_positions(everything, lengths, self.table)
         total = workload.total
+        counts = request_counts(everything, workload, total.requests)
         if total.requests == 0:
-            raise InputError(
-                f"{trace}: has no request to estimate: {workload.failed.requests} failed, "
-                f"{sum(workload.invalid.values())} were invalid"
-            )
+            raise InputError(f"{trace}: has no request to estimate: {left_out_text(counts)}")
         services = serve(workload, lengths, self.scheduler, self._gauge, progress)
         spending = self._spending(services.mean)
         sds = self._relative_sds(services, spending, workload.is_reconstructed)
@@ -164,7 +166,7 @@ class StepModel:
             source=source_of(workload),
             table=self.table.name,
             method="stepwise",
-            requests=request_counts(workload, total.requests),
+            requests=counts,
             invalid=dict(workload.invalid),
             estimated_tokens={"input": total.input_tokens, "output": total.output_tokens},
             beyond_grid_token_share=0.0,

@@ -56,6 +56,8 @@ def requests_text(estimate: Estimate) -> str:
         share = requests["beyond_grid"] / requests["total"]
         tokens = percent(estimate.beyond_grid_token_share)
         beyond += f" ({percent(share)} of requests, {tokens} of tokens)"
+    if requests["beyond_positions"]:
+        beyond += f", {requests['beyond_positions']:,} longer than the model has positions for"
     return (
         f"{requests['estimated']:,} of {requests['total']:,} estimated; left out: {beyond}, "
         f"{requests['failed']:,} failed, {invalid_text(estimate.invalid)}"

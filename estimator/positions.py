@@ -1,0 +1,36 @@
+"""Requests that a model has positions for; what is longer cannot be served, on no GPU."""
+
+from dataclasses import replace
+
+from joulecast.estimator.steps.work import LengthArray
+from joulecast.measurements.models import load_shape
+from joulecast.measurements.table.table import EnergyTable
+from joulecast.traces.workload import Workload
+
+
+def within_positions(
+    workload: Workload, lengths: LengthArray | None, table: EnergyTable
+) -> tuple[Workload, LengthArray | None]:
+    """The requests of a workload that the model of a table can serve.
+
+    Args:
+        workload: Requests.
+        lengths: Theirs, one by one; None if cells alone are known. A cell then counts as too long
+            where its requests are in the mean.
+        table: Of the model.
+    """
+    longest = load_shape(table.config).positions
+    if longest is None:
+        return workload, lengths
+    if lengths is None:
+        cells = {
+            place: sums
+            for place, sums in workload.cells.items()
+            if sums.input_tokens + sums.output_tokens <= longest * sums.requests
+        }
+        return replace(workload, cells=cells), None
+    fits = lengths.sum(axis=1) <= longest
+    if fits.all():
+        return workload, lengths
+    kept = lengths[fits]
+    return replace(workload, cells=Workload.of_lengths(workload.grid, kept).cells), kept
