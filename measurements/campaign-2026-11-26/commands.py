@@ -63,7 +63,8 @@ class Job:
             draw = ["--requests", str(self.requests), "--seed", SEED, "--log"]
             return ["replay", *TRACES, *draw, *common, "-o", str(folder / "replays")]
         table = str(folder / f"{self.table}-{part}")
-        return ["measure", "--plan", part, *common, "-o", table]
+        once = ["--runs", "1"] if part == "full" else []
+        return ["measure", "--plan", part, *once, *common, "-o", table]
 
 
 SITTINGS = {
@@ -93,6 +94,13 @@ SITTINGS = {
             200,
             "vllm-tp2",
             (("traffic", 110), ("replay", 190), ("quick", 120)),
+        ),
+    ],
+    "h100-fifth": [
+        Job(
+            "llama-3.1-8b",
+            "h100-sxm/llama-3.1-8b-fifth",
+            parts=(("traffic", 115), ("replay", 130), ("quick", 110), ("full", 950)),
         ),
     ],
     "h200-third": [
