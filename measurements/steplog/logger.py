@@ -15,6 +15,7 @@ from joulecast.measurements.gpu.devices import MeterError
 from joulecast.measurements.host import HostUse, HostWatch
 from joulecast.measurements.steplog.columns import LOG_COLUMNS
 from joulecast.measurements.steplog.files import log_path, write_log
+from joulecast.measurements.steplog.heat import heat_note
 from joulecast.measurements.steplog.log import count_problem
 from joulecast.measurements.steplog.reader import CounterReader, CounterRows
 from joulecast.measurements.steplog.ticks import Ticks
@@ -210,6 +211,8 @@ class WindowLogger:
         )
         if log.problem is not None:
             self.note(f"the log is not complete: {log.problem}")
+        if counters is not None and (heat := heat_note(counters.states, begin_s, end_s)):
+            self.note(heat)
         return log
 
 

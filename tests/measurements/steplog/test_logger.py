@@ -10,6 +10,7 @@ from joulecast.measurements.engines import EngineError, EngineSteps, SteppedEngi
 from joulecast.measurements.replay_session import ReplayRequests, ReplaySession
 from joulecast.measurements.steplog.columns import LOG_COLUMNS
 from joulecast.measurements.steplog.files import read_log, write_log
+from joulecast.measurements.steplog.heat import heat_note
 from joulecast.measurements.steplog.log import StepLog
 from joulecast.measurements.steplog.logger import WindowLogger, require_no_logs
 from joulecast.measurements.steplog.ticks import Ticks
@@ -210,3 +211,23 @@ def test_logs_are_not_written_over(kind: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"x.{kind}.csv.gz: is there already"):
         require_no_logs(tmp_path, "x")
     require_no_logs(tmp_path, "y")
+
+
+CAMPAIGN = Path(__file__).parents[3] / "measurements" / "campaign-2026-11-26"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("h100-sxm/qwen1.5-32b-tp2-second/replays/azure-2023-code", "GPU 0 in 69% of the readings"),
+        ("h100-sxm/qwen1.5-32b-tp2/replays/azure-2023-code", None),
+        ("h200-sxm/qwen1.5-32b-tp2/replays/azure-2023-conv", None),
+    ],
+)
+def test_heat_is_told_though_the_gate_at_the_end_saw_none(name: str, told: str | None) -> None:
+    log = read_log(CAMPAIGN / f"{name}.states.csv.gz", "states")
+    rows = [list(map(str, row)) for row in zip(*log.columns.values(), strict=True)]
+    rows.append(["0", str(log.window[0]), "", "", "", ""])  # what could not be read
+    note = heat_note(rows, *log.window)
+    assert (told is None) if note is None else f"held back by heat: {told}" in note
+    assert heat_note(rows, 0.0, 1.0) is None
