@@ -17,7 +17,7 @@ from joulecast.traces.errors import InputError
 
 MEDIAN_BOUND = 0.02
 STRETCH_BOUND = 0.05
-KNOWN_BOUND = 0.1
+PRICE_SD_BOUND = 0.1
 SHARED_BY = 32
 """Requests that share the steps of one, where how well it is known is looked at."""
 
@@ -29,7 +29,7 @@ def step_checks(table: EnergyTable) -> list[Check]:
         prices = _prices(table)
     except InputError:
         return checks  # the check before says why
-    return [*checks, _known_check(table, prices)]
+    return [*checks, _price_sd_check(table, prices)]
 
 
 def _prices(table: EnergyTable) -> Prices:
@@ -38,7 +38,7 @@ def _prices(table: EnergyTable) -> Prices:
     return fit_prices(metered_batches(table))
 
 
-def _known_check(table: EnergyTable, prices: Prices) -> Check:
+def _price_sd_check(table: EnergyTable, prices: Prices) -> Check:
     """How well the prices tell what a request takes, of each length of the grid in turn."""
     longest = load_shape(table.config).positions or math.inf
     sds = {}
@@ -48,8 +48,8 @@ def _known_check(table: EnergyTable, prices: Prices) -> Check:
             sds[i, o] = prices.relative_sd(replace(alone, steps=o / SHARED_BY))
     (i, o), worst = max(sds.items(), key=lambda item: item[1])
     return Check(
-        f"what requests of the grid's lengths take is known within {KNOWN_BOUND:.0%} (sd)",
-        worst <= KNOWN_BOUND,
+        f"what requests of the grid's lengths take is known within {PRICE_SD_BOUND:.0%} (sd)",
+        worst <= PRICE_SD_BOUND,
         f"within {100 * worst:.1f} % at the worst, ({i}, {o}); within "
         f"{100 * statistics.median(sds.values()):.1f} % in the median",
         "where no run is like them their price is a guess; estimates carry it in their interval",

@@ -80,7 +80,7 @@ def table_show(
         emit_report(views.traffic_show_report(loaded, fit_traffic(loaded)), options)
         return
     quantity = quantity or "request-energy"
-    if other is not None and not loaded.known_cells.keys() & other.known_cells.keys():
+    if other is not None and not loaded.available_cells.keys() & other.available_cells.keys():
         raise InputError(f"{other.name}: has no cell in common with {loaded.name}; compare others")
     if plot is not None:
         from joulecast.plots.table import plot_table

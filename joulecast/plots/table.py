@@ -45,7 +45,7 @@ def plot_note(table: EnergyTable, over: EnergyTable | None) -> str:
         for shown in tables
     }
     names = " over ".join(shown.name for shown in tables)
-    return f"{names}: {'; '.join(sources)}. {coverage_note(*tables)}."
+    return f"{names}: {'; '.join(sources)}. {coverage_note(table, over)}."
 
 
 def _panel(table: EnergyTable, quantity: str) -> HeatMap:

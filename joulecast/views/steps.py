@@ -4,7 +4,7 @@ from rich.table import Table
 
 from joulecast.estimator.binned import count_batches
 from joulecast.estimator.estimate import Estimate
-from joulecast.estimator.steps.check import KNOWN_BOUND
+from joulecast.estimator.steps.check import PRICE_SD_BOUND
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.views.numbers import joules, percent
 from joulecast.views.parts import add_row, grid_table
@@ -94,7 +94,7 @@ def interval_note(estimate: Estimate) -> str:
         f"{SD_LABELS[name]} {percent(sd)}" for name, sd in estimate.relative_sds.items()
     )
     note = f"The interval's relative standard deviations: {parts}."
-    if estimate.relative_sds["coefficients"] > KNOWN_BOUND:
+    if estimate.relative_sds["coefficients"] > PRICE_SD_BOUND:
         note += " The table has no runs like these requests (joulecast table check); measure more."
     return note
 

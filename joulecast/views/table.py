@@ -72,7 +72,7 @@ def table_show_report(table: EnergyTable, quantity: str, over: EnergyTable | Non
     others = shown if over is None else shown_values(over, quantity)
     rows: list[dict[str, Any]] = []
     texts = {}
-    cells = table.known_cells
+    cells = table.available_cells
     for i, o in sorted(shown.keys() & others.keys()):
         cell = cells[i, o]
         row = {
@@ -88,7 +88,7 @@ def table_show_report(table: EnergyTable, quantity: str, over: EnergyTable | Non
             number = f"{shown[i, o]:,.0f}" if quantity == "batch-size" else four_digits(shown[i, o])
         else:
             row |= {"over": others[i, o], "ratio": shown[i, o] / others[i, o]}
-            row["over_coverage"] = over.known_cells[i, o].coverage
+            row["over_coverage"] = over.available_cells[i, o].coverage
             number = f"{row['ratio']:.3f}"
         texts[i, o] = number + mark((i, o), table, over)
         rows.append(row)
@@ -100,7 +100,7 @@ def table_show_report(table: EnergyTable, quantity: str, over: EnergyTable | Non
         facts += [("over", table_text(over)), *_facts(over)[1:]]
         heading = f"{heading}: {table.name} over {over.name}"
     view = grid_matrix(heading, table.grid, texts)
-    note = coverage_note(*([table] if over is None else [table, over]))
+    note = coverage_note(table, over)
     return Report(document, rows, Group(facts_table(facts), view, notes_text([note])))
 
 
@@ -135,13 +135,17 @@ def shown_values(table: EnergyTable, quantity: str) -> dict[CellKey, float]:
     """A quantity of every cell, in the unit that `QUANTITIES` gives."""
     names = {"request-energy": "request_energy_j", "batch-energy": "batch_energy_j"}
     name = names.get(quantity, "batch_size")
-    return {cell: float(getattr(energy, name)) for cell, energy in table.known_cells.items()}
+    return {cell: float(getattr(energy, name)) for cell, energy in table.available_cells.items()}
 
 
-def coverage_note(*tables: EnergyTable) -> str:
+def coverage_note(*tables: EnergyTable | None) -> str:
     """What marks and empty cells mean."""
     few = sorted(
-        {table.name for table in tables if len(table.known_cells) < math.prod(table.grid.shape)}
+        {
+            table.name
+            for table in tables
+            if table is not None and len(table.available_cells) < math.prod(table.grid.shape)
+        }
     )
     if not few:
         return COVERAGE_NOTE
@@ -150,7 +154,7 @@ def coverage_note(*tables: EnergyTable) -> str:
 
 def mark(cell: CellKey, *tables: EnergyTable | None) -> str:
     """The mark of the least certain of some tables' cells."""
-    marks = {MARKS[table.known_cells[cell].coverage] for table in tables if table is not None}
+    marks = {MARKS[table.available_cells[cell].coverage] for table in tables if table is not None}
     return max(marks, key=list(MARKS.values()).index)
 
 

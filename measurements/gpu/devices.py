@@ -54,7 +54,7 @@ def card_name(gpus: Sequence[GpuDevice]) -> str:
     return "+".join(gpu.uuid for gpu in gpus)
 
 
-_REASONS = {
+THROTTLE_BITS = {
     "gpu idle": 0x1,
     "application clocks": 0x2,
     "power cap": 0x4,
@@ -119,7 +119,7 @@ class NvmlGpu:
         """Why the clock is lower than it could be, now."""
         ask = self.nvml.nvmlDeviceGetCurrentClocksEventReasons
         bits = int(self._ask("throttle reasons", ask))
-        return frozenset(name for name, bit in _REASONS.items() if bits & bit)
+        return frozenset(name for name, bit in THROTTLE_BITS.items() if bits & bit)
 
     def foreign_processes(self) -> list[int]:
         """Processes on the GPU that are neither this one nor its children."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
+from joulecast.measurements.gpu.devices import THROTTLE_BITS
 from joulecast.measurements.steplog.columns import STATE_COLUMNS
 
-THERMAL_BITS = 0x20 | 0x40
-"""NVML's clocks event reasons for software and hardware thermal slowdown."""
+THERMAL_BITS = THROTTLE_BITS["thermal slowdown"] | THROTTLE_BITS["hardware thermal slowdown"]
 
 HOT_SHARE = 0.1
 """Share of the readings above which it is told."""

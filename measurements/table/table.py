@@ -210,8 +210,8 @@ class EnergyTable:
         last = max(days, default=first)
         return f"{first} to {last}" if last > first else first
 
-    @property
-    def known_cells(self) -> Mapping[CellKey, CellEnergy]:
+    @cached_property
+    def available_cells(self) -> Mapping[CellKey, CellEnergy]:
         """Every cell of the grid; where too few are measured to fill in the others, these alone.
 
         Raises:

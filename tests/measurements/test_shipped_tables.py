@@ -72,10 +72,10 @@ def test_a_table_that_lost_its_long_prompts_says_so(run_cli: RunCli) -> None:
     table = load_table(LOST)
     (invalid,) = (check for check in check_table(table) if check.name == "no invalid runs")
     assert invalid.found.endswith("; no valid one of batches of 4 at (8192, 16)")
-    left_out, known = step_checks(table)
+    left_out, price_sd = step_checks(table)
     assert left_out.passed  # those that are there agree with each other
-    assert not known.passed
-    assert "(8192, 8)" in known.found
+    assert not price_sd.passed
+    assert "(8192, 8)" in price_sd.found
     code = run_cli("estimate", "azure-2023-code", "--table", LOST, "--method", "stepwise")
     assert "The table has no runs like these requests" in " ".join(code.stdout.split())
     whole = ("--table", "h100-sxm/qwen1.5-32b/vllm-quick", "--method", "stepwise")
@@ -86,10 +86,10 @@ def test_a_table_that_lost_its_long_prompts_says_so(run_cli: RunCli) -> None:
 def test_shipped_tables_tell_what_requests_of_all_lengths_take(name: str) -> None:
     """But for those without small batches, and one of a mixture, whose law is another."""
     checks = step_checks(load_table(name))
-    known = [check for check in checks if "is known within" in check.name]
-    assert len(known) == 1
+    price_sds = [check for check in checks if "is known within" in check.name]
+    assert len(price_sds) == 1
     gap = ("pytorch-compiled", "by-hand", "h100-sxm/olmoe-1b-7b/vllm-quick")
-    assert known[0].passed == (not name.endswith(gap)), known[0].found
+    assert price_sds[0].passed == (not name.endswith(gap)), price_sds[0].found
 
 
 def test_the_measured_vllm_table() -> None:
