@@ -120,7 +120,7 @@ def measure(
     _check_words(gpu_type, output, resume, dry_run)
     config, variant = load_config(model), engine_variant(engine, model, options)
     request = SweepRequest(
-        model, engine, plan_name, runs, seed, time_budget, longest_request(config), variant
+        model, engine, plan_name, runs, seed, time_budget, longest_request(model), variant
     )
     if plan_name == TRAFFIC:
         _check_traffic_words(time_budget, cross_check)

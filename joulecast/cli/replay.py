@@ -30,7 +30,7 @@ from joulecast.measurements.gpu.devices import choose_gpus, open_gpus
 from joulecast.measurements.hardware import gpus_in_words
 from joulecast.measurements.host import host_cpu
 from joulecast.measurements.identity import is_of_variant
-from joulecast.measurements.models import load_config
+from joulecast.measurements.models import load_config, load_shape
 from joulecast.measurements.replay import Replay, StaticBatch
 from joulecast.measurements.replay_session import ReplayRequests, ReplaySession
 from joulecast.measurements.steplog.logger import WindowLogger, require_no_logs
@@ -129,7 +129,7 @@ def replay(
         )
     each = [counts[0]] * len(traces) if len(counts) == 1 else counts
     config, variant = load_config(model), engine_variant(engine, model, options)
-    name, longest = model_name(model), int(config.get("max_position_embeddings") or 2**31)
+    name, longest = model_name(model), load_shape(model).positions or 2**31
     draws = []
     for trace, count, path in zip(traces, each, outputs, strict=True):
         lengths, facts = _draw(trace, count, seed, longest, options)

@@ -24,12 +24,16 @@ def unbelievable(reason: str | None, start_c: float | None, end_c: float | None)
     """
     if reason is not None:
         return f"is valid, and says why it is not: {reason}"
-    if start_c is None or end_c is None or abs(end_c - start_c) <= MAX_TEMPERATURE_DRIFT_C:
+    if start_c is None or end_c is None or _is_steady(start_c, end_c):
         return None
     return (
         f"is valid, and drifted by {abs(end_c - start_c):g} K; a valid one drifts by "
         f"{MAX_TEMPERATURE_DRIFT_C:g} K at most"
     )
+
+
+def _is_steady(start_c: float, end_c: float) -> bool:
+    return abs(end_c - start_c) <= MAX_TEMPERATURE_DRIFT_C
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,7 @@ GATES = (
         "temperature drift",
         f"at most {MAX_TEMPERATURE_DRIFT_C:g} K from start to end",
         "leakage grows with temperature; a run in a warming card is not repeatable",
-        lambda seen: (
-            abs(seen.temperature_end_c - seen.temperature_start_c) <= MAX_TEMPERATURE_DRIFT_C
-        ),
+        lambda seen: _is_steady(seen.temperature_start_c, seen.temperature_end_c),
         lambda seen: f"{seen.temperature_start_c:.0f} to {seen.temperature_end_c:.0f} deg C",
     ),
     Gate[Observation](

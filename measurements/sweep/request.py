@@ -140,10 +140,10 @@ def model_name(model: str) -> str:
     return path.name if path.is_dir() else path.stem
 
 
-def longest_request(config: Mapping[str, Any]) -> int:
+def longest_request(model: str) -> int:
     """Longest request of the grid that a model has positions for [tokens]."""
     longest = PAPER_GRID.input_edges[-1] + PAPER_GRID.output_edges[-1]
-    return min(longest, int(config.get("max_position_embeddings") or longest))
+    return min(longest, load_shape(model).positions or longest)
 
 
 def cost_model(
