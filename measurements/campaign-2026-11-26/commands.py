@@ -103,6 +103,18 @@ SITTINGS = {
             parts=(("traffic", 115), ("replay", 130), ("quick", 110), ("full", 950)),
         ),
     ],
+    "h100-sixth": [
+        Job("qwen1.5-moe-a2.7b", "h100-sxm/qwen1.5-moe-a2.7b"),
+    ],
+    "h100-sixth-qwen3": [
+        Job("qwen3-30b-a3b", "h100-sxm/qwen3-30b-a3b"),
+    ],
+    "h100-sixth-gemma": [
+        Job("gemma-2-9b", "h100-sxm/gemma-2-9b"),
+    ],
+    "h100-sixth-qwen2.5": [
+        Job("qwen2.5-7b", "h100-sxm/qwen2.5-7b"),
+    ],
     "h200-third": [
         Job(
             "qwen1.5-32b",
