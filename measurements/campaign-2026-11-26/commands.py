@@ -115,6 +115,13 @@ SITTINGS = {
     "h100-sixth-qwen2.5": [
         Job("qwen2.5-7b", "h100-sxm/qwen2.5-7b"),
     ],
+    "h200-sixth-qwen2.5": [
+        Job(
+            "qwen2.5-7b",
+            "h200-sxm/qwen2.5-7b",
+            parts=(("replay", 90), ("quick", 110), ("traffic", 100)),
+        ),
+    ],
     "h200-third": [
         Job(
             "qwen1.5-32b",
