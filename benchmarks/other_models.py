@@ -15,11 +15,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from joulecast.estimator.steps.physical import PHYSICAL_TERMS, physical_work
 from scipy.optimize import nnls
 
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.metered_batches import metered_batches
-from joulecast.estimator.steps.physical import PHYSICAL_TERMS, physical_work
 from joulecast.estimator.validate import find_replays
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.identity import kind_of

@@ -96,7 +96,7 @@ def estimate_binned(
         InputError: No request to estimate, grids that do not fit, or a model without FLOPs.
     """
     everything = workload.on_grid(table.grid)
-    workload, _ = within_positions(everything, None, table)
+    workload, _ = within_positions(everything, None, table.config)
     inside = workload.inside
     counts = request_counts(everything, workload, inside.requests)
     if inside.requests == 0:
@@ -121,8 +121,7 @@ def estimate_binned(
         # spread: an interval around this estimate would promise what it cannot hold.
         interval_j=None,
         ideal_j={
-            "dense": ideal_energy(workload, flops, gpu, dtype, "dense"),
-            "sparse": ideal_energy(workload, flops, gpu, dtype, "sparse"),
+            **{peak: ideal_energy(workload, flops, gpu, dtype, peak) for peak in gpu.peaks(dtype)},
             "roofline": Roofline.of(table).energy(workload, table),
         },
         coverage=coverage_of(cells),

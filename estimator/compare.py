@@ -13,7 +13,8 @@ from joulecast.traces.errors import InputError
 from joulecast.traces.html import html_of
 from joulecast.traces.workload import Workload
 
-EstimationMethod = Callable[[Workload, EnergyTable, str], Estimate]
+EstimationMethod = Callable[[Workload, Any, str], Estimate]
+"""Workload, a table or a `Scaling`, and what to call the workload -> an estimate."""
 
 
 def saving_percent(energy_j: float, baseline_j: float) -> float:
@@ -91,16 +92,18 @@ class Comparison:
 def compare_tables(
     method: EstimationMethod,
     workload: Workload,
-    tables: Sequence[EnergyTable],
+    tables: Sequence[Any],
     trace: str,
+    across_models: bool = False,
 ) -> Comparison:
-    """Estimate one workload from several tables.
+    """Estimate one workload from several tables, or by several scalings.
 
     Args:
         method: Such as `estimate_binned`.
         workload: Requests on the tables' grid, or on one that refines it.
-        tables: One or more; the first is the baseline of the savings.
+        tables: One or more, as `method` takes them; the first is the baseline of the savings.
         trace: What to call the workload.
+        across_models: Whether they may be of several models, or on several grids.
 
     Returns:
         An estimate per table [J], in the order given, and what each saves over the first [%].
@@ -109,18 +112,8 @@ def compare_tables(
         InputError: Tables of different models, or on different grids, which would not estimate
             the same requests.
     """
-    first = tables[0]
-    for table in tables[1:]:
-        if table.model != first.model:
-            raise InputError(
-                f"{first.name} is of {first.model}, {table.name} of {table.model}; a saving is "
-                "between ways to run one model"
-            )
-        if table.grid != first.grid:
-            raise InputError(
-                f"{table.name} is measured on another grid than {first.name}; their totals would "
-                "not cover the same requests"
-            )
+    if not across_models:
+        _require_comparable(tables)
     estimates = [method(workload, table, trace) for table in tables]
     compared = [
         ComparedTable(
@@ -140,3 +133,24 @@ def _saving_interval(estimate: Estimate, baseline: Estimate) -> tuple[float, flo
     half = math.hypot(estimate.interval_percent, baseline.interval_percent) / 100
     ratio = estimate.energy_j / baseline.energy_j
     return 100 * (1 - ratio * (1 + half)), 100 * (1 - ratio * (1 - half))
+
+
+def _require_comparable(tables: Sequence[EnergyTable]) -> None:
+    """Refuse tables of which a saving would say nothing.
+
+    Raises:
+        InputError: Tables of different models, or on different grids, which would not estimate
+            the same requests.
+    """
+    first = tables[0]
+    for table in tables[1:]:
+        if table.model != first.model:
+            raise InputError(
+                f"{first.name} is of {first.model}, {table.name} of {table.model}; a saving is "
+                "between ways to run one model, unless --on says otherwise"
+            )
+        if table.grid != first.grid:
+            raise InputError(
+                f"{table.name} is measured on another grid than {first.name}; their totals would "
+                "not cover the same requests"
+            )

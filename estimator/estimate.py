@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from joulecast.estimator.basis import Basis
 from joulecast.estimator.footprint.facility import Facility
 from joulecast.estimator.ideal import Ideal, implied_flops_per_s
 from joulecast.estimator.method import Method
@@ -75,7 +76,7 @@ class Estimate:
     Attributes:
         trace: What the user called the trace.
         source: "trace", or "reconstructed" where only published figures of it are known.
-        table: Name of the energy table.
+        table: Name of the energy table; of a deployment that none is of, the deployment in words.
         method: "binned" or "stepwise".
         requests: "total", "estimated", "beyond_grid", "beyond_positions" (longer than the model
             has positions for), "failed", "invalid" -> how many.
@@ -95,6 +96,7 @@ class Estimate:
         relative_sds: What the interval is made of -> relative sd.
         facility: Where the GPUs stand; None if that was not asked for.
         whole_batches: Whether the batches of a cell were rounded up to whole ones (binned).
+        basis: What it stands on.
     """
 
     trace: str
@@ -117,6 +119,12 @@ class Estimate:
     relative_sds: Mapping[str, float] | None = None
     facility: Facility | None = None
     whole_batches: bool = False
+    basis: Basis | None = None
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether no table of this very deployment was measured."""
+        return self.basis is not None and self.basis.kind != "measured"
 
     @property
     def method_text(self) -> str:
@@ -186,7 +194,8 @@ class Estimate:
         document: dict[str, Any] = {
             "trace": self.trace,
             "source": self.source,
-            "table": self.table,
+            "table": None if self.is_scaled else self.table,
+            **({} if self.basis is None else self.basis.to_dict()),
             "method": self.method_text,
             "requests": dict(self.requests),
             "invalid_rows": dict(self.invalid),

@@ -20,7 +20,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from joulecast.measurements.models import load_config, load_shape, model_names
+from joulecast.measurements.models import load_config, load_shape
 from joulecast.measurements.shapes.architectures import text_config
 from joulecast.measurements.shapes.shape import ModelShape
 from joulecast.traces.errors import InputError
@@ -305,4 +305,4 @@ def _store() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    recompute_store(model_names())
+    recompute_store(stored_models())

@@ -1,9 +1,9 @@
-"""The estimate of a trace, and of several tables side by side, as programs ask for it."""
+"""The estimate of a trace, and of several deployments side by side, as programs ask for it."""
 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 from joulecast.estimator.compare import Comparison, EstimationMethod, compare_tables
 from joulecast.estimator.estimate import Estimate
@@ -18,12 +18,23 @@ from joulecast.traces.load import LoadedTrace, load_trace, trace_name
 from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.workload import Workload
 
+if TYPE_CHECKING:
+    from joulecast.estimator.steps.work import LengthArray
+    from joulecast.estimator.unit_prices.model import Served
+
 
 def estimate(
     trace: str | Path | Workload,
-    table: str | Path | EnergyTable,
+    table: str | Path | EnergyTable | None = None,
     method: Method = "stepwise",
     *,
+    model: str | None = None,
+    gpu: str | Path | None = None,
+    engine: str | None = None,
+    gpus: int | None = None,
+    dtype: str | None = None,
+    idle_watts: float | None = None,
+    decode_watts: float | None = None,
     whole_batches: bool = False,
     host: str | Path | EnergyTable | None = None,
     pue: float | None = None,
@@ -36,9 +47,17 @@ def estimate(
     Args:
         trace: A trace file, a glob, an address, a saved workload or a catalogue name, as
             `load_workload` takes them, or a `Workload`.
-        table: A shipped table's name, a folder, or an `EnergyTable`.
+        table: A shipped table's name, a folder, or an `EnergyTable`. With any of what follows, what
+            to scale from; without, the best that is known of the deployment is chosen.
         method: "stepwise" for the step model, which has an interval; "binned" for the paper's
             formula (Fernandez et al. 2025, section 4.1).
+        model: A shipped model's name, or a Hugging Face config.json; llama-3.1-8b if not given.
+        gpu: A GPU's short name, or a data sheet of your own as a JSON file; h100-sxm if not given.
+        engine: "vllm" if not given.
+        gpus: GPUs that share the model; 1 if not given.
+        dtype: "bfloat16", "float16", "fp8" or "int4"; the GPU's own 16 bits if not given.
+        idle_watts: What one of your cards draws with the model loaded and nothing to do [W].
+        decode_watts: What it draws while a single request decodes [W].
         whole_batches: Round batches up per cell (binned).
         host: A table measured on the serving host, for the pace of its processor (stepwise).
         pue: Facility energy over GPU energy, 1 or more.
@@ -53,11 +72,16 @@ def estimate(
         InputError: Something given cannot be used; one line says what, where, and what to do.
     """
     facility = Facility.of(pue, carbon, price)
-    table = _table(table)
-    grid, most = reading_of(method, table)
+    served = choose_served(
+        None if table is None else _table(table),
+        Wish(model, None if gpu is None else str(gpu), engine, gpus, dtype),
+        idle_watts,
+        decode_watts,
+    )
+    grid, most = reading_of(method, served)
     loaded = load_trace(trace, grid, most, **reading)
     make = estimation_method(method, loaded, whole_batches, None if host is None else _table(host))
-    return make(loaded.workload, table, trace_name(trace)).at(facility)
+    return make(loaded.workload, served, trace_name(trace)).at(facility)
 
 
 def compare(
@@ -75,7 +99,8 @@ def compare(
 
     Args:
         trace: As in `estimate`, as is everything but `tables`.
-        tables: One or more, of one model and on one grid; the first is the baseline of savings.
+        tables: One or more, of one model and on one grid; or deployments such as
+            "model=qwen2.5-7b,gpu=l40s". The first is the baseline of savings.
         method: "stepwise" or "binned".
         whole_batches: Round batches up per cell (binned).
         pue: Facility energy over GPU energy, 1 or more.
@@ -92,11 +117,80 @@ def compare(
     facility = Facility.of(pue, carbon, price)
     if isinstance(tables, str) or not tables:
         raise InputError("compare takes a list of one or more tables")
-    loaded_tables = [_table(table) for table in tables]
-    grid, most = reading_of(method, loaded_tables[0])
+    served = [_served(table) for table in tables]
+    is_scaled = any(not isinstance(each, EnergyTable) for each in served)
+    grid, most = reading_of(method, served[0])
     loaded = load_trace(trace, grid, most, **reading)
     make = estimation_method(method, loaded, whole_batches)
-    return compare_tables(make, loaded.workload, loaded_tables, trace_name(trace)).at(facility)
+    name = trace_name(trace)
+    return compare_tables(make, loaded.workload, served, name, is_scaled).at(facility)
+
+
+class Wish(NamedTuple):
+    """A deployment as a user names it; None leaves a part of it to joulecast.
+
+    Attributes:
+        model: A shipped model's name, or a config.json.
+        gpu: Short name, or a data sheet as a JSON file.
+        engine: Of the engine.
+        gpus: GPUs that share the model.
+        dtype: Number format.
+    """
+
+    model: str | None = None
+    gpu: str | None = None
+    engine: str | None = None
+    gpus: int | None = None
+    dtype: str | None = None
+
+    @classmethod
+    def of_text(cls, text: str) -> "Wish":
+        """From "model=qwen2.5-7b,gpu=l40s", as `--on` takes it.
+
+        Raises:
+            InputError: It is no such list.
+        """
+        parts: dict[str, str] = {}
+        for part in text.split(","):
+            name, equals, value = (word.strip() for word in part.partition("="))
+            if name not in cls._fields or not equals or not value or name in parts:
+                raise InputError(
+                    f'"{text}": give a list such as model=qwen2.5-7b,gpu=l40s, each of '
+                    f"{', '.join(cls._fields)} once at most, or the name of a table"
+                )
+            parts[name] = value
+        count = parts.get("gpus")
+        if count is not None and not (count.isascii() and count.isdigit() and int(count) > 0):
+            raise InputError(f'"{text}": gpus={count} is no number of GPUs')
+        return cls(**{**parts, "gpus": None if count is None else int(count)})  # type: ignore[arg-type]
+
+
+def choose_served(
+    table: EnergyTable | None,
+    wish: Wish,
+    idle_watts: float | None = None,
+    decode_watts: float | None = None,
+) -> "Served":
+    """What an estimate is made of: a table, or prices scaled to a deployment.
+
+    Args:
+        table: To be taken as it is, if nothing else is asked for; else what to scale from.
+        wish: The deployment; of a table, what of it is another.
+        idle_watts: What a card draws with the model loaded and nothing to do [W].
+        decode_watts: What it draws while a single request decodes [W].
+
+    Raises:
+        InputError: No such model, GPU or engine, or they do not go together.
+    """
+    asks_for_nothing = set(wish) == {None} and idle_watts is None and decode_watts is None
+    if table is not None and asks_for_nothing:
+        return table
+    from joulecast.estimator.unit_prices.carry import OwnWatts
+    from joulecast.estimator.unit_prices.model import Scaling, deployment_like, served_by
+
+    deployment = deployment_like(table, *wish)
+    watts = OwnWatts(idle_watts, decode_watts)
+    return served_by(deployment, watts) if table is None else Scaling(deployment, watts, table)
 
 
 class Reading(NamedTuple):
@@ -111,8 +205,8 @@ class Reading(NamedTuple):
     most_lengths: int
 
 
-def reading_of(method: Method, table: EnergyTable) -> Reading:
-    """How a method wants a trace read, to estimate it from a table.
+def reading_of(method: Method, served: "Served") -> Reading:
+    """How a method wants a trace read, to estimate it from a table, or by scaling.
 
     Raises:
         InputError: There is no such method, or none of this table.
@@ -120,12 +214,18 @@ def reading_of(method: Method, table: EnergyTable) -> Reading:
     if method not in METHODS:
         raise InputError(f'method "{method}" is none of: {", ".join(METHODS)}')
     if method == "binned":
-        return Reading(table.grid, 0)
+        if not isinstance(served, EnergyTable):
+            raise InputError(
+                f"{served.name}: no table of it was measured, and the method binned needs one; "
+                "leave --method out"
+            )
+        return Reading(served.grid, 0)
     # The schedulers that come with these take a tenth of a second, which binning needs not.
     from joulecast.estimator.steps.metered_batches import require_step_model
     from joulecast.estimator.steps.serving import MOST_SIMULATED
 
-    require_step_model(table)
+    if isinstance(served, EnergyTable):
+        require_step_model(served)
     return Reading(None, MOST_SIMULATED)
 
 
@@ -154,12 +254,45 @@ def estimation_method(
         if host is not None:
             raise InputError("the pace of a host is for the method stepwise")
         return partial(estimate_binned, whole_batches=whole_batches)
-    from joulecast.estimator.stepwise import estimate_stepwise
-
     if whole_batches:
         raise InputError("whole batches are for the method binned")
-    return partial(estimate_stepwise, lengths=loaded.lengths, host=host, progress=progress)
+    return partial(_estimate_stepwise, lengths=loaded.lengths, host=host, progress=progress)
+
+
+def _estimate_stepwise(
+    workload: Workload,
+    served: "Served",
+    trace: str,
+    lengths: "LengthArray | None",
+    host: EnergyTable | None,
+    progress: Progress | None,
+) -> Estimate:
+    """Estimate with the step model, from a table or by scaling."""
+    from joulecast.estimator.stepwise import estimate_stepwise
+
+    if isinstance(served, EnergyTable):
+        return estimate_stepwise(workload, served, trace, lengths, host, progress)
+    if host is not None:
+        raise InputError(
+            f"{served.name}: the pace of a host is told for a table of the very deployment; leave "
+            "--host out"
+        )
+    return served.step_model(workload).estimate(workload, trace, lengths, progress)
 
 
 def _table(table: str | Path | EnergyTable) -> EnergyTable:
     return table if isinstance(table, EnergyTable) else load_table(table)
+
+
+def _served(table: str | Path | EnergyTable) -> "Served":
+    """A table, or a deployment as `Wish.of_text` takes it."""
+    return served_of_text(table) if isinstance(table, str) else _table(table)
+
+
+def served_of_text(text: str) -> "Served":
+    """A table by its name or folder, or a deployment such as "model=qwen2.5-7b,gpu=l40s".
+
+    Raises:
+        InputError: It is neither.
+    """
+    return choose_served(None, Wish.of_text(text)) if "=" in text else load_table(text)

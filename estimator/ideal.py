@@ -61,6 +61,9 @@ def implied_flops_per_s(ideal_j: float, real_j: float, peak_flops_per_s: float) 
     return peak_flops_per_s * ideal_j / real_j
 
 
+_MANY = 1e9
+"""Tokens of a step that reads every expert."""
+
 _Tokens = TypeVar("_Tokens", float, FloatArray)
 
 
@@ -153,7 +156,7 @@ class Roofline:
             Term of the step model -> energy [J].
         """
         seconds = {
-            "steps": counts.steps * self._weight_bytes(1.0) / self.gpu.memory_bytes_per_s,
+            "steps": counts.steps * self._weight_bytes(_MANY) / self.gpu.memory_bytes_per_s,
             "tokens": counts.tokens * self.flops.per_token / self._peak,
             "context": counts.context
             * self.shape.kv_bytes_per_token(self.dtype)

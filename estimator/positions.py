@@ -4,22 +4,21 @@ from dataclasses import replace
 
 from joulecast.estimator.steps.work import LengthArray
 from joulecast.measurements.models import load_shape
-from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.workload import Workload
 
 
 def within_positions(
-    workload: Workload, lengths: LengthArray | None, table: EnergyTable
+    workload: Workload, lengths: LengthArray | None, config: str
 ) -> tuple[Workload, LengthArray | None]:
-    """The requests of a workload that the model of a table can serve.
+    """The requests of a workload that a model can serve.
 
     Args:
         workload: Requests.
         lengths: Theirs, one by one; None if cells alone are known. A cell then counts as too long
             where its requests are in the mean.
-        table: Of the model.
+        config: What `load_shape` takes for the model.
     """
-    longest = load_shape(table.config).positions
+    longest = load_shape(config).positions
     if longest is None:
         return workload, lengths
     if lengths is None:

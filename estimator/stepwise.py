@@ -1,19 +1,18 @@
 """The step model's estimate: true lengths, served as the engine would serve them.
 
-    E = e_step S + e_token T + e_context K + e_pair P + e_output O + e_request R
-
-T, K, P, O and R are sums over the requests. S, and what padding or recomputing adds to the others,
-come from the engine's scheduler: the requests themselves where they are known and not too many,
-else requests drawn with the workload's lengths, scaled. What the GPU spends waiting for its host to
-launch steps is kept apart: it is taken off the table's runs before they are priced, and added for
-the host that serves.
+A scheduler says which requests an engine feeds in which step: the requests themselves where they
+are known and not too many, else requests drawn with the workload's lengths, scaled. A law says what
+the steps cost: that of a table (`table_law.py`), or prices per unit of physical work
+(`unit_prices/law.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from joulecast.estimator.basis import Basis
 from joulecast.estimator.estimate import (
     CellEstimate,
     Estimate,
@@ -23,21 +22,43 @@ from joulecast.estimator.estimate import (
     request_counts,
     source_of,
 )
-from joulecast.estimator.ideal import PEAKS, Roofline
+from joulecast.estimator.ideal import Roofline
 from joulecast.estimator.positions import within_positions
-from joulecast.estimator.steps.hosts import Hosts, hosts_of
-from joulecast.estimator.steps.intervals import Spread, interval_j, relative_sds, sampling_sd
-from joulecast.estimator.steps.metered_batches import metered_batches
-from joulecast.estimator.steps.prices import Prices, fit_prices
+from joulecast.estimator.steps.intervals import interval_j, sampling_sd
 from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.steps.schedulers import Scheduler, scheduler_of
 from joulecast.estimator.steps.serving import Service, Services, serve
-from joulecast.estimator.steps.traffic import fit_traffic
+from joulecast.estimator.steps.spending import Spending
 from joulecast.estimator.steps.work import LengthArray, StepCounts, Steps
+from joulecast.estimator.table_law import TableLaw
 from joulecast.measurements.arrays import FloatArray
+from joulecast.measurements.hardware import Gpu
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 from joulecast.traces.workload import Workload
+
+
+class Law(Protocol):
+    """What steps cost."""
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of what the interval rests on."""
+
+    def gauge(self, steps: Steps) -> FloatArray:
+        """What it wants to know of steps, in quantities that add up over them, shape (n,)."""
+
+    def spending(self, service: Service) -> Spending:
+        """What a service costs, gauged so."""
+
+    def relative_sds(self, service: Service, spending: Spending) -> dict[str, float]:
+        """What makes a metered run differ: cause -> relative sd."""
+
+    def drawn_j(self, service: Service) -> float:
+        """Energy of one draw of the requests [J]."""
+
+    def alone_j(self, counts: StepCounts) -> float:
+        """Energy of requests but for what they share [J], to share the whole by."""
 
 
 def estimate_stepwise(
@@ -48,7 +69,7 @@ def estimate_stepwise(
     host: EnergyTable | None = None,
     progress: Progress | None = None,
 ) -> Estimate:
-    """Estimate a workload with the step model, with an interval.
+    """Estimate a workload from a table with the step model, with an interval.
 
     E = e_step S + e_token T + e_context K + e_pair P + e_output O + e_request R
     (docs/stepwise.md)
@@ -74,72 +95,45 @@ def estimate_stepwise(
 
 
 @dataclass(frozen=True)
-class _Spending:
-    """What a service costs.
-
-    Attributes:
-        energy_j: All of it [J].
-        seconds: Time on the GPU [s].
-        parts_j: Term, and "waiting" where the host may make the GPU wait -> its part [J].
-        least_parts_j: The same at the chip's peaks [J].
-        host_sd: Relative sd from the pace of the host; None where it does not matter.
-    """
-
-    energy_j: float
-    seconds: float
-    parts_j: Mapping[str, float]
-    least_parts_j: Mapping[str, float]
-    host_sd: float | None
-
-
-@dataclass(frozen=True)
 class StepModel:
-    """What a table tells of serving, ready to estimate any workload.
+    """What serves, and what its steps cost, ready to estimate any workload.
 
     Attributes:
-        table: What it was fitted to.
+        name: What to call it: a table, or a deployment in words.
+        basis: What its estimates stand on.
+        config: What `load_shape` takes for the model.
+        gpu: Data sheet of the GPU.
+        compute_dtype: Number format of the linear layers' arithmetic.
+        length_ranges: Shortest and longest input, then output, that was measured [tokens].
         scheduler: Which requests the engine feeds in which step.
-        prices: Of each kind of work.
-        spread: How far equal work lies apart.
-        hosts: How long hosts take to launch a step; None if they launch none one by one.
+        law: What the steps cost.
         roofline: Least energy of the steps.
     """
 
-    table: EnergyTable
+    name: str
+    basis: Basis
+    config: str
+    gpu: Gpu
+    compute_dtype: str
+    length_ranges: Sequence[tuple[int, int]]
     scheduler: Scheduler
-    prices: Prices
-    spread: Spread
-    hosts: Hosts | None
+    law: Law
     roofline: Roofline
 
     @classmethod
     def of(cls, table: EnergyTable, host: EnergyTable | None = None) -> "StepModel":
         """Fit the model to a table; arguments and errors as for `estimate_stepwise`."""
-        roofline = Roofline.of(table)
-        if table.is_of_traffic:
-            return cls._of_traffic(table, host, roofline)
-        batches = metered_batches(table)
-        hosts = hosts_of(table, batches, host)
         return cls(
-            table=table,
+            name=table.name,
+            basis=Basis.of(table),
+            config=table.config,
+            gpu=table.gpu,
+            compute_dtype=table.compute_dtype,
+            length_ranges=table.length_ranges,
             scheduler=scheduler_of(table),
-            prices=fit_prices(batches if hosts is None else hosts.without_waiting(batches)),
-            spread=Spread.of(batches),
-            hosts=hosts,
-            roofline=roofline,
+            law=TableLaw.of(table, host),
+            roofline=Roofline.of(table),
         )
-
-    @classmethod
-    def _of_traffic(
-        cls, table: EnergyTable, host: EnergyTable | None, roofline: Roofline
-    ) -> "StepModel":
-        if host is not None:
-            raise InputError(
-                f"{table.name}: is of traffic, whose prices hold the pace of its own host; leave "
-                "--host out"
-            )
-        traffic = fit_traffic(table)
-        return cls(table, scheduler_of(table), traffic.prices, traffic.spread, None, roofline)
 
     def estimate(
         self,
@@ -150,76 +144,60 @@ class StepModel:
     ) -> Estimate:
         """Estimate a workload; arguments and errors as for `estimate_stepwise`."""
         everything = workload
-        workload, lengths = within_positions(everything, lengths, self.table)
+        workload, lengths = within_positions(everything, lengths, self.config)
         total = workload.total
         counts = request_counts(everything, workload, total.requests)
         if total.requests == 0:
             raise InputError(f"{trace}: has no request to estimate: {left_out_text(counts)}")
         services = serve(workload, lengths, self.scheduler, self._gauge, progress)
-        spending = self._spending(services.mean)
+        spending = self.law.spending(_gauged_by_law(services.mean))
         sds = self._relative_sds(services, spending, workload.is_reconstructed)
         cells = self._cells(workload, spending.energy_j)
-        gpu, dtype = self.table.gpu, self.table.compute_dtype
         flops = self.roofline.flops.of_sums(total)
         return Estimate(
             trace=trace,
             source=source_of(workload),
-            table=self.table.name,
+            table=self.name,
             method="stepwise",
             requests=counts,
             invalid=dict(workload.invalid),
             estimated_tokens={"input": total.input_tokens, "output": total.output_tokens},
             beyond_grid_token_share=0.0,
             energy_j=spending.energy_j,
-            interval_j=interval_j(spending.energy_j, sds, self.prices.freedom),
+            interval_j=interval_j(spending.energy_j, sds, self.law.freedom),
             ideal_j={
-                **{peak: gpu.tdp_w / gpu.peak(dtype, peak) * flops for peak in PEAKS},
+                **{
+                    peak: self.gpu.tdp_w / rate * flops
+                    for peak, rate in self.gpu.peaks(self.compute_dtype).items()
+                },
                 "roofline": float(services.mean.gauged[0]),
             },
             coverage=coverage_of(cells),
-            dense_peak_flops_per_s=gpu.peak(dtype),
+            dense_peak_flops_per_s=self.gpu.peak(self.compute_dtype),
             cells=tuple(cells),
             seconds=spending.seconds,
             parts_j=spending.parts_j,
             least_parts_j=spending.least_parts_j,
             relative_sds=sds,
+            basis=self.basis,
         )
 
     def _gauge(self, steps: Steps) -> FloatArray:
-        """The roofline [J], then how long the GPU waits for the serving and a slow host [s]."""
-        waiting = np.zeros(0) if self.hosts is None else self.hosts.waiting_seconds(steps)
-        return np.concatenate([[self.roofline.steps_energy(steps)], waiting])
-
-    def _spending(self, service: Service) -> _Spending:
-        """What the work costs, and the waiting for the serving host."""
-        counts = service.counts
-        energy_j, seconds = self.prices.total_j(counts), self.prices.total_seconds(counts)
-        parts_j = dict(self.prices.parts_j(counts))
-        least_parts_j = dict(self.roofline.parts_energy(counts))
-        host_sd = None
-        if self.hosts is not None:
-            pace = self.hosts.pace
-            serving_s, slow_s = service.gauged[1:].tolist()
-            parts_j["waiting"] = pace.waiting_power_w * serving_s
-            least_parts_j["waiting"] = 0.0
-            energy_j += parts_j["waiting"]
-            seconds = float(pace.gpu_seconds @ counts.array()) + serving_s
-            host_sd = pace.waiting_power_w * (slow_s - serving_s) / 2 / energy_j
-        # No card draws more than its limit for long; a table of few runs tells times less well.
-        seconds = max(seconds, energy_j / self.table.metadata["power_limit_w"])
-        return _Spending(energy_j, seconds, parts_j, least_parts_j, host_sd)
+        """The roofline [J], then what the law asks for."""
+        return np.concatenate([[self.roofline.steps_energy(steps)], self.law.gauge(steps)])
 
     def _relative_sds(
-        self, services: Services, spending: _Spending, is_reconstructed: bool
+        self, services: Services, spending: Spending, is_reconstructed: bool
     ) -> dict[str, float]:
         """What the interval is made of: cause -> relative sd."""
-        draws_j = [self.prices.total_j(draw.counts) for draw in services.draws]
+        draws_j = [self.law.drawn_j(_gauged_by_law(draw)) for draw in services.draws]
         shorter = services.shorter
-        shorter_j = None if shorter is None else self.prices.total_j(shorter.counts)
-        sds = relative_sds(self.prices, self.spread, services.mean.counts)
+        shorter_j = None if shorter is None else self.law.drawn_j(_gauged_by_law(shorter))
+        sds = self.law.relative_sds(_gauged_by_law(services.mean), spending)
+        host_sd = sds.pop("host", None)
         sds["sampling"] = sampling_sd(draws_j, shorter_j)
-        if spending.host_sd is not None:
-            sds["host"] = spending.host_sd
+        if host_sd is not None:
+            sds["host"] = host_sd
         if is_reconstructed:
             sds["reconstruction"] = self.scheduler.reconstruction_sd
         return sds
@@ -229,9 +207,8 @@ class StepModel:
 
         A fit meets no run exactly, so nothing counts as measured. Steps are shared in proportion.
         """
-        ranges = self.table.length_ranges
         alone_j = {
-            place: self.prices.total_j(StepCounts.of_sums(sums))
+            place: self.law.alone_j(StepCounts.of_sums(sums))
             for place, sums in workload.cells.items()
         }
         whole_j = sum(alone_j.values())
@@ -240,7 +217,7 @@ class StepModel:
             edges = cell_edges(workload.grid, place)
             is_within = all(
                 edge is not None and low <= edge <= high
-                for edge, (low, high) in zip(edges, ranges, strict=True)
+                for edge, (low, high) in zip(edges, self.length_ranges, strict=True)
             )
             cells.append(
                 CellEstimate(
@@ -251,3 +228,8 @@ class StepModel:
                 )
             )
         return cells
+
+
+def _gauged_by_law(service: Service) -> Service:
+    """A service with what the law asked for alone."""
+    return Service(service.counts, service.gauged[1:])

@@ -87,7 +87,7 @@ class Validation:
         batches = self.replay.batches
         if batches is None:
             return False
-        return sum(outputs for _, _, outputs in batches) != self.simulated.counts.steps
+        return sum(outputs for _, _, outputs in batches) != len(self.simulated.decoding)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -105,7 +105,7 @@ class Validation:
             "ideal_j": self.ideal_j,
             **{method: checked.to_dict() for method, checked in self.checked.items()},
             "steps": {
-                "simulated": counts.steps,
+                "simulated": len(self.simulated.decoding),
                 "engine": None if steps is None else steps.steps,
             },
             "tokens": {

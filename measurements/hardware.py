@@ -1,15 +1,21 @@
 """What the data sheet of a GPU says. Figures and their sources are in gpus.json."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
 from joulecast.traces.errors import InputError, unknown_name
+from joulecast.traces.files import read_json
 
 Peak = Literal["dense", "sparse"]
+
+_HALF = ("bfloat16", "float16")
+PEAK_DTYPES = {*_HALF, "float8"}
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class Gpu:
         memory_bytes_per_s: Peak memory bandwidth [B/s].
         peak_flops: dtype -> "dense" or "sparse" -> peak rate [FLOP/s].
         sources: Figure -> where it comes from.
+        idle_power_w: With a model loaded and nothing to do [W], where someone read it off; no data
+            sheet has it.
     """
 
     name: str
@@ -31,8 +39,9 @@ class Gpu:
     tdp_w: float
     memory_bytes: float
     memory_bytes_per_s: float
-    peak_flops: Mapping[str, Mapping[str, float]]
+    peak_flops: Mapping[str, Mapping[Peak, float]]
     sources: Mapping[str, str]
+    idle_power_w: float | None = None
 
     def peak(self, dtype: str, peak: Peak = "dense") -> float:
         """Peak rate [FLOP/s].
@@ -49,7 +58,14 @@ class Gpu:
                 f"{self.product}: no peak is known for {dtype}; known are: "
                 + ", ".join(sorted(self.peak_flops))
             )
+        if peak not in self.peak_flops[dtype]:
+            raise InputError(f"{self.product}: its data sheet has no {peak} peak for {dtype}")
         return self.peak_flops[dtype][peak]
+
+    def peaks(self, dtype: str) -> Mapping[Peak, float]:
+        """Dense, and sparse where the data sheet has it -> rate [FLOP/s]; errors as `peak`."""
+        self.peak(dtype)
+        return self.peak_flops[dtype]
 
 
 def gpu_names() -> list[str]:
@@ -58,30 +74,53 @@ def gpu_names() -> list[str]:
 
 
 def load_gpu(name: str) -> Gpu:
-    """The data sheet of a GPU by its short name.
+    """The data sheet of a GPU by its short name, or from a file of the user's own.
 
     Args:
-        name: One of `gpu_names`, such as "h100-sxm".
+        name: One of `gpu_names`, such as "h100-sxm", or the path of a JSON file that has what an
+            entry of gpus.json has (docs/gpus.md).
 
     Returns:
         Power [W], memory [B], bandwidth [B/s] and peak rates [FLOP/s], each with its source.
 
     Raises:
-        InputError: No such name; the nearest is suggested.
+        InputError: No such name, and the nearest is suggested; or no data sheet in the file.
     """
     sheets = _data_sheets()
-    if name not in sheets:
+    if name in sheets:
+        return _gpu_of(name, sheets[name])
+    if not name.endswith(".json"):
         raise unknown_name("GPU", name, sheets)
-    sheet = sheets[name]
+    sheet = read_json(Path(name), "give a data sheet")
+    try:
+        return _gpu_of(Path(name).stem, sheet)
+    except KeyError as error:
+        raise InputError(f"{name}: is no data sheet: it lacks {error}") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{name}: is no data sheet: {error}") from error
+
+
+def _gpu_of(name: str, sheet: Mapping[str, Any]) -> Gpu:
+    """A GPU from what a data sheet says.
+
+    Raises:
+        KeyError: A figure lacks.
+        TypeError, ValueError: A figure is none.
+    """
     sources: dict[str, str] = {}
 
-    def figure(key: str, entry: Mapping[str, Any]) -> float:
-        sources[key] = entry["source"]
-        return float(entry["value"])
+    def figure(key: str, entry: Mapping[str, Any] | float) -> float:
+        value = entry["value"] if isinstance(entry, Mapping) else entry
+        sources[key] = str(entry["source"]) if isinstance(entry, Mapping) else "not told"
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise ValueError(f'"{key}" is {value!r}, and not a number above 0')
+        if not math.isfinite(value):
+            raise ValueError(f'"{key}" is {value!r}')
+        return float(value)
 
-    return Gpu(
+    gpu = Gpu(
         name=name,
-        product=sheet["product"],
+        product=str(sheet["product"]),
         tdp_w=figure("tdp_w", sheet["tdp_w"]),
         memory_bytes=figure("memory_bytes", sheet["memory_bytes"]),
         memory_bytes_per_s=figure("memory_bytes_per_s", sheet["memory_bytes_per_s"]),
@@ -90,7 +129,19 @@ def load_gpu(name: str) -> Gpu:
             for dtype, peaks in sheet["peak_flops"].items()
         },
         sources=sources,
+        idle_power_w=(
+            figure("idle_power_w", sheet["idle_power_w"]) if "idle_power_w" in sheet else None
+        ),
     )
+    unknown = set(gpu.peak_flops) - PEAK_DTYPES
+    if unknown or not any("dense" in gpu.peak_flops.get(dtype, ()) for dtype in _HALF):
+        raise ValueError(
+            'its "peak_flops" must have a "dense" peak of bfloat16 or float16, and beside these '
+            "float8 alone"
+        )
+    if gpu.idle_power_w is not None and gpu.idle_power_w >= gpu.tdp_w:
+        raise ValueError('its "idle_power_w" is not below its "tdp_w"')
+    return gpu
 
 
 def find_gpu(product: str) -> Gpu:

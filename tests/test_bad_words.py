@@ -42,7 +42,6 @@ def test_names(words: tuple[str, ...], fragment: str, run_cli: RunCli) -> None:
     "words",
     [
         ("estimate",),
-        ("estimate", "azure-2023-conv"),
         ("estimate", "azure-2023-conv", *BINNED, "--pue", "0.5"),
         ("estimate", "azure-2023-conv", "--table", TABLE, "--method", "guess"),
         ("estimate", "azure-2023-conv", *BINNED, "--carbon", "nan"),

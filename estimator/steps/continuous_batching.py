@@ -16,6 +16,7 @@ import numpy as np
 from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.steps.work import LengthArray, StepCounts, Steps
 from joulecast.measurements.arrays import FloatArray
+from joulecast.measurements.shapes.shape import ModelShape
 from joulecast.traces.errors import InputError
 
 GRAPH_TOKENS = 512
@@ -35,6 +36,7 @@ class ContinuousBatching:
         steps_to_release: Steps after its last in which a request still holds its cache: one where
             the next step is scheduled before the last one's tokens are there.
         graph_tokens: Most tokens of a step that runs as a CUDA graph.
+        mixture: The model, if it is one of experts, of which a step reads those that it needs.
     """
 
     reconstruction_sd: ClassVar[float] = 0.02
@@ -47,6 +49,7 @@ class ContinuousBatching:
     chunked_prefill: bool = True
     steps_to_release: int = 1
     graph_tokens: int = GRAPH_TOKENS
+    mixture: ModelShape | None = None
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], where: str) -> "ContinuousBatching":
@@ -214,8 +217,16 @@ class _Simulation:
                 raise self._stuck()
         decoding, fed_tokens, context, fed_pairs, sampled_tokens = _columns(log, 5)
         is_launched = decoding + fed_tokens > self._rules.graph_tokens
+        mixture = self._rules.mixture
         return Steps(
-            decoding, fed_tokens, context, fed_pairs, sampled_tokens, is_launched, self._count
+            decoding,
+            fed_tokens,
+            context,
+            fed_pairs,
+            sampled_tokens,
+            is_launched,
+            self._count,
+            None if mixture is None else mixture.share_read(decoding + fed_tokens),
         )
 
     def _stuck(self) -> InputError:

@@ -107,7 +107,7 @@ def step_work(steps: Steps, chosen: npt.NDArray[np.bool_]) -> FloatArray:
     """Work of some steps: steps, tokens, context, pairs, outputs; shape (chosen steps, 5)."""
     return np.stack(
         [
-            np.ones(int(chosen.sum())),
+            steps.weights_read[chosen],
             (steps.decoding + steps.prompt_tokens)[chosen],
             steps.context[chosen],
             steps.pairs[chosen],

@@ -1,11 +1,15 @@
 """How an engine serves requests that are all there from the start."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol
 
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.steps.static_batching import StaticBatching
 from joulecast.estimator.steps.work import LengthArray, Steps
+from joulecast.measurements.models import load_shape
+from joulecast.measurements.shapes.shape import ModelShape
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 
@@ -54,4 +58,25 @@ def scheduler_of(table: EnergyTable) -> Scheduler:
         raise InputError(
             f"{table.name}: how {table.engine} schedules requests is not known; use --method binned"
         )
-    return ContinuousBatching.from_settings(table.metadata["engine_settings"], table.name)
+    shape = load_shape(table.config)
+    return continuous_batching(table.metadata["engine_settings"], shape, table.name)
+
+
+def continuous_batching(
+    settings: Mapping[str, Any], shape: ModelShape, where: str
+) -> ContinuousBatching:
+    """The scheduler of a vLLM that served a model; settings and errors as for `from_settings`.
+
+    Where some layers have a window and others none, vLLM gives every group of them blocks of its
+    own out of one pool, and the tokens that it tells are those of the pool.
+    """
+    rules = ContinuousBatching.from_settings(settings, where)
+    windowed = sum(n for layer, n in shape.kinds.items() if layer.window is not None)
+    whole = len(shape.layers) - windowed
+    size = min(windowed, whole)
+    groups = 1 if size == 0 else -(-windowed // size) + -(-whole // size)
+    return replace(
+        rules,
+        cache_blocks=max(1, rules.cache_blocks // groups),
+        mixture=shape if shape.is_mixture else None,
+    )

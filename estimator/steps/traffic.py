@@ -20,6 +20,8 @@ from joulecast.estimator.steps.intervals import CARD_SPREAD, Spread
 from joulecast.estimator.steps.prices import Prices
 from joulecast.estimator.steps.work import TERMS
 from joulecast.measurements.arrays import FloatArray
+from joulecast.measurements.models import load_shape
+from joulecast.measurements.shapes.shape import ModelShape
 from joulecast.measurements.steplog.log import StepLog
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.measurements.table.traffic_window import TrafficWindow
@@ -58,13 +60,13 @@ class Pieces:
     stretch: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, window: TrafficWindow) -> "Pieces":
-        """Cut a window, with the second after it."""
+    def of(cls, window: TrafficWindow, shape: ModelShape) -> "Pieces":
+        """Cut a window of a model's traffic, with the second after it."""
         seconds = next(iter(window.ticks.by_gpu.values())).seconds
         # What ran before the window is in no log; after it, nothing runs.
         begin, end = window.begin_s, window.end_s + _MARGIN_S
         times = seconds[(seconds >= begin) & (seconds <= end)][::PIECE_TICKS]
-        work, idle_seconds = _until(window.steps, times - COUNTER_DELAY_S)
+        work, idle_seconds = _until(window.steps, times - COUNTER_DELAY_S, shape)
         middles = (times[1:] + times[:-1]) / 2
         stretch = np.full(len(middles), -1)
         for number, (_, first, last) in enumerate(window.spans):
@@ -78,9 +80,9 @@ class Pieces:
         )
 
     @classmethod
-    def together(cls, windows: Sequence[TrafficWindow]) -> "Pieces":
+    def together(cls, windows: Sequence[TrafficWindow], shape: ModelShape) -> "Pieces":
         """Those of several windows; the same stretch has the same number in all."""
-        parts = [cls.of(window) for window in windows]
+        parts = [cls.of(window, shape) for window in windows]
         names = [column.name for column in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -120,7 +122,7 @@ def fit_traffic(table: EnergyTable) -> TrafficPrices:
     """
     table.require_traffic()
     windows = table.valid_windows
-    pieces = Pieces.together(windows)
+    pieces = Pieces.together(windows, load_shape(table.config))
     if len(pieces.energy_j) < _FEWEST_PIECES:
         raise InputError(
             f"{table.name}: its traffic lasts {pieces.seconds.sum():.0f} s, too short to tell "
@@ -189,11 +191,11 @@ def _covariance(pieces: Pieces, fitted: FloatArray) -> FloatArray:
     return np.asarray(covariance[: len(TERMS), : len(TERMS)])
 
 
-def _until(log: StepLog, times: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _until(log: StepLog, times: FloatArray, shape: ModelShape) -> tuple[FloatArray, FloatArray]:
     """Work done and time idle from some moment up to each time: shapes (times, 6), (times,)."""
     work = np.column_stack(
         [
-            np.ones(len(log)),
+            shape.share_read(log.tokens.astype(float)),
             log.tokens,
             log.context,
             log.pairs,

@@ -21,7 +21,8 @@ class StepCounts:
     """Work of an engine, summed over a run.
 
     Attributes:
-        steps: S, engine steps; each reads the weights and launches the kernels.
+        steps: S, engine steps; each reads the weights and launches the kernels. Of a mixture of
+            experts, a step counts as the share of all weights that it reads.
         tokens: T, tokens fed through the network, padding and recomputation included.
         context: K, cached tokens read: the context lengths over all decode steps.
         pairs: P, prompt query-key pairs, i^2 / 2 each.
@@ -68,6 +69,8 @@ class Steps:
         is_launched: Whether the step is launched kernel by kernel, by an engine that runs others
             as CUDA graphs; such a step takes at least as long as the host needs for that.
         requests: Requests served, a number.
+        share_read: Share of all weights that each reads; None where all are read, as of every dense
+            model.
     """
 
     decoding: FloatArray
@@ -77,12 +80,18 @@ class Steps:
     sampled: FloatArray
     is_launched: npt.NDArray[np.bool_]
     requests: int
+    share_read: FloatArray | None = None
+
+    @property
+    def weights_read(self) -> FloatArray:
+        """How often each step reads all weights: once, or a part of them; shape (steps,)."""
+        return np.ones(len(self.decoding)) if self.share_read is None else self.share_read
 
     @property
     def counts(self) -> StepCounts:
         """Sums over the run."""
         return StepCounts(
-            steps=float(len(self.decoding)),
+            steps=float(self.weights_read.sum()),
             tokens=float(self.decoding.sum() + self.prompt_tokens.sum()),
             context=float(self.context.sum()),
             pairs=float(self.pairs.sum()),

@@ -36,11 +36,18 @@ if TYPE_CHECKING:
 @click.option(
     "--table",
     "table_names",
-    required=True,
     multiple=True,
     metavar="TABLE",
     shell_complete=complete_tables,
     help="A shipped table or a folder; give it again for each further table.",
+)
+@click.option(
+    "--on",
+    "specs",
+    multiple=True,
+    metavar="SPEC",
+    help="A deployment, such as model=qwen2.5-7b,gpu=l40s,gpus=2,dtype=fp8, or a table; give it "
+    "again for each further one. Models may differ.",
 )
 @with_options(METHOD_OPTIONS)
 @with_options(COST_OPTIONS)
@@ -50,6 +57,7 @@ if TYPE_CHECKING:
 def compare(
     trace: str,
     table_names: tuple[str, ...],
+    specs: tuple[str, ...],
     method: Method,
     whole_batches: bool,
     pue: float | None,
@@ -58,25 +66,32 @@ def compare(
     html: Path | None,
     **options: Any,
 ) -> None:
-    """Hold TRACE's estimates by several tables against each other.
+    """Hold TRACE's estimates by several tables or deployments against each other.
 
     Each stands over its ideals, and the others against the first. Tables are of one model on one
-    grid: engines, GPUs, or one engine with other settings.
+    grid: engines, GPUs, or one engine with other settings. What --on names may be of several
+    models, and need not have been measured.
     """
     from joulecast.estimator.compare import compare_tables
     from joulecast.estimator.footprint.facility import Facility
+    from joulecast.estimator.forecast import served_of_text
     from joulecast.measurements.table.table import load_table
     from joulecast.views.compare import compare_report
 
     facility = Facility.of(pue, carbon, price)
-    tables = [load_table(name) for name in table_names]
+    if not table_names and not specs:
+        raise click.UsageError("give --table or --on, once for each to compare")
+    tables = [load_table(name) for name in table_names] + [served_of_text(spec) for spec in specs]
+    named = [*table_names, *(spec for spec in specs if "=" not in spec)]
     results = {"--output": options["output"], "--html": html}
-    check_results(results, traces=[trace], tables=table_names)
+    check_results(results, traces=[trace], tables=named)
     with SimulationBar() as bar:
         loaded, make = load_for(
             method, whole_batches, trace, tables[0], html, options, progress=bar.watch
         )
-        result = compare_tables(make, loaded.workload, tables, shown_address(trace)).at(facility)
+        result = compare_tables(
+            make, loaded.workload, tables, shown_address(trace), bool(specs)
+        ).at(facility)
     if html is not None:
         from joulecast.pages.compare import write_compare_page
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from joulecast.cli.completion import complete_tables, complete_traces
+from joulecast.cli.deployment import DEPLOYMENT_OPTIONS
 from joulecast.cli.options import (
     COST_OPTIONS,
     FORMAT_OPTIONS,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from joulecast.estimator.footprint.carbon import CarbonIntensity
     from joulecast.estimator.footprint.facility import Price
     from joulecast.estimator.steps.progress import Progress
+    from joulecast.estimator.unit_prices.model import Served
     from joulecast.measurements.table.table import EnergyTable
     from joulecast.traces.load import LoadedTrace
 
@@ -70,11 +72,11 @@ def _single_table(
     ctx: click.Context,
     param: click.Parameter,  # noqa: ARG001
     names: tuple[str, ...],
-) -> str:
+) -> str | None:
     """The table of an estimate."""
     if len(names) > 1:
         raise click.UsageError("give one --table; compare takes several", ctx)
-    return names[0]
+    return names[0] if names else None
 
 
 @command()
@@ -82,13 +84,14 @@ def _single_table(
 @click.option(
     "--table",
     "table_name",
-    required=True,
     multiple=True,
     callback=_single_table,
     metavar="TABLE",
     shell_complete=complete_tables,
-    help="A shipped table (see: joulecast table list) or a folder.",
+    help="A shipped table (see: joulecast table list) or a folder; with --model, --gpu and the "
+    "like, what to scale from.",
 )
+@with_options(DEPLOYMENT_OPTIONS)
 @with_options(METHOD_OPTIONS)
 @click.option("--explain", is_flag=True, help="Also show where the joules go (stepwise).")
 @click.option(
@@ -104,7 +107,14 @@ def _single_table(
 @with_options(FORMAT_OPTIONS)
 def estimate(
     trace: str,
-    table_name: str,
+    table_name: str | None,
+    model: str | None,
+    gpu: str | None,
+    engine: str | None,
+    gpus: int | None,
+    dtype: str | None,
+    idle_watts: float | None,
+    decode_watts: float | None,
     method: Method,
     whole_batches: bool,
     explain: bool,
@@ -121,6 +131,7 @@ def estimate(
     name of a public trace (see: joulecast trace list).
     """
     from joulecast.estimator.footprint.facility import Facility
+    from joulecast.estimator.forecast import Wish, choose_served
     from joulecast.measurements.table.table import load_table
     from joulecast.views.estimate import estimate_report
 
@@ -128,27 +139,31 @@ def estimate(
         if is_given and method != "stepwise":
             raise click.UsageError(f"{option} is for --method stepwise")
     facility = Facility.of(pue, carbon, price)
-    names = [table_name] if host_name is None else [table_name, host_name]
-    table, *hosts = [load_table(name) for name in names]
-    host = hosts[0] if hosts else None
+    names = [name for name in (table_name, host_name) if name is not None]
+    table = None if table_name is None else load_table(table_name)
+    host = None if host_name is None else load_table(host_name)
+    wish = Wish(model, gpu, engine, gpus, dtype)
+    served = choose_served(table, wish, idle_watts, decode_watts)
     results = {"--output": options["output"], "--html": html}
     check_results(results, traces=[trace], tables=names)
     with SimulationBar() as bar:
-        loaded, make = load_for(method, whole_batches, trace, table, html, options, host, bar.watch)
-        result = make(loaded.workload, table, shown_address(trace)).at(facility)
+        loaded, make = load_for(
+            method, whole_batches, trace, served, html, options, host, bar.watch
+        )
+        result = make(loaded.workload, served, shown_address(trace)).at(facility)
     if html is not None:
         from joulecast.pages.estimate import write_estimate_page
 
-        write_estimate_page(html, result, table, loaded, host, command_line())
+        write_estimate_page(html, result, served, loaded, host, command_line())
         say(f"{html}: the page of this estimate")
-    emit_report(estimate_report(result, table, explain), options)
+    emit_report(estimate_report(result, served, explain), options)
 
 
 def load_for(
     method: Method,
     whole_batches: bool,
     trace: str,
-    table: "EnergyTable",
+    served: "Served",
     html: Path | None,
     options: dict[str, Any],
     host: "EnergyTable | None" = None,
@@ -160,7 +175,7 @@ def load_for(
 
     if whole_batches and method != "binned":
         raise click.UsageError("--whole-batches is for --method binned")
-    grid, most_lengths = reading_of(method, table)
+    grid, most_lengths = reading_of(method, served)
     with reading(options, trace) as keywords:
         loaded = load_trace(trace, grid, most_lengths, html is not None, **keywords)
     return loaded, estimation_method(method, loaded, whole_batches, host, progress)

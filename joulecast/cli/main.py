@@ -17,12 +17,13 @@ from joulecast.traces.printable import printable
 from joulecast.version import VERSION
 
 COMMANDS = {
-    "compare": "Hold TRACE's estimates by several tables against each other.",
+    "compare": "Hold TRACE's estimates by several tables or deployments against each other.",
     "completion": "Print the script that makes SHELL complete commands and names.",
     "doctor": "Show what a bug report needs: versions, GPUs, traces, problems.",
     "estimate": "Estimate the energy of TRACE.",
     "flops": "Count the FLOPs of a request of MODEL.",
     "measure": "Measure E_batch(I, O) and B(I, O) on the GPU at hand.",
+    "prices": "Show what a unit of each kind of work costs on GPU under ENGINE.",
     "regions": "List the regions that --carbon knows, with their intensity.",
     "replay": "Run requests drawn from each TRACE on the GPU, under the meter.",
     "table": "Look at energy tables.",

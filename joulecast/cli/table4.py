@@ -73,7 +73,7 @@ def table4(
     from joulecast.traces.load import load_workload
     from joulecast.traces.public.catalog import load_embedded
     from joulecast.traces.public.paper_datasets import best_source
-    from joulecast.views.table4 import table4_report
+    from joulecast.views.paper.table4 import table4_report
 
     if gpu is not None and table_names:
         raise click.UsageError("--gpu takes the place of --table")

@@ -32,7 +32,7 @@ def tables(tasks: tuple[tuple[str, str], ...], **options: Any) -> None:
     from joulecast.traces.errors import unknown_name
     from joulecast.traces.public.tasks import task_names
     from joulecast.traces.workload import Workload
-    from joulecast.views.length_tables import tables_report
+    from joulecast.views.paper.length_tables import tables_report
 
     for name, _ in tasks:
         if name not in task_names():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from joulecast.estimator.compare import Comparison
-from joulecast.measurements.table.table import EnergyTable
+from joulecast.estimator.unit_prices.model import Served
 from joulecast.pages.estimate import estimate_warnings, length_figures
 from joulecast.pages.figures import Bar, energy_bars
 from joulecast.pages.page import (
@@ -12,8 +12,8 @@ from joulecast.pages.page import (
     document_script,
     provenance,
     render,
+    served_facts,
     source_facts,
-    table_facts,
 )
 from joulecast.traces.files import write_text
 from joulecast.traces.load import LoadedTrace
@@ -25,7 +25,7 @@ from joulecast.views.footprint import facility_notes, facility_text
 def write_compare_page(
     path: Path,
     comparison: Comparison,
-    tables: Sequence[EnergyTable],
+    tables: Sequence[Served],
     loaded: LoadedTrace,
     command: str,
 ) -> None:
@@ -45,7 +45,7 @@ def write_compare_page(
 
 
 def compare_page(
-    comparison: Comparison, tables: Sequence[EnergyTable], loaded: LoadedTrace, command: str
+    comparison: Comparison, tables: Sequence[Served], loaded: LoadedTrace, command: str
 ) -> str:
     """The page as a text; arguments as for `write_compare_page`."""
     document = comparison.to_dict()
@@ -75,7 +75,9 @@ def compare_page(
         rate_notes=[rate_note(estimate, f"{estimate.table}: ") for estimate in estimates],
         length_figures=length_figures(first, tables[0], loaded),
         meaning=[*([SAVING_NOTE] if has_intervals else []), *facility_notes(first.facility)],
-        all_table_facts=[table_facts(table) for table in tables],
+        all_table_facts=[
+            served_facts(table, estimate) for table, estimate in zip(tables, estimates, strict=True)
+        ],
         source_facts=source_facts(loaded.workload),
         provenance=provenance(command),
     )

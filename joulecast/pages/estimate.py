@@ -8,6 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from joulecast.estimator.estimate import CellEstimate, Estimate
+from joulecast.estimator.unit_prices.model import Served
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.pages.figures import Bar, energy_bars, energy_unit, length_curve
 from joulecast.pages.page import (
@@ -20,6 +21,7 @@ from joulecast.pages.page import (
     map_rows,
     provenance,
     render,
+    served_facts,
     source_facts,
     table_facts,
     trimmed,
@@ -31,13 +33,14 @@ from joulecast.traces.load import LoadedTrace
 from joulecast.views.estimate import (
     IDEAL_LABELS,
     SERVING_TEXT,
+    basis_text,
     below_ideal_notes,
     rate_note,
+    served_text,
     trace_text,
 )
 from joulecast.views.footprint import facility_notes
 from joulecast.views.numbers import compact
-from joulecast.views.parts import table_text
 from joulecast.views.steps import PART_LABELS, RECONSTRUCTED_NOTE, binned_note, interval_note
 from joulecast.views.table import COVERAGE_NOTE, MARKS
 
@@ -52,7 +55,7 @@ STEPWISE_COVERAGE_NOTE = (
 def write_estimate_page(
     path: Path,
     estimate: Estimate,
-    table: EnergyTable,
+    table: Served,
     loaded: LoadedTrace,
     host: EnergyTable | None,
     command: str,
@@ -62,7 +65,7 @@ def write_estimate_page(
     Args:
         path: File to write.
         estimate: The estimate.
-        table: What it was made from.
+        table: What it was made from: a table, or a scaling.
         loaded: The trace, with its lengths counted if they are known.
         host: The table that tells the pace of the serving host, if one was given.
         command: How to make the page again.
@@ -75,7 +78,7 @@ def write_estimate_page(
 
 def estimate_page(
     estimate: Estimate,
-    table: EnergyTable,
+    table: Served,
     loaded: LoadedTrace,
     host: EnergyTable | None,
     command: str,
@@ -93,7 +96,7 @@ def estimate_page(
         n=Numbers(document),
         script=document_script(document),
         trace=trace_text(estimate),
-        table_text=table_text(table),
+        table_text=f"{served_text(table)}; {basis_text(estimate)}",
         serving=SERVING_TEXT,
         notes=estimate_warnings(estimate, table),
         gap_figure=_gap_figure(estimate),
@@ -114,7 +117,7 @@ def estimate_page(
         cell_ranges=[_ranges(cell, grid) for cell in estimate.cells],
         coverage_note=STEPWISE_COVERAGE_NOTE if estimate.parts_j else "",
         meaning=[interval_note(estimate), *facility_notes(estimate.facility)],
-        table_facts=table_facts(table),
+        table_facts=served_facts(table, estimate),
         host_facts=[] if host is None else table_facts(host),
         source_facts=source_facts(loaded.workload),
         gpu_facts=gpu_facts(table),
@@ -122,7 +125,7 @@ def estimate_page(
     )
 
 
-def length_figures(estimate: Estimate, table: EnergyTable, loaded: LoadedTrace) -> list[Markup]:
+def length_figures(estimate: Estimate, table: Served, loaded: LoadedTrace) -> list[Markup]:
     """Distributions of the input and of the output lengths."""
     grid = estimate_grid(table, loaded.workload, estimate.method)
     both = distributions(loaded.workload.on_grid(grid), loaded.counts)
@@ -164,7 +167,7 @@ def _parts_figure(estimate: Estimate) -> Markup | None:
     return energy_bars(bars, "parts", "Energy by kind of work")
 
 
-def estimate_warnings(estimate: Estimate, table: EnergyTable) -> list[str]:
+def estimate_warnings(estimate: Estimate, table: Served) -> list[str]:
     """What a reader must know before anything else."""
     notes = []
     if estimate.implied_flops_per_s > estimate.dense_peak_flops_per_s:
@@ -173,7 +176,7 @@ def estimate_warnings(estimate: Estimate, table: EnergyTable) -> list[str]:
         notes.append(binned_note(estimate))
     if estimate.source == "reconstructed":
         notes.append(RECONSTRUCTED_NOTE)
-    if table.metadata["measured_by"] == "hand":
+    if isinstance(table, EnergyTable) and table.metadata["measured_by"] == "hand":
         notes.append("The table was made by hand, from one run a cell.")
     return notes
 

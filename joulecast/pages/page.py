@@ -15,11 +15,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.unit_prices.memory import default_limits
+from joulecast.estimator.unit_prices.model import Served
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.grid import Grid
 from joulecast.traces.printable import printable
 from joulecast.traces.workload import Workload
 from joulecast.version import VERSION
+from joulecast.views.estimate import basis_text
 from joulecast.views.numbers import grams, joules, kwh, money, percent, plain_digits
 from joulecast.views.report import json_text
 
@@ -158,17 +161,40 @@ def table_facts(table: EnergyTable) -> list[tuple[str, str]]:
     return facts
 
 
-def gpu_facts(table: EnergyTable) -> list[tuple[str, str]]:
+def served_facts(served: Served, estimate: Estimate) -> list[tuple[str, str]]:
+    """What an estimate was made of: a table, or prices that were scaled."""
+    if isinstance(served, EnergyTable):
+        return table_facts(served)
+    deployment = served.deployment
+    limits = default_limits(deployment)
+    prices = served.carried_prices().prices
+    return [
+        ("serves", served.name),
+        ("basis", basis_text(estimate)),
+        ("prices from", ", ".join(estimate.basis.tables if estimate.basis else ())),
+        ("power", f"rated {deployment.gpu.tdp_w:g} W, idle {prices.idle_power_w:.0f} W each"),
+        (
+            "engine settings",
+            (
+                f"{limits.requests:,} requests at once and {limits.tokens:,} tokens a step, as the "
+                "engine chooses for such a GPU"
+            ),
+        ),
+    ]
+
+
+def gpu_facts(served: Served) -> list[tuple[str, str]]:
     """The figures of the data sheet that ideals stand on, each with its source."""
-    gpu = table.gpu
-    peaks, each = gpu.peak_flops[table.compute_dtype], " each" if table.gpu_count > 1 else ""
+    if isinstance(served, EnergyTable):
+        gpu, dtype, count = served.gpu, served.compute_dtype, served.gpu_count
+    else:
+        deployment = served.deployment
+        gpu, dtype, count = deployment.gpu, deployment.compute_dtype, deployment.gpus
+    each = " each" if count > 1 else ""
+    rates = ", ".join(f"{rate / 1e12:g} TFLOP/s {peak}" for peak, rate in gpu.peaks(dtype).items())
     facts = {
         "tdp_w": ("rated power", f"{gpu.tdp_w:g} W{each}"),
-        "peak_flops": (
-            f"peak, {table.compute_dtype}",
-            f"{peaks['dense'] / 1e12:g} TFLOP/s dense, {peaks['sparse'] / 1e12:g} TFLOP/s sparse"
-            + each,
-        ),
+        f"{dtype} dense": (f"peak, {dtype}", rates + each),
         "memory_bytes_per_s": ("memory bandwidth", f"{gpu.memory_bytes_per_s / 1e9:g} GB/s{each}"),
     }
     return [
@@ -241,6 +267,8 @@ def trimmed(rows: Sequence[Sequence[MapCell]]) -> list[list[MapCell]]:
     return kept
 
 
-def estimate_grid(table: EnergyTable, workload: Workload, method: str) -> Grid:
+def estimate_grid(served: Served, workload: Workload, method: str) -> Grid:
     """The grid that an estimate's cells are on."""
-    return workload.grid if method == "stepwise" else table.grid
+    if method == "stepwise" or not isinstance(served, EnergyTable):
+        return workload.grid
+    return served.grid

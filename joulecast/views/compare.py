@@ -1,26 +1,31 @@
 """What `joulecast compare` shows."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.table import Table
 
 from joulecast.estimator.compare import ComparedTable, Comparison
 from joulecast.estimator.estimate import Estimate
-from joulecast.measurements.table.table import EnergyTable
 from joulecast.views.estimate import (
     SERVING_TEXT,
+    basis_text,
     coverage_text,
     csv_row,
     rate_note,
     requests_text,
+    served_text,
     trace_text,
 )
 from joulecast.views.footprint import facility_figures, facility_notes, facility_text
 from joulecast.views.numbers import joules
-from joulecast.views.parts import Bar, add_row, facts_table, grid_table, notes_text, table_text
+from joulecast.views.parts import Bar, add_row, facts_table, grid_table, notes_text
 from joulecast.views.report import Report
 from joulecast.views.steps import interval_note
+
+if TYPE_CHECKING:
+    from joulecast.estimator.unit_prices.model import Served
 
 SAVING_NOTE = (
     "Bars: energy, with its 95 % interval. The interval of a saving takes the errors of the two "
@@ -28,7 +33,7 @@ SAVING_NOTE = (
 )
 
 
-def compare_report(comparison: Comparison, tables: Sequence[EnergyTable]) -> Report:
+def compare_report(comparison: Comparison, tables: "Sequence[Served]") -> Report:
     """`joulecast compare`; `tables` in the comparison's order."""
     estimates = [compared.estimate for compared in comparison.tables]
     first = estimates[0]
@@ -41,8 +46,13 @@ def compare_report(comparison: Comparison, tables: Sequence[EnergyTable]) -> Rep
     if first.facility is not None:
         facts.append(("facility", facility_text(first.facility)))
     facts += [
-        ("coverage", f"{coverage_text(estimate)}: {table_text(table)}")
+        ("coverage", f"{coverage_text(estimate)}: {served_text(table)}")
         for estimate, table in zip(estimates, tables, strict=True)
+    ]
+    facts += [
+        ("basis", f"{basis_text(estimate)}: {estimate.table}")
+        for estimate in estimates
+        if estimate.basis is not None and estimate.basis.kind != "measured"
     ]
     notes = [rate_note(estimate, f"{estimate.table}: ") for estimate in estimates]
     notes += [interval_note(first)] if first.interval_j is None else [SAVING_NOTE]

@@ -1,7 +1,7 @@
 """What `joulecast estimate` shows."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 
@@ -13,6 +13,9 @@ from joulecast.views.numbers import invalid_text, joules, kwh, percent
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text, table_text
 from joulecast.views.report import Report
 from joulecast.views.steps import RECONSTRUCTED_NOTE, interval_facts, interval_note, parts_view
+
+if TYPE_CHECKING:
+    from joulecast.estimator.unit_prices.model import Served
 
 IDEAL_LABELS = {
     "dense": "dense peak",
@@ -98,11 +101,43 @@ def below_ideal_notes(estimate: Estimate) -> list[str]:
     return [f"Below the {names} ideal: {why}{drawn}."]
 
 
-def estimate_report(estimate: Estimate, table: EnergyTable, explain: bool = False) -> Report:
+def served_text(served: "Served") -> str:
+    """A table, or a deployment that is forecast by scaling, in a few words."""
+    return table_text(served) if isinstance(served, EnergyTable) else served.name
+
+
+def served_facts(estimate: Estimate, served: "Served") -> list[tuple[str, str]]:
+    """What serves, and what the estimate stands on."""
+    name = "table" if isinstance(served, EnergyTable) else "serves"
+    return [(name, served_text(served)), ("basis", basis_text(estimate))]
+
+
+def basis_text(estimate: Estimate) -> str:
+    """What the estimate stands on."""
+    basis = estimate.basis
+    if basis is None:
+        return "not told"
+    if len(basis.tables) == 1 and basis.kind == "measured":
+        return "measured: a table of this model, GPU, engine and number format"
+    many = "1 table" if len(basis.tables) == 1 else f"{len(basis.tables)} tables"
+    if basis.kind == "measured":
+        return f"measured: prices per unit of work of {many} of this GPU, this model among them"
+    if basis.kind == "model scaled":
+        return (
+            f"model scaled: prices per unit of work of {many} of this GPU, none of them of this "
+            "very deployment"
+        )
+    return (
+        f"gpu scaled: this GPU was not measured; prices of {basis.from_gpu} ({many}), carried over "
+        "by the data sheets"
+    )
+
+
+def estimate_report(estimate: Estimate, served: "Served", explain: bool = False) -> Report:
     """`joulecast estimate`."""
     facts = [
         ("trace", trace_text(estimate)),
-        ("table", table_text(table)),
+        *served_facts(estimate, served),
         ("method", estimate.method_text),
         ("serving", SERVING_TEXT),
         ("requests", requests_text(estimate)),
@@ -122,7 +157,7 @@ def estimate_report(estimate: Estimate, table: EnergyTable, explain: bool = Fals
     for name, ideal_j in estimate.ideal_j.items():
         excess = estimate.excess_percent[name]
         add_row(ideals, IDEAL_LABELS[name], joules(ideal_j), f"{excess:,.1f} %")
-    parts = [parts_view(estimate, table)] if explain else []
+    parts = [parts_view(estimate, served)] if explain else []
     notes = notes_text(estimate_notes(estimate))
     document = estimate.to_dict()
     view = Group(facts_table(facts), ideals, *parts, notes)

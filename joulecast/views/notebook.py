@@ -4,7 +4,13 @@ from joulecast.estimator.compare import Comparison
 from joulecast.estimator.estimate import Estimate
 from joulecast.traces.html import html_table
 from joulecast.views.compare import saving_lines
-from joulecast.views.estimate import SERVING_TEXT, coverage_text, requests_text, trace_text
+from joulecast.views.estimate import (
+    SERVING_TEXT,
+    basis_text,
+    coverage_text,
+    requests_text,
+    trace_text,
+)
 from joulecast.views.footprint import facility_facts, facility_figures
 from joulecast.views.numbers import joules, kwh
 from joulecast.views.steps import interval_facts, interval_note, interval_text
@@ -17,6 +23,7 @@ def estimate_html(estimate: Estimate) -> str:
         [
             ("trace", trace_text(estimate)),
             ("table", estimate.table),
+            ("basis", basis_text(estimate)),
             ("method", estimate.method_text),
             ("serving", SERVING_TEXT),
             ("requests", requests_text(estimate)),

@@ -1,5 +1,7 @@
 """What an estimate shows of its interval, and where its joules go."""
 
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
 from joulecast.estimator.binned import count_batches
@@ -9,6 +11,9 @@ from joulecast.measurements.table.table import EnergyTable
 from joulecast.views.numbers import joules, percent
 from joulecast.views.parts import add_row, grid_table
 
+if TYPE_CHECKING:
+    from joulecast.estimator.unit_prices.model import Served
+
 PART_LABELS = {
     "steps": "steps: reading the weights, launching kernels",
     "tokens": "tokens fed: linear layers",
@@ -17,6 +22,19 @@ PART_LABELS = {
     "outputs": "tokens sampled: output head, scheduling",
     "requests": "requests taken in",
     "waiting": "waiting for the host to launch steps",
+    "weight_bytes": "weights read",
+    "linear_flops": "products of linear layers",
+    "quantized_flops": "products of linear layers in 8 bits",
+    "expert_flops": "products of routed experts",
+    "cache_bytes": "cached tokens read while decoding",
+    "wide_cache_bytes": "the same, more for wide heads",
+    "attention_flops": "prompt attention",
+    "head_flops": "output head",
+    "layer_tokens": "what tokens take in layers besides",
+    "experts_read": "experts begun",
+    "link_bytes": "what GPUs send each other",
+    "link_calls": "GPUs waiting for each other",
+    "idle": "idle power all the time",
 }
 SD_LABELS = {
     "coefficients": "coefficients",
@@ -26,6 +44,10 @@ SD_LABELS = {
     "sampling": "lengths drawn",
     "host": "how fast the host launches steps",
     "reconstruction": "lengths reconstructed",
+    "model": "a model that was not measured",
+    "gpu": "a GPU that was not measured",
+    "format": "a number format that was not measured",
+    "shared": "GPUs that share a model unmeasured",
 }
 
 
@@ -94,12 +116,12 @@ def interval_note(estimate: Estimate) -> str:
         f"{SD_LABELS[name]} {percent(sd)}" for name, sd in estimate.relative_sds.items()
     )
     note = f"The interval's relative standard deviations: {parts}."
-    if estimate.relative_sds["coefficients"] > PRICE_SD_BOUND:
+    if not estimate.is_scaled and estimate.relative_sds["coefficients"] > PRICE_SD_BOUND:
         note += " The table has no runs like these requests (joulecast table check); measure more."
     return note
 
 
-def parts_view(estimate: Estimate, table: EnergyTable) -> Table:
+def parts_view(estimate: Estimate, served: "Served") -> Table:
     """Where the joules go: each kind of work, and the least that it could take."""
     view = grid_table("where the joules go")
     view.add_column("work")
@@ -111,7 +133,9 @@ def parts_view(estimate: Estimate, table: EnergyTable) -> Table:
         add_row(view, PART_LABELS[term], joules(energy_j), share, joules(least_j[term]))
     roofline = joules(estimate.ideal_j["roofline"])
     add_row(view, "all, and the roofline", joules(estimate.energy_j), percent(1.0), roofline)
-    idle_w = table.metadata["idle_power_w"]
+    if not isinstance(served, EnergyTable):
+        return view
+    idle_w = served.metadata["idle_power_w"]
     if idle_w is not None and estimate.seconds is not None:
         idle_j = idle_w * estimate.seconds
         share = percent(idle_j / estimate.energy_j)

@@ -37,7 +37,7 @@ def validation_report(validations: Sequence[Validation]) -> Report:
             f"{stepwise.error_percent:+.1f} %",
             "yes" if stepwise.is_within else "NO",
             "-" if steps is None else f"{steps.steps:,}",
-            f"{validation.simulated.counts.steps:,.0f}",
+            f"{len(validation.simulated.decoding):,}",
         )
     facts = []
     for method in METHODS:

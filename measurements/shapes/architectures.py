@@ -281,7 +281,14 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         {**_GEMMA, "sliding_window_pattern": 2}, norms=4, window=_by_layer_types
     ),
     "gemma3_text": Architecture(
-        {**_GEMMA, "sliding_window_pattern": 6},
+        {
+            **_GEMMA,
+            "sliding_window_pattern": 6,
+            "num_attention_heads": 8,
+            "num_key_value_heads": 4,
+            "vocab_size": 262_208,
+            "max_position_embeddings": 131_072,
+        },
         norms=4,
         query_norm="head",
         window=_by_layer_types,

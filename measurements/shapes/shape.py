@@ -14,7 +14,11 @@ _Tokens = TypeVar("_Tokens", "float", "npt.NDArray[np.float64]")
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float8": 1, "float32": 4}
 COMPUTE_DTYPE: Mapping[str | None, str] = {"fp8": "float8"}
-"""Quantization -> number format of the linear layers' weights, and of their arithmetic."""
+"""Quantization -> number format of the linear layers' arithmetic, where it is not the model's own:
+4-bit weights are unfolded to that before they are multiplied."""
+
+QUANTIZED_BYTES: Mapping[str, float] = {"fp8": 1.0, "int4": 0.5 + 2 / 128}
+"""Quantization -> bytes of a linear layer's weight; of 4 bits, 128 share a scale of 2 bytes."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,16 @@ class ModelShape:
         return sum(n * layer.active for layer, n in self.kinds.items())
 
     @property
+    def expert_parameters(self) -> int:
+        """Of these, those of routed experts."""
+        return sum(n * layer.experts_per_token * layer.expert for layer, n in self.kinds.items())
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether some layer routes tokens to experts."""
+        return any(layer.experts for layer in self.kinds)
+
+    @property
     def pair_width(self) -> int:
         """Multiplications that a query-key pair takes, over all layers."""
         return sum(n * (layer.score_width + layer.value_width) for layer, n in self.kinds.items())
@@ -143,6 +157,15 @@ class ModelShape:
             read = read + n * (layer.always_read + layer.expert * layer.experts_touched(tokens))
         return read
 
+    def share_read(self, tokens: _Tokens) -> _Tokens:
+        """Of all weights that steps may read, the share that steps over so many tokens do."""
+        all_of_them = self.head_parameters + sum(
+            n * (layer.always_read + layer.expert * layer.experts)
+            for layer, n in self.kinds.items()
+        )
+        share: _Tokens = self.parameters_read(tokens) / all_of_them
+        return share
+
     def weight_bytes_read(
         self, tokens: _Tokens, dtype: str, quantization: str | None = None
     ) -> _Tokens:
@@ -154,7 +177,7 @@ class ModelShape:
         Args:
             tokens: Of a step, or of an array of steps.
             dtype: The model's own number format.
-            quantization: None, or a key of `COMPUTE_DTYPE`.
+            quantization: None, or a key of `QUANTIZED_BYTES`.
         """
         read = self.parameters_read(tokens)
         routers = sum(n * layer.router for layer, n in self.kinds.items())
@@ -173,6 +196,7 @@ class ModelShape:
         return width * DTYPE_BYTES[dtype]
 
 
-def _saved_bytes(dtype: str, quantization: str | None) -> int:
+def _saved_bytes(dtype: str, quantization: str | None) -> float:
     """Bytes that a quantized weight is smaller by."""
-    return DTYPE_BYTES[dtype] - DTYPE_BYTES[COMPUTE_DTYPE.get(quantization, dtype)]
+    own = DTYPE_BYTES[dtype]
+    return 0 if quantization is None else own - QUANTIZED_BYTES[quantization]

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulecast.estimator.flops import FlopsModel, binned_flops, load_flops, stored_models
+from joulecast.estimator.flops import (
+    FlopsModel,
+    binned_flops,
+    how_counted,
+    load_flops,
+    stored_models,
+)
 from joulecast.measurements.models import model_names
 from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
 from tests.conftest import RunCli, workload_of
@@ -35,8 +41,13 @@ def test_golden_requests(lengths: tuple[int, int], flops: int, run_cli: RunCli) 
     assert "causal masking not subtracted" in document["convention"]
 
 
-def test_every_shipped_model_is_stored() -> None:
-    assert stored_models() == model_names()
+def test_of_every_shipped_model_something_is_known() -> None:
+    assert {*stored_models()} < {*model_names()}
+    for model in model_names():
+        law = load_flops(model)
+        assert law.per_token > 0
+        assert law.per_pair > 0
+        assert how_counted(model)
 
 
 @given(st.integers(1, 300), st.integers(1, 80))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from joulecast.estimator.flops import load_flops, meta_forward, profile
-from joulecast.measurements.models import load_config, load_shape, model_names
+from joulecast.estimator.flops import load_flops, meta_forward, profile, stored_models
+from joulecast.measurements.models import load_config, load_shape
 from joulecast.traces.errors import InputError
 from tests.conftest import RunCli
 from tests.measurements.shapes.test_architectures import MODELS
@@ -15,12 +15,12 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.slow  # importing torch, transformers and deepspeed alone takes seconds
 
 
-@pytest.mark.parametrize("model", model_names())
+@pytest.mark.parametrize("model", stored_models())
 def test_stored_equals_recomputed(model: str) -> None:
     assert profile(model) == load_flops(model)
 
 
-@pytest.mark.parametrize("model", model_names())
+@pytest.mark.parametrize("model", stored_models())
 def test_torch_counts_the_same_multiplications(model: str) -> None:
     """Torch counts matrix products and attention; DeepSpeed adds element-wise operations."""
     from torch.utils.flop_counter import FlopCounterMode

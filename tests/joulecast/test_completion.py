@@ -88,8 +88,15 @@ def test_other_names() -> None:
     assert values("trace", "task", "") == task_names()
     assert values("flops", "") == model_names()
     assert values("measure", "--model", "") == model_names()
-    assert values("measure", "--gpu-type", "h") == ["h100-sxm", "h200-sxm"]
-    assert values("table4", "--gpu", "h1") == ["h100-sxm"]
+    assert values("measure", "--gpu-type", "h") == [
+        "h100-nvl",
+        "h100-pcie",
+        "h100-sxm",
+        "h200-nvl",
+        "h200-sxm",
+    ]
+    assert values("table4", "--gpu", "h100-s") == ["h100-sxm"]
+    assert values("estimate", "--gpu", "l4") == ["l4", "l40s"]
     assert values("measure", "--engine", "v") == ["vllm"]
     assert values("estimate", "--format", "") == ["table", "json", "csv"]
     assert values("completion", "") == list(SHELLS)
@@ -118,7 +125,7 @@ def test_whatever_help_calls_a_table_a_trace_or_a_model_completes() -> None:
                     values = {item.value for item in param.shell_complete(ctx, "")}
                     assert {*names.get(metavar, model_names())} <= values, f"{words} {param.name}"
                     seen += 1
-    assert seen == 18
+    assert seen == 20
 
 
 def test_what_is_wrong_elsewhere_is_no_matter(monkeypatch, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from joulecast.cli.completion import complete_gpus
-from joulecast.cli.measure_traffic import TrafficOrder, measure_traffic
+from joulecast.cli.measure.traffic import TrafficOrder, measure_traffic
 from joulecast.cli.options import (
     ENGINE_OPTIONS,
     VARIANT_OPTIONS,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from joulecast.estimator.flops import law_of_sizes
-from joulecast.estimator.steps.physical import PHYSICAL_TERMS, physical_work
 from joulecast.estimator.steps.work import Steps
+from joulecast.estimator.unit_prices.work import TERMS, pieces, step_work
 from joulecast.measurements.models import load_shape
 from joulecast.measurements.shapes.architectures import shape_of
 from joulecast.measurements.shapes.shape import ModelShape
@@ -22,8 +22,11 @@ STEPS = Steps(  # a prompt of 1,000 tokens, then three steps that decode it
 )
 
 
-def work(shape: ModelShape, dtype: str = "bfloat16", quantization: str | None = None) -> dict:
-    return dict(zip(PHYSICAL_TERMS, physical_work(STEPS, shape, dtype, quantization), strict=True))
+def work(
+    shape: ModelShape, dtype: str = "bfloat16", quantization: str | None = None, gpus: int = 1
+) -> dict:
+    total = step_work(STEPS, shape, dtype, quantization, gpus).total
+    return {term: amount for term, amount in zip(TERMS, total, strict=True) if amount}
 
 
 def test_of_a_dense_model() -> None:
@@ -36,10 +39,8 @@ def test_of_a_dense_model() -> None:
         "cache_bytes": 32 * 2 * 8 * 128 * 2 * 3006,
         "attention_flops": 4 * 32 * 4096 * 500_000,
         "head_flops": 2 * head * 4,
-        "layer_steps": 32 * 4,
         "layer_tokens": 32 * 1003,
         "outputs": 4,
-        "requests": 1,
     }
 
 
@@ -58,9 +59,13 @@ def test_weights_of_8_bits_are_half_of_what_is_read() -> None:
     )
     head_bytes = 4 * 2 * 128_256 * 4096
     assert fp8["weight_bytes"] - head_bytes == (plain["weight_bytes"] - head_bytes) / 2
-    assert {k: v for k, v in fp8.items() if k != "weight_bytes"} == {
-        k: v for k, v in plain.items() if k != "weight_bytes"
-    }
+    assert fp8["quantized_flops"] == plain["linear_flops"]
+    same = plain.keys() - {"weight_bytes", "linear_flops"}
+    assert {term: fp8[term] for term in same} == {term: plain[term] for term in same}
+    int4 = work(load_shape("llama-3.1-8b"), "bfloat16", "int4")
+    assert int4["linear_flops"] == plain["linear_flops"]
+    read = (int4["weight_bytes"] - head_bytes) / (plain["weight_bytes"] - head_bytes)
+    assert read == pytest.approx((0.5 + 2 / 128) / 2)
 
 
 def test_a_mixture_reads_the_experts_that_tokens_touch() -> None:
@@ -68,7 +73,32 @@ def test_a_mixture_reads_the_experts_that_tokens_touch() -> None:
     read = work(shape)["weight_bytes"] / 2
     one, all_of_them = float(shape.parameters_read(1)), float(shape.parameters_read(1000))
     assert read == pytest.approx(3 * one + all_of_them)
-    assert work(shape)["linear_flops"] == 2 * shape.active_parameters * 1003
+    flops = work(shape)["linear_flops"] + work(shape)["expert_flops"]
+    assert flops == 2 * shape.active_parameters * 1003
+    assert work(shape)["experts_read"] == pytest.approx(16 * (3 * 8 + 64))
+
+
+def test_gpus_that_share_a_model_send_each_other_what_layers_give_out() -> None:
+    shape = load_shape("llama-3.1-8b")
+    alone, two, four = (work(shape, gpus=gpus) for gpus in (1, 2, 4))
+    assert "link_bytes" not in alone
+    assert two["link_bytes"] == 2 * 32 * 2 * 4096 * 2 * 1003
+    assert four["link_bytes"] == 3 * two["link_bytes"]
+    assert two["link_calls"] == 4 * 2 * 32 * 2
+    assert {term: two[term] for term in alone} == alone
+
+
+def test_heads_wider_than_128_read_a_cache_of_their_own() -> None:
+    gemma, llama = work(load_shape("gemma-2-9b")), work(load_shape("llama-3.1-8b"))
+    assert gemma["wide_cache_bytes"] == gemma["cache_bytes"]
+    assert "wide_cache_bytes" not in llama
+
+
+def test_pieces_are_the_whole() -> None:
+    shape = load_shape("olmoe-1b-7b")
+    parts = [step_work(piece, shape, "bfloat16").total for piece in pieces(STEPS, most=3)]
+    assert len(parts) == 2
+    assert sum(parts) == pytest.approx(step_work(STEPS, shape, "bfloat16").total)
 
 
 def test_windows_keep_reading_short() -> None:

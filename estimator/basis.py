@@ -1,0 +1,60 @@
+"""What an estimate stands on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from joulecast.measurements.table.table import EnergyTable
+
+BasisKind = Literal["measured", "model scaled", "gpu scaled"]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What served, and from what its energy was forecast.
+
+    Attributes:
+        kind: "measured" from a table of this very model, GPU, engine, number format and number of
+            GPUs; "model scaled" from other models on this GPU; "gpu scaled" from another GPU.
+        model: Short name of the model, or its config.
+        gpu: Short name of the GPU.
+        engine: Of the engine.
+        gpus: GPUs that share the model.
+        dtype: Number format of the linear layers' weights.
+        tables: Names of the tables that it rests on.
+        from_gpu: Where the prices are from; None if from the GPU itself.
+    """
+
+    kind: BasisKind
+    model: str
+    gpu: str
+    engine: str
+    gpus: int
+    dtype: str
+    tables: tuple[str, ...]
+    from_gpu: str | None = None
+
+    @classmethod
+    def of(cls, table: EnergyTable) -> "Basis":
+        """Of a table alone."""
+        return cls(
+            kind="measured",
+            model=table.model,
+            gpu=table.gpu.name,
+            engine=table.engine,
+            gpus=table.gpu_count,
+            dtype=table.quantization or table.dtype,
+            tables=(table.name,),
+        )
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """As plain JSON values."""
+        return {
+            "model": self.model,
+            "gpu": self.gpu,
+            "engine": self.engine,
+            "gpus": self.gpus,
+            "dtype": self.dtype,
+            "basis": self.kind,
+            "tables": list(self.tables),
+        }

@@ -1,0 +1,108 @@
+"""What serves: a model on GPUs under an engine, measured or not."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, get_args
+
+from joulecast.measurements.engines import require_shareable
+from joulecast.measurements.hardware import Gpu, gpus_in_words
+from joulecast.measurements.models import load_shape
+from joulecast.measurements.shapes.shape import COMPUTE_DTYPE, ModelShape
+from joulecast.traces.errors import InputError
+
+Dtype = Literal["bfloat16", "float16", "fp8", "int4"]
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+_WEIGHTS_ALONE = {"fp8", "int4"}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A model on GPUs under an engine.
+
+    Attributes:
+        model: A shipped model's name, or a config.json or its folder.
+        gpu: Data sheet of the GPU.
+        engine: Short name of the engine.
+        gpus: GPUs that share the model.
+        dtype: Number format of activations and KV cache.
+        quantization: Of the linear layers' weights: "fp8", "int4"; None for the model's own format.
+        is_eager: Whether nothing is compiled.
+        max_num_seqs: Most requests that run at once; None for the engine's default.
+        max_num_batched_tokens: Most tokens that a step feeds; None likewise.
+        power_limit_w: Of one GPU [W].
+    """
+
+    model: str
+    gpu: Gpu
+    engine: str
+    gpus: int
+    dtype: str
+    quantization: str | None
+    power_limit_w: float
+    is_eager: bool = False
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+
+    @classmethod
+    def of(
+        cls, model: str, gpu: Gpu, engine: str = "vllm", gpus: int = 1, dtype: str | None = None
+    ) -> "Deployment":
+        """A deployment as a user names it.
+
+        Args:
+            model: A shipped name, or a config.json.
+            gpu: Data sheet.
+            engine: "vllm".
+            gpus: GPUs that share the model.
+            dtype: One of `DTYPES`; None for what the GPU multiplies in 16 bits.
+
+        Raises:
+            InputError: The GPU has no such arithmetic, or so many GPUs cannot share the model.
+        """
+        own = "bfloat16" if "bfloat16" in gpu.peak_flops else "float16"
+        asked = dtype or own
+        if asked not in DTYPES:
+            raise InputError(f'"{dtype}" is no number format; take one of: {", ".join(DTYPES)}')
+        is_quantized = asked in _WEIGHTS_ALONE
+        deployment = cls(
+            model=model,
+            gpu=gpu,
+            engine=engine,
+            gpus=gpus,
+            dtype=own if is_quantized else asked,
+            quantization=asked if is_quantized else None,
+            power_limit_w=gpu.tdp_w,
+        )
+        gpu.peak(deployment.compute_dtype)
+        require_shareable(deployment.shape, gpus)
+        return deployment
+
+    @cached_property
+    def shape(self) -> ModelShape:
+        """Sizes of the model."""
+        return load_shape(self.model)
+
+    @property
+    def compute_dtype(self) -> str:
+        """Number format of the linear layers' arithmetic."""
+        return COMPUTE_DTYPE.get(self.quantization, self.dtype)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether one GPU serves the model in its own number format, compiled."""
+        return (self.gpus, self.quantization, self.is_eager) == (1, None, False)
+
+    @property
+    def gpus_in_words(self) -> str:
+        """The maker's name of the GPU, and how many there are."""
+        return gpus_in_words(self.gpu.product, self.gpus)
+
+    @property
+    def text(self) -> str:
+        """In a few words."""
+        words = [self.shape.name, self.gpus_in_words, self.engine, self.quantization or self.dtype]
+        return ", ".join(words)
+
+    def on(self, gpus: int) -> "Deployment":
+        """The same on another number of GPUs."""
+        return replace(self, gpus=gpus)

@@ -1,0 +1,129 @@
+"""What steps of a deployment cost by prices per unit of physical work."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulecast.estimator.ideal import Roofline
+from joulecast.estimator.steps.intervals import CARD_SPREAD
+from joulecast.estimator.steps.serving import Service
+from joulecast.estimator.steps.spending import Spending
+from joulecast.estimator.steps.work import StepCounts, Steps
+from joulecast.estimator.unit_prices.carry import CarriedPrices
+from joulecast.estimator.unit_prices.deployment import Deployment
+from joulecast.estimator.unit_prices.prices import Spent
+from joulecast.estimator.unit_prices.work import TERMS, step_work
+from joulecast.measurements.arrays import FloatArray
+
+_FREEDOM = 20
+"""Of the errors of models that were left out: some ten models, two kinds of replay each."""
+
+UNMEASURED_FORMAT_SD = 0.15
+"""Of 4-bit weights, which nobody here measured: what unfolding them takes is not priced."""
+
+SHARED_SD = 0.04
+"""Where several GPUs share a model that was not measured so: rms of six replays on two H100s, each
+forecast without tables of its model (docs/prices.md)."""
+
+_BYTES = {"weight_bytes", "cache_bytes"}
+
+
+@dataclass(frozen=True)
+class UnitLaw:
+    """Prices of a GPU, for one deployment.
+
+    Attributes:
+        carried: Prices, and what is not known of them.
+        deployment: What serves.
+        roofline: Least energy of its steps.
+        model_sd: Relative sd of the errors of models that were left out of the prices.
+        is_own: Whether the deployment is one of those that the prices are fitted to.
+    """
+
+    carried: CarriedPrices
+    deployment: Deployment
+    roofline: Roofline
+    model_sd: float
+    is_own: bool
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of what the interval rests on."""
+        return _FREEDOM
+
+    def gauge(self, steps: Steps) -> FloatArray:
+        """Time, time on a slow host, and work; shape (15,)."""
+        return self.carried.prices.spent(steps, self.deployment).array()
+
+    def spending(self, service: Service) -> Spending:
+        """What the work costs, and idle power all the time."""
+        spent, gpus = Spent.of_array(service.gauged), self.deployment.gpus
+        prices = self.carried.prices
+        energy_j = prices.energy_of(spent, gpus)
+        seconds = max(spent.seconds, energy_j / (gpus * self.deployment.power_limit_w))
+        waited_w = gpus * prices.idle_power_w
+        return Spending(
+            energy_j=energy_j,
+            seconds=seconds,
+            parts_j=prices.parts_j(spent, gpus),
+            least_parts_j=self._least_parts_j(spent),
+            host_sd=waited_w * (spent.slow_seconds - spent.seconds) / 2 / energy_j,
+        )
+
+    def _least_parts_j(self, spent: Spent) -> Mapping[str, float]:
+        """What each kind of work would take at the chip's peaks, and rated power [J]."""
+        gpu, dtype = self.deployment.gpu, self.deployment.dtype
+        least = dict.fromkeys([*TERMS, "idle"], 0.0)
+        for term, amount in zip(TERMS, spent.work.tolist(), strict=True):
+            if term in _BYTES:
+                least[term] = gpu.tdp_w * amount / gpu.memory_bytes_per_s
+            elif term == "quantized_flops" and amount:
+                least[term] = gpu.tdp_w * amount / gpu.peak("float8")
+            elif term.endswith("_flops"):
+                least[term] = gpu.tdp_w * amount / gpu.peak(dtype)
+        return least
+
+    def relative_sds(self, service: Service, spending: Spending) -> dict[str, float]:
+        """What makes a metered run differ: cause -> relative sd."""
+        spent, energy_j = Spent.of_array(service.gauged), spending.energy_j
+        prices, gpus = self.carried.prices, self.deployment.gpus
+        idle_sd = gpus * prices.idle_sd_w * spent.seconds / energy_j
+        sds = {
+            "coefficients": prices.work_sd_j(spent.work) / energy_j,
+            "shape" if self.is_own else "model": self.model_sd,
+            "card": math.hypot(CARD_SPREAD * math.sqrt(2), idle_sd),
+        }
+        if self.carried.from_gpu is not None:
+            sds["gpu"] = self.carried.relative_sd(spent, energy_j)
+        if self.deployment.quantization == "int4":
+            sds["format"] = UNMEASURED_FORMAT_SD
+        if gpus > 1:
+            sds["shared"] = SHARED_SD * math.sqrt(gpus / 2)
+        sds["host"] = spending.host_sd or 0.0
+        return sds
+
+    def drawn_j(self, service: Service) -> float:
+        """Energy of one draw of the requests [J]."""
+        spent = Spent.of_array(service.gauged)
+        return self.carried.prices.energy_of(spent, self.deployment.gpus)
+
+    def alone_j(self, counts: StepCounts) -> float:
+        """Energy of requests but for what they share [J], to share the whole by."""
+        one = np.ones(1)
+        steps = Steps(
+            decoding=one * (counts.outputs - counts.requests),
+            prompt_tokens=one * (counts.tokens - counts.outputs + counts.requests),
+            context=one * counts.context,
+            pairs=one * counts.pairs,
+            sampled=one * counts.outputs,
+            is_launched=np.zeros(1, dtype=bool),
+            requests=int(counts.requests),
+        )
+        deployment = self.deployment
+        work = step_work(steps, deployment.shape, deployment.dtype, deployment.quantization)
+        amounts = dict(zip(TERMS, work.total.tolist(), strict=True))
+        shared = {"weight_bytes", "experts_read"}
+        prices = dict(zip(TERMS, self.carried.prices.energy_j.tolist(), strict=True))
+        return float(sum(prices[term] * amounts[term] for term in TERMS if term not in shared))

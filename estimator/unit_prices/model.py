@@ -1,0 +1,259 @@
+"""The step model of a deployment that no table is of, and the choice of what to stand on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from joulecast.estimator.basis import Basis, BasisKind
+from joulecast.estimator.flops import load_flops
+from joulecast.estimator.ideal import Roofline
+from joulecast.estimator.stepwise import StepModel
+from joulecast.estimator.unit_prices.carry import (
+    NO_WATTS,
+    CarriedPrices,
+    OwnWatts,
+    carry,
+    with_own_watts,
+)
+from joulecast.estimator.unit_prices.deployment import Deployment
+from joulecast.estimator.unit_prices.fit import fit_unit_prices
+from joulecast.estimator.unit_prices.law import UnitLaw
+from joulecast.estimator.unit_prices.memory import scheduler_for
+from joulecast.estimator.unit_prices.shipped import (
+    BEST_KNOWN,
+    load_unit_prices,
+    price_list_names,
+)
+from joulecast.estimator.unit_prices.sources import (
+    deployment_of,
+    idle_powers_w,
+    is_usable,
+    metered_of_table,
+)
+from joulecast.measurements.engines import ENGINES
+from joulecast.measurements.hardware import Gpu, gpu_names, load_gpu
+from joulecast.measurements.identity import kind_of
+from joulecast.measurements.table.table import EnergyTable, load_table, table_names
+from joulecast.traces.errors import InputError, unknown_name
+from joulecast.traces.workload import Workload
+
+DEFAULT_MODEL, DEFAULT_GPU, DEFAULT_ENGINE = "llama-3.1-8b", "h100-sxm", "vllm"
+
+PRICED_ENGINES = ("vllm",)
+
+
+def deployment_like(
+    table: EnergyTable | None,
+    model: str | None = None,
+    gpu: str | None = None,
+    engine: str | None = None,
+    gpus: int | None = None,
+    dtype: str | None = None,
+) -> Deployment:
+    """A deployment as a user names it; what is not named is that of the table, or the default.
+
+    Raises:
+        InputError: No such model, GPU or number format, or so many GPUs cannot share the model.
+    """
+    if engine is not None and engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    if gpus is not None and gpus < 1:
+        raise InputError(f"{gpus} GPUs serve nothing; give 1 or more")
+    if table is None:
+        return Deployment.of(
+            model or DEFAULT_MODEL,
+            load_gpu(gpu or DEFAULT_GPU),
+            engine or DEFAULT_ENGINE,
+            gpus or 1,
+            dtype,
+        )
+    own = deployment_of(table.metadata, table.config)
+    return Deployment.of(
+        model or own.model,
+        own.gpu if gpu is None else load_gpu(gpu),
+        engine or own.engine,
+        gpus or own.gpus,
+        dtype or own.quantization or own.dtype,
+    )
+
+
+def measured_table(deployment: Deployment) -> EnergyTable | None:
+    """The shipped table of this very deployment that tells most; None if there is none.
+
+    A table of batches goes before one of traffic, and one of more runs before one of fewer.
+    """
+    prefix = f"{deployment.gpu.name}/{deployment.model}/"
+    best: EnergyTable | None = None
+    for name in table_names():
+        if name.startswith(prefix):
+            table = load_table(name)
+            if _is_of(table, deployment) and (best is None or _amount(table) > _amount(best)):
+                best = table
+    return best
+
+
+def _is_of(table: EnergyTable, deployment: Deployment) -> bool:
+    kind = kind_of(table.metadata)
+    asked: Mapping[str, object] = {
+        "engine": deployment.engine,
+        "gpu_count": deployment.gpus,
+        "quantization": deployment.quantization,
+        "dtype": deployment.dtype,
+        "eager": deployment.is_eager,
+        "compiled": False,
+    }
+    is_by_hand = table.metadata["measured_by"] == "hand"
+    return not is_by_hand and all(kind[key] == value for key, value in asked.items())
+
+
+def _amount(table: EnergyTable) -> tuple[bool, int]:
+    return not table.is_of_traffic, sum(run.valid for run in table.runs)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A deployment that is forecast by prices per unit of physical work.
+
+    Attributes:
+        deployment: What serves.
+        watts: What the user read off the card.
+        table: A table to scale from; None for the prices that ship.
+    """
+
+    deployment: Deployment
+    watts: OwnWatts = NO_WATTS
+    table: EnergyTable | None = None
+
+    @property
+    def name(self) -> str:
+        """In a few words."""
+        return self.deployment.text
+
+    def carried_prices(self) -> CarriedPrices:
+        """Prices of the GPU: its own, or carried over from the one that most is known of.
+
+        Raises:
+            InputError: No prices of that engine, or watts that cannot be.
+        """
+        deployment = self.deployment
+        if deployment.engine not in PRICED_ENGINES:
+            raise InputError(
+                f"{deployment.text}: no table of it was measured, and prices that carry from model "
+                f"to model are of {', '.join(PRICED_ENGINES)} alone; take --engine vllm, or a "
+                "--table"
+            )
+        if self.table is None:
+            carried = _prices_on(deployment.gpu, deployment.engine)
+        else:
+            carried = _prices_by(self.table, deployment.gpu)
+        return with_own_watts(carried, deployment, self.watts)
+
+    def step_model(self, workload: Workload) -> StepModel:
+        """The step model of the deployment.
+
+        Args:
+            workload: What it is to serve, whose mean length decides how much a cache with windows
+                holds.
+
+        Raises:
+            InputError: The GPUs do not hold the model, or no prices are known.
+        """
+        deployment, carried = self.deployment, self.carried_prices()
+        prices, shape = carried.prices, deployment.shape
+        total = workload.total
+        mean = (total.input_tokens + total.output_tokens) / max(1, total.requests)
+        roofline = Roofline(
+            load_flops(deployment.model),
+            shape,
+            deployment.gpu,
+            deployment.dtype,
+            deployment.quantization,
+        )
+        longest_input, longest_output = prices.lengths
+        kind = "mixture" if shape.is_mixture else "dense"
+        basis = self._basis(carried)
+        is_own = basis.kind == "measured"
+        return StepModel(
+            name=deployment.text,
+            basis=basis,
+            config=deployment.model,
+            gpu=deployment.gpu,
+            compute_dtype=deployment.compute_dtype,
+            length_ranges=[(1, longest_input), (1, longest_output)],
+            scheduler=scheduler_for(deployment, mean),
+            law=UnitLaw(carried, deployment, roofline, prices.errors[kind], is_own),
+            roofline=roofline,
+        )
+
+    def _basis(self, carried: CarriedPrices) -> Basis:
+        deployment, prices = self.deployment, carried.prices
+        is_own = deployment.model in prices.provenance["models"] and deployment.is_plain
+        kind: BasisKind = "measured" if is_own else "model scaled"
+        return Basis(
+            kind="gpu scaled" if carried.from_gpu is not None else kind,
+            model=deployment.model,
+            gpu=deployment.gpu.name,
+            engine=deployment.engine,
+            gpus=deployment.gpus,
+            dtype=deployment.quantization or deployment.dtype,
+            tables=tuple(prices.provenance["tables"]),
+            from_gpu=carried.from_gpu,
+        )
+
+
+Served = EnergyTable | Scaling
+"""What an estimate is made of: a table of the very deployment, or prices that are scaled to it."""
+
+
+def served_by(deployment: Deployment, watts: OwnWatts = NO_WATTS) -> Served:
+    """The best that is known of a deployment."""
+    table = measured_table(deployment) if watts == NO_WATTS else None
+    return Scaling(deployment, watts) if table is None else table
+
+
+def _prices_on(gpu: Gpu, engine: str) -> CarriedPrices:
+    """The shipped prices of a GPU, or those of the best known one, carried over."""
+    if f"{gpu.name}/{engine}" in price_list_names():
+        return CarriedPrices(load_unit_prices(gpu.name, engine))
+    return carry(load_unit_prices(BEST_KNOWN, engine), load_gpu(BEST_KNOWN), gpu)
+
+
+def _prices_by(table: EnergyTable, gpu: Gpu) -> CarriedPrices:
+    """What a table tells, on top of what was known of its GPU, carried over to another if need be.
+
+    Raises:
+        InputError: The table has no batches, or no idle power.
+    """
+    if table.engine not in PRICED_ENGINES or not is_usable(table, table.gpu.name, table.engine):
+        raise InputError(
+            f"{table.name}: cannot be scaled from; that takes a table of {PRICED_ENGINES[0]} with "
+            "batches of seven kinds and the idle power, such as --plan quick measures"
+        )
+    known = _prices_on(table.gpu, table.engine)
+    model = deployment_of(table.metadata, table.config)
+    fitted = fit_unit_prices(
+        list(metered_of_table(table)),
+        idle_powers_w([table]) or [float(table.metadata["idle_power_w"]) / table.gpu_count],
+        known.prices.errors,
+        {
+            "tables": [table.name],
+            "models": [table.model] if model.is_plain else [],
+            "gpu": table.gpu.name,
+        },
+        known.prices,
+    )
+    if gpu.name == table.gpu.name:
+        return CarriedPrices(fitted)
+    return carry(fitted, table.gpu, gpu)
+
+
+def scaling_on(
+    gpu: str, engine: str, model: str | None = None, gpus: int = 1, dtype: str | None = None
+) -> Scaling:
+    """A scaling to a GPU, even of a deployment that was measured; errors as `deployment_like`."""
+    return Scaling(deployment_like(None, model, gpu, engine, gpus, dtype))
+
+
+def priced_gpus() -> list[tuple[Gpu, CarriedPrices]]:
+    """Every GPU of which a data sheet ships, and its prices under vLLM."""
+    gpus = [load_gpu(name) for name in gpu_names()]
+    return [(gpu, _prices_on(gpu, PRICED_ENGINES[0])) for gpu in gpus]

@@ -1,0 +1,128 @@
+"""How long the steps of an engine last, by the physical work in them.
+
+Of n GPUs, each does an n-th of the work. A step lasts what its parts take one after the other:
+
+    layers launched + cache read + attention + max(weights read, products) + what tokens pass,
+    tokens sampled, what the GPUs send each other
+
+of which reading weights and multiplying by them go on at once. No card draws more than its limit
+for long, so a step lasts at least as long as its energy takes at that; and one that is launched
+kernel by kernel lasts at least as long as the host needs for that. docs/prices.md has what was
+tried.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+
+import numpy as np
+
+from joulecast.estimator.unit_prices.work import StepWork
+from joulecast.measurements.arrays import FloatArray
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that a unit of each kind of work takes on one GPU.
+
+    Attributes:
+        weight_byte: Reading weights [s/B].
+        cache_byte: Reading the KV cache [s/B].
+        wide_cache_byte: What a byte of heads wider than 128 takes more [s/B].
+        linear_flop: Products of linear layers in the model's own format [s/FLOP].
+        quantized_flop: In 8 bits.
+        expert_flop: Of routed experts.
+        attention_flop: Of prompts' attention.
+        head_flop: Of the output head.
+        layer: Running a layer of a recorded graph, however little it does [s].
+        layer_token: What a token takes in a layer besides products [s].
+        output: A token sampled [s].
+        expert: An expert read [s].
+        link_byte: A byte sent to other GPUs [s/B].
+        link_call: Two GPUs and more waiting for each other once [s].
+        host_layer: What the host needs to launch a layer kernel by kernel [s].
+        host_expert_layer: The same for a layer with experts [s].
+        eager_layer: Where nothing is compiled [s].
+    """
+
+    weight_byte: float
+    cache_byte: float
+    wide_cache_byte: float
+    linear_flop: float
+    quantized_flop: float
+    expert_flop: float
+    attention_flop: float
+    head_flop: float
+    layer: float
+    layer_token: float
+    output: float
+    expert: float
+    link_byte: float
+    link_call: float
+    host_layer: float
+    host_expert_layer: float
+    eager_layer: float
+
+    @classmethod
+    def of_array(cls, values: FloatArray) -> "Pace":
+        """From its fields' values in their order, shape (17,)."""
+        return cls(*np.asarray(values, dtype=float).tolist())
+
+    def array(self) -> FloatArray:
+        """The values of its fields, shape (17,)."""
+        return np.array([getattr(self, field.name) for field in fields(self)])
+
+    def to_dict(self) -> Mapping[str, float]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    def scaled(self, factors: Mapping[str, float]) -> "Pace":
+        """Another pace, some of whose values are so many times as long."""
+        return replace(self, **{key: getattr(self, key) * by for key, by in factors.items()})
+
+    def step_seconds(
+        self,
+        work: StepWork,
+        work_j: FloatArray,
+        spare_w: float,
+        gpus: int = 1,
+        is_eager: bool = False,
+        host_factor: float = 1.0,
+    ) -> FloatArray:
+        """How long each step lasts [s], shape (steps,).
+
+        Args:
+            work: Of the steps.
+            work_j: What the work of each takes beside idle power [J], shape (steps,).
+            spare_w: Power that all GPUs together may draw beside idle power [W].
+            gpus: How many share the work.
+            is_eager: Whether nothing is compiled, so that every step is launched kernel by kernel.
+            host_factor: How many times as long the serving host takes to launch.
+        """
+        products = (
+            self.linear_flop * work.of("linear_flops")
+            + self.quantized_flop * work.of("quantized_flops")
+            + self.expert_flop * work.of("expert_flops")
+            + self.head_flop * work.of("head_flops")
+        )
+        shared = (
+            np.maximum(self.weight_byte * work.of("weight_bytes"), products)
+            + self.cache_byte * work.of("cache_bytes")
+            + self.wide_cache_byte * work.of("wide_cache_bytes")
+            + self.attention_flop * work.of("attention_flops")
+            + self.expert * work.of("experts_read")
+            + self.link_byte * work.of("link_bytes")
+            + self.link_call * work.of("link_calls")
+        )
+        seconds = (
+            shared / gpus
+            + self.layer * work.layers
+            + self.layer_token * work.of("layer_tokens")
+            + self.output * work.of("outputs")
+        )
+        dense_layers = work.layers - work.expert_layers
+        if is_eager:
+            launch = self.eager_layer * work.layers
+        else:
+            launch = self.host_layer * dense_layers + self.host_expert_layer * work.expert_layers
+        launched = host_factor * launch * (np.ones(len(seconds)) if is_eager else work.is_launched)
+        return np.maximum(np.maximum(seconds, work_j / spare_w), launched)

@@ -1,0 +1,156 @@
+"""What prices are fitted to: the batches of tables, and metered replays."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from joulecast.estimator.steps.metered_batches import metered_batches
+from joulecast.estimator.steps.schedulers import continuous_batching
+from joulecast.estimator.unit_prices.deployment import Deployment
+from joulecast.estimator.unit_prices.fit import Metered
+from joulecast.estimator.unit_prices.work import step_work
+from joulecast.measurements.hardware import load_gpu
+from joulecast.measurements.identity import kind_of
+from joulecast.measurements.replay import SHIPPED, Replay
+from joulecast.measurements.table.runs import Run
+from joulecast.measurements.table.table import EnergyTable, load_table, table_names
+
+FEWEST_BATCHES = 7
+
+
+def deployment_of(facts: Mapping[str, Any], config: str) -> Deployment:
+    """What served in a measurement; `config` is what `load_config` takes for its model."""
+    kind = kind_of(facts)
+    settings = facts["engine_settings"]
+    return Deployment(
+        model=config,
+        gpu=load_gpu(kind["gpu"]),
+        engine=kind["engine"],
+        gpus=kind["gpu_count"],
+        dtype=kind["dtype"],
+        quantization=kind["quantization"],
+        power_limit_w=float(facts["power_limit_w"]) / kind["gpu_count"],
+        is_eager=bool(kind["eager"]),
+        max_num_seqs=settings.get("max_num_seqs"),
+        max_num_batched_tokens=settings.get("max_num_batched_tokens"),
+    )
+
+
+def _variant(deployment: Deployment) -> tuple[str, ...]:
+    """What is measured as one thing: a model in a format on so many GPUs, compiled or not."""
+    quantization, is_eager = deployment.quantization, deployment.is_eager
+    return deployment.shape.name, f"{deployment.gpus} GPUs", f"{quantization}", f"{is_eager}"
+
+
+def metered_of_table(table: EnergyTable) -> Iterator[Metered]:
+    """The batches of a table, those of each card apart, whose idle power it says."""
+    deployment = deployment_of(table.metadata, table.config)
+    for batch in metered_batches(table):
+        work = step_work(
+            batch.steps,
+            deployment.shape,
+            deployment.dtype,
+            deployment.quantization,
+            deployment.gpus,
+        )
+        by_card: dict[str | None, list[Run]] = {}
+        for run in batch.runs:
+            by_card.setdefault(run.gpu, []).append(run)
+        for card, runs in by_card.items():
+            yield Metered(
+                name=f"{table.name} {batch.batch}",
+                group=(*_variant(deployment), "batches"),
+                deployment=deployment,
+                work=work,
+                energy_j=float(np.mean([run.batch_energy_j for run in runs])),
+                seconds=float(np.mean([run.seconds / run.batches for run in runs])),
+                idle_power_w=_idle_power_w(table.metadata, card),
+                lengths=batch.batch[:2],
+            )
+
+
+def _idle_power_w(metadata: Mapping[str, Any], card: str | None) -> float:
+    """Of the card, or the cards, that a run says; of the table if it does not."""
+    cards = metadata.get("cards", {})
+    powers = [cards.get(name, {}).get("idle_power_w") for name in (card or "").split("+")]
+    if None not in powers:
+        return float(sum(powers))
+    return float(metadata["idle_power_w"])
+
+
+def metered_of_replay(replay: Replay, name: str) -> Iterator[Metered]:
+    """The valid runs of a replay."""
+    deployment = deployment_of(replay.facts, replay.facts["model"])
+    scheduler = continuous_batching(replay.facts["engine_settings"], deployment.shape, name)
+    lengths = np.array(replay.lengths)
+    work = step_work(
+        scheduler.schedule(lengths),
+        deployment.shape,
+        deployment.dtype,
+        deployment.quantization,
+        deployment.gpus,
+    )
+    for run in replay.valid_runs:
+        if run.idle_power_w is not None:
+            yield Metered(
+                name=name,
+                group=(*_variant(deployment), "replays"),
+                deployment=deployment,
+                work=work,
+                energy_j=run.energy_j,
+                seconds=run.seconds,
+                idle_power_w=run.idle_power_w,
+                lengths=(int(lengths[:, 0].max()), int(lengths[:, 1].max())),
+            )
+
+
+def is_usable(table: EnergyTable, gpu: str, engine: str) -> bool:
+    """Whether a table tells prices of a GPU and engine: batches, and not made by hand."""
+    batches = {run.batch for run in table.runs if run.valid}
+    return (
+        table.metadata["gpu"] == gpu
+        and table.engine == engine
+        and table.metadata["measured_by"] != "hand"
+        and table.metadata.get("idle_power_w") is not None
+        and not table.is_of_traffic
+        and len(batches) >= FEWEST_BATCHES
+    )
+
+
+def idle_powers_w(tables: Iterable[EnergyTable]) -> list[float]:
+    """Idle power of each card of some tables, once [W]."""
+    cards: dict[str, float] = {}
+    for table in tables:
+        for card, facts in table.metadata.get("cards", {}).items():
+            if facts.get("idle_power_w") is not None:
+                cards[card] = float(facts["idle_power_w"]) / (1 + card.count("+"))
+    return list(cards.values())
+
+
+def measured_kinds() -> list[tuple[str, str]]:
+    """GPU and engine of the tables that ship, each once; of engines whose scheduler is known."""
+    tables = [load_table(name) for name in table_names()]
+    return sorted({(t.metadata["gpu"], t.engine) for t in tables if t.engine == "vllm"})
+
+
+def shipped_tables(gpu: str, engine: str) -> list[EnergyTable]:
+    """The tables that ship and tell prices of a GPU and engine."""
+    tables = [load_table(name) for name in table_names() if name.startswith(f"{gpu}/")]
+    return [table for table in tables if is_usable(table, gpu, engine)]
+
+
+def shipped_batches(tables: Iterable[EnergyTable]) -> list[Metered]:
+    """Everything in some tables."""
+    return [each for table in tables for each in metered_of_table(table)]
+
+
+def shipped_replays(gpu: str, engine: str) -> list[Metered]:
+    """The replays of a GPU and engine that ship."""
+    metered: list[Metered] = []
+    for path in sorted(SHIPPED.rglob("*.json")):
+        replay = Replay.load(path)
+        if (replay.facts["gpu"], replay.facts["engine"]) == (gpu, engine):
+            name = path.relative_to(SHIPPED).with_suffix("").as_posix()
+            metered += metered_of_replay(replay, f"replay {name}")
+    return metered

@@ -1,0 +1,1 @@
+"""What the commands that regenerate the paper's tables show."""

@@ -1,0 +1,324 @@
+"""Estimates of what nobody measured: chosen bases, and what cannot be."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import joulecast as jc
+from joulecast.estimator.steps.work import LengthArray
+from joulecast.estimator.unit_prices.deployment import Deployment
+from joulecast.estimator.unit_prices.model import Scaling, measured_table
+from joulecast.measurements.hardware import gpu_names, load_gpu
+from joulecast.measurements.models import load_config, model_names
+from joulecast.traces.errors import InputError
+from joulecast.traces.public.catalog import load_embedded
+from joulecast.traces.sampling import sample_lengths
+from joulecast.traces.workload import Workload
+from tests.conftest import RunCli
+
+TRACE = "azure-2023-conv"
+
+POPULAR = [
+    "llama-3.1-8b", "llama-3.1-70b", "llama-3.3-70b", "llama-3.2-1b", "llama-3.2-3b", "llama-2-7b",
+    "llama-2-13b", "mistral-7b", "mistral-nemo-12b", "mistral-small-24b", "mixtral-8x7b",
+    "mixtral-8x22b", "qwen2.5-0.5b", "qwen2.5-1.5b", "qwen2.5-3b", "qwen2.5-7b", "qwen2.5-14b",
+    "qwen2.5-32b", "qwen2.5-72b", "qwen3-0.6b", "qwen3-4b", "qwen3-8b", "qwen3-14b", "qwen3-32b",
+    "qwen3-30b-a3b", "qwen3-235b-a22b", "gemma-2-9b", "gemma-3-4b", "gemma-3-12b", "gemma-3-27b",
+    "phi-4", "phi-3-mini", "deepseek-v2-lite", "deepseek-v3", "gpt-oss-20b", "gpt-oss-120b",
+    "glm-4-9b-0414", "olmo-2-7b", "granite-3.3-8b", "falcon-7b", "gpt2", "tinyllama-1.1b",
+]  # fmt: skip
+CARDS = [
+    "t4", "l4", "a10", "l40s", "rtx-4090", "rtx-a6000", "a100-sxm4-80gb", "h100-sxm", "h200-sxm",
+    "b200-sxm", "mi300x",
+]  # fmt: skip
+
+
+def estimate(run_cli: RunCli, *words: object) -> dict:
+    result = run_cli("estimate", TRACE, *words, "--format", "json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "basis", "table"),
+    [
+        ((), "measured", "h100-sxm/llama-3.1-8b/vllm"),
+        (("--model", "olmo-7b"), "measured", "h100-sxm/olmo-7b/vllm-quick"),
+        (("--dtype", "fp8"), "measured", "h100-sxm/llama-3.1-8b/vllm-fp8-quick"),
+        (("--gpus", "2"), "measured", "h100-sxm/llama-3.1-8b/vllm-tp2-quick"),
+        (("--engine", "pytorch"), "measured", "h100-sxm/llama-3.1-8b/pytorch"),
+        (("--gpu", "h200-sxm"), "measured", "h200-sxm/llama-3.1-8b/vllm"),
+        (("--model", "qwen3-8b"), "model scaled", None),
+        (("--gpus", "4"), "model scaled", None),
+        (("--dtype", "int4"), "model scaled", None),
+        (("--gpu", "l40s"), "gpu scaled", None),
+        (("--gpu", "mi300x", "--model", "qwen2.5-32b"), "gpu scaled", None),
+    ],
+)
+def test_the_best_basis_is_chosen_and_said(
+    words: tuple[str, ...], basis: str, table: str | None, run_cli: RunCli
+) -> None:
+    document = estimate(run_cli, *words)
+    assert (document["basis"], document["table"]) == (basis, table)
+    assert document["energy_j"] > 0
+    assert document["interval_j"][0] < document["energy_j"] < document["interval_j"][1]
+    assert document["tables"]
+    text = run_cli("estimate", TRACE, *words).stdout
+    assert basis in text[: text.index("method ")]
+
+
+def test_of_a_mixture_its_own_table_and_the_prices_of_all_agree(run_cli: RunCli) -> None:
+    own = estimate(run_cli, "--model", "qwen3-30b-a3b")
+    assert (own["basis"], own["table"]) == ("measured", "h100-sxm/qwen3-30b-a3b/vllm-quick")
+    scaled = estimate(run_cli, "--model", "qwen3-30b-a3b", "--idle-watts", "127")
+    assert scaled["parts_j"]["expert_flops"] > 0
+    assert scaled["basis"] == "measured"
+    assert scaled["energy_j"] == pytest.approx(own["energy_j"], rel=0.12)
+
+
+def test_keys_of_what_serves(run_cli: RunCli) -> None:
+    document = estimate(run_cli, "--model", "qwen2.5-14b", "--gpu", "l40s", "--gpus", "2")
+    asked = {"model": "qwen2.5-14b", "gpu": "l40s", "engine": "vllm", "gpus": 2}
+    assert asked.items() <= document.items()
+    assert document["dtype"] == "bfloat16"
+    assert sum(document["parts_j"].values()) == pytest.approx(document["energy_j"])
+    assert document["parts_j"].keys() <= document["least_parts_j"].keys()
+    assert {"model", "gpu", "shared", "card"} <= document["relative_sds"].keys()
+
+
+def test_python_says_the_same_as_the_command(run_cli: RunCli) -> None:
+    result = jc.estimate(TRACE, model="qwen2.5-7b", gpu="a100-sxm4-80gb")
+    document = estimate(run_cli, "--model", "qwen2.5-7b", "--gpu", "a100-sxm4-80gb")
+    assert result.to_dict() == document
+    assert "gpu scaled" in result._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--model", "llama-3.1-70b"), "2 could: --gpus 2"),
+        (("--model", "nonsense"), 'unknown model "nonsense"'),
+        (("--gpu", "h10"), "did you mean"),
+        (("--gpu", "t4", "--dtype", "bfloat16"), "no peak is known for bfloat16"),
+        (("--gpu", "a100-sxm4-80gb", "--dtype", "fp8"), "no peak is known for float8"),
+        (("--engine", "pytorch", "--gpu", "l4"), "take --engine vllm"),
+        (("--gpus", "3"), "3 GPUs cannot share"),
+        (("--gpu", "l4", "--method", "binned"), "binned needs one"),
+        (("--gpu", "l4", "--idle-watts", "100"), "less than 72 W"),
+        (("--gpu", "l4", "--idle-watts", "50", "--decode-watts", "40"), "no more than the 50 W"),
+        (("--gpu", "none.json"), "none.json"),
+        (
+            ("--gpu", "l4", "--host", "h100-sxm/llama-3.1-8b/vllm-quick"),
+            "leave --host out",
+        ),
+        (
+            ("--table", "h100-sxm/llama-3.1-8b/pytorch", "--gpu", "l4", "--engine", "vllm"),
+            "cannot be scaled from",
+        ),
+        (("--table", "h100-sxm/llama-3.1-8b/pytorch", "--gpu", "l4"), "take --engine vllm"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    words: tuple[str, ...], said: str, run_cli: RunCli
+) -> None:
+    result = run_cli("estimate", TRACE, *words)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_watts_of_the_users_own_narrow_the_interval(run_cli: RunCli) -> None:
+    bare = estimate(run_cli, "--gpu", "l40s")
+    idle = estimate(run_cli, "--gpu", "l40s", "--idle-watts", "35")
+    both = estimate(run_cli, "--gpu", "l40s", "--idle-watts", "35", "--decode-watts", "250")
+    assert bare["interval_percent"] > idle["interval_percent"] > both["interval_percent"]
+    more = estimate(run_cli, "--gpu", "l40s", "--idle-watts", "35", "--decode-watts", "300")
+    assert more["energy_j"] > both["energy_j"]
+
+
+def test_decode_watts_are_met() -> None:
+    """A request that decodes alone then draws what was read off."""
+    from joulecast.estimator.unit_prices.carry import OwnWatts, _one_decoding
+
+    deployment = Deployment.of("llama-3.1-8b", load_gpu("l40s"))
+    prices = Scaling(deployment, OwnWatts(40.0, 260.0)).carried_prices().prices
+    spent = prices.spent(_one_decoding(), deployment)
+    assert prices.energy_of(spent, 1) / spent.seconds == pytest.approx(260.0, rel=1e-3)
+
+
+def test_a_data_sheet_of_the_users_own(tmp_path: Path, run_cli: RunCli) -> None:
+    """The L40S under another name is the L40S."""
+    gpu = load_gpu("l40s")
+    sheet = {
+        "product": "My L40S",
+        "tdp_w": gpu.tdp_w,
+        "memory_bytes": gpu.memory_bytes,
+        "memory_bytes_per_s": gpu.memory_bytes_per_s,
+        "peak_flops": {"bfloat16": {"dense": gpu.peak("bfloat16")}},
+    }
+    (tmp_path / "mine.json").write_text(json.dumps(sheet))
+    own = estimate(run_cli, "--gpu", tmp_path / "mine.json")
+    shipped = estimate(run_cli, "--gpu", "l40s")
+    assert own["gpu"] == "mine"
+    assert own["energy_j"] == pytest.approx(shipped["energy_j"])
+
+
+def test_a_config_of_the_users_own(tmp_path: Path, run_cli: RunCli) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(load_config("qwen3-8b")))
+    own = estimate(run_cli, "--model", tmp_path)
+    assert own["energy_j"] == pytest.approx(estimate(run_cli, "--model", "qwen3-8b")["energy_j"])
+    config = load_config("qwen3-8b") | {"model_type": "mamba"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    result = run_cli("estimate", TRACE, "--model", tmp_path)
+    assert result.exit_code == 1
+    assert 'model_type "mamba", which is none of' in result.stderr
+
+
+def test_scaling_from_a_table_of_the_users_own_card(run_cli: RunCli) -> None:
+    table = "h100-sxm/llama-3.1-8b/vllm-quick-third"
+    document = estimate(run_cli, "--table", table, "--model", "olmo-7b")
+    assert document["basis"] == "model scaled"
+    assert document["tables"] == [table]
+    own = estimate(run_cli, "--model", "olmo-7b")
+    assert document["energy_j"] == pytest.approx(own["energy_j"], rel=0.06)
+    farther = estimate(run_cli, "--table", table, "--gpu", "h200-sxm")
+    assert farther["basis"] == "gpu scaled"
+    measured = estimate(run_cli, "--gpu", "h200-sxm")
+    assert farther["energy_j"] == pytest.approx(measured["energy_j"], rel=0.08)
+
+
+def test_requests_beyond_the_positions_are_left_out(tmp_path: Path, run_cli: RunCli) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("input_tokens,output_tokens\n1000,10\n200000,10\n")
+    result = run_cli("estimate", path, "--model", "phi-4", "--format", "json")
+    assert json.loads(result.stdout)["requests"]["beyond_positions"] == 1
+
+
+def drawn(trace: str, count: int) -> tuple[Workload, LengthArray]:
+    """Requests with the lengths of a trace that ships."""
+    workload = load_embedded(trace)
+    lengths = sample_lengths(workload, count, np.random.default_rng(0), "gamma")
+    return Workload.of_lengths(workload.grid, lengths), lengths
+
+
+def test_more_requests_never_cost_less() -> None:
+    workload, lengths = drawn(TRACE, 1000)
+    model = Scaling(Deployment.of("qwen3-8b", load_gpu("l40s"))).step_model(workload)
+    before = 0.0
+    for count in (1, 10, 100, 1000):
+        part = Workload.of_lengths(workload.grid, lengths[:count])
+        energy_j = model.estimate(part, "t", lengths[:count]).energy_j
+        assert energy_j > before
+        before = energy_j
+
+
+def test_a_workload_and_its_requests_agree() -> None:
+    """Of a workload only sums are known; requests are drawn."""
+    workload, lengths = drawn(TRACE, 5000)
+    model = Scaling(Deployment.of("qwen3-8b", load_gpu("h100-sxm"))).step_model(workload)
+    known = model.estimate(workload, "t", lengths)
+    from_sums = model.estimate(workload, "t")
+    assert from_sums.energy_j == pytest.approx(known.energy_j, rel=0.02)
+    assert from_sums.relative_sds is not None
+    assert from_sums.relative_sds["sampling"] > 0
+
+
+def test_compare_takes_models_gpus_engines_and_formats(run_cli: RunCli, tmp_path: Path) -> None:
+    specs = (
+        "h100-sxm/llama-3.1-8b/vllm",
+        "model=qwen2.5-7b,gpu=l40s",
+        "gpu=h200-sxm,dtype=fp8",
+        "engine=pytorch",
+        "model=llama-3.1-70b,gpus=4",
+    )
+    words = [word for spec in specs for word in ("--on", spec)]
+    page = tmp_path / "p.html"
+    result = run_cli("compare", TRACE, *words, "--format", "json", "--html", page)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["tables"]
+    assert [row["basis"] for row in rows] == [
+        "measured", "gpu scaled", "model scaled", "measured", "model scaled",
+    ]  # fmt: skip
+    assert rows[4]["energy_j"] > rows[0]["energy_j"]
+    assert "gpu scaled" in page.read_text()
+    table = run_cli("compare", TRACE, *words).stdout
+    assert "model scaled" in table
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("model=", "give a list such as"),
+        ("model=a,model=b", "give a list such as"),
+        ("gpus=two", "is no number of GPUs"),
+        ("gpus=0", "is no number of GPUs"),
+        ("watts=3", "give a list such as"),
+        ("nonsense", "unknown table"),
+    ],
+)
+def test_a_spec_that_is_none(spec: str, said: str, run_cli: RunCli) -> None:
+    result = run_cli("compare", TRACE, "--on", spec)
+    assert result.exit_code == 1
+    assert said in result.stderr
+
+
+def test_python_compares_deployments() -> None:
+    result = jc.compare(TRACE, ["h100-sxm/llama-3.1-8b/vllm", "model=qwen3-8b"])
+    assert [each.estimate.is_scaled for each in result.tables] == [False, True]
+
+
+def test_prices_are_shown(run_cli: RunCli) -> None:
+    listed = json.loads(run_cli("prices", "--format", "json").stdout)["gpus"]
+    assert [row["gpu"] for row in listed] == gpu_names()
+    assert {row["gpu"] for row in listed if row["prices"] == "measured"} == {"h100-sxm", "h200-sxm"}
+    document = json.loads(
+        run_cli("prices", "h100-sxm", "vllm", "--model", "llama-3.1-8b", "--format", "json").stdout
+    )
+    outputs = document["rate_card"]["output_j_per_1000_tokens"]
+    assert [rate["output_j"] for rate in outputs] == sorted(
+        (rate["output_j"] for rate in outputs), reverse=True
+    )
+    assert document["energy_j"]["weight_bytes"] > 0
+    text = run_cli("prices", "l4", "--model", "qwen2.5-7b").stdout
+    assert "those of h100-sxm, carried over by the data sheets" in text
+    refused = run_cli("prices", "l4", "--model", "llama-3.1-70b")
+    assert refused.exit_code == 1
+    assert "cannot hold" in refused.stderr
+
+
+def test_of_a_measured_deployment_its_own_table_is_taken() -> None:
+    deployment = Deployment.of("llama-3.1-8b", load_gpu("h100-sxm"))
+    table = measured_table(deployment)
+    assert table is not None
+    assert table.name == "h100-sxm/llama-3.1-8b/vllm"
+    assert measured_table(Deployment.of("qwen3-8b", load_gpu("h100-sxm"))) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gpu", CARDS)
+def test_popular_models_are_answered_or_refused(gpu: str) -> None:
+    """Thirty models and more that vLLM's users serve, on eleven cards."""
+    assert {*POPULAR} <= {*model_names()}
+    workload, lengths = drawn("azure-2023-code", 300)
+    answered, refused = 0, list[str]()
+    for model in POPULAR:
+        for gpus in (1, 8):
+            try:
+                scaling = Scaling(Deployment.of(model, load_gpu(gpu), gpus=gpus))
+                result = scaling.step_model(workload).estimate(workload, "t", lengths)
+            except InputError as error:
+                refused.append(str(error))
+                continue
+            answered += 1
+            assert result.interval_percent is not None
+            # What eight cards of a kind that was not measured send each other is hardly known.
+            assert 1 < result.interval_percent < (60 if gpus == 1 else 150), model
+            assert result.basis is not None
+            assert 0.15 * load_gpu(gpu).tdp_w * gpus < (result.mean_power_w or 0)
+            assert (result.mean_power_w or 0) <= 1.001 * load_gpu(gpu).tdp_w * gpus
+    assert answered >= 20
+    reasons = ("cannot hold", "cannot share", "no request to estimate", "does not fit")
+    assert [line for line in refused if not any(said in line for said in reasons)] == []
