@@ -23,6 +23,7 @@ class Basis:
         dtype: Number format of the linear layers' weights.
         tables: Names of the tables that it rests on.
         from_gpu: Where the prices are from; None if from the GPU itself.
+        is_completed: Whether its table has largest batches alone, and other tables tell the rest.
     """
 
     kind: BasisKind
@@ -33,6 +34,7 @@ class Basis:
     dtype: str
     tables: tuple[str, ...]
     from_gpu: str | None = None
+    is_completed: bool = False
 
     @classmethod
     def of(cls, table: EnergyTable) -> "Basis":

@@ -142,8 +142,9 @@ def _require_comparable(tables: Sequence[EnergyTable]) -> None:
         InputError: Tables of different models, or on different grids, which would not estimate
             the same requests.
     """
-    first = tables[0]
-    for table in tables[1:]:
+    measured = [table for table in tables if isinstance(table, EnergyTable)]
+    for table in measured[1:]:
+        first = measured[0]
         if table.model != first.model:
             raise InputError(
                 f"{first.name} is of {first.model}, {table.name} of {table.model}; a saving is "

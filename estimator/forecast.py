@@ -77,6 +77,7 @@ def estimate(
         Wish(model, None if gpu is None else str(gpu), engine, gpus, dtype),
         idle_watts,
         decode_watts,
+        method,
     )
     grid, most = reading_of(method, served)
     loaded = load_trace(trace, grid, most, **reading)
@@ -117,7 +118,7 @@ def compare(
     facility = Facility.of(pue, carbon, price)
     if isinstance(tables, str) or not tables:
         raise InputError("compare takes a list of one or more tables")
-    served = [_served(table) for table in tables]
+    served = [_served(table, method) for table in tables]
     is_scaled = any(not isinstance(each, EnergyTable) for each in served)
     grid, most = reading_of(method, served[0])
     loaded = load_trace(trace, grid, most, **reading)
@@ -170,6 +171,7 @@ def choose_served(
     wish: Wish,
     idle_watts: float | None = None,
     decode_watts: float | None = None,
+    method: Method = "stepwise",
 ) -> "Served":
     """What an estimate is made of: a table, or prices scaled to a deployment.
 
@@ -178,15 +180,25 @@ def choose_served(
         wish: The deployment; of a table, what of it is another.
         idle_watts: What a card draws with the model loaded and nothing to do [W].
         decode_watts: What it draws while a single request decodes [W].
+        method: How; the step model takes what a table of largest batches lacks from others.
 
     Raises:
         InputError: No such model, GPU or engine, or they do not go together.
     """
     asks_for_nothing = set(wish) == {None} and idle_watts is None and decode_watts is None
-    if table is not None and asks_for_nothing:
+    is_whole = method == "binned" or (table is not None and not table.is_at_capacity_alone)
+    if table is not None and asks_for_nothing and is_whole:
         return table
     from joulecast.estimator.unit_prices.carry import OwnWatts
-    from joulecast.estimator.unit_prices.model import Scaling, deployment_like, served_by
+    from joulecast.estimator.unit_prices.model import (
+        Scaling,
+        can_scale_from,
+        deployment_like,
+        served_by,
+    )
+
+    if table is not None and asks_for_nothing and not can_scale_from(table):
+        return table
 
     deployment = deployment_like(table, *wish)
     watts = OwnWatts(idle_watts, decode_watts)
@@ -284,15 +296,19 @@ def _table(table: str | Path | EnergyTable) -> EnergyTable:
     return table if isinstance(table, EnergyTable) else load_table(table)
 
 
-def _served(table: str | Path | EnergyTable) -> "Served":
+def _served(table: str | Path | EnergyTable, method: Method) -> "Served":
     """A table, or a deployment as `Wish.of_text` takes it."""
-    return served_of_text(table) if isinstance(table, str) else _table(table)
+    if isinstance(table, str):
+        return served_of_text(table, method)
+    return choose_served(_table(table), Wish(), method=method)
 
 
-def served_of_text(text: str) -> "Served":
+def served_of_text(text: str, method: Method) -> "Served":
     """A table by its name or folder, or a deployment such as "model=qwen2.5-7b,gpu=l40s".
 
     Raises:
         InputError: It is neither.
     """
-    return choose_served(None, Wish.of_text(text)) if "=" in text else load_table(text)
+    if "=" in text:
+        return choose_served(None, Wish.of_text(text), method=method)
+    return choose_served(load_table(text), Wish(), method=method)

@@ -13,7 +13,7 @@ import numpy as np
 from joulecast.estimator.ideal import Roofline
 from joulecast.estimator.steps.hosts import Hosts, hosts_of
 from joulecast.estimator.steps.intervals import Spread, relative_sds
-from joulecast.estimator.steps.metered_batches import metered_batches
+from joulecast.estimator.steps.metered_batches import metered_batches, require_price_of_step
 from joulecast.estimator.steps.prices import Prices, fit_prices
 from joulecast.estimator.steps.serving import Service
 from joulecast.estimator.steps.spending import Spending
@@ -54,6 +54,7 @@ class TableLaw:
                 )
             traffic = fit_traffic(table)
             return cls(traffic.prices, traffic.spread, None, roofline, limit_w)
+        require_price_of_step(table)
         batches = metered_batches(table)
         hosts = hosts_of(table, batches, host)
         prices = fit_prices(batches if hosts is None else hosts.without_waiting(batches))

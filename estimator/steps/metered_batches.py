@@ -70,6 +70,20 @@ def require_step_model(table: EnergyTable) -> None:
     else:
         _runs_by_batch(table)
     scheduler_of(table)
+    require_price_of_step(table)
+
+
+def require_price_of_step(table: EnergyTable) -> None:
+    """Refuse a table whose runs do not tell what a step costs.
+
+    Raises:
+        InputError: All its runs are of largest batches.
+    """
+    if table.is_at_capacity_alone:
+        raise InputError(
+            f"{table.name}: all its runs are of largest batches, which do not tell what a step "
+            "costs; measure --plan quick too, or use --method binned"
+        )
 
 
 def _runs_by_batch(table: EnergyTable) -> Mapping[BatchKey, Sequence[Run]]:

@@ -197,6 +197,7 @@ class Scaling:
             dtype=deployment.quantization or deployment.dtype,
             tables=tuple(prices.provenance["tables"]),
             from_gpu=carried.from_gpu,
+            is_completed=self.table is not None and self.table.is_at_capacity_alone,
         )
 
 
@@ -217,13 +218,18 @@ def _prices_on(gpu: Gpu, engine: str) -> CarriedPrices:
     return carry(load_unit_prices(BEST_KNOWN, engine), load_gpu(BEST_KNOWN), gpu)
 
 
+def can_scale_from(table: EnergyTable) -> bool:
+    """Whether prices per unit of work can be fitted to a table."""
+    return table.engine in PRICED_ENGINES and is_usable(table, table.gpu.name, table.engine)
+
+
 def _prices_by(table: EnergyTable, gpu: Gpu) -> CarriedPrices:
     """What a table tells, on top of what was known of its GPU, carried over to another if need be.
 
     Raises:
         InputError: The table has no batches, or no idle power.
     """
-    if table.engine not in PRICED_ENGINES or not is_usable(table, table.gpu.name, table.engine):
+    if not can_scale_from(table):
         raise InputError(
             f"{table.name}: cannot be scaled from; that takes a table of {PRICED_ENGINES[0]} with "
             "batches of seven kinds and the idle power, such as --plan quick measures"

@@ -75,13 +75,12 @@ def compare(
     from joulecast.estimator.compare import compare_tables
     from joulecast.estimator.footprint.facility import Facility
     from joulecast.estimator.forecast import served_of_text
-    from joulecast.measurements.table.table import load_table
     from joulecast.views.compare import compare_report
 
     facility = Facility.of(pue, carbon, price)
     if not table_names and not specs:
         raise click.UsageError("give --table or --on, once for each to compare")
-    tables = [load_table(name) for name in table_names] + [served_of_text(spec) for spec in specs]
+    tables = [served_of_text(text, method) for text in (*table_names, *specs)]
     named = [*table_names, *(spec for spec in specs if "=" not in spec)]
     results = {"--output": options["output"], "--html": html}
     check_results(results, traces=[trace], tables=named)

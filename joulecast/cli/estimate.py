@@ -143,7 +143,7 @@ def estimate(
     table = None if table_name is None else load_table(table_name)
     host = None if host_name is None else load_table(host_name)
     wish = Wish(model, gpu, engine, gpus, dtype)
-    served = choose_served(table, wish, idle_watts, decode_watts)
+    served = choose_served(table, wish, idle_watts, decode_watts, method)
     results = {"--output": options["output"], "--html": html}
     check_results(results, traces=[trace], tables=names)
     with SimulationBar() as bar:

@@ -117,6 +117,11 @@ def basis_text(estimate: Estimate) -> str:
     basis = estimate.basis
     if basis is None:
         return "not told"
+    if basis.is_completed and basis.kind == "measured":
+        return (
+            "measured at largest batches alone; what a step costs is completed from other tables "
+            "of this GPU"
+        )
     if len(basis.tables) == 1 and basis.kind == "measured":
         return "measured: a table of this model, GPU, engine and number format"
     many = "1 table" if len(basis.tables) == 1 else f"{len(basis.tables)} tables"

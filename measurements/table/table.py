@@ -107,6 +107,11 @@ class EnergyTable:
         return bool(self.metadata.get("plan") == PLAN)
 
     @property
+    def is_at_capacity_alone(self) -> bool:
+        """Whether all its valid runs are of largest batches, which do not tell what a step costs."""
+        return not self.is_of_traffic and all(run.at_capacity for run in self.runs if run.valid)
+
+    @property
     def valid_windows(self) -> list[TrafficWindow]:
         """The windows of traffic that passed every gate."""
         return [window for window in self.windows if window.is_valid]

@@ -1,6 +1,8 @@
 """Estimates of what nobody measured: chosen bases, and what cannot be."""
 
+import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.model import Scaling, measured_table
 from joulecast.measurements.hardware import gpu_names, load_gpu
 from joulecast.measurements.models import load_config, model_names
+from joulecast.measurements.table.table import table_folder
 from joulecast.traces.errors import InputError
 from joulecast.traces.public.catalog import load_embedded
 from joulecast.traces.sampling import sample_lengths
@@ -188,6 +191,42 @@ def test_scaling_from_a_table_of_the_users_own_card(run_cli: RunCli) -> None:
     assert farther["basis"] == "gpu scaled"
     measured = estimate(run_cli, "--gpu", "h200-sxm")
     assert farther["energy_j"] == pytest.approx(measured["energy_j"], rel=0.08)
+
+
+def test_a_table_of_largest_batches_is_completed(tmp_path: Path, run_cli: RunCli) -> None:
+    """The price of a step, which such runs do not tell, was fitted to 0."""
+    whole = "h100-sxm/llama-3.1-8b/vllm"
+    copy_at_capacity(whole, tmp_path)
+    (tmp_path / "one.csv").write_text("input_tokens,output_tokens\n128,128\n")
+    words = ("estimate", tmp_path / "one.csv", "--format", "json", "--table")
+    full, part = (
+        json.loads(run_cli(*words, table).stdout)["energy_j"] for table in (whole, tmp_path)
+    )
+    assert part == pytest.approx(full, rel=0.1)
+    shown = run_cli("estimate", TRACE, "--table", tmp_path).stdout
+    assert "completed from other tables" in " ".join(shown.split())
+    binned = run_cli("estimate", TRACE, "--table", tmp_path, "--method", "binned")
+    assert binned.exit_code == 0, binned.output
+    compared = run_cli("compare", TRACE, "--table", tmp_path, "--table", tmp_path)
+    assert compared.exit_code == 0, compared.output
+
+
+def test_one_of_another_engine_is_refused(tmp_path: Path, run_cli: RunCli) -> None:
+    copy_at_capacity("h100-sxm/llama-3.1-8b/pytorch", tmp_path)
+    result = run_cli("estimate", TRACE, "--table", tmp_path)
+    assert result.exit_code == 1
+    assert "all its runs are of largest batches" in result.stderr
+
+
+def copy_at_capacity(name: str, folder: Path) -> None:
+    """A table without its smaller batches, as --plan paper would measure it."""
+    source = table_folder(name)
+    shutil.copy(source / "table.json", folder)
+    with (source / "runs.csv").open() as runs, (folder / "runs.csv").open("w") as kept:
+        rows = list(csv.DictReader(runs))
+        writer = csv.DictWriter(kept, rows[0])
+        writer.writeheader()
+        writer.writerows(row for row in rows if row["at_capacity"] == "true")
 
 
 def test_requests_beyond_the_positions_are_left_out(tmp_path: Path, run_cli: RunCli) -> None:
