@@ -33,13 +33,14 @@ class ComparedTable:
 
     Attributes:
         estimate: The estimate from this table.
-        saving_percent: What it saves over the first table [%].
+        saving_percent: What it saves over the first table [%]; None where the two are not of the
+            same requests, since one of the models has positions for more.
         saving_interval_percent: 95 % interval of that, taking the two estimates' errors as
             independent; None for the first table, and where the method has no interval [%].
     """
 
     estimate: Estimate
-    saving_percent: float
+    saving_percent: float | None
     saving_interval_percent: tuple[float, float] | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def compare_tables(
     compared = [
         ComparedTable(
             estimate,
-            saving_percent(estimate.energy_j, estimates[0].energy_j),
+            _saving(estimate, estimates[0]),
             None if estimate is estimates[0] else _saving_interval(estimate, estimates[0]),
         )
         for estimate in estimates
@@ -126,9 +127,18 @@ def compare_tables(
     return Comparison(trace, estimates[0].method, tuple(compared))
 
 
+def _saving(estimate: Estimate, baseline: Estimate) -> float | None:
+    """What an estimate saves over another of the same requests [%]; None if they are others."""
+    if estimate.estimated_tokens != baseline.estimated_tokens:
+        return None
+    return saving_percent(estimate.energy_j, baseline.energy_j)
+
+
 def _saving_interval(estimate: Estimate, baseline: Estimate) -> tuple[float, float] | None:
     """The interval of a saving, from the relative half widths of the two intervals [%]."""
     if estimate.interval_percent is None or baseline.interval_percent is None:
+        return None
+    if _saving(estimate, baseline) is None:
         return None
     half = math.hypot(estimate.interval_percent, baseline.interval_percent) / 100
     ratio = estimate.energy_j / baseline.energy_j

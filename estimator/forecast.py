@@ -28,7 +28,7 @@ def estimate(
     table: str | Path | EnergyTable | None = None,
     method: Method = "stepwise",
     *,
-    model: str | None = None,
+    model: str | Path | None = None,
     gpu: str | Path | None = None,
     engine: str | None = None,
     gpus: int | None = None,
@@ -74,7 +74,7 @@ def estimate(
     facility = Facility.of(pue, carbon, price)
     served = choose_served(
         None if table is None else _table(table),
-        Wish(model, None if gpu is None else str(gpu), engine, gpus, dtype),
+        Wish(_text(model), _text(gpu), engine, gpus, dtype),
         idle_watts,
         decode_watts,
         method,
@@ -194,14 +194,17 @@ def choose_served(
         Scaling,
         can_scale_from,
         deployment_like,
+        is_of_deployment,
         served_by,
     )
 
     if table is not None and asks_for_nothing and not can_scale_from(table):
         return table
-
     deployment = deployment_like(table, *wish)
     watts = OwnWatts(idle_watts, decode_watts)
+    is_as_measured = table is not None and is_whole and watts == OwnWatts()
+    if table is not None and is_as_measured and is_of_deployment(table, deployment):
+        return table  # what was asked for beside it, it is
     return served_by(deployment, watts) if table is None else Scaling(deployment, watts, table)
 
 
@@ -290,6 +293,10 @@ def _estimate_stepwise(
             "--host out"
         )
     return served.step_model(workload).estimate(workload, trace, lengths, progress)
+
+
+def _text(name: str | Path | None) -> str | None:
+    return None if name is None else str(name)
 
 
 def _table(table: str | Path | EnergyTable) -> EnergyTable:

@@ -1,7 +1,6 @@
 """What the data sheet of a GPU says. Figures and their sources are in gpus.json."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +13,18 @@ from joulecast.traces.files import read_json
 
 Peak = Literal["dense", "sparse"]
 
+_OPTIONAL = ("idle_power_w", "shown_memory_bytes")
 _HALF = ("bfloat16", "float16")
+_BELIEVABLE = {
+    "tdp_w": (10, 5000),
+    "idle_power_w": (0.1, 2000),
+    "memory_bytes": (1e9, 1e13),
+    "shown_memory_bytes": (1e9, 1e13),
+    "memory_bytes_per_s": (1e10, 1e14),
+    "peak": (1e11, 1e17),
+}
+"""Figure -> what it may be, in its unit: figures in GB or TFLOP/s are not taken for bytes."""
+
 PEAK_DTYPES = {*_HALF, "float8"}
 
 
@@ -32,6 +42,7 @@ class Gpu:
         sources: Figure -> where it comes from.
         idle_power_w: With a model loaded and nothing to do [W], where someone read it off; no data
             sheet has it.
+        shown_memory_bytes: What its driver shows of the memory [B], where that is known.
     """
 
     name: str
@@ -42,6 +53,7 @@ class Gpu:
     peak_flops: Mapping[str, Mapping[Peak, float]]
     sources: Mapping[str, str]
     idle_power_w: float | None = None
+    shown_memory_bytes: float | None = None
 
     def peak(self, dtype: str, peak: Peak = "dense") -> float:
         """Peak rate [FLOP/s].
@@ -93,10 +105,15 @@ def load_gpu(name: str) -> Gpu:
         raise unknown_name("GPU", name, sheets)
     sheet = read_json(Path(name), "give a data sheet")
     try:
-        return _gpu_of(Path(name).stem, sheet)
+        return _gpu_of(Path(name).name, sheet)
     except KeyError as error:
         raise InputError(f"{name}: is no data sheet: it lacks {error}") from error
-    except (AttributeError, TypeError, ValueError) as error:
+    except AttributeError as error:
+        raise InputError(
+            f'{name}: is no data sheet: its "peak_flops" must be like '
+            '{"bfloat16": {"dense": 362e12}}'
+        ) from error
+    except (OverflowError, TypeError, ValueError) as error:
         raise InputError(f"{name}: is no data sheet: {error}") from error
 
 
@@ -114,8 +131,9 @@ def _gpu_of(name: str, sheet: Mapping[str, Any]) -> Gpu:
         sources[key] = str(entry["source"]) if isinstance(entry, Mapping) else "not told"
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise ValueError(f'"{key}" is {value!r}, and not a number above 0')
-        if not math.isfinite(value):
-            raise ValueError(f'"{key}" is {value!r}')
+        low, high = _BELIEVABLE[key if key in _BELIEVABLE else "peak"]
+        if not low <= value <= high:
+            raise ValueError(f'"{key}" is {value:g}, and not from {low:g} to {high:g}')
         return float(value)
 
     gpu = Gpu(
@@ -129,9 +147,7 @@ def _gpu_of(name: str, sheet: Mapping[str, Any]) -> Gpu:
             for dtype, peaks in sheet["peak_flops"].items()
         },
         sources=sources,
-        idle_power_w=(
-            figure("idle_power_w", sheet["idle_power_w"]) if "idle_power_w" in sheet else None
-        ),
+        **{key: figure(key, sheet[key]) for key in _OPTIONAL if key in sheet},
     )
     unknown = set(gpu.peak_flops) - PEAK_DTYPES
     if unknown or not any("dense" in gpu.peak_flops.get(dtype, ()) for dtype in _HALF):
@@ -153,7 +169,7 @@ def find_gpu(product: str) -> Gpu:
     for name, sheet in _data_sheets().items():
         if product in sheet["nvml_names"]:
             return load_gpu(name)
-    raise InputError(f'no data sheet for "{product}"; add its figures to measurements/gpus.json')
+    raise InputError(f'no data sheet for "{product}" ships; ask for its figures to be added')
 
 
 def gpus_in_words(product: str, count: int) -> str:

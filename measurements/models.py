@@ -25,10 +25,14 @@ def load_config(model: str) -> dict[str, Any]:
     Raises:
         InputError: No such name or file; the nearest name is suggested.
     """
+    if not model:
+        raise unknown_name("model", model, model_names())
     if model in model_names():
         path = _folder() / f"{model}{_SUFFIX}"
     elif exists(model):
         path = Path(model) / "config.json" if Path(model).is_dir() else Path(model)
+    elif model.endswith(_SUFFIX):
+        path = Path(model)  # which read_json says is not there
     else:
         raise unknown_name("model", model, model_names())
     config = read_json(path, "give a Hugging Face config.json")

@@ -11,6 +11,9 @@ from joulecast.estimator.steps.metered_batches import MeteredBatch
 from joulecast.estimator.steps.prices import Prices
 from joulecast.estimator.steps.work import StepCounts
 
+_WIDE = 0.5
+"""Half an interval, relative, from which on its ends are no longer as far away."""
+
 CARD_SPREAD = 0.005
 """Relative sd between cards of a kind: two H100s differ by 0.7 % on average (docs/measure.md)."""
 
@@ -74,7 +77,7 @@ def sampling_sd(energies_j: Sequence[float], shorter_j: float | None) -> float:
 
 
 def interval_j(energy_j: float, sds: Mapping[str, float], freedom: int) -> tuple[float, float]:
-    """The 95 % interval around an estimate [J]; it does not reach below 0.
+    """The 95 % interval around an estimate [J]; it does not reach 0.
 
     Student's t with the degrees of freedom that the fit's residuals have, since their spread is
     itself only known from so many.
@@ -88,7 +91,9 @@ def interval_j(energy_j: float, sds: Mapping[str, float], freedom: int) -> tuple
 
     quantile = float(stdtrit(freedom, 0.975))
     half = quantile * math.hypot(*sds.values())
-    return max(0.0, energy_j * (1 - half)), energy_j * (1 + half)
+    # Where little is known, the lower end nears 0 as the upper end goes up: work costs something.
+    low = 1 - half if half < _WIDE else _WIDE * math.exp(1 - half / _WIDE)
+    return energy_j * low, energy_j * (1 + half)
 
 
 def _repeat_sd(batches: Sequence[MeteredBatch]) -> float:

@@ -1,18 +1,34 @@
 """What serves: a model on GPUs under an engine, measured or not."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
 from joulecast.measurements.engines import require_shareable
 from joulecast.measurements.hardware import Gpu, gpus_in_words
-from joulecast.measurements.models import load_shape
+from joulecast.measurements.models import load_config, load_shape
+from joulecast.measurements.shapes.architectures import text_config
 from joulecast.measurements.shapes.shape import COMPUTE_DTYPE, ModelShape
 from joulecast.traces.errors import InputError
 
 Dtype = Literal["bfloat16", "float16", "fp8", "int4"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 _WEIGHTS_ALONE = {"fp8", "int4"}
+
+
+def own_format(model: str) -> Dtype | None:
+    """The number format of weights that are published quantized; None for those that are not."""
+    config = load_config(model)
+    told = config.get("quantization_config") or text_config(config).get("quantization_config")
+    if not isinstance(told, Mapping):
+        return None
+    method = str(told.get("quant_method", "")).lower()
+    if method == "fp8":
+        return "fp8"
+    if method == "mxfp4" or (method in {"awq", "gptq"} and told.get("bits") == 4):
+        return "int4"
+    return None
 
 
 @dataclass(frozen=True)
@@ -54,13 +70,14 @@ class Deployment:
             gpu: Data sheet.
             engine: "vllm".
             gpus: GPUs that share the model.
-            dtype: One of `DTYPES`; None for what the GPU multiplies in 16 bits.
+            dtype: One of `DTYPES`; None for that of the published weights: what the GPU multiplies
+                in 16 bits, unless the config says that they are quantized.
 
         Raises:
             InputError: The GPU has no such arithmetic, or so many GPUs cannot share the model.
         """
         own = "bfloat16" if "bfloat16" in gpu.peak_flops else "float16"
-        asked = dtype or own
+        asked = own_format(model) or own if dtype is None else dtype
         if asked not in DTYPES:
             raise InputError(f'"{dtype}" is no number format; take one of: {", ".join(DTYPES)}')
         is_quantized = asked in _WEIGHTS_ALONE
@@ -86,6 +103,19 @@ class Deployment:
     def compute_dtype(self) -> str:
         """Number format of the linear layers' arithmetic."""
         return COMPUTE_DTYPE.get(self.quantization, self.dtype)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What makes it another deployment; the limits of a step and power do not."""
+        return (
+            self.shape,
+            self.gpu.name,
+            self.engine,
+            self.gpus,
+            self.dtype,
+            self.quantization,
+            self.is_eager,
+        )
 
     @property
     def is_plain(self) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.unit_prices.deployment import Deployment
+from joulecast.measurements.engines import can_share
 from joulecast.measurements.shapes.shape import ModelShape
 from joulecast.traces.errors import InputError
 
@@ -57,7 +58,8 @@ def default_limits(deployment: Deployment) -> Limits:
 
 def memory_bytes(deployment: Deployment) -> float:
     """What NVML shows of one GPU's memory [B]."""
-    return deployment.gpu.memory_bytes / 1e9 * 2**30 * SHOWN_OF_MEMORY
+    gpu = deployment.gpu
+    return gpu.shown_memory_bytes or gpu.memory_bytes / 1e9 * 2**30 * SHOWN_OF_MEMORY
 
 
 def working_bytes(deployment: Deployment) -> float:
@@ -141,7 +143,9 @@ def does_not_fit_text(deployment: Deployment) -> str:
         f"{shape.name}: its weights take {weights / 1e9:,.0f} GB, and {cards} {gpu.product} of "
         f"{gpu.memory_bytes / 1e9:,.0f} GB cannot hold them and a KV cache"
     )
-    for count in (2, 4, 8, 16):
-        if count > deployment.gpus and cache_tokens(deployment.on(count)) >= BLOCK_TOKENS:
+    for count in (2, 4, 8, 16, 32, 64):
+        is_more = count > deployment.gpus and can_share(shape, count)
+        if is_more and cache_tokens(deployment.on(count)) >= BLOCK_TOKENS:
             return f"{text}; {count} could: --gpus {count}"
-    return f"{text}; not even 16 could, take 8-bit or 4-bit weights: --dtype fp8 or int4"
+    smaller = "; 4-bit weights are smaller: --dtype int4"
+    return f"{text}, nor can 64{'' if deployment.quantization == 'int4' else smaller}"

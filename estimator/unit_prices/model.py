@@ -1,7 +1,7 @@
 """The step model of a deployment that no table is of, and the choice of what to stand on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from joulecast.estimator.basis import Basis, BasisKind
 from joulecast.estimator.flops import load_flops
@@ -60,20 +60,27 @@ def deployment_like(
         raise InputError(f"{gpus} GPUs serve nothing; give 1 or more")
     if table is None:
         return Deployment.of(
-            model or DEFAULT_MODEL,
-            load_gpu(gpu or DEFAULT_GPU),
-            engine or DEFAULT_ENGINE,
+            DEFAULT_MODEL if model is None else model,
+            load_gpu(DEFAULT_GPU if gpu is None else gpu),
+            DEFAULT_ENGINE if engine is None else engine,
             gpus or 1,
             dtype,
         )
     own = deployment_of(table.metadata, table.config)
-    return Deployment.of(
-        model or own.model,
+    deployment = Deployment.of(
+        own.model if model is None else model,
         own.gpu if gpu is None else load_gpu(gpu),
-        engine or own.engine,
+        own.engine if engine is None else engine,
         gpus or own.gpus,
-        dtype or own.quantization or own.dtype,
+        own.quantization or own.dtype if dtype is None else dtype,
     )
+    return replace(deployment, is_eager=own.is_eager)
+
+
+def is_of_deployment(table: EnergyTable, deployment: Deployment) -> bool:
+    """Whether a table is of this very deployment."""
+    own = deployment_of(table.metadata, table.config)
+    return own.identity == deployment.identity
 
 
 def measured_table(deployment: Deployment) -> EnergyTable | None:
@@ -186,7 +193,11 @@ class Scaling:
 
     def _basis(self, carried: CarriedPrices) -> Basis:
         deployment, prices = self.deployment, carried.prices
-        is_own = deployment.model in prices.provenance["models"] and deployment.is_plain
+        is_own = (
+            deployment.model in prices.provenance["models"]
+            and deployment.is_plain
+            and self.watts.decode_w is None
+        )
         kind: BasisKind = "measured" if is_own else "model scaled"
         return Basis(
             kind="gpu scaled" if carried.from_gpu is not None else kind,

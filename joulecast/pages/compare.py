@@ -17,7 +17,7 @@ from joulecast.pages.page import (
 )
 from joulecast.traces.files import write_text
 from joulecast.traces.load import LoadedTrace
-from joulecast.views.compare import SAVING_NOTE
+from joulecast.views.compare import SAVING_NOTE, ideal_names, other_requests_notes
 from joulecast.views.estimate import SERVING_TEXT, rate_note, trace_text
 from joulecast.views.footprint import facility_notes, facility_text
 
@@ -70,8 +70,10 @@ def compare_page(
         facility="" if first.facility is None else facility_text(first.facility),
         ranking=ranking,
         has_intervals=has_intervals,
+        ideals=ideal_names(comparison),
+        names=[estimate.table for estimate in estimates],
         ranked_figure=energy_bars(bars, "ranked", "Energy by each table, the least first"),
-        notes=list(warnings),
+        notes=[*warnings, *other_requests_notes(comparison)],
         rate_notes=[rate_note(estimate, f"{estimate.table}: ") for estimate in estimates],
         length_figures=length_figures(first, tables[0], loaded),
         meaning=[*([SAVING_NOTE] if has_intervals else []), *facility_notes(first.facility)],

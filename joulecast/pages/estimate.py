@@ -32,6 +32,7 @@ from joulecast.traces.grid import Grid
 from joulecast.traces.load import LoadedTrace
 from joulecast.views.estimate import (
     IDEAL_LABELS,
+    LINKS_NOTE,
     SERVING_TEXT,
     basis_text,
     below_ideal_notes,
@@ -176,6 +177,12 @@ def estimate_warnings(estimate: Estimate, table: Served) -> list[str]:
         notes.append(binned_note(estimate))
     if estimate.source == "reconstructed":
         notes.append(RECONSTRUCTED_NOTE)
+    if (
+        estimate.basis is not None
+        and estimate.basis.kind == "gpu scaled"
+        and estimate.basis.gpus > 1
+    ):
+        notes.append(LINKS_NOTE)
     if isinstance(table, EnergyTable) and table.metadata["measured_by"] == "hand":
         notes.append("The table was made by hand, from one run a cell.")
     return notes

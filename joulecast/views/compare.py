@@ -8,7 +8,9 @@ from rich.table import Table
 
 from joulecast.estimator.compare import ComparedTable, Comparison
 from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.ideal import Ideal
 from joulecast.views.estimate import (
+    IDEAL_LABELS,
     SERVING_TEXT,
     basis_text,
     coverage_text,
@@ -56,6 +58,7 @@ def compare_report(comparison: Comparison, tables: "Sequence[Served]") -> Report
     ]
     notes = [rate_note(estimate, f"{estimate.table}: ") for estimate in estimates]
     notes += [interval_note(first)] if first.interval_j is None else [SAVING_NOTE]
+    notes += other_requests_notes(comparison)
     notes += facility_notes(first.facility)
     view = Group(
         facts_table(facts),
@@ -68,10 +71,37 @@ def compare_report(comparison: Comparison, tables: "Sequence[Served]") -> Report
     return Report(comparison.to_dict(), rows, view)
 
 
+def other_requests_notes(comparison: Comparison) -> list[str]:
+    """Which estimates are of other requests than the first, so that nothing can be saved."""
+    first, *others = (compared.estimate for compared in comparison.tables)
+    return [
+        f"{other.table}: {other.requests['estimated']:,} requests are estimated, and "
+        f"{first.requests['estimated']:,} of the first, since their models have positions for "
+        "other lengths; so neither saves over the other."
+        for other in others
+        if other.estimated_tokens != first.estimated_tokens
+    ]
+
+
+def ideal_names(comparison: Comparison) -> list[Ideal]:
+    """The ideals that some estimate has: a data sheet may lack the sparse peak."""
+    names = dict.fromkeys(name for each in comparison.tables for name in each.estimate.ideal_j)
+    return [name for name in IDEAL_LABELS if name in names]
+
+
+def _excess_text(estimate: Estimate, name: Ideal) -> str:
+    """How far an estimate lies above an ideal, if it has it."""
+    if name not in estimate.excess_percent:
+        return "-"
+    return f"{estimate.excess_percent[name]:,.1f} %"
+
+
 def saving_lines(comparison: Comparison, compared: ComparedTable) -> list[str]:
     """What a table saves over the first, and the interval of that; nothing for the first."""
     if compared is comparison.tables[0]:
         return [""]
+    if compared.saving_percent is None:
+        return ["other requests"]
     lines = [f"{compared.saving_percent:,.1f} %"]
     if compared.saving_interval_percent is not None:
         low, high = compared.saving_interval_percent
@@ -86,7 +116,8 @@ def _figures_view(comparison: Comparison) -> Table:
     view.add_column("table")
     for heading in ("energy", "J per\nrequest", "J per\noutput\ntoken"):
         view.add_column(heading, justify="right")
-    for name in comparison.tables[0].estimate.ideal_j:
+    ideals = ideal_names(comparison)
+    for name in ideals:
         view.add_column(f"above\n{name}\nideal", justify="right")
     view.add_column("saving\nover the\nfirst", justify="right")
     for compared in comparison.tables:
@@ -97,7 +128,7 @@ def _figures_view(comparison: Comparison) -> Table:
             joules(estimate.energy_j),
             f"{estimate.joules_per_request:#,.4g}",
             f"{estimate.joules_per_output_token:#,.4g}",
-            *(f"{excess:,.1f} %" for excess in estimate.excess_percent.values()),
+            *(_excess_text(estimate, name) for name in ideals),
             saving_lines(comparison, compared),
         )
     return view

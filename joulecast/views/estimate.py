@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 
 from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.ideal import Ideal
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.views.footprint import facility_facts, facility_notes
@@ -17,11 +18,15 @@ from joulecast.views.steps import RECONSTRUCTED_NOTE, interval_facts, interval_n
 if TYPE_CHECKING:
     from joulecast.estimator.unit_prices.model import Served
 
-IDEAL_LABELS = {
+IDEAL_LABELS: Mapping[Ideal, str] = {
     "dense": "dense peak",
     "sparse": "sparse peak (the paper's)",
     "roofline": "roofline (compute or memory)",
 }
+LINKS_NOTE = (
+    "What the GPUs send each other is priced as over an H100's NVLink; over PCIe it takes several "
+    "times as long."
+)
 SERVING_TEXT = "offline, all requests at once (a live server took 1.2 to 5 times as much)"
 """What every estimate is of; docs/meaning.md has the four runs that the factor is from."""
 
@@ -87,6 +92,9 @@ def estimate_notes(estimate: Estimate) -> list[str]:
     notes += below_ideal_notes(estimate)
     if estimate.source == "reconstructed":
         notes.append(RECONSTRUCTED_NOTE)
+    basis = estimate.basis
+    if basis is not None and basis.kind == "gpu scaled" and basis.gpus > 1:
+        notes.append(LINKS_NOTE)
     return [*notes, *facility_notes(estimate.facility)]
 
 
@@ -171,4 +179,5 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
 
 def csv_row(document: Mapping[str, Any]) -> dict[str, Any]:
     """A CSV row of an estimate: everything but its cells."""
-    return {key: value for key, value in document.items() if key != "cells"}
+    row = {key: value for key, value in document.items() if key != "cells"}
+    return {**row, "tables": " ".join(document["tables"])} if "tables" in document else row

@@ -13,6 +13,9 @@ from joulecast.measurements.models import load_shape
 from joulecast.measurements.shapes.shape import ModelShape
 from joulecast.traces.errors import InputError, unknown_name
 
+_MOST_SHARING = 16
+"""GPUs up to which an error tells which numbers would do."""
+
 MAX_BATCH_SIZE = 1024
 """Cap on B(I, O), as in the paper."""
 
@@ -266,12 +269,18 @@ def require_shareable(shape: ModelShape, gpus: int) -> None:
     Raises:
         EngineError: They cannot.
     """
-    few, many = sorted((shape.key_value_heads, gpus))
-    if shape.attention_heads % gpus or many % few:
+    if not can_share(shape, gpus):
+        able = [str(n) for n in range(1, _MOST_SHARING + 1) if can_share(shape, n)]
         raise EngineError(
             f"{shape.name}: {gpus} GPUs cannot share its {shape.attention_heads} attention heads "
-            f"and {shape.key_value_heads} key and value heads evenly; name fewer or more with --gpu"
+            f"and {shape.key_value_heads} key and value heads evenly; {', '.join(able)} can"
         )
+
+
+def can_share(shape: ModelShape, gpus: int) -> bool:
+    """Whether so many GPUs can share a model's heads out evenly."""
+    few, many = sorted((shape.key_value_heads, gpus))
+    return not shape.attention_heads % gpus and not many % few
 
 
 def _require_same_model(model: str, weights: Path) -> None:

