@@ -177,11 +177,8 @@ def estimate_warnings(estimate: Estimate, table: Served) -> list[str]:
         notes.append(binned_note(estimate))
     if estimate.source == "reconstructed":
         notes.append(RECONSTRUCTED_NOTE)
-    if (
-        estimate.basis is not None
-        and estimate.basis.kind == "gpu scaled"
-        and estimate.basis.gpus > 1
-    ):
+    basis = estimate.basis
+    if basis is not None and basis.kind == "gpu scaled" and basis.gpus > 1:
         notes.append(LINKS_NOTE)
     if isinstance(table, EnergyTable) and table.metadata["measured_by"] == "hand":
         notes.append("The table was made by hand, from one run a cell.")

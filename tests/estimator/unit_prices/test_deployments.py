@@ -158,6 +158,7 @@ def test_a_data_sheet_of_the_users_own(tmp_path: Path, run_cli: RunCli) -> None:
         "product": "My L40S",
         "tdp_w": gpu.tdp_w,
         "memory_bytes": gpu.memory_bytes,
+        "shown_memory_bytes": gpu.shown_memory_bytes,
         "memory_bytes_per_s": gpu.memory_bytes_per_s,
         "peak_flops": {"bfloat16": {"dense": gpu.peak("bfloat16")}},
     }
