@@ -51,8 +51,8 @@ class Law(Protocol):
     def spending(self, service: Service) -> Spending:
         """What a service costs, gauged so."""
 
-    def relative_sds(self, service: Service, spending: Spending) -> dict[str, float]:
-        """What makes a metered run differ: cause -> relative sd."""
+    def relative_sds(self, service: Service, spending: Spending, cells: float) -> dict[str, float]:
+        """What makes a metered run of requests of so many cells differ: cause -> relative sd."""
 
     def drawn_j(self, service: Service) -> float:
         """Energy of one draw of the requests [J]."""
@@ -151,8 +151,8 @@ class StepModel:
             raise InputError(f"{trace}: has no request to estimate: {left_out_text(counts)}")
         services = serve(workload, lengths, self.scheduler, self._gauge, progress)
         spending = self.law.spending(_gauged_by_law(services.mean))
-        sds = self._relative_sds(services, spending, workload.is_reconstructed)
         cells = self._cells(workload, spending.energy_j)
+        sds = self._relative_sds(services, spending, cells, workload.is_reconstructed)
         flops = self.roofline.flops.of_sums(total)
         return Estimate(
             trace=trace,
@@ -187,13 +187,19 @@ class StepModel:
         return np.concatenate([[self.roofline.steps_energy(steps)], self.law.gauge(steps)])
 
     def _relative_sds(
-        self, services: Services, spending: Spending, is_reconstructed: bool
+        self,
+        services: Services,
+        spending: Spending,
+        cells: Sequence[CellEstimate],
+        is_reconstructed: bool,
     ) -> dict[str, float]:
         """What the interval is made of: cause -> relative sd."""
         draws_j = [self.law.drawn_j(_gauged_by_law(draw)) for draw in services.draws]
         shorter = services.shorter
         shorter_j = None if shorter is None else self.law.drawn_j(_gauged_by_law(shorter))
-        sds = self.law.relative_sds(_gauged_by_law(services.mean), spending)
+        shares = [(cell.energy_j or 0.0) / spending.energy_j for cell in cells]
+        alike = 1 / sum(share * share for share in shares)
+        sds = self.law.relative_sds(_gauged_by_law(services.mean), spending, alike)
         host_sd = sds.pop("host", None)
         sds["sampling"] = sampling_sd(draws_j, shorter_j)
         if host_sd is not None:

@@ -85,7 +85,12 @@ class UnitLaw:
                 least[term] = gpu.tdp_w * amount / gpu.peak(dtype)
         return least
 
-    def relative_sds(self, service: Service, spending: Spending) -> dict[str, float]:
+    def relative_sds(
+        self,
+        service: Service,
+        spending: Spending,
+        cells: float,  # noqa: ARG002 - errors of models were found on mixed requests
+    ) -> dict[str, float]:
         """What makes a metered run differ: cause -> relative sd."""
         spent, energy_j = Spent.of_array(service.gauged), spending.energy_j
         prices, gpus = self.carried.prices, self.deployment.gpus
