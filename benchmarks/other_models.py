@@ -1,133 +1,149 @@
-"""Forecasts replays from the tables and replays of other models alone, by physical work.
+"""How far prices per unit of physical work carry: to models and GPUs that they were not fitted to.
 
     python benchmarks/other_models.py
 
-For each model that was measured on an H100 with vLLM, prices per unit of physical work are fitted
-to what was metered of all others: the batches of their tables and their replays, each half of a
-model's weight. These prices and the shape of the model that was left out forecast its replays.
-Nothing of this is in the product yet.
+Each model of the H100's tables is left out in turn, and its replays and batches are forecast from
+the others; then the H200's replays from the H100 alone, and small batches of Llama-3.1-8B from its
+own table and from the prices. docs/prices.md has what it printed.
 """
 
-import math
-import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
-from joulecast.estimator.steps.physical import PHYSICAL_TERMS, physical_work
-from scipy.optimize import nnls
 
-from joulecast.estimator.steps.continuous_batching import ContinuousBatching
-from joulecast.estimator.steps.metered_batches import metered_batches
-from joulecast.estimator.validate import find_replays
-from joulecast.measurements.arrays import FloatArray
-from joulecast.measurements.identity import kind_of
-from joulecast.measurements.models import load_shape
-from joulecast.measurements.replay import SHIPPED, Replay
-from joulecast.measurements.table.table import load_table, table_names
+from joulecast.estimator.stepwise import StepModel
+from joulecast.estimator.unit_prices.carry import carry
+from joulecast.estimator.unit_prices.fit import Metered, forecast_error, held_out_errors
+from joulecast.estimator.unit_prices.model import Scaling
+from joulecast.estimator.unit_prices.shipped import load_unit_prices
+from joulecast.estimator.unit_prices.sources import (
+    deployment_of,
+    idle_powers_w,
+    shipped_batches,
+    shipped_replays,
+    shipped_tables,
+)
+from joulecast.measurements.hardware import load_gpu
+from joulecast.measurements.table.table import load_table
+from joulecast.traces.grid import POWER_OF_TWO_GRID
+from joulecast.traces.workload import Workload
 
-GPU = "h100-sxm"
+OWN = "h100-sxm/llama-3.1-8b/vllm"
+OTHER_CARDS = [f"{OWN}-quick{name}" for name in ("", "-second", "-third", "-fourth")]
+MOST_REQUESTS, LEAST_SECONDS = 256, 5.0
+
+Errors = Mapping[str, tuple[float, float]]
 
 
-@dataclass(frozen=True)
-class Metered:
-    """Something that was metered.
+def kind_of(each: Metered) -> str:
+    """What sort of model and deployment it is."""
+    deployment = each.deployment
+    if deployment.quantization is not None:
+        return deployment.quantization
+    if deployment.is_eager:
+        return "eager"
+    if deployment.gpus > 1:
+        return f"{deployment.gpus} GPUs"
+    return "mixture" if deployment.shape.is_mixture else "dense"
 
-    Attributes:
-        name: What it was.
-        work: What it took, in the order of `PHYSICAL_TERMS`.
-        energy_j: Energy [J].
-        seconds: Time [s].
+
+def show(title: str, metered: Iterable[Metered], errors: Errors) -> None:
+    """Print median and worst errors of each kind."""
+    print(title)
+    kinds: dict[str, list[tuple[float, float]]] = {}
+    for each in metered:
+        if each.name in errors:
+            kinds.setdefault(kind_of(each), []).append(errors[each.name])
+    for kind, told in sorted(kinds.items()):
+        energy, seconds = 100 * np.abs(np.array(told)).T
+        print(
+            f"  {kind:<8s} {len(told):3d}: energy {np.median(energy):.1f} %, worst "
+            f"{energy.max():.1f} %; time {np.median(seconds):.1f} %, worst {seconds.max():.1f} %"
+        )
+
+
+def left_out(
+    metered: list[Metered],
+    idle_w: list[float],
+    forecast: Callable[[Metered], bool],
+    learn_from: Callable[[Metered], bool],
+) -> Errors:
+    """Errors of each model without anything of its own.
+
+    8-bit weights and eager were measured of one model alone, so their own tables stay in.
     """
 
-    name: str
-    work: FloatArray
-    energy_j: float
-    seconds: float
+    def key(each: Metered) -> str:
+        return each.deployment.shape.name
 
-
-def is_plain(facts: Mapping[str, object]) -> bool:
-    """Whether something is of one GPU of the kind, vLLM, compiled and not quantized."""
-    kind = kind_of(facts)
-    asked = GPU, "vllm", 1, None, False
-    return asked == tuple(
-        kind[key] for key in ("gpu", "engine", "gpu_count", "quantization", "eager")
+    plain = held_out_errors(metered, idle_w, key, forecast, learn_from)
+    own = {"fp8", "eager"}
+    names = {each.name for each in metered if kind_of(each) in own}
+    special = held_out_errors(
+        metered,
+        idle_w,
+        lambda each: "special" if each.name in names and "replays" in each.group else "others",
+        lambda each: each.name in names and "replays" in each.group,
     )
+    return {**plain, **special}
 
 
-def batches() -> dict[str, list[Metered]]:
-    """Model -> what its tables hold."""
-    metered = defaultdict(list)
-    for name in table_names():
+def small_batches() -> None:
+    """Equal requests on cards that the table was not measured on."""
+    own = StepModel.of(load_table(OWN))
+    errors: dict[str, list[tuple[float, bool]]] = {"its own table": [], "prices of all": []}
+    for name in OTHER_CARDS:
         table = load_table(name)
-        by_hand = table.metadata["measured_by"] == "hand"
-        if by_hand or table.is_of_traffic or not is_plain(table.metadata):
-            continue
-        shape = load_shape(table.config)
-        for batch in metered_batches(table):
-            work = physical_work(batch.steps, shape, table.metadata["dtype"])
-            about = f"{name} {batch.batch}"
-            metered[shape.name].append(Metered(about, work, batch.energy_j, batch.seconds))
-    return metered
-
-
-def replays() -> dict[str, list[Metered]]:
-    """Model -> its replays."""
-    metered = defaultdict(list)
-    for path in find_replays(SHIPPED):
-        replay = Replay.load(path)
-        if not is_plain(replay.facts):
-            continue
-        shape = load_shape(replay.facts["model"])
-        scheduler = ContinuousBatching.from_settings(replay.facts["engine_settings"], str(path))
-        steps = scheduler.schedule(np.array(replay.lengths))
-        (run,) = replay.valid_runs
-        work = physical_work(steps, shape, replay.facts["dtype"])
-        about = str(path.relative_to(SHIPPED).with_suffix(""))
-        metered[shape.name].append(Metered(about, work, run.energy_j, run.seconds))
-    return metered
-
-
-def fit(groups: Iterable[list[Metered]], quantity: str) -> FloatArray:
-    """Non-negative prices, least squares of relative errors; each group counts as much as any."""
-    rows, weights = [], []
-    for group in groups:
-        for each in group:
-            rows.append(each.work / getattr(each, quantity))
-            weights.append(1 / math.sqrt(len(group)))
-    relative, weight = np.array(rows), np.array(weights)
-    highest = relative.max(axis=0)
-    prices, _ = nnls(relative / highest * weight[:, None], weight)
-    return np.asarray(prices / highest)
+        scaling = Scaling(deployment_of(table.metadata, table.config))
+        for run in table.runs:
+            if not run.valid or run.batch_size > MOST_REQUESTS or run.seconds < LEAST_SECONDS:
+                continue
+            lengths = np.tile([run.input_tokens, run.output_tokens], (run.batch_size, 1))
+            workload = Workload.of_lengths(POWER_OF_TWO_GRID, lengths)
+            models = own, scaling.step_model(workload)
+            for told, model in zip(errors.values(), models, strict=True):
+                estimate = model.estimate(workload, name, lengths)
+                low_j, high_j = estimate.interval_j or (0.0, 0.0)
+                off = estimate.energy_j / run.batch_energy_j - 1
+                told.append((off, low_j <= run.batch_energy_j <= high_j))
+    for name, told in errors.items():
+        off = 100 * np.abs([error for error, _ in told])
+        held = sum(is_within for _, is_within in told)
+        print(
+            f"small batches by {name}: {len(told)}, {np.median(off):.1f} %, worst {off.max():.1f} "
+            f"%, {held} within the interval"
+        )
 
 
 def main() -> None:
-    """Print the error of each replay."""
-    of_tables, of_replays = batches(), replays()
-    dense = [model for model in of_replays if not load_shape(model).layers[0].experts]
-    errors: dict[str, list[float]] = {"energy_j": [], "seconds": []}
-    for model, forecast in of_replays.items():
-        others = [name for name in dense if name != model]
-        groups = [group[name] for name in others for group in (of_tables, of_replays)]
-        prices = {quantity: fit(groups, quantity) for quantity in errors}
-        for each in forecast:
-            off = {
-                quantity: 100 * (float(each.work @ prices[quantity]) / getattr(each, quantity) - 1)
-                for quantity in errors
-            }
-            print(f"{each.name:<52s} {off['energy_j']:+6.1f} % {off['seconds']:+6.1f} % of time")
-            if model in dense:
-                for quantity, value in off.items():
-                    errors[quantity].append(abs(value))
-    for quantity, values in errors.items():
-        print(
-            f"dense, {quantity}: {len(values)} replays, {statistics.median(values):.1f} % in the "
-            f"median, {max(values):.1f} % at worst"
-        )
-    prices_j = fit([group[name] for name in dense for group in (of_tables, of_replays)], "energy_j")
-    for term, price_j in zip(PHYSICAL_TERMS, prices_j.tolist(), strict=True):
-        print(f"{term:<16s} {price_j:.4g} J each")
+    """Print all of it."""
+    tables = shipped_tables("h100-sxm", "vllm")
+    batches, replays = shipped_batches(tables), shipped_replays("h100-sxm", "vllm")
+    metered, idle_w = [*batches, *replays], idle_powers_w(tables)
+
+    def is_replay(each: Metered) -> bool:
+        return "replays" in each.group
+
+    def is_batch(each: Metered) -> bool:
+        return not is_replay(each)
+
+    told = left_out(metered, idle_w, is_replay, is_batch)
+    show("H100, replays from the tables of other models", replays, told)
+    told = left_out(metered, idle_w, is_replay, lambda _: True)
+    show("H100, replays from the tables and replays of other models", replays, told)
+    for each in replays:
+        print(f"    {each.name:<60s} {100 * told[each.name][0]:+.1f} %")
+    told = held_out_errors(metered, idle_w, lambda each: each.deployment.shape.name, is_batch)
+    show("H100, batches from the tables and replays of other models", batches, told)
+    first, second = load_gpu("h100-sxm"), load_gpu("h200-sxm")
+    carried = carry(load_unit_prices("h100-sxm", "vllm"), first, second).prices
+    others = shipped_replays("h200-sxm", "vllm")
+    show(
+        "H200, replays from the H100 by the data sheets",
+        others,
+        {each.name: forecast_error(carried, each) for each in others},
+    )
+    small_batches()
 
 
 if __name__ == "__main__":

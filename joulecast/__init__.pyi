@@ -5,6 +5,9 @@ from .api import (
     estimate_binned,
     estimate_stepwise,
 )
+from .estimator.basis import (
+    Basis,
+)
 from .estimator.compare import (
     ComparedTable,
     Comparison,
@@ -75,6 +78,7 @@ __version__: str
 __all__ = [
     "PAPER_GRID",
     "POWER_OF_TWO_GRID",
+    "Basis",
     "CarbonIntensity",
     "CellEnergy",
     "CellEstimate",
