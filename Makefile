@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := joulecast traces measurements estimator tests benchmarks notebooks docs/conf.py docs/pictures
 
-.PHONY: table4 test quick lint types unit docs pictures benchmarks reading fuzz flops reconstructions clean
+.PHONY: table4 test quick lint types unit docs pictures benchmarks reading fuzz flops prices reconstructions clean
 
 table4: .venv/core
 	$(BIN)/joulecast table4
@@ -55,6 +55,10 @@ fuzz: .venv/all
 # The stored FLOPs of the shipped models, counted again.
 flops: .venv/all
 	$(BIN)/python -m joulecast.estimator.flops
+
+# The prices per unit of work, fitted again to everything that ships.
+prices: .venv/all
+	$(BIN)/python -m joulecast.estimator.unit_prices.shipped
 
 .venv/core: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("joulecast needs Python 3.11 or newer; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

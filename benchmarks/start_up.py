@@ -15,6 +15,9 @@ COMMANDS = {
     "joulecast estimate azure-2023-conv": [
         JOULECAST, "estimate", "azure-2023-conv", "--table", TABLE,
     ],
+    "... --model qwen3-8b --gpu l40s": [
+        JOULECAST, "estimate", "azure-2023-conv", "--model", "qwen3-8b", "--gpu", "l40s",
+    ],
     "... --method binned": [
         JOULECAST, "estimate", "azure-2023-conv", "--table", TABLE, "--method", "binned",
     ],

@@ -112,7 +112,7 @@ class ContinuousBatching:
             i, o = lengths[int(needed.argmax())].tolist()
             raise InputError(
                 f"a request of {i:,} + {o:,} tokens does not fit into the engine's KV cache of "
-                f"{self.cache_tokens:,} tokens; leave such requests out, or use --method binned"
+                f"{self.cache_tokens:,} tokens; leave such requests out, or have more GPUs share it"
             )
         if (
             not self.chunked_prefill

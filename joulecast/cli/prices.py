@@ -36,6 +36,10 @@ def prices(
     from joulecast.views.prices import gpu_list_report, prices_report
 
     if gpu is None:
+        if model is not None or dtype is not None or gpus != 1:
+            raise click.UsageError("name a GPU first; without one, the GPUs are listed")
         emit_report(gpu_list_report(priced_gpus()), options)
         return
+    if model is None and (dtype is not None or gpus != 1):
+        raise click.UsageError("--gpus and --dtype are for a --model")
     emit_report(prices_report(scaling_on(gpu, engine, model, gpus, dtype), model), options)
