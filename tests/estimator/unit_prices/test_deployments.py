@@ -270,5 +270,8 @@ def test_popular_models_are_answered_or_refused(gpu: str) -> None:
             assert 0.15 * load_gpu(gpu).tdp_w * gpus < (result.mean_power_w or 0)
             assert (result.mean_power_w or 0) <= 1.001 * load_gpu(gpu).tdp_w * gpus
     assert answered >= 20
-    reasons = ("cannot hold", "cannot share", "no request to estimate", "does not fit")
+    reasons = (
+        "cannot hold", "cannot share", "no request to estimate", "does not fit",
+        "no peak is known for float8",  # DeepSeek-V3 is published in 8 bits
+    )  # fmt: skip
     assert [line for line in refused if not any(said in line for said in reasons)] == []

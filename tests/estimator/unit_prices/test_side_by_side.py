@@ -155,6 +155,19 @@ def test_one_of_another_engine_is_refused(tmp_path: Path, run_cli: RunCli) -> No
     assert "all its runs are of largest batches" in result.stderr
 
 
+def test_a_single_request_is_not_estimated_from_largest_batches(
+    tmp_path: Path, run_cli: RunCli
+) -> None:
+    """Its 200 steps read the weights 200 times, and were priced at nothing: 92 J in 0.147 s."""
+    path = tmp_path / "one.csv"
+    path.write_text("input_tokens,output_tokens\n1000,200\n")
+    words = ("--table", "h100-sxm/llama-3.1-8b/pytorch-compiled")
+    for command in ("estimate", "compare"):
+        result = run_cli(command, path, *words)
+        assert result.exit_code == 1
+        assert "which do not tell what a step costs" in result.stderr
+
+
 def copy_at_capacity(name: str, folder: Path) -> None:
     """A table without its smaller batches, as --plan paper would measure it."""
     source = table_folder(name)
