@@ -135,14 +135,22 @@ def _saving(estimate: Estimate, baseline: Estimate) -> float | None:
 
 
 def _saving_interval(estimate: Estimate, baseline: Estimate) -> tuple[float, float] | None:
-    """The interval of a saving, from the relative half widths of the two intervals [%]."""
+    """The interval of a saving, from how far the two intervals reach [%]; none saves all."""
     if estimate.interval_percent is None or baseline.interval_percent is None:
         return None
     if _saving(estimate, baseline) is None:
         return None
-    half = math.hypot(estimate.interval_percent, baseline.interval_percent) / 100
+    lows, highs = zip(*map(_ends, (estimate, baseline)), strict=True)
     ratio = estimate.energy_j / baseline.energy_j
-    return 100 * (1 - ratio * (1 + half)), 100 * (1 - ratio * (1 - half))
+    most = ratio * math.exp(math.hypot(highs[0], lows[1]))
+    least = ratio * math.exp(-math.hypot(lows[0], highs[1]))
+    return 100 * (1 - most), 100 * (1 - least)
+
+
+def _ends(estimate: Estimate) -> tuple[float, float]:
+    """How far an interval reaches down and up, as logarithms."""
+    low_j, high_j = estimate.interval_j or (estimate.energy_j, estimate.energy_j)
+    return math.log(estimate.energy_j / low_j), math.log(high_j / estimate.energy_j)
 
 
 def _require_comparable(tables: Sequence[EnergyTable]) -> None:

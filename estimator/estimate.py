@@ -79,7 +79,8 @@ class Estimate:
         table: Name of the energy table; of a deployment that none is of, the deployment in words.
         method: "binned" or "stepwise".
         requests: "total", "estimated", "beyond_grid", "beyond_positions" (longer than the model
-            has positions for), "failed", "invalid" -> how many.
+            has positions for), "beyond_memory" (than the GPU holds), "failed", "invalid" -> how
+            many.
         invalid: What was wrong with the invalid rows -> how many.
         estimated_tokens: "input", "output" -> true lengths of the estimated requests [tokens].
         beyond_grid_token_share: Tokens of requests beyond the grid over all tokens.
@@ -152,7 +153,7 @@ class Estimate:
     def interval_percent(self) -> float | None:
         """How far the interval's upper end lies above the energy [%]; None likewise.
 
-        So does its lower end below, unless the interval ends at 0.
+        So does its lower end below, unless that is more than half of it.
         """
         if self.interval_j is None:
             return None
@@ -240,21 +241,26 @@ def source_of(workload: Workload) -> Source:
     return "reconstructed" if workload.is_reconstructed else "trace"
 
 
-def request_counts(workload: Workload, served: Workload, estimated: int) -> dict[str, int]:
+def request_counts(
+    workload: Workload, served: Workload, estimated: int, held: Workload | None = None
+) -> dict[str, int]:
     """`Estimate.requests`.
 
     Args:
         workload: All requests.
         served: Those that the model has positions for.
         estimated: How many of these are estimated.
+        held: Those that the GPU's memory holds, too; None if all are.
     """
+    held = served if held is None else held
     total, failed = workload.total.requests, workload.failed.requests
     invalid = sum(workload.invalid.values())
     return {
         "total": total + failed + invalid,
         "estimated": estimated,
-        "beyond_grid": served.total.requests - estimated,
+        "beyond_grid": held.total.requests - estimated,
         "beyond_positions": total - served.total.requests,
+        "beyond_memory": served.total.requests - held.total.requests,
         "failed": failed,
         "invalid": invalid,
     }
@@ -262,8 +268,10 @@ def request_counts(workload: Workload, served: Workload, estimated: int) -> dict
 
 def left_out_text(requests: Mapping[str, int]) -> str:
     """What keeps the requests of a workload from being estimated, in words."""
+    beyond = requests["beyond_memory"]
+    memory = f"{beyond} than the GPU's memory holds, " if beyond else ""
     return (
         f"{requests['beyond_grid']} lie beyond the table's grid, {requests['beyond_positions']} "
-        f"are longer than the model has positions for, {requests['failed']} failed, "
+        f"are longer than the model has positions for, {memory}{requests['failed']} failed, "
         f"{requests['invalid']} were invalid"
     )

@@ -55,7 +55,7 @@ def estimate(
         gpu: A GPU's short name, or a data sheet of your own as a JSON file; h100-sxm if not given.
         engine: "vllm" if not given.
         gpus: GPUs that share the model; 1 if not given.
-        dtype: "bfloat16", "float16", "fp8" or "int4"; the GPU's own 16 bits if not given.
+        dtype: "bfloat16", "float16", "fp8" or "int4"; that of the published weights if not given.
         idle_watts: What one of your cards draws with the model loaded and nothing to do [W].
         decode_watts: What it draws while a single request decodes [W].
         whole_batches: Round batches up per cell (binned).
@@ -119,12 +119,12 @@ def compare(
     if isinstance(tables, str) or not tables:
         raise InputError("compare takes a list of one or more tables")
     served = [_served(table, method) for table in tables]
-    is_scaled = any(not isinstance(each, EnergyTable) for each in served)
+    is_across = any(isinstance(table, str) and "=" in table for table in tables)
     grid, most = reading_of(method, served[0])
     loaded = load_trace(trace, grid, most, **reading)
     make = estimation_method(method, loaded, whole_batches)
     name = trace_name(trace)
-    return compare_tables(make, loaded.workload, served, name, is_scaled).at(facility)
+    return compare_tables(make, loaded.workload, served, name, is_across).at(facility)
 
 
 class Wish(NamedTuple):

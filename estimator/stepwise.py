@@ -23,7 +23,7 @@ from joulecast.estimator.estimate import (
     source_of,
 )
 from joulecast.estimator.ideal import Roofline
-from joulecast.estimator.positions import within_positions
+from joulecast.estimator.positions import no_longer_than, within_positions
 from joulecast.estimator.steps.intervals import interval_j, sampling_sd
 from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.steps.schedulers import Scheduler, scheduler_of
@@ -144,9 +144,10 @@ class StepModel:
     ) -> Estimate:
         """Estimate a workload; arguments and errors as for `estimate_stepwise`."""
         everything = workload
-        workload, lengths = within_positions(everything, lengths, self.config)
+        served, lengths = within_positions(everything, lengths, self.config)
+        workload, lengths = no_longer_than(served, lengths, self.scheduler.longest_request)
         total = workload.total
-        counts = request_counts(everything, workload, total.requests)
+        counts = request_counts(everything, served, total.requests, workload)
         if total.requests == 0:
             raise InputError(f"{trace}: has no request to estimate: {left_out_text(counts)}")
         services = serve(workload, lengths, self.scheduler, self._gauge, progress)

@@ -92,6 +92,11 @@ class ContinuousBatching:
         """Tokens that the KV cache holds."""
         return self.cache_blocks * self.block_tokens
 
+    @property
+    def longest_request(self) -> int:
+        """Input and output of the longest request that the cache holds [tokens]."""
+        return self.cache_tokens + 1  # the last output needs no room
+
     def clip(self, lengths: LengthArray) -> LengthArray:
         """Requests that were drawn, none longer than the cache holds."""
         outputs = np.minimum(lengths[:, 1], self.cache_tokens)

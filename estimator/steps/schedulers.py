@@ -21,6 +21,10 @@ class Scheduler(Protocol):
     def reconstruction_sd(self) -> float:
         """Relative sd of an energy whose lengths were reconstructed (docs/reconstruction.md)."""
 
+    @property
+    def longest_request(self) -> int | None:
+        """Input and output of the longest request that it can serve [tokens]; None for any."""
+
     def schedule(self, lengths: LengthArray, progress: Progress | None = None) -> Steps:
         """What every step feeds.
 

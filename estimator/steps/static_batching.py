@@ -60,6 +60,11 @@ class StaticBatching:
         """A batch takes a step for each token of its longest output."""
         return float(self.batches(lengths)[:, 2].sum())
 
+    @property
+    def longest_request(self) -> None:
+        """A batch of one takes any length."""
+        return None
+
     def clip(self, lengths: LengthArray) -> LengthArray:
         """Requests that were drawn; a batch of one takes any length."""
         return lengths

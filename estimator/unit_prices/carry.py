@@ -95,6 +95,11 @@ class CarriedPrices:
     product_sd: float = 0.0
     link_sd: float = 0.0
 
+    @property
+    def has_spread(self) -> bool:
+        """Whether something of the GPU is not known as a measurement would tell it."""
+        return any((self.memory_sd, self.product_sd, self.link_sd))
+
     def relative_sd(self, spent: Spent, energy_j: float) -> float:
         """Relative sd of an energy, since the GPU was not measured."""
         parts = dict(zip(TERMS, (self.prices.energy_j * spent.work).tolist(), strict=True))

@@ -1,5 +1,6 @@
 """What serves: a model on GPUs under an engine, measured or not."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,17 +19,26 @@ _WEIGHTS_ALONE = {"fp8", "int4"}
 
 
 def own_format(model: str) -> Dtype | None:
-    """The number format of weights that are published quantized; None for those that are not."""
+    """The number format of weights that are published quantized; None for those that are not.
+
+    Raises:
+        InputError: They are quantized in another way.
+    """
     config = load_config(model)
     told = config.get("quantization_config") or text_config(config).get("quantization_config")
-    if not isinstance(told, Mapping):
+    if not told:
         return None
-    method = str(told.get("quant_method", "")).lower()
-    if method == "fp8":
+    words = json.dumps(told).lower()
+    method = str(told.get("quant_method", "")).lower() if isinstance(told, Mapping) else ""
+    if "fp8" in words or "float8" in words or ('"num_bits": 8' in words and '"float"' in words):
         return "fp8"
-    if method == "mxfp4" or (method in {"awq", "gptq"} and told.get("bits") == 4):
+    is_4_bit = any(sign in words for sign in ('bits": 4', "mxfp4", "nvfp4", '4bit": true'))
+    if is_4_bit or method == "awq":
         return "int4"
-    return None
+    raise InputError(
+        f"{model}: its weights are quantized in a way that is not known ({method or 'unnamed'}); "
+        f"name what comes next to it, --dtype {' or '.join(DTYPES)}"
+    )
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,12 @@ class Deployment:
             quantization=asked if is_quantized else None,
             power_limit_w=gpu.tdp_w,
         )
-        gpu.peak(deployment.compute_dtype)
+        if deployment.compute_dtype not in gpu.peak_flops:
+            others = ", ".join([*(name for name in gpu.peak_flops if name in DTYPES), "int4"])
+            raise InputError(
+                f"{gpu.product}: no peak is known for {deployment.compute_dtype}; take --dtype "
+                f"{others}"
+            )
         require_shareable(deployment.shape, gpus)
         return deployment
 

@@ -21,7 +21,7 @@ _FREEDOM = 20
 """Of the errors of models that were left out: some ten models, two kinds of replay each."""
 
 UNMEASURED_FORMAT_SD = 0.15
-"""Of 4-bit weights, which nobody here measured: what unfolding them takes is not priced."""
+"""Of 4-bit weights, and of mixtures in 8 bits, which nobody here measured."""
 
 SHARED_SD = 0.04
 """Where several GPUs share a model that was not measured so: rms of six replays on two H100s, each
@@ -100,9 +100,10 @@ class UnitLaw:
             "shape" if self.is_own else "model": self.model_sd,
             "card": math.hypot(CARD_SPREAD * math.sqrt(2), idle_sd),
         }
-        if self.carried.from_gpu is not None:
+        if self.carried.has_spread:
             sds["gpu"] = self.carried.relative_sd(spent, energy_j)
-        if self.deployment.quantization == "int4":
+        quantization, is_mixture = self.deployment.quantization, self.deployment.shape.is_mixture
+        if quantization == "int4" or (quantization == "fp8" and is_mixture):
             sds["format"] = UNMEASURED_FORMAT_SD
         if gpus > 1:
             sds["shared"] = SHARED_SD * math.sqrt(gpus / 2)
@@ -127,8 +128,14 @@ class UnitLaw:
             requests=int(counts.requests),
         )
         deployment = self.deployment
-        work = step_work(steps, deployment.shape, deployment.dtype, deployment.quantization)
+        work = step_work(
+            steps,
+            deployment.shape,
+            deployment.dtype,
+            deployment.quantization,
+            deployment.gpus,
+        )
         amounts = dict(zip(TERMS, work.total.tolist(), strict=True))
-        shared = {"weight_bytes", "experts_read"}
+        shared = {"weight_bytes", "experts_read", "link_calls"}
         prices = dict(zip(TERMS, self.carried.prices.energy_j.tolist(), strict=True))
         return float(sum(prices[term] * amounts[term] for term in TERMS if term not in shared))

@@ -50,7 +50,7 @@ class Limits:
 def default_limits(deployment: Deployment) -> Limits:
     """What vLLM 0.22 chooses for a GPU, as `LLM` does; or what was asked for."""
     gpu = deployment.gpu
-    is_large = memory_bytes(deployment) >= _LARGE_BYTES and "a100" not in gpu.name.lower()
+    is_large = memory_bytes(deployment) >= _LARGE_BYTES and "A100" not in gpu.product
     limits = Limits(1024, 16_384) if is_large else Limits(256, 8192)
     requests = deployment.max_num_seqs or limits.requests
     return Limits(requests, max(requests, deployment.max_num_batched_tokens or limits.tokens))

@@ -14,7 +14,7 @@ from joulecast.estimator.unit_prices.carry import (
     carry,
     with_own_watts,
 )
-from joulecast.estimator.unit_prices.deployment import Deployment
+from joulecast.estimator.unit_prices.deployment import Deployment, own_format
 from joulecast.estimator.unit_prices.fit import fit_unit_prices
 from joulecast.estimator.unit_prices.law import UnitLaw
 from joulecast.estimator.unit_prices.memory import scheduler_for
@@ -67,14 +67,24 @@ def deployment_like(
             dtype,
         )
     own = deployment_of(table.metadata, table.config)
+    if dtype is None:
+        dtype = (model and own_format(model)) or own.quantization or own.dtype
     deployment = Deployment.of(
         own.model if model is None else model,
         own.gpu if gpu is None else load_gpu(gpu),
         own.engine if engine is None else engine,
         gpus or own.gpus,
-        own.quantization or own.dtype if dtype is None else dtype,
+        dtype,
     )
-    return replace(deployment, is_eager=own.is_eager)
+    if deployment.gpu.name != own.gpu.name:
+        return replace(deployment, is_eager=own.is_eager)
+    return replace(
+        deployment,
+        is_eager=own.is_eager,
+        power_limit_w=own.power_limit_w,
+        max_num_seqs=own.max_num_seqs,
+        max_num_batched_tokens=own.max_num_batched_tokens,
+    )
 
 
 def is_of_deployment(table: EnergyTable, deployment: Deployment) -> bool:
@@ -196,6 +206,7 @@ class Scaling:
         is_own = (
             deployment.model in prices.provenance["models"]
             and deployment.is_plain
+            and deployment.dtype == "bfloat16"
             and self.watts.decode_w is None
         )
         kind: BasisKind = "measured" if is_own else "model scaled"
@@ -244,6 +255,11 @@ def _prices_by(table: EnergyTable, gpu: Gpu) -> CarriedPrices:
         raise InputError(
             f"{table.name}: cannot be scaled from; that takes a table of {PRICED_ENGINES[0]} with "
             "batches of seven kinds and the idle power, such as --plan quick measures"
+        )
+    if gpu.name != table.gpu.name and f"{gpu.name}/{table.engine}" in price_list_names():
+        raise InputError(
+            f"{table.name}: is of {table.gpu.name}, and {gpu.name} was measured itself; leave "
+            "--table out"
         )
     known = _prices_on(table.gpu, table.engine)
     model = deployment_of(table.metadata, table.config)

@@ -31,7 +31,8 @@ DEPLOYMENT_OPTIONS: list[Option] = [
     click.option(
         "--dtype",
         type=click.Choice(["bfloat16", "float16", "fp8", "int4"]),
-        help="Number format; fp8 and int4 are of the weights. By default the GPU's 16 bits.",
+        help="Number format; fp8 and int4 are of the weights. By default that of the published "
+        "weights.",
     ),
     click.option(
         "--idle-watts",

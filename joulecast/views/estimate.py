@@ -66,6 +66,8 @@ def requests_text(estimate: Estimate) -> str:
         beyond += f" ({percent(share)} of requests, {tokens} of tokens)"
     if requests["beyond_positions"]:
         beyond += f", {requests['beyond_positions']:,} longer than the model has positions for"
+    if requests["beyond_memory"]:
+        beyond += f", {requests['beyond_memory']:,} longer than the GPU's memory holds"
     return (
         f"{requests['estimated']:,} of {requests['total']:,} estimated; left out: {beyond}, "
         f"{requests['failed']:,} failed, {invalid_text(estimate.invalid)}"
@@ -136,10 +138,7 @@ def basis_text(estimate: Estimate) -> str:
     if basis.kind == "measured":
         return f"measured: prices per unit of work of {many} of this GPU, this model among them"
     if basis.kind == "model scaled":
-        return (
-            f"model scaled: prices per unit of work of {many} of this GPU, none of them of this "
-            "very deployment"
-        )
+        return f"model scaled: prices per unit of work of {many} of this GPU"
     return (
         f"gpu scaled: this GPU was not measured; prices of {basis.from_gpu} ({many}), carried over "
         "by the data sheets"

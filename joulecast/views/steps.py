@@ -63,12 +63,21 @@ def interval_facts(estimate: Estimate) -> list[tuple[str, str]]:
     """The interval and the time, where the method has them."""
     facts = []
     if estimate.interval_j is not None:
-        half = f"± {estimate.interval_percent:,.1f} %"
-        facts.append(("95 % interval", f"{interval_text(estimate)} ({half})"))
+        facts.append(("95 % interval", f"{interval_text(estimate)} ({_reach_text(estimate)})"))
     if estimate.seconds is not None:
         power = f"{estimate.mean_power_w:.0f} W"
         facts.append(("time on the GPU", f"{estimate.seconds:,.4g} s at {power}"))
     return facts
+
+
+def _reach_text(estimate: Estimate) -> str:
+    """How far an interval reaches; where little is known, further up than down."""
+    up = estimate.interval_percent or 0.0
+    low_j = (estimate.interval_j or (estimate.energy_j,))[0]
+    down = 100 * (1 - low_j / estimate.energy_j)
+    if up - down < 0.1:
+        return f"± {up:,.1f} %"
+    return f"-{down:,.1f} to +{up:,.1f} %"
 
 
 RECONSTRUCTED_NOTE = (

@@ -63,8 +63,6 @@ def _grouped_attention(config: Config, architecture: "Architecture") -> _Attenti
     """Query heads that share fewer key and value heads."""
     hidden, heads = size(config, "hidden_size"), size(config, "num_attention_heads")
     head, key_heads = _head_size(config), size(config, "num_key_value_heads", heads)
-    if heads % key_heads:
-        raise ValueError(f"{heads} attention heads, which {key_heads} keys and values cannot serve")
     queries, keys = heads * head, key_heads * head
     has_bias = bool(config.get("attention_bias", False))
     other = 0

@@ -37,6 +37,8 @@ NUMBER_BEYOND = "a number beyond all numbers"
 SPOILT = ([1], {}, "x", None, -1, True, NUMBER_BEYOND)
 TABLE = "h100-sxm/llama-3.1-8b"
 RUNS = 8
+BELOW_CAPACITY = "256,8,2,false,18,560.1,1.9,,294.8,,,1,,,true,"
+"""One more run, without which none would tell what a step costs."""
 
 pytestmark = pytest.mark.slow
 STEPS = {"steps": 3, "tokens": 2501, "preempted": 0}
@@ -142,7 +144,7 @@ def whole_table(table_folder: Path) -> Path:
     runs = table_folder / "runs.csv"
     lines = runs.read_text().splitlines()
     quick = [line for line in lines if int_at(line, 1) <= 32][:RUNS]
-    runs.write_text("\n".join([lines[0], *quick]) + "\n")
+    runs.write_text("\n".join([lines[0], *quick, BELOW_CAPACITY]) + "\n")
     path = table_folder / "table.json"
     document = {**json.loads(path.read_text()), "measured_cells": RUNS}
     for name in ("pytorch-compiled", "vllm-quick"):

@@ -142,7 +142,7 @@ def _row_facts(row: Table4Row, peaks: Sequence[Peak]) -> list[tuple[str, str]]:
 def _csv_row(row: Table4Row, peak: Peak) -> dict[str, Any]:
     """A row with the same columns whether or not it has figures."""
     document = row.to_dict(peak)
-    left_out = "beyond_grid", "beyond_positions", "failed", "invalid"
+    left_out = "beyond_grid", "beyond_positions", "beyond_memory", "failed", "invalid"
     counts = dict.fromkeys(("total", "estimated", *left_out))
     reasons = document.pop("invalid_rows") or {}
     intervals = document.pop("stepwise_interval_percent")

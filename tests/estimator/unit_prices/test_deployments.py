@@ -53,6 +53,7 @@ def estimate(run_cli: RunCli, *words: object) -> dict:
         (("--model", "qwen3-8b"), "model scaled", None),
         (("--gpus", "4"), "model scaled", None),
         (("--dtype", "int4"), "model scaled", None),
+        (("--dtype", "float16"), "model scaled", None),
         (("--gpu", "l40s"), "gpu scaled", None),
         (("--gpu", "mi300x", "--model", "qwen2.5-32b"), "gpu scaled", None),
     ],
@@ -198,6 +199,37 @@ def test_weights_that_are_published_in_fewer_bits_are_taken_so(run_cli: RunCli) 
     assert v3["interval_j"][0] > 0
 
 
+@pytest.mark.parametrize(
+    ("told", "dtype"),
+    [
+        ({"quant_method": "fp8"}, "fp8"),
+        ({"quant_method": "fbgemm_fp8"}, "fp8"),
+        ({"quant_method": "modelopt", "quant_algo": "FP8"}, "fp8"),
+        ({"quant_method": "awq", "bits": 4}, "int4"),
+        ({"quant_method": "gptq", "bits": 4}, "int4"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "int4"),
+        ({"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {
+            "num_bits": 8, "type": "float"}}}}, "fp8"),
+        ({}, "bfloat16"),
+    ],
+)  # fmt: skip
+def test_formats_of_published_weights(
+    told: dict, dtype: str, tmp_path: Path, run_cli: RunCli
+) -> None:
+    config = load_config("qwen3-8b") | {"quantization_config": told}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert estimate(run_cli, "--model", tmp_path)["dtype"] == dtype
+
+
+def test_an_unknown_quantization_is_not_passed_over(tmp_path: Path, run_cli: RunCli) -> None:
+    config = load_config("qwen3-8b") | {"quantization_config": {"quant_method": "gptq", "bits": 8}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    result = run_cli("estimate", TRACE, "--model", tmp_path)
+    assert result.exit_code == 1
+    assert "quantized in a way that is not known (gptq)" in result.stderr
+    assert estimate(run_cli, "--model", tmp_path, "--dtype", "fp8")["dtype"] == "fp8"
+
+
 def test_decode_watts_are_no_measurement_of_a_table(run_cli: RunCli) -> None:
     words = ("--model", "qwen2.5-7b", "--decode-watts", "380")
     assert estimate(run_cli, *words)["basis"] == "model scaled"
@@ -208,6 +240,25 @@ def test_requests_beyond_the_positions_are_left_out(tmp_path: Path, run_cli: Run
     path.write_text("input_tokens,output_tokens\n1000,10\n200000,10\n")
     result = run_cli("estimate", path, "--model", "phi-4", "--format", "json")
     assert json.loads(result.stdout)["requests"]["beyond_positions"] == 1
+
+
+def test_requests_that_the_memory_does_not_hold_are_left_out(
+    tmp_path: Path, run_cli: RunCli
+) -> None:
+    path, page = tmp_path / "t.csv", tmp_path / "p.html"
+    path.write_text("input_tokens,output_tokens\n1000,10\n120000,8000\n")
+    words = ("estimate", path, "--gpu", "l4")
+    requests = json.loads(run_cli(*words, "--format", "json").stdout)["requests"]
+    assert (requests["estimated"], requests["beyond_memory"]) == (1, 1)
+    shown = " ".join(run_cli(*words, "--html", page).stdout.split())
+    assert "1 longer than the GPU's memory holds" in shown
+    assert "longer than the GPU&#39;s memory holds" in page.read_text() or (
+        "longer than the GPU's memory holds" in page.read_text()
+    )
+    path.write_text("input_tokens,output_tokens\n120000,8000\n")
+    refused = run_cli(*words)
+    assert refused.exit_code == 1
+    assert "1 than the GPU's memory holds" in refused.stderr
 
 
 def drawn(trace: str, count: int) -> tuple[Workload, LengthArray]:

@@ -98,10 +98,13 @@ def test_scaling_from_a_table_of_the_users_own_card(run_cli: RunCli) -> None:
     assert document["tables"] == [table]
     own = estimate(run_cli, "--model", "olmo-7b")
     assert document["energy_j"] == pytest.approx(own["energy_j"], rel=0.06)
-    farther = estimate(run_cli, "--table", table, "--gpu", "h200-sxm")
+    farther = estimate(run_cli, "--table", table, "--gpu", "a100-sxm4-80gb")
     assert farther["basis"] == "gpu scaled"
-    measured = estimate(run_cli, "--gpu", "h200-sxm")
-    assert farther["energy_j"] == pytest.approx(measured["energy_j"], rel=0.08)
+    from_all = estimate(run_cli, "--gpu", "a100-sxm4-80gb")
+    assert farther["energy_j"] == pytest.approx(from_all["energy_j"], rel=0.05)
+    refused = run_cli("estimate", TRACE, "--table", table, "--gpu", "h200-sxm")
+    assert refused.exit_code == 1
+    assert "h200-sxm was measured itself; leave --table out" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,8 @@ def test_gpus_that_share_a_model_send_each_other_what_layers_give_out() -> None:
     assert four["link_bytes"] == 3 * two["link_bytes"]
     assert two["link_calls"] == 4 * 2 * 32 * 2
     assert {term: two[term] for term in alone} == alone
+    latent = load_shape("deepseek-v2-lite")  # whose one latent every GPU keeps
+    assert work(latent, gpus=4)["cache_bytes"] == 4 * work(latent)["cache_bytes"]
 
 
 def test_heads_wider_than_128_read_a_cache_of_their_own() -> None:
