@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.pace import Pace
@@ -148,14 +149,12 @@ def _non_negative(
     from scipy.optimize import nnls
 
     # In units in which a price of 1 alone would exceed some energy, or is what is expected.
-    units = 1 / np.maximum(relative.max(axis=0), 1e-300)
-    if expected is not None:
-        units = np.where(expected > 0, expected, units)
+    told = np.zeros(relative.shape[1]) if expected is None else expected
+    units = np.where(told > 0, told, 1 / np.maximum(relative.max(axis=0), 1e-300))
     is_there = units < _NOWHERE
     rows = relative * np.where(is_there, units, 0.0) * weights[:, None]
     aims = targets * weights
-    pull = 0.0 if expected is None else 1 / _EXPECTED_SPREAD
-    pulls = np.diag(pull * is_there)
+    pulls = np.diag((told > 0) / _EXPECTED_SPREAD)
     fitted, _ = nnls(
         np.vstack([rows / _RESIDUAL, pulls]), np.concatenate([aims / _RESIDUAL, pulls.sum(axis=1)])
     )
@@ -209,7 +208,7 @@ def _fit_pace(
     return pace_of(np.where(_has_work(metered), fitted.x, begin))
 
 
-def _has_work(metered: Sequence[Metered]) -> FloatArray:
+def _has_work(metered: Sequence[Metered]) -> npt.NDArray[np.bool_]:
     """Which paces something tells, shape (17,)."""
     totals = np.sum([each.work.total for each in metered], axis=0)
     amounts = dict(zip(TERMS, totals.tolist(), strict=True))

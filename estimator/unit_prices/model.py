@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from joulecast.estimator.basis import Basis, BasisKind
 from joulecast.estimator.flops import load_flops
 from joulecast.estimator.ideal import Roofline
+from joulecast.estimator.positions import within_positions
 from joulecast.estimator.stepwise import StepModel
 from joulecast.estimator.unit_prices.carry import (
     NO_WATTS,
@@ -176,7 +177,7 @@ class Scaling:
         """
         deployment, carried = self.deployment, self.carried_prices()
         prices, shape = carried.prices, deployment.shape
-        total = workload.total
+        total = within_positions(workload, None, deployment.model)[0].total
         mean = (total.input_tokens + total.output_tokens) / max(1, total.requests)
         roofline = Roofline(
             load_flops(deployment.model),
