@@ -19,7 +19,7 @@ from joulecast.estimator.unit_prices.shipped import load_unit_prices
 from joulecast.estimator.unit_prices.sources import (
     deployment_of,
     idle_powers_w,
-    shipped_batches,
+    shipped_measurements,
     shipped_replays,
     shipped_tables,
 )
@@ -118,7 +118,7 @@ def small_batches() -> None:
 def main() -> None:
     """Print all of it."""
     tables = shipped_tables("h100-sxm", "vllm")
-    batches, replays = shipped_batches(tables), shipped_replays("h100-sxm", "vllm")
+    batches, replays = shipped_measurements(tables), shipped_replays("h100-sxm", "vllm")
     metered, idle_w = [*batches, *replays], idle_powers_w(tables)
 
     def is_replay(each: Metered) -> bool:

@@ -70,6 +70,8 @@ class Metered:
         seconds: Time [s].
         idle_power_w: Of all GPUs, loaded and waiting [W].
         lengths: Longest input and output [tokens].
+        is_busy: Whether it was at work all the time; a stretch of traffic has pauses, so its time
+            tells no paces.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Metered:
     seconds: float
     idle_power_w: float
     lengths: tuple[int, int]
+    is_busy: bool = True
 
     @property
     def work_j(self) -> float:
@@ -117,7 +120,7 @@ def fit_unit_prices(
         engine=first.engine,
         energy_j=prices_j,
         covariance=covariance,
-        pace=_fit_pace(metered, prices_j, weights, first_pace),
+        pace=_fit_pace([each for each in metered if each.is_busy], prices_j, first_pace),
         idle_power_w=idle_w,
         idle_sd_w=float(np.std(idle_powers_w, ddof=1)) if len(idle_powers_w) > 1 else 0.05 * idle_w,
         errors=errors or {},
@@ -168,12 +171,13 @@ def _non_negative(
     return fitted * sizes, np.linalg.inv(information) * np.outer(sizes, sizes)
 
 
-def _fit_pace(
-    metered: Sequence[Metered], prices_j: FloatArray, weights: FloatArray, first_pace: Pace
-) -> Pace:
+def _fit_pace(metered: Sequence[Metered], prices_j: FloatArray, first_pace: Pace) -> Pace:
     """Paces that meet the times; those of work that nothing has stay as they were."""
     from scipy.optimize import least_squares
 
+    if not metered:
+        return first_pace
+    weights = _weights(metered)
     works_j = [prices_j @ each.work.amounts for each in metered]
     spares_w = [
         each.deployment.gpus * each.deployment.power_limit_w - each.idle_power_w for each in metered
@@ -265,16 +269,21 @@ def held_out_errors(
 
 
 def forecast_error(prices: UnitPrices, each: Metered) -> tuple[float, float]:
-    """Relative errors of energy and of time by these prices; the card's idle power is known."""
+    """Relative errors of energy and of time by these prices; the card's idle power is known.
+
+    Of traffic, how long it lasts is known, too.
+    """
     gpus, limit_w = each.deployment.gpus, each.deployment.power_limit_w
-    seconds = float(
-        prices.pace.step_seconds(
-            each.work,
-            prices.energy_j @ each.work.amounts,
-            gpus * limit_w - each.idle_power_w,
-            gpus,
-            each.deployment.is_eager,
-        ).sum()
-    )
+    seconds = each.seconds
+    if each.is_busy:
+        seconds = float(
+            prices.pace.step_seconds(
+                each.work,
+                prices.energy_j @ each.work.amounts,
+                gpus * limit_w - each.idle_power_w,
+                gpus,
+                each.deployment.is_eager,
+            ).sum()
+        )
     energy_j = prices.work_j(each.work.total) + each.idle_power_w * seconds
     return energy_j / each.energy_j - 1, seconds / each.seconds - 1

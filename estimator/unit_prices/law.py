@@ -23,9 +23,9 @@ _FREEDOM = 20
 UNMEASURED_FORMAT_SD = 0.15
 """Of 4-bit weights, and of mixtures in 8 bits, which nobody here measured."""
 
-SHARED_SD = 0.04
-"""Where several GPUs share a model that was not measured so: rms of six replays on two H100s, each
-forecast without tables of its model (docs/prices.md)."""
+SHARED_SD = 0.015
+"""Where two GPUs share a model that was not measured so: rms of six replays on two H100s, each
+forecast without anything of its model (docs/prices.md); twice as much with every doubling."""
 
 _BYTES = {"weight_bytes", "cache_bytes"}
 
@@ -106,7 +106,7 @@ class UnitLaw:
         if quantization == "int4" or (quantization == "fp8" and is_mixture):
             sds["format"] = UNMEASURED_FORMAT_SD
         if gpus > 1:
-            sds["shared"] = SHARED_SD * math.sqrt(gpus / 2)
+            sds["shared"] = SHARED_SD * gpus / 2
         sds["host"] = spending.host_sd or 0.0
         return sds
 

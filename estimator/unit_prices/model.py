@@ -28,7 +28,7 @@ from joulecast.estimator.unit_prices.sources import (
     deployment_of,
     idle_powers_w,
     is_usable,
-    metered_of_table,
+    metered_of,
 )
 from joulecast.measurements.engines import ENGINES
 from joulecast.measurements.hardware import Gpu, gpu_names, load_gpu
@@ -255,7 +255,7 @@ def _prices_by(table: EnergyTable, gpu: Gpu) -> CarriedPrices:
     if not can_scale_from(table):
         raise InputError(
             f"{table.name}: cannot be scaled from; that takes a table of {PRICED_ENGINES[0]} with "
-            "batches of seven kinds and the idle power, such as --plan quick measures"
+            "batches of seven kinds or traffic, and the idle power, as --plan quick measures"
         )
     if gpu.name != table.gpu.name and f"{gpu.name}/{table.engine}" in price_list_names():
         raise InputError(
@@ -265,7 +265,7 @@ def _prices_by(table: EnergyTable, gpu: Gpu) -> CarriedPrices:
     known = _prices_on(table.gpu, table.engine)
     model = deployment_of(table.metadata, table.config)
     fitted = fit_unit_prices(
-        list(metered_of_table(table)),
+        metered_of(table),
         idle_powers_w([table]) or [float(table.metadata["idle_power_w"]) / table.gpu_count],
         known.prices.errors,
         {

@@ -68,7 +68,7 @@ def fit_price_list(gpu: str, engine: str, prior: UnitPrices | None = None) -> Un
     """
     from joulecast.estimator.unit_prices.sources import (
         idle_powers_w,
-        shipped_batches,
+        shipped_measurements,
         shipped_replays,
         shipped_tables,
     )
@@ -77,7 +77,7 @@ def fit_price_list(gpu: str, engine: str, prior: UnitPrices | None = None) -> Un
     models = {table.model for table in tables}
     if len(models) < _FEWEST_MODELS:
         raise InputError(f"{gpu}/{engine}: {len(models)} models were measured; too few to tell")
-    batches, replays = shipped_batches(tables), shipped_replays(gpu, engine)
+    batches, replays = shipped_measurements(tables), shipped_replays(gpu, engine)
     powers_w = idle_powers_w(tables)
     metered = [*batches, *replays]
     return fit_unit_prices(
@@ -120,7 +120,9 @@ def _errors(
             continue
         energy, _ = told[each.name]
         kind = "mixture" if each.deployment.shape.is_mixture else "dense"
-        if each.name in names:
+        if not each.is_busy:
+            kind += " traffic"
+        elif each.name in names:
             kind += " batches"
         by_kind.setdefault(kind, []).append(energy)
     return {kind: float(np.sqrt(np.mean(np.square(of)))) for kind, of in sorted(by_kind.items())}

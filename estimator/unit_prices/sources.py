@@ -4,19 +4,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from joulecast.estimator.steps.continuous_batching import GRAPH_TOKENS
 from joulecast.estimator.steps.metered_batches import metered_batches
 from joulecast.estimator.steps.schedulers import continuous_batching
+from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.fit import Metered
 from joulecast.estimator.unit_prices.work import step_work
 from joulecast.measurements.hardware import load_gpu
 from joulecast.measurements.identity import kind_of
 from joulecast.measurements.replay import SHIPPED, Replay
+from joulecast.measurements.steplog.log import StepLog
 from joulecast.measurements.table.runs import Run
 from joulecast.measurements.table.table import EnergyTable, load_table, table_names
 
 FEWEST_BATCHES = 7
+
+_SHORTEST_S = 3.0
+"""A stretch of traffic that is shorter tells little: its ticks leave 0.1 s at either end."""
+
+_DRAINED_S = 0.2
+"""How long after a stretch has drained the counter shows it."""
 
 
 def deployment_of(facts: Mapping[str, Any], config: str) -> Deployment:
@@ -70,6 +80,49 @@ def metered_of_table(table: EnergyTable) -> Iterator[Metered]:
             )
 
 
+def metered_of_traffic(table: EnergyTable) -> Iterator[Metered]:
+    """The stretches of a table's windows of traffic, pauses included."""
+    deployment = deployment_of(table.metadata, table.config)
+    (_, longest_input), (_, longest_output) = table.length_ranges
+    for window in table.valid_windows:
+        log = window.steps
+        ended = np.fmax.accumulate(log.output_at)
+        ticks_s = next(iter(window.ticks.by_gpu.values())).seconds
+        for name, first, last in window.spans:
+            inside = ticks_s[(ticks_s >= first) & (ticks_s <= last + _DRAINED_S)]
+            chosen = (ended >= first) & (ended <= last + _DRAINED_S)
+            if len(inside) < 2 or inside[-1] - inside[0] < _SHORTEST_S:
+                continue
+            begin, end = float(inside[0]), float(inside[-1])
+            yield Metered(
+                name=f"{table.name} {name}",
+                group=(*_variant(deployment), "traffic"),
+                deployment=deployment,
+                work=step_work(
+                    _logged(log, chosen),
+                    deployment.shape,
+                    deployment.dtype,
+                    deployment.quantization,
+                    deployment.gpus,
+                ),
+                energy_j=float(window.ticks.energies(np.array([begin, end])).sum()),
+                seconds=end - begin,
+                idle_power_w=float(table.metadata["idle_power_w"]),
+                lengths=(longest_input, longest_output),
+                is_busy=False,
+            )
+
+
+def _logged(log: StepLog, chosen: npt.NDArray[np.bool_]) -> Steps:
+    """Some steps of a log."""
+    decoding, prompt_tokens, context, pairs, sampled = (
+        column[chosen].astype(float)
+        for column in (log.decoding, log.prompt_tokens, log.context, log.pairs, log.sampled)
+    )
+    is_launched = decoding + prompt_tokens > GRAPH_TOKENS
+    return Steps(decoding, prompt_tokens, context, pairs, sampled, is_launched, requests=0)
+
+
 def _idle_power_w(metadata: Mapping[str, Any], card: str | None) -> float:
     """Of the card, or the cards, that a run says; of the table if it does not."""
     cards = metadata.get("cards", {})
@@ -106,16 +159,20 @@ def metered_of_replay(replay: Replay, name: str) -> Iterator[Metered]:
 
 
 def is_usable(table: EnergyTable, gpu: str, engine: str) -> bool:
-    """Whether a table tells prices of a GPU and engine: batches, and not made by hand."""
+    """Whether a table tells prices of a GPU and engine: batches or traffic, not made by hand."""
     batches = {run.batch for run in table.runs if run.valid}
     return (
         table.metadata["gpu"] == gpu
         and table.engine == engine
         and table.metadata["measured_by"] != "hand"
         and table.metadata.get("idle_power_w") is not None
-        and not table.is_of_traffic
-        and len(batches) >= FEWEST_BATCHES
+        and (bool(table.valid_windows) or len(batches) >= FEWEST_BATCHES)
     )
+
+
+def metered_of(table: EnergyTable) -> list[Metered]:
+    """Everything in a table."""
+    return list(metered_of_traffic(table) if table.is_of_traffic else metered_of_table(table))
 
 
 def idle_powers_w(tables: Iterable[EnergyTable]) -> list[float]:
@@ -140,9 +197,9 @@ def shipped_tables(gpu: str, engine: str) -> list[EnergyTable]:
     return [table for table in tables if is_usable(table, gpu, engine)]
 
 
-def shipped_batches(tables: Iterable[EnergyTable]) -> list[Metered]:
+def shipped_measurements(tables: Iterable[EnergyTable]) -> list[Metered]:
     """Everything in some tables."""
-    return [each for table in tables for each in metered_of_table(table)]
+    return [each for table in tables for each in metered_of(table)]
 
 
 def shipped_replays(gpu: str, engine: str) -> list[Metered]:
