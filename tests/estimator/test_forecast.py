@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import joulecast as jc
@@ -126,10 +127,14 @@ def test_savings_have_intervals_and_tables_a_rank() -> None:
     assert first.saving_interval_percent is None
     low, high = second.saving_interval_percent or (0, 0)
     assert low < second.saving_percent < high
-    # Relative half widths of the two add as independent errors do.
-    halves = [(e.interval_percent or 0) / 100 for e in (first.estimate, second.estimate)]
+    # How far the two reach adds as independent errors do, as logarithms: no saving exceeds 100 %.
+    ours, theirs = (np.log(np.array(e.interval_j) / e.energy_j) for e in (
+        second.estimate, first.estimate
+    ))  # fmt: skip
     ratio = second.estimate.energy_j / first.estimate.energy_j
-    assert high - low == pytest.approx(200 * ratio * (halves[0] ** 2 + halves[1] ** 2) ** 0.5)
+    most, least = np.hypot(ours[1], theirs[0]), np.hypot(ours[0], theirs[1])
+    assert 1 - low / 100 == pytest.approx(ratio * np.exp(most))
+    assert 1 - high / 100 == pytest.approx(ratio * np.exp(-least))
     binned = jc.compare("azure-2023-conv", [PYTORCH, VLLM], "binned")
     assert binned.tables[1].saving_interval_percent is None
 
