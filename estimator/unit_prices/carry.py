@@ -163,6 +163,8 @@ def with_own_watts(
         InputError: Watts that no card of the kind can draw.
     """
     for name, value in (("idle", watts.idle_w), ("decode", watts.decode_w)):
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise InputError(f"{name} watts are {value!r}; give a number")
         if value is not None and not 0 < value < deployment.power_limit_w:
             raise InputError(
                 f"--{name}-watts {value:g}: a {deployment.gpu.product} draws more than 0 and less "

@@ -57,8 +57,8 @@ def deployment_like(
     """
     if engine is not None and engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
-    if gpus is not None and gpus < 1:
-        raise InputError(f"{gpus} GPUs serve nothing; give 1 or more")
+    if gpus is not None and (type(gpus) is not int or gpus < 1):
+        raise InputError(f"{gpus!r} is no number of GPUs; give a whole one of 1 or more")
     if table is None:
         return Deployment.of(
             DEFAULT_MODEL if model is None else model,

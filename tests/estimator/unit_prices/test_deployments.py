@@ -133,6 +133,20 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"gpus": "2"}, "'2' is no number of GPUs"),
+        ({"gpus": 1.5}, "1.5 is no number of GPUs"),
+        ({"idle_watts": "80"}, "idle watts are '80'"),
+        ({"decode_watts": True}, "decode watts are True"),
+    ],
+)
+def test_python_refuses_what_is_no_number(words: dict, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        jc.estimate(TRACE, gpu="l40s", **words)
+
+
 def test_watts_of_the_users_own_narrow_the_interval(run_cli: RunCli) -> None:
     bare = estimate(run_cli, "--gpu", "l40s")
     idle = estimate(run_cli, "--gpu", "l40s", "--idle-watts", "35")
