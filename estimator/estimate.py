@@ -242,7 +242,7 @@ def source_of(workload: Workload) -> Source:
 
 
 def request_counts(
-    workload: Workload, served: Workload, estimated: int, held: Workload | None = None
+    workload: Workload, served: Workload, estimated: int, in_memory: Workload | None = None
 ) -> dict[str, int]:
     """`Estimate.requests`.
 
@@ -250,17 +250,17 @@ def request_counts(
         workload: All requests.
         served: Those that the model has positions for.
         estimated: How many of these are estimated.
-        held: Those that the GPU's memory holds, too; None if all are.
+        in_memory: Those that the GPU's memory holds, too; None if all are.
     """
-    held = served if held is None else held
+    in_memory = served if in_memory is None else in_memory
     total, failed = workload.total.requests, workload.failed.requests
     invalid = sum(workload.invalid.values())
     return {
         "total": total + failed + invalid,
         "estimated": estimated,
-        "beyond_grid": held.total.requests - estimated,
+        "beyond_grid": in_memory.total.requests - estimated,
         "beyond_positions": total - served.total.requests,
-        "beyond_memory": served.total.requests - held.total.requests,
+        "beyond_memory": served.total.requests - in_memory.total.requests,
         "failed": failed,
         "invalid": invalid,
     }

@@ -163,7 +163,13 @@ class Wish(NamedTuple):
         count = parts.get("gpus")
         if count is not None and not (count.isascii() and count.isdigit() and int(count) > 0):
             raise InputError(f'"{text}": gpus={count} is no number of GPUs')
-        return cls(**{**parts, "gpus": None if count is None else int(count)})  # type: ignore[arg-type]
+        return cls(
+            model=parts.get("model"),
+            gpu=parts.get("gpu"),
+            engine=parts.get("engine"),
+            gpus=None if count is None else int(count),
+            dtype=parts.get("dtype"),
+        )
 
 
 def choose_served(

@@ -199,8 +199,8 @@ class StepModel:
         shorter = services.shorter
         shorter_j = None if shorter is None else self.law.drawn_j(_gauged_by_law(shorter))
         shares = [(cell.energy_j or 0.0) / spending.energy_j for cell in cells]
-        alike = 1 / sum(share * share for share in shares)
-        sds = self.law.relative_sds(_gauged_by_law(services.mean), spending, alike)
+        cell_count = 1 / sum(share * share for share in shares)
+        sds = self.law.relative_sds(_gauged_by_law(services.mean), spending, cell_count)
         host_sd = sds.pop("host", None)
         sds["sampling"] = sampling_sd(draws_j, shorter_j)
         if host_sd is not None:

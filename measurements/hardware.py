@@ -55,6 +55,11 @@ class Gpu:
     idle_power_w: float | None = None
     shown_memory_bytes: float | None = None
 
+    @property
+    def half_dtype(self) -> str:
+        """The number format of 16 bits that it multiplies in: bfloat16, but for older ones."""
+        return "bfloat16" if "bfloat16" in self.peak_flops else "float16"
+
     def peak(self, dtype: str, peak: Peak = "dense") -> float:
         """Peak rate [FLOP/s].
 

@@ -123,7 +123,7 @@ def carry(prices: UnitPrices, source: Gpu, target: Gpu) -> CarriedPrices:
     watts = (target.tdp_w - idle_w) / (source.tdp_w - prices.idle_power_w)
     slower = {
         "memory": source.memory_bytes_per_s / target.memory_bytes_per_s,
-        "products": _best_peak(source) / _best_peak(target),
+        "products": source.peak(source.half_dtype) / target.peak(target.half_dtype),
         "quantized": 1.0,
     }
     if "float8" in target.peak_flops:
@@ -147,11 +147,6 @@ def carry(prices: UnitPrices, source: Gpu, target: Gpu) -> CarriedPrices:
         product_sd=PEAK_SPREAD,
         link_sd=LINK_SPREAD,
     )
-
-
-def _best_peak(gpu: Gpu) -> float:
-    """Dense peak of 16 bits [FLOP/s]."""
-    return gpu.peak("bfloat16" if "bfloat16" in gpu.peak_flops else "float16")
 
 
 def with_own_watts(
@@ -209,5 +204,5 @@ def _idling_at(prices: UnitPrices, deployment: Deployment, idle_w: float) -> Uni
 
 def _one_decoding(context: int = 256) -> Steps:
     """A step in which one request decodes."""
-    one = np.ones(1)
-    return Steps(one, 0 * one, context * one, 0 * one, one, np.zeros(1, dtype=bool), 1)
+    ones = np.ones(1)
+    return Steps(ones, 0 * ones, context * ones, 0 * ones, ones, np.zeros(1, dtype=bool), 1)

@@ -6,16 +6,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
+from joulecast.estimator.steps.work import Steps
+from joulecast.estimator.unit_prices.work import StepWork, step_work
 from joulecast.measurements.engines import require_shareable
 from joulecast.measurements.hardware import Gpu, gpus_in_words
 from joulecast.measurements.models import load_config, load_shape
 from joulecast.measurements.shapes.architectures import text_config
-from joulecast.measurements.shapes.shape import COMPUTE_DTYPE, ModelShape
+from joulecast.measurements.shapes.shape import COMPUTE_DTYPE, QUANTIZED_BYTES, ModelShape
 from joulecast.traces.errors import InputError
 
 Dtype = Literal["bfloat16", "float16", "fp8", "int4"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
-_WEIGHTS_ALONE = {"fp8", "int4"}
 
 
 def own_format(model: str) -> Dtype | None:
@@ -86,11 +87,11 @@ class Deployment:
         Raises:
             InputError: The GPU has no such arithmetic, or so many GPUs cannot share the model.
         """
-        own = "bfloat16" if "bfloat16" in gpu.peak_flops else "float16"
+        own = gpu.half_dtype
         asked = own_format(model) or own if dtype is None else dtype
         if asked not in DTYPES:
             raise InputError(f'"{dtype}" is no number format; take one of: {", ".join(DTYPES)}')
-        is_quantized = asked in _WEIGHTS_ALONE
+        is_quantized = asked in QUANTIZED_BYTES
         deployment = cls(
             model=model,
             gpu=gpu,
@@ -131,6 +132,10 @@ class Deployment:
             self.quantization,
             self.is_eager,
         )
+
+    def work_of(self, steps: Steps) -> StepWork:
+        """What steps take of it."""
+        return step_work(steps, self.shape, self.dtype, self.quantization, self.gpus)
 
     @property
     def is_plain(self) -> bool:

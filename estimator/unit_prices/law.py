@@ -14,7 +14,7 @@ from joulecast.estimator.steps.work import StepCounts, Steps
 from joulecast.estimator.unit_prices.carry import CarriedPrices
 from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.prices import Spent
-from joulecast.estimator.unit_prices.work import TERMS, step_work
+from joulecast.estimator.unit_prices.work import TERMS
 from joulecast.measurements.arrays import FloatArray
 
 _FREEDOM = 20
@@ -117,24 +117,18 @@ class UnitLaw:
 
     def alone_j(self, counts: StepCounts) -> float:
         """Energy of requests but for what they share [J], to share the whole by."""
-        one = np.ones(1)
+        ones = np.ones(1)
         steps = Steps(
-            decoding=one * (counts.outputs - counts.requests),
-            prompt_tokens=one * (counts.tokens - counts.outputs + counts.requests),
-            context=one * counts.context,
-            pairs=one * counts.pairs,
-            sampled=one * counts.outputs,
+            decoding=ones * (counts.outputs - counts.requests),
+            prompt_tokens=ones * (counts.tokens - counts.outputs + counts.requests),
+            context=ones * counts.context,
+            pairs=ones * counts.pairs,
+            sampled=ones * counts.outputs,
             is_launched=np.zeros(1, dtype=bool),
             requests=int(counts.requests),
         )
         deployment = self.deployment
-        work = step_work(
-            steps,
-            deployment.shape,
-            deployment.dtype,
-            deployment.quantization,
-            deployment.gpus,
-        )
+        work = deployment.work_of(steps)
         amounts = dict(zip(TERMS, work.total.tolist(), strict=True))
         shared = {"weight_bytes", "experts_read", "link_calls"}
         prices = dict(zip(TERMS, self.carried.prices.energy_j.tolist(), strict=True))

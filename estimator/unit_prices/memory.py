@@ -98,16 +98,10 @@ def bytes_per_token(shape: ModelShape, dtype: str, request_tokens: float) -> flo
     return whole * kept / widths
 
 
-def cache_copies(deployment: Deployment) -> int:
-    """How often each key and value is kept: GPUs that are more than heads hold some twice."""
-    heads = deployment.shape.key_value_heads
-    return max(1, deployment.gpus // heads)
-
-
 def cache_tokens(deployment: Deployment, request_tokens: float = 1.0) -> int:
     """Tokens that the KV cache holds, of requests of such a length; 0 if weights do not fit."""
     each = bytes_per_token(deployment.shape, deployment.dtype, max(1.0, request_tokens))
-    left = cache_bytes(deployment) / (each * cache_copies(deployment))
+    left = cache_bytes(deployment) / (each * deployment.shape.cache_copies(deployment.gpus))
     return max(0, int(left) // BLOCK_TOKENS * BLOCK_TOKENS)
 
 

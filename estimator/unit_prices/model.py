@@ -1,6 +1,5 @@
 """The step model of a deployment that no table is of, and the choice of what to stand on."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from joulecast.estimator.basis import Basis, BasisKind
@@ -104,23 +103,12 @@ def measured_table(deployment: Deployment) -> EnergyTable | None:
     for name in table_names():
         if name.startswith(prefix):
             table = load_table(name)
-            if _is_of(table, deployment) and (best is None or _amount(table) > _amount(best)):
+            if table.metadata["measured_by"] == "hand" or kind_of(table.metadata)["compiled"]:
+                continue
+            is_better = best is None or _amount(table) > _amount(best)
+            if is_better and is_of_deployment(table, deployment):
                 best = table
     return best
-
-
-def _is_of(table: EnergyTable, deployment: Deployment) -> bool:
-    kind = kind_of(table.metadata)
-    asked: Mapping[str, object] = {
-        "engine": deployment.engine,
-        "gpu_count": deployment.gpus,
-        "quantization": deployment.quantization,
-        "dtype": deployment.dtype,
-        "eager": deployment.is_eager,
-        "compiled": False,
-    }
-    is_by_hand = table.metadata["measured_by"] == "hand"
-    return not is_by_hand and all(kind[key] == value for key, value in asked.items())
 
 
 def _amount(table: EnergyTable) -> tuple[bool, int]:
@@ -262,18 +250,18 @@ def _prices_by(table: EnergyTable, gpu: Gpu) -> CarriedPrices:
             f"{table.name}: is of {table.gpu.name}, and {gpu.name} was measured itself; leave "
             "--table out"
         )
-    known = _prices_on(table.gpu, table.engine)
+    of_its_gpu = _prices_on(table.gpu, table.engine)
     model = deployment_of(table.metadata, table.config)
     fitted = fit_unit_prices(
         metered_of(table),
         idle_powers_w([table]) or [float(table.metadata["idle_power_w"]) / table.gpu_count],
-        known.prices.errors,
+        of_its_gpu.prices.errors,
         {
             "tables": [table.name],
             "models": [table.model] if model.is_plain else [],
             "gpu": table.gpu.name,
         },
-        known.prices,
+        of_its_gpu.prices,
     )
     if gpu.name == table.gpu.name:
         return CarriedPrices(fitted)

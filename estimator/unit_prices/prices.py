@@ -13,14 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from joulecast.estimator.steps.host_pace import HOST_SPREAD
 from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.pace import Pace
-from joulecast.estimator.unit_prices.work import TERMS, StepWork, pieces, step_work
+from joulecast.estimator.unit_prices.work import TERMS, StepWork, pieces
 from joulecast.measurements.arrays import FloatArray
-
-HOST_SPREAD = 0.32
-"""Sd of the logarithm of the time to launch a step, between the hosts of four H100s."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +99,7 @@ class UnitPrices:
         """What steps take of a deployment."""
         total, seconds, slow = np.zeros(len(TERMS)), 0.0, 0.0
         for piece in pieces(steps):
-            work = step_work(
-                piece,
-                deployment.shape,
-                deployment.dtype,
-                deployment.quantization,
-                deployment.gpus,
-            )
+            work = deployment.work_of(piece)
             total += work.total
             seconds += float(self.step_seconds(work, deployment).sum())
             slow_host = math.exp(2 * HOST_SPREAD)

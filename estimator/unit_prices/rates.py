@@ -61,10 +61,10 @@ def rate_card(scaling: Scaling) -> RateCard:
         InputError: The GPUs do not hold the model, or no prices are known.
     """
     prices, deployment = scaling.carried_prices().prices, scaling.deployment
-    held = cache_tokens(deployment, CONTEXT_TOKENS)
-    if not held:
+    capacity = cache_tokens(deployment, CONTEXT_TOKENS)
+    if not capacity:
         raise InputError(does_not_fit_text(deployment))
-    most = min(default_limits(deployment).requests, held // CONTEXT_TOKENS)
+    most = min(default_limits(deployment).requests, capacity // CONTEXT_TOKENS)
     prompts = default_limits(deployment).tokens // CONTEXT_TOKENS
     fed = _steps(0, prompts)
     input_j, _ = _spent(prices, scaling, fed)
@@ -73,7 +73,7 @@ def rate_card(scaling: Scaling) -> RateCard:
         if size <= most:
             energy_j, seconds = _spent(prices, scaling, _steps(size, 0))
             rates.append(Rate(size, 1000 * energy_j / size, seconds))
-    return RateCard(1000 * input_j / (prompts * CONTEXT_TOKENS), tuple(rates), held)
+    return RateCard(1000 * input_j / (prompts * CONTEXT_TOKENS), tuple(rates), capacity)
 
 
 def _spent(prices: UnitPrices, scaling: Scaling, steps: Steps) -> tuple[float, float]:
@@ -83,13 +83,13 @@ def _spent(prices: UnitPrices, scaling: Scaling, steps: Steps) -> tuple[float, f
 
 def _steps(decoding: int, prompts: int) -> Steps:
     """One step in which so many requests decode, or so many prompts are fed."""
-    one = np.ones(1)
+    ones = np.ones(1)
     return Steps(
-        decoding=decoding * one,
-        prompt_tokens=prompts * CONTEXT_TOKENS * one,
-        context=decoding * CONTEXT_TOKENS * one,
-        pairs=prompts * CONTEXT_TOKENS**2 / 2 * one,
-        sampled=(decoding + prompts) * one,
+        decoding=decoding * ones,
+        prompt_tokens=prompts * CONTEXT_TOKENS * ones,
+        context=decoding * CONTEXT_TOKENS * ones,
+        pairs=prompts * CONTEXT_TOKENS**2 / 2 * ones,
+        sampled=(decoding + prompts) * ones,
         is_launched=np.array([decoding + prompts * CONTEXT_TOKENS > 512]),
         requests=prompts,
     )

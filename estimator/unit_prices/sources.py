@@ -12,7 +12,6 @@ from joulecast.estimator.steps.schedulers import continuous_batching
 from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.fit import Metered
-from joulecast.estimator.unit_prices.work import step_work
 from joulecast.measurements.hardware import load_gpu
 from joulecast.measurements.identity import kind_of
 from joulecast.measurements.replay import SHIPPED, Replay
@@ -57,13 +56,7 @@ def metered_of_table(table: EnergyTable) -> Iterator[Metered]:
     """The batches of a table, those of each card apart, whose idle power it says."""
     deployment = deployment_of(table.metadata, table.config)
     for batch in metered_batches(table):
-        work = step_work(
-            batch.steps,
-            deployment.shape,
-            deployment.dtype,
-            deployment.quantization,
-            deployment.gpus,
-        )
+        work = deployment.work_of(batch.steps)
         by_card: dict[str | None, list[Run]] = {}
         for run in batch.runs:
             by_card.setdefault(run.gpu, []).append(run)
@@ -98,13 +91,7 @@ def metered_of_traffic(table: EnergyTable) -> Iterator[Metered]:
                 name=f"{table.name} {name}",
                 group=(*_variant(deployment), "traffic"),
                 deployment=deployment,
-                work=step_work(
-                    _logged(log, chosen),
-                    deployment.shape,
-                    deployment.dtype,
-                    deployment.quantization,
-                    deployment.gpus,
-                ),
+                work=deployment.work_of(_logged(log, chosen)),
                 energy_j=float(window.ticks.energies(np.array([begin, end])).sum()),
                 seconds=end - begin,
                 idle_power_w=float(table.metadata["idle_power_w"]),
@@ -137,13 +124,7 @@ def metered_of_replay(replay: Replay, name: str) -> Iterator[Metered]:
     deployment = deployment_of(replay.facts, replay.facts["model"])
     scheduler = continuous_batching(replay.facts["engine_settings"], deployment.shape, name)
     lengths = np.array(replay.lengths)
-    work = step_work(
-        scheduler.schedule(lengths),
-        deployment.shape,
-        deployment.dtype,
-        deployment.quantization,
-        deployment.gpus,
-    )
+    work = deployment.work_of(scheduler.schedule(lengths))
     for run in replay.valid_runs:
         if run.idle_power_w is not None:
             yield Metered(

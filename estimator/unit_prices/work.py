@@ -96,7 +96,7 @@ def step_work(
             wide += count * layer.cache_width * context
         multiplications += count * (layer.score_width + layer.value_width) * pairs
         experts_read += count * layer.experts_touched(tokens)
-    copies = max(1, gpus // shape.key_value_heads)  # of the cache, where heads are fewer than GPUs
+    copies = shape.cache_copies(gpus)
     expert_flops = 2.0 * shape.expert_parameters * tokens
     dense_flops = 2.0 * shape.active_parameters * tokens - expert_flops
     is_8_bit = COMPUTE_DTYPE.get(quantization, dtype) == "float8"

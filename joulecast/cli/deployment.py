@@ -6,6 +6,8 @@ from joulecast.cli.completion import complete_gpus, complete_models
 from joulecast.cli.options import FiniteRange, Option
 from joulecast.measurements.engines import ENGINES
 
+DTYPE = click.Choice(["bfloat16", "float16", "fp8", "int4"])
+
 DEPLOYMENT_OPTIONS: list[Option] = [
     click.option(
         "--model",
@@ -30,7 +32,7 @@ DEPLOYMENT_OPTIONS: list[Option] = [
     ),
     click.option(
         "--dtype",
-        type=click.Choice(["bfloat16", "float16", "fp8", "int4"]),
+        type=DTYPE,
         help="Number format; fp8 and int4 are of the weights. By default that of the published "
         "weights.",
     ),

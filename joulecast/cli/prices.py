@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from joulecast.cli.completion import complete_gpus, complete_models
+from joulecast.cli.deployment import DTYPE
 from joulecast.cli.options import FORMAT_OPTIONS, command, emit_report, with_options
 
 
@@ -20,7 +21,7 @@ from joulecast.cli.options import FORMAT_OPTIONS, command, emit_report, with_opt
 @click.option("--gpus", type=click.IntRange(1, 1024), default=1, help="GPUs that share the model.")
 @click.option(
     "--dtype",
-    type=click.Choice(["bfloat16", "float16", "fp8", "int4"]),
+    type=DTYPE,
     help="Number format of the model.",
 )
 @with_options(FORMAT_OPTIONS)

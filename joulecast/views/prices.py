@@ -44,7 +44,7 @@ def gpu_list_report(gpus: Sequence[tuple[Gpu, CarriedPrices]]) -> Report:
     view.add_column("prices")
     rows = []
     for gpu, carried in gpus:
-        dtype = "bfloat16" if "bfloat16" in gpu.peak_flops else "float16"
+        dtype = gpu.half_dtype
         row = {
             "gpu": gpu.name,
             "product": gpu.product,

@@ -190,6 +190,10 @@ class ModelShape:
         saved = _saved_bytes(dtype, quantization)
         return float(self.parameters * DTYPE_BYTES[dtype] - saved * quantized)
 
+    def cache_copies(self, gpus: int) -> int:
+        """How often each key and value is kept: GPUs that are more than heads keep some twice."""
+        return max(1, gpus // self.key_value_heads)
+
     def kv_bytes_per_token(self, dtype: str) -> int:
         """Bytes of the KV cache that one token takes, where no window has passed it."""
         width = sum(n * layer.cache_width for layer, n in self.kinds.items())
