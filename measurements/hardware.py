@@ -57,7 +57,7 @@ class Gpu:
 
     @property
     def half_dtype(self) -> str:
-        """The number format of 16 bits that it multiplies in: bfloat16, but for older ones."""
+        """Its number format of 16 bits, which is bfloat16 but for older ones."""
         return "bfloat16" if "bfloat16" in self.peak_flops else "float16"
 
     def peak(self, dtype: str, peak: Peak = "dense") -> float:
