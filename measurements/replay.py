@@ -1,5 +1,6 @@
 """A metered run of real requests: what an estimate can be held against."""
 
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from joulecast.measurements.facts import (
     Check,
     exactly,
     is_count,
+    is_number,
     list_of,
     or_null,
     record_of,
@@ -38,9 +40,14 @@ SHIPPED = Path(__file__).parent / "replays"
 _MARK = "joulecast replay"
 _VERSION = 1
 _LONGEST = 2**31
+_MOST_BEYOND_S = 0.1
+"""So much may pass between the end of the last request and that of the window, which is a tick."""
 
 StaticBatch = tuple[int, int, int]
 """Requests, and the input and output length that all of them are padded to [tokens]."""
+
+ServedAt = tuple[float, float, float]
+"""When a request came, gave its first token and its last [s from the start of its window]."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,21 @@ RUN: Mapping[str, Check] = {
 }
 """What a metered run says of itself, as `ReplayRun` has it."""
 
+SERVED: Check = or_null(
+    list_of(
+        value_of(
+            "when a request came, gave its first token and its last: three times that ascend",
+            lambda times: (
+                isinstance(times, list)
+                and len(times) == 3
+                and all(map(is_number, times))
+                and 0 <= times[0] <= times[1] <= times[2]
+            ),
+        )
+    )
+)
+"""When each request came and was served; null where all were there at once."""
+
 ENGINE_STEPS: Check = or_null(exactly({"steps": COUNT, "tokens": COUNT, "preempted": COUNT}))
 """What an engine's own scheduler counted; null if it does not say."""
 
@@ -150,6 +172,11 @@ _DOCUMENT = record_of(
         "too_long": COUNT,
         "batches_from": or_null(TEXT),
         "host_cpu": or_null(TEXT),
+        "served": SERVED,
+        "trace_begin_s": AMOUNT,
+        "trace_seconds": POSITIVE,
+        "speed": POSITIVE,
+        "rate": or_null(POSITIVE),
     },
 )
 
@@ -164,6 +191,8 @@ class Replay:
         batches: The static batches that they were run in; None if the engine schedules by itself.
         runs: One or more metered runs.
         engine_steps: What the engine's own scheduler did in the first; None if it does not say.
+        served: When each request came and was served, in the order of `lengths`; None where all
+            were there at once.
     """
 
     facts: Mapping[str, Any]
@@ -171,6 +200,7 @@ class Replay:
     batches: Sequence[StaticBatch] | None
     runs: Sequence[ReplayRun]
     engine_steps: EngineSteps | None
+    served: Sequence[ServedAt] | None = None
 
     @property
     def valid_runs(self) -> list[ReplayRun]:
@@ -193,7 +223,11 @@ class Replay:
         )
         runs = ",\n    ".join(json.dumps(asdict(run)) for run in self.runs)
         lengths = ", ".join(json.dumps(list(pair)) for pair in self.lengths)
-        write_text(path, f'{{\n{head}  "runs": [\n    {runs}\n  ],\n  "lengths": [{lengths}]\n}}\n')
+        tail = f'  "lengths": [{lengths}]'
+        if self.served is not None:
+            served = ", ".join(json.dumps(list(times)) for times in self.served)
+            tail = f'{tail},\n  "served": [{served}]'
+        write_text(path, f'{{\n{head}  "runs": [\n    {runs}\n  ],\n{tail}\n}}\n')
 
     @classmethod
     def load(cls, path: Path) -> "Replay":
@@ -215,12 +249,18 @@ class Replay:
         _DOCUMENT(document, "")
         check_variant(document)
         batches, steps = document["batches"], document["engine_steps"]
+        served = document.get("served")
         replay = cls(
-            {key: document[key] for key in document if key not in {*_OWN, "format", "version"}},
+            {
+                key: document[key]
+                for key in document
+                if key not in {*_OWN, "served", "format", "version"}
+            },
             [(i, o) for i, o in document["lengths"]],
             None if batches is None else [(n, i, o) for n, i, o in batches],
             [ReplayRun(**run) for run in document["runs"]],
             None if steps is None else EngineSteps(**steps),
+            None if served is None else [(a, t, f) for a, t, f in served],
         )
         replay.check()
         return replay
@@ -237,6 +277,7 @@ class Replay:
             raise ValueError("its static batches are missing")
         if self.batches is not None and sum(n for n, _, _ in self.batches) != len(self.lengths):
             raise ValueError("its batches do not hold its requests")
+        self._check_served()
         self._check_lengths()
         for run in self.valid_runs:
             if problem := unbelievable(None, run.temperature_start_c, run.temperature_end_c):
@@ -252,6 +293,24 @@ class Replay:
             run.energy_j > MAX_POWER_OVER_LIMIT * limit_w * run.seconds for run in self.valid_runs
         ):
             raise ValueError(f"a valid run drew more than the limit of {limit_w:g} W allows")
+
+    def _check_served(self) -> None:
+        """Hold the times of requests against their number, their order and the window.
+
+        Raises:
+            ValueError: They do not fit.
+        """
+        if self.served is None:
+            return
+        if len(self.served) != len(self.lengths) or len(self.runs) != 1:
+            raise ValueError("it has not one run and the times of each of its requests")
+        if any(later[0] < earlier[0] for earlier, later in itertools.pairwise(self.served)):
+            raise ValueError("its requests do not come in their order")
+        end_s, seconds = max(finish for _, _, finish in self.served), self.runs[0].seconds
+        if end_s > seconds + _MOST_BEYOND_S:
+            raise ValueError(
+                f"its last request ends after {end_s:g} s, and its window lasted {seconds:g} s"
+            )
 
     def _check_lengths(self) -> None:
         """Hold the requests against what the engine could take, and what it counted.

@@ -1,4 +1,4 @@
-"""Running requests under the meter, all of them there from the start, one replay after another."""
+"""Running requests under the meter, one replay after another: all at once, or as they come."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,15 +10,23 @@ from joulecast.measurements.engines import (
     Engine,
     EngineError,
     EngineSteps,
+    StreamingEngine,
     count_steps,
+    crashes_named,
 )
 from joulecast.measurements.gpu.devices import GpuDevice, card_name
 from joulecast.measurements.gpu.meter import Meter
 from joulecast.measurements.gpu.window import Window, meter_window, warm_up
-from joulecast.measurements.replay import ReplayRun, StaticBatch
+from joulecast.measurements.replay import ReplayRun, ServedAt, StaticBatch
 from joulecast.measurements.steplog.logger import WindowLog, WindowLogger
+from joulecast.measurements.traffic.service import ServedRequest, TrafficService
+from joulecast.measurements.traffic.stretches import Stretch, TimedRequest
 
 _WARM_UP_REQUESTS = 32
+
+_MOST_SERVING = 5.0, 60.0
+"""A replay is cut off after so many times the time in which its requests come, and so many seconds:
+far beyond what a server can do, its queue only grows."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +37,13 @@ class ReplayRequests:
         lengths: (i, o) per request [tokens].
         batches: The static batches to run them in, one after another; None for an engine that
             schedules by itself.
+        arrivals: When each comes, ascending from the start of the window [s]; None if all are there
+            from the start.
     """
 
     lengths: Sequence[tuple[int, int]]
     batches: Sequence[StaticBatch] | None = None
+    arrivals: Sequence[float] | None = None
 
     @property
     def output_tokens(self) -> int:
@@ -56,11 +67,35 @@ class ReplayResult:
         runs: The runs, valid or not.
         engine_steps: What the engine's scheduler did in one, on average; None if it does not say.
         logs: What was logged of each run; empty if nobody asked for it.
+        requests: What became of each request, where they came over time.
     """
 
     runs: Sequence[ReplayRun]
     engine_steps: EngineSteps | None
     logs: Sequence[WindowLog]
+    requests: Sequence[ServedRequest] | None = None
+
+    @property
+    def served(self) -> list[ServedAt] | None:
+        """When each request came, gave its first token and its last [s from the window's start].
+
+        None where all were there at once, or their steps could not be logged.
+        """
+        if self.requests is None or not self.logs or self.logs[0].steps is None:
+            return None
+        logged, begin_s = self.logs[0].steps.requests, self.logs[0].begin_s
+        times = [
+            (request.arrival, logged[request.name].first_token, request.finish)
+            for request in self.requests
+            if request.name is not None and request.name in logged
+        ]
+        if len(times) < len(self.requests) or any(None in each for each in times):
+            return None
+        return [
+            (round(a - begin_s, 4), round(t - begin_s, 4), round(f - begin_s, 4))
+            for a, t, f in times
+            if a is not None and t is not None and f is not None
+        ]
 
 
 @dataclass
@@ -91,8 +126,8 @@ class ReplaySession:
         """Run requests under the meter.
 
         Args:
-            requests: All there from the start.
-            repeats: How often to run them.
+            requests: All there from the start, or with their arrivals.
+            repeats: How often to run them; those with arrivals are run once.
 
         Raises:
             EngineError: The engine crashed or ran out of memory.
@@ -102,7 +137,8 @@ class ReplaySession:
         if self._idle_power_w is None:
             self.note("idle power, with the model loaded")
             self._idle_power_w = self._meter.measure_idle().mean_power_w
-        work = self._prepare(requests)
+        service = None if requests.arrivals is None else self._service(requests)
+        work = self._prepare(requests) if service is None else service.run
         self._warm_up(self._prepare(requests.first()), is_cold)
         steps = count_steps(self.engine, self.note)
         runs, logs = [], []
@@ -114,7 +150,29 @@ class ReplaySession:
             if self.logger is not None:
                 reading, counted = window.reading, _difference(before, steps)
                 logs.append(self.logger.collect(reading.begin_s, reading.end_s, counted))
-        return ReplayResult(runs, None if steps is None else _per_run(steps, repeats), logs)
+        counted = None if steps is None else _per_run(steps, repeats)
+        return ReplayResult(runs, counted, logs, None if service is None else service.requests)
+
+    def _service(self, requests: ReplayRequests) -> TrafficService:
+        """Requests that come over time, ready to be served."""
+        if not isinstance(self.engine, StreamingEngine):
+            raise EngineError(f"{self.engine.name} takes no requests while it runs others")
+        arrivals = requests.arrivals or ()
+        timed = [
+            TimedRequest(at, i, o) for at, (i, o) in zip(arrivals, requests.lengths, strict=True)
+        ]
+        with crashes_named(self.engine):
+            stream = self.engine.prepare_stream(requests.lengths)
+        times, least_s = _MOST_SERVING
+        most_seconds = times * max(arrivals, default=0.0) + least_s
+        return TrafficService(
+            stream,
+            [Stretch("", timed)],
+            self.clock,
+            self.sleep,
+            most_seconds=most_seconds,
+            pause_seconds=0.0,
+        )
 
     def _prepare(self, requests: ReplayRequests) -> Batch:
         if requests.batches is not None:
@@ -139,7 +197,8 @@ class ReplaySession:
 
         def run_all() -> None:
             nonlocal produced
-            produced = work()
+            with crashes_named(self.engine):
+                produced = work()
 
         if self.logger is not None:
             self.logger.start()

@@ -9,9 +9,6 @@ from joulecast.traces.reading.lengths import succeeded
 from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from joulecast.traces.binning.file_trace import FileTrace
 
 
@@ -43,15 +40,6 @@ def length_counts(trace: "FileTrace") -> tuple[dict[int, int], dict[int, int]]:
         {row["length"]: row["requests"] for row in inputs},
         {row["length"]: row["requests"] for row in outputs},
     )
-
-
-def request_lengths(trace: "FileTrace") -> "npt.NDArray[np.int64]":
-    """Lengths of the requests that did not fail, in the trace's order, shape (n, 2) [tokens]."""
-    import numpy as np
-
-    rows = trace.select(f"SELECT input_tokens, output_tokens FROM ({succeeded(trace.stored)})")
-    pairs = [(row["input_tokens"], row["output_tokens"]) for row in rows]
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
 def distributions(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from joulecast.traces.binning.file_trace import FileTrace
     from joulecast.traces.distribution import Distribution
+    from joulecast.traces.requests import TimedRequests
     from joulecast.traces.summary import TraceSummary
 
 
@@ -44,11 +45,14 @@ class LoadedTrace:
             only sums are known, or if there are more requests than were asked for.
         counts: Input and output length [tokens] -> how many requests have it; None if only sums are
             known, or if not asked for.
+        timed: The requests in the order in which they came; None if their times are not known, or
+            not asked for.
     """
 
     workload: Workload
     lengths: "npt.NDArray[np.int64] | None" = None
     counts: tuple[Mapping[int, int], Mapping[int, int]] | None = None
+    timed: "TimedRequests | None" = None
 
 
 def load_trace(
@@ -56,6 +60,7 @@ def load_trace(
     grid: Grid | None = None,
     most_lengths: int = 0,
     with_counts: bool = False,
+    with_arrivals: bool = False,
     **reading: Unpack[ReadingKeywords],
 ) -> LoadedTrace:
     """A workload, and from a file of requests also how long they are.
@@ -65,12 +70,13 @@ def load_trace(
         grid: The cells; None as in `load_workload`.
         most_lengths: Give the lengths one by one if there are at most so many requests.
         with_counts: Count the lengths, which takes memory for each that occurs.
+        with_arrivals: Give the requests with their times, where the trace has these.
         **reading: How to read, as the attributes of `ReadingOptions` say.
 
     Raises:
         InputError: As in `load_workload`.
     """
-    from joulecast.traces.distribution import length_counts, request_lengths
+    from joulecast.traces.distribution import length_counts
 
     options = ReadingOptions(**reading)
     workload = _ready_workload(trace, options)
@@ -79,8 +85,9 @@ def load_trace(
     with _binned(trace, grid or POWER_OF_TWO_GRID, options) as (requests, workload):
         return LoadedTrace(
             workload,
-            request_lengths(requests) if workload.total.requests <= most_lengths else None,
+            requests.lengths() if workload.total.requests <= most_lengths else None,
             length_counts(requests) if with_counts else None,
+            requests.timed() if with_arrivals and requests.has_arrivals else None,
         )
 
 

@@ -32,7 +32,7 @@ TRACES = ("azure-2023-conv.csv", "azure-2023-code.csv")
 SEED = "7"
 """Of the draws; the same as campaign.py's, which makes the same draws."""
 
-LONGEST = 8704
+LONGEST = 16384
 """What an engine is started for at least [tokens]: the longest requests of the plans."""
 
 
@@ -67,7 +67,61 @@ class Job:
         return ["measure", "--plan", part, *once, *common, "-o", table]
 
 
+@dataclass(frozen=True)
+class Online:
+    """Requests served as they come, with one engine.
+
+    Attributes:
+        model: As --model has it.
+        folder: Of its results.
+        commands: Of each: its name, the seconds it may take at most, and its words.
+        options: Of every command.
+    """
+
+    model: str
+    folder: str
+    commands: Sequence[tuple[str, float, str]]
+    options: Sequence[str] = ()
+
+    @property
+    def parts(self) -> Sequence[tuple[str, float]]:
+        return [(name, seconds) for name, seconds, _ in self.commands]
+
+    def command(self, part: str, results: Path) -> list[str]:
+        words = next(words for name, _, words in self.commands if name == part).split()
+        common = ["--arrivals", "--engine", "vllm", "--model", self.model, *self.options]
+        output = results / self.folder / part
+        return ["replay", *words, "--seed", SEED, *common, "-o", str(output)]
+
+
+CONV, CODE = TRACES
+SERVED = (
+    ("busy", 350, f"{CONV} {CODE} {CONV} {CODE} --speed 1.7 --speed 1 --speed 2.2 --speed 6"),
+    ("long", 120, "long-outputs.csv --rate 3 --seconds 60"),
+    ("chat", 100, "burstgpt-reconstructed --rate 20 --seconds 60"),
+    ("quiet", 160, f"{CONV} {CONV} --speed 0.1 --speed 0.8 --begin 600"),
+    ("beyond", 160, f"{CONV} --speed 3.2 --begin 900"),
+)
+
 SITTINGS = {
+    "h200-online-llama": [Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online", SERVED)],
+    "h200-online-qwen2.5": [
+        Online(
+            "qwen2.5-7b",
+            "h200-sxm/qwen2.5-7b-online",
+            (
+                ("busy", 175, f"{CONV} {CODE} --speed 1.2 --speed 3 --begin 300"),
+                ("chat", 100, "burstgpt-reconstructed --rate 40 --seconds 60"),
+            ),
+        )
+    ],
+    "h200-online-qwen3": [
+        Online(
+            "qwen3-30b-a3b",
+            "h200-sxm/qwen3-30b-a3b-online",
+            (("busy", 175, f"{CONV} {CODE} --speed 0.7 --speed 2 --begin 1200"),),
+        )
+    ],
     "h100-fourth": [
         Job(
             "llama-3.1-8b",

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from joulecast.measurements.engines import RequestStream
+from joulecast.measurements.engines.step_log import RawStepLog
 from joulecast.measurements.traffic.stretches import PAUSE_SECONDS, Stretch
 
 MOST_SECONDS = 110.0
@@ -37,6 +39,23 @@ class ServedRequest:
     finish: float | None = None
     produced: int = 0
 
+    def row(self, steps: RawStepLog | None) -> list[Any]:
+        """A row of `REQUEST_COLUMNS`, with what the log of steps saw of it."""
+        logged = None if steps is None else steps.requests.get(self.name or "")
+        return [
+            self.stretch,
+            self.arrival,
+            self.added,
+            self.input_tokens,
+            self.output_tokens,
+            None if logged is None else logged.scheduled,
+            None if logged is None else logged.first_token,
+            self.finish,
+            0 if logged is None else logged.produced,
+            0 if logged is None else logged.preempted,
+            int(self.finish is None),
+        ]
+
 
 @dataclass
 class TrafficService:
@@ -48,6 +67,7 @@ class TrafficService:
         clock: Monotonic time [s].
         sleep: Waits [s].
         most_seconds: Cut off what is not done after so long [s].
+        pause_seconds: Between two stretches, before the first and after the last [s].
         requests: What became of each, in their order.
         spans: Stretch, when it began and when it had drained [s, monotonic clock].
     """
@@ -57,6 +77,7 @@ class TrafficService:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     most_seconds: float = MOST_SECONDS
+    pause_seconds: float = PAUSE_SECONDS
     requests: list[ServedRequest] = field(init=False)
     spans: list[tuple[str, float, float]] = field(default_factory=list, init=False)
 
@@ -75,7 +96,7 @@ class TrafficService:
     def run(self) -> int:
         """Serve all of it; the tokens that came out."""
         end = self.clock() + self.most_seconds
-        self.sleep(PAUSE_SECONDS)
+        self.sleep(self.pause_seconds)
         first = 0
         for stretch in self.stretches:
             began = self.clock()
@@ -86,7 +107,7 @@ class TrafficService:
                 self.stream.abort()
                 break
             first += len(arrivals)
-            self.sleep(PAUSE_SECONDS)
+            self.sleep(self.pause_seconds)
         return sum(request.produced for request in self.requests)
 
     def _serve(self, first: int, arrivals: Sequence[float], end: float) -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 
 from joulecast.measurements.conditions import card_facts, conditions
 from joulecast.measurements.engines import EngineError, StreamingEngine, count_steps, crashes_named
-from joulecast.measurements.engines.step_log import RawStepLog
 from joulecast.measurements.gpu.devices import GpuDevice, card_name
 from joulecast.measurements.gpu.meter import Meter
 from joulecast.measurements.gpu.window import Window, meter_window, warm_up
@@ -18,7 +17,7 @@ from joulecast.measurements.table.traffic_window import TrafficWindow
 from joulecast.measurements.traffic.folder import TrafficFolder
 from joulecast.measurements.traffic.gates import TrafficObservation, failed_traffic_gates
 from joulecast.measurements.traffic.pace import Pace, measured_pace
-from joulecast.measurements.traffic.service import ServedRequest, TrafficService
+from joulecast.measurements.traffic.service import TrafficService
 from joulecast.measurements.traffic.stretches import SEED, Stretch, TrafficMaker
 
 _WARM_UP = [(512, 32)] * 32
@@ -138,7 +137,7 @@ class TrafficSession:
             **conditions(self.gpus, self.engine, model, maker),
         }
         name = self.folder.next_name()
-        rows = [_request_row(request, log.steps) for request in service.requests]
+        rows = [request.row(log.steps) for request in service.requests]
         log.save(self.folder.path, name, about, rows)
         return self.folder.add(name)
 
@@ -151,21 +150,3 @@ def _observed(log: WindowLog, window: Window, service: TrafficService) -> Traffi
     return TrafficObservation(
         log.step_problem, log.tick_problem, window.reading.energy_j, ticks_j, service.cut
     )
-
-
-def _request_row(request: ServedRequest, steps: RawStepLog | None) -> list[Any]:
-    """A row of `REQUEST_COLUMNS`."""
-    logged = None if steps is None else steps.requests.get(request.name or "")
-    return [
-        request.stretch,
-        request.arrival,
-        request.added,
-        request.input_tokens,
-        request.output_tokens,
-        None if logged is None else logged.scheduled,
-        None if logged is None else logged.first_token,
-        request.finish,
-        0 if logged is None else logged.produced,
-        0 if logged is None else logged.preempted,
-        int(request.finish is None),
-    ]

@@ -8,12 +8,12 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
@@ -22,7 +22,7 @@ from joulecast.traces.errors import InputError
 from joulecast.traces.reading.faults import line_of_record, malformed_line
 from joulecast.traces.reading.formats import TraceFormat, shorten
 from joulecast.traces.reading.layout import common_format, describe_sources, layout
-from joulecast.traces.reading.lengths import REQUESTS, Stored, union, with_problems
+from joulecast.traces.reading.lengths import REQUESTS, Stored, succeeded, union, with_problems
 from joulecast.traces.reading.options import DEFAULTS, OnProgress, ReadingOptions
 from joulecast.traces.reading.problems import PROBLEMS
 from joulecast.traces.reading.scan import create_view, too_little_memory
@@ -33,6 +33,13 @@ from joulecast.traces.reading.sniff import (
     find_files,
     spool_standard_input,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from joulecast.traces.requests import LengthArray, TimedRequests
+
+_Answer = TypeVar("_Answer")
 
 _ONE_FILE = "one_file"
 _MEGABYTES_PER_CORE = 100
@@ -59,6 +66,40 @@ class FileTrace(Trace):
     database: duckdb.DuckDBPyConnection = field(repr=False)
     watch: OnProgress | None = field(default=None, repr=False)
 
+    @property
+    def has_arrivals(self) -> bool:
+        """Whether it has a column of arrival times."""
+        return self.format.arrival_column is not None
+
+    def lengths(self) -> "LengthArray":
+        """Lengths of the requests that did not fail, in the trace's order, shape (n, 2) [tokens].
+
+        Raises:
+            InputError: As in `ask`.
+        """
+        return _lengths(self.arrays(f"SELECT {_LENGTHS} FROM ({succeeded(self.stored)})"))
+
+    def timed(self) -> "TimedRequests":
+        """The requests that did not fail, in the order in which they came.
+
+        Raises:
+            InputError: As in `ask`; or it has no arrival times, or a row lacks its own.
+        """
+        import numpy as np
+
+        from joulecast.traces.requests import TimedRequests
+
+        column = self.format.arrival_column
+        if column is None:
+            raise InputError(f"{self.name}: has no column of arrival times")
+        columns = self.arrays(f"SELECT {_LENGTHS}, arrival_s FROM ({succeeded(self.stored)})")
+        arrivals = np.ma.filled(np.ma.asarray(columns["arrival_s"], dtype=np.float64), np.nan)
+        if missing := int((~np.isfinite(arrivals)).sum()):
+            raise InputError(
+                f'{self.name}: {missing:,} of {len(arrivals):,} requests have no time in "{column}"'
+            )
+        return TimedRequests.in_order(arrivals, _lengths(columns))
+
     def ask(self, query: Query) -> list[dict[str, Any]]:
         """The rows of the answer.
 
@@ -73,13 +114,27 @@ class FileTrace(Trace):
         Raises:
             InputError: As in `ask`.
         """
-        database = self.database
 
-        def run() -> list[dict[str, Any]]:
-            answer = database.execute(sql)
+        def rows() -> list[dict[str, Any]]:
+            answer = self.database.execute(sql)
             names = [column[0] for column in answer.description]
             return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
+        return self._answer(rows)
+
+    def arrays(self, sql: str) -> "dict[str, np.ma.MaskedArray | np.ndarray]":
+        """The columns of the answer to a question that is only asked of files.
+
+        Missing values are masked.
+
+        Raises:
+            InputError: As in `ask`.
+        """
+        return self._answer(lambda: self.database.execute(sql).fetchnumpy())
+
+    def _answer(self, run: Callable[[], _Answer]) -> _Answer:
+        """What a question to the database gives; its errors become ours."""
+        database = self.database
         try:
             return watched(
                 run, lambda: database.query_progress() / 100, self.watch, database.interrupt
@@ -172,6 +227,20 @@ class FileTrace(Trace):
         except (duckdb.Error, InputError):
             return True
         return False
+
+
+_LENGTHS = (
+    "CAST(input_tokens AS INTEGER) AS input_tokens, CAST(output_tokens AS INTEGER) AS output_tokens"
+)
+"""Lengths are counts within 32 bits, which halves what they take."""
+
+
+def _lengths(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "LengthArray":
+    """Shape (n, 2) [tokens]."""
+    import numpy as np
+
+    pair = [np.asarray(columns[f"{side}_tokens"], dtype=np.int64) for side in ("input", "output")]
+    return np.stack(pair, axis=1)
 
 
 _REASONS = re.compile(
