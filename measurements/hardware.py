@@ -43,6 +43,8 @@ class Gpu:
         idle_power_w: With a model loaded and nothing to do [W], where someone read it off; no data
             sheet has it.
         shown_memory_bytes: What its driver shows of the memory [B], where that is known.
+        plans_attention: Whether PyTorch's attention goes through cuDNN there, which makes a plan
+            for every shape that it has not seen (docs/engines.md).
     """
 
     name: str
@@ -54,6 +56,7 @@ class Gpu:
     sources: Mapping[str, str]
     idle_power_w: float | None = None
     shown_memory_bytes: float | None = None
+    plans_attention: bool = False
 
     @property
     def half_dtype(self) -> str:
@@ -131,6 +134,13 @@ def _gpu_of(name: str, sheet: Mapping[str, Any]) -> Gpu:
     """
     sources: dict[str, str] = {}
 
+    def flag(key: str, entry: Mapping[str, Any] | bool) -> bool:
+        value = entry["value"] if isinstance(entry, Mapping) else entry
+        sources[key] = str(entry["source"]) if isinstance(entry, Mapping) else "not told"
+        if not isinstance(value, bool):
+            raise TypeError(f'"{key}" is {value!r}, and not true or false')
+        return value
+
     def figure(key: str, entry: Mapping[str, Any] | float) -> float:
         value = entry["value"] if isinstance(entry, Mapping) else entry
         sources[key] = str(entry["source"]) if isinstance(entry, Mapping) else "not told"
@@ -152,6 +162,7 @@ def _gpu_of(name: str, sheet: Mapping[str, Any]) -> Gpu:
             for dtype, peaks in sheet["peak_flops"].items()
         },
         sources=sources,
+        plans_attention=flag("plans_attention", sheet.get("plans_attention", False)),
         **{key: figure(key, sheet[key]) for key in _OPTIONAL if key in sheet},
     )
     unknown = set(gpu.peak_flops) - PEAK_DTYPES

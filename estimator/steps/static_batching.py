@@ -24,6 +24,8 @@ class StaticBatching:
     Attributes:
         grid: Cells; a batch holds requests of one.
         largest: Cell -> B(I, O), the largest batch.
+        longest_request: Input and output of the longest request that fits [tokens]; None if that is
+            not known, and a batch of one is taken to fit.
     """
 
     reconstruction_sd: ClassVar[float] = 0.12
@@ -32,6 +34,7 @@ class StaticBatching:
 
     grid: Grid
     largest: Mapping[CellKey, float]
+    longest_request: int | None = None
 
     def batches(self, lengths: LengthArray) -> FloatArray:
         """The batches that requests are served in.
@@ -60,17 +63,28 @@ class StaticBatching:
         """A batch takes a step for each token of its longest output."""
         return float(self.batches(lengths)[:, 2].sum())
 
-    @property
-    def longest_request(self) -> None:
-        """A batch of one takes any length."""
-        return None
-
     def clip(self, lengths: LengthArray) -> LengthArray:
-        """Requests that were drawn; a batch of one takes any length."""
-        return lengths
+        """Requests that were drawn; inputs are shortened to what the memory holds."""
+        if self.longest_request is None:
+            return lengths
+        outputs = np.minimum(lengths[:, 1], self.longest_request - 1)
+        inputs = np.minimum(lengths[:, 0], self.longest_request - outputs)
+        return np.stack([inputs, outputs], axis=1)
 
     def require_fits(self, lengths: LengthArray) -> None:
-        """Nothing is refused: a batch of one takes any length."""
+        """Refuse requests that do not fit even alone.
+
+        Raises:
+            InputError: There is one; its lengths are named.
+        """
+        if self.longest_request is None or not len(lengths):
+            return
+        longest = lengths[lengths.sum(axis=1).argmax()].tolist()
+        if sum(longest) > self.longest_request:
+            raise InputError(
+                f"a request of {longest[0]} + {longest[1]} tokens does not fit into the GPU's "
+                f"memory, which holds {self.longest_request} of one request"
+            )
 
     def schedule(self, lengths: LengthArray, progress: Progress | None = None) -> Steps:  # noqa: ARG002
         """What every step of the batches feeds; all at once, so that there is no progress."""

@@ -1,8 +1,8 @@
 """Prices of a GPU that nobody measured, by its data sheet.
 
 Memory's work takes time by bandwidth, products by the peak; what either draws beside idle power
-goes by the rated power. What no data sheet says is a factor with a spread, which the interval
-carries and a user can narrow with watts of their own:
+goes by the rated power. A host's pace stays as it is. What no data sheet says is a factor with a
+spread, which the interval carries and a user can narrow with watts of their own:
 
     idle power over rated power         0.18, by 40 %
     power while reading memory          as on the H100, over what is not idle power, by 15 %
@@ -132,13 +132,16 @@ def carry(prices: UnitPrices, source: Gpu, target: Gpu) -> CarriedPrices:
     for term, number_format in _PRODUCTS.items():
         by_term[term] = slower["products" if number_format is None else "quantized"]
     factors = watts * np.array([by_term[term] for term in TERMS])
+    paces = {name: slower[kind] for name, kind in _PACES.items()}
+    if not target.plans_attention:
+        paces["new_shape"] = 0.0
     return CarriedPrices(
         prices=replace(
             prices,
             gpu=target.name,
             energy_j=prices.energy_j * factors,
             covariance=prices.covariance * np.outer(factors, factors),
-            pace=prices.pace.scaled({name: slower[kind] for name, kind in _PACES.items()}),
+            pace=prices.pace.scaled(paces),
             idle_power_w=idle_w,
             idle_sd_w=IDLE_SPREAD * idle_w if target.idle_power_w is None else 0.1 * idle_w,
         ),

@@ -79,7 +79,7 @@ class Deployment:
         Args:
             model: A shipped name, or a config.json.
             gpu: Data sheet.
-            engine: "vllm".
+            engine: "vllm" or "pytorch".
             gpus: GPUs that share the model.
             dtype: One of `DTYPES`; None for that of the published weights: what the GPU multiplies
                 in 16 bits, unless the config says that they are quantized.
@@ -141,6 +141,11 @@ class Deployment:
     def is_plain(self) -> bool:
         """Whether one GPU serves the model in its own number format, compiled."""
         return (self.gpus, self.quantization, self.is_eager) == (1, None, False)
+
+    @property
+    def launches_every_step(self) -> bool:
+        """Whether the host launches every step kernel by kernel."""
+        return self.is_eager or self.engine == "pytorch"
 
     @property
     def gpus_in_words(self) -> str:

@@ -213,7 +213,7 @@ def _fit_pace(metered: Sequence[Metered], prices_j: FloatArray, first_pace: Pace
 
 
 def _has_work(metered: Sequence[Metered]) -> npt.NDArray[np.bool_]:
-    """Which paces something tells, shape (17,)."""
+    """Which paces something tells, shape (18,)."""
     totals = np.sum([each.work.total for each in metered], axis=0)
     amounts = dict(zip(TERMS, totals.tolist(), strict=True))
     is_eager = any(each.deployment.is_eager for each in metered)
@@ -227,6 +227,7 @@ def _has_work(metered: Sequence[Metered]) -> npt.NDArray[np.bool_]:
         "link_call": amounts["link_calls"] > 0,
         "host_expert_layer": has_experts,
         "eager_layer": is_eager,
+        "new_shape": False,
     }
     return np.array([rows.get(name, True) for name in _FIRST_PACE.to_dict()])
 

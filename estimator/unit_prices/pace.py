@@ -7,8 +7,8 @@ Of n GPUs, each does an n-th of the work. A step lasts what its parts take one a
 
 of which reading weights and multiplying by them go on at once. No card draws more than its limit
 for long, so a step lasts at least as long as its energy takes at that; and one that is launched
-kernel by kernel lasts at least as long as the host needs for that. docs/prices.md has what was
-tried.
+kernel by kernel lasts at least as long as the host needs for that. A plan that a step waits for
+comes on top, since nothing can be launched meanwhile. docs/prices.md has what was tried.
 """
 
 from collections.abc import Mapping
@@ -42,6 +42,8 @@ class Pace:
         host_layer: What the host needs to launch a layer kernel by kernel [s].
         host_expert_layer: The same for a layer with experts [s].
         eager_layer: Where nothing is compiled [s].
+        new_shape: What a step of PyTorch waits for a plan of its attention, where its shapes are
+            new [s].
     """
 
     weight_byte: float
@@ -61,14 +63,15 @@ class Pace:
     host_layer: float
     host_expert_layer: float
     eager_layer: float
+    new_shape: float = 0.0
 
     @classmethod
     def of_array(cls, values: FloatArray) -> "Pace":
-        """From its fields' values in their order, shape (17,)."""
+        """From its fields' values in their order, shape (18,)."""
         return cls(*np.asarray(values, dtype=float).tolist())
 
     def array(self) -> FloatArray:
-        """The values of its fields, shape (17,)."""
+        """The values of its fields, shape (18,)."""
         return np.array([getattr(self, field.name) for field in fields(self)])
 
     def to_dict(self) -> Mapping[str, float]:
@@ -125,4 +128,5 @@ class Pace:
         else:
             launch = self.host_layer * dense_layers + self.host_expert_layer * work.expert_layers
         launched = host_factor * launch * (np.ones(len(seconds)) if is_eager else work.is_launched)
-        return np.maximum(np.maximum(seconds, work_j / spare_w), launched)
+        busy = np.maximum(np.maximum(seconds, work_j / spare_w), launched)
+        return np.asarray(busy + host_factor * self.new_shape)

@@ -91,7 +91,7 @@ class UnitPrices:
             self.energy_j @ work.amounts,
             gpus * (deployment.power_limit_w - self.idle_power_w),
             gpus,
-            deployment.is_eager,
+            deployment.launches_every_step,
             host_factor,
         )
 

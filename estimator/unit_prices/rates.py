@@ -61,6 +61,11 @@ def rate_card(scaling: Scaling) -> RateCard:
         InputError: The GPUs do not hold the model, or no prices are known.
     """
     prices, deployment = scaling.carried_prices().prices, scaling.deployment
+    if deployment.engine != "vllm":
+        raise InputError(
+            f"{deployment.engine}: serves static batches, of which tokens have no rate of their "
+            "own; leave --model out, or take vllm"
+        )
     capacity = cache_tokens(deployment, CONTEXT_TOKENS)
     if not capacity:
         raise InputError(does_not_fit_text(deployment))

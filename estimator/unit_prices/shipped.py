@@ -6,6 +6,7 @@ fits them anew to the tables and replays that ship (`make prices`).
 """
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -26,6 +27,8 @@ _FEWEST_MODELS = 3
 
 BEST_KNOWN = "h100-sxm"
 """The GPU that prices are carried from: most models, formats and hosts were measured on it."""
+
+PYTORCH_TABLE = f"{BEST_KNOWN}/llama-3.1-8b/pytorch"
 
 
 def price_list_names() -> list[str]:
@@ -92,11 +95,27 @@ def fit_price_list(gpu: str, engine: str, prior: UnitPrices | None = None) -> Un
             "cards": len(powers_w),
             "carried_from": prior and prior.provenance["gpu"],
             "gpu": gpu,
-            "fitted_on": datetime.now(UTC).date().isoformat(),
-            "joulecast": VERSION,
+            **_when_and_by(),
         },
         prior,
     )
+
+
+def _when_and_by() -> dict[str, str]:
+    """When prices were fitted, and by which version."""
+    return {"fitted_on": datetime.now(UTC).date().isoformat(), "joulecast": VERSION}
+
+
+def fit_pytorch_list() -> UnitPrices:
+    """Prices of plain PyTorch, of which one model was measured on one kind of GPU."""
+    from joulecast.estimator.unit_prices.pytorch import fit_pytorch_prices
+    from joulecast.measurements.replay import SHIPPED, Replay
+    from joulecast.measurements.table.table import load_table
+
+    replays = [Replay.load(path) for path in sorted((SHIPPED / "pytorch").glob("*.json"))]
+    shared = load_unit_prices(BEST_KNOWN, "vllm")
+    fitted = fit_pytorch_prices(load_table(PYTORCH_TABLE), shared, replays)
+    return replace(fitted, provenance={**fitted.provenance, **_when_and_by()})
 
 
 def _errors(
@@ -142,6 +161,8 @@ def main() -> None:
             _write(fit_price_list(gpu, engine, prior))
         except InputError:
             continue  # too few models
+    load_unit_prices.cache_clear()
+    _write(fit_pytorch_list())
 
 
 def _write(prices: UnitPrices) -> None:
