@@ -70,6 +70,12 @@ def embedded_rows() -> dict[str, str]:
     return {row["key"]: row["dataset"] for row in _published()["embedded"]}
 
 
+def is_of_the_paper(gpu: str, model: str) -> bool:
+    """Whether GPU and model, by their short names, are the paper's own."""
+    paper = _published()
+    return (gpu, model) == (paper["gpu"], str(paper["model"]).lower())
+
+
 def published_peak() -> Peak:
     """The peak that the paper's ideal takes."""
     peak: Peak = _published()["peak"]

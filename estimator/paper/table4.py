@@ -9,24 +9,29 @@ from joulecast.estimator.compare import saving_percent
 from joulecast.estimator.estimate import Estimate, Source, excess_percent, source_of
 from joulecast.estimator.ideal import PEAKS
 from joulecast.estimator.method import METHODS, Method
+from joulecast.estimator.paper.forecast import forecast_binned
 from joulecast.estimator.paper.published import (
     ENGINES,
     Engine,
     Excesses,
     embedded_rows,
+    is_of_the_paper,
     published_over,
     published_rows,
 )
 from joulecast.estimator.steps.progress import Progress, part_of
 from joulecast.estimator.stepwise import StepModel
+from joulecast.estimator.unit_prices.model import Scaling, Served, deployment_like
 from joulecast.measurements.hardware import Peak
-from joulecast.measurements.table.table import EnergyTable, table_names
-from joulecast.traces.errors import InputError, unknown_name
+from joulecast.measurements.table.table import EnergyTable, load_table, table_names
+from joulecast.traces.errors import InputError
 from joulecast.traces.workload import Workload
 
 DEFAULT_TABLES = ("h100-sxm/llama-3.1-8b/pytorch", "h100-sxm/llama-3.1-8b/vllm")
 
 RowSource = Source | Literal["published only"]
+Place = Literal["below", "inside", "above"]
+"""Of a published figure beside the interval of a forecast."""
 
 _NO_FIGURES = dict.fromkeys(("pytorch_excess_percent", "vllm_excess_percent", "saving_percent"))
 
@@ -63,14 +68,27 @@ class Table4Row:
             saving_percent(vllm.energy_j, pytorch.energy_j),
         )
 
-    def interval_percent(self, engine: Engine, peak: Peak) -> tuple[float, float] | None:
-        """The ends of the step model's interval over the ideal of a peak [%]."""
-        estimate = self.estimates.get("stepwise", {}).get(engine)
+    def interval_percent(
+        self, engine: Engine, peak: Peak, method: Method = "stepwise"
+    ) -> tuple[float, float] | None:
+        """The ends of a method's interval over the ideal of a peak [%]; None where it has none."""
+        estimate = self.estimates.get(method, {}).get(engine)
         if estimate is None or estimate.interval_j is None:
             return None
         low_j, high_j = estimate.interval_j
         ideal_j = estimate.ideal_j[peak]
         return excess_percent(low_j, ideal_j), excess_percent(high_j, ideal_j)
+
+    def published_place(self, engine: Engine, peak: Peak) -> Place | None:
+        """Where the paper's figure lies, if its ideal took that peak, beside the forecast of it.
+
+        None without a figure, or without an interval around the paper's method.
+        """
+        ends = self.interval_percent(engine, peak, "binned")
+        if self.published is None or ends is None:
+            return None
+        figure = self.published.percent(engine)
+        return "below" if figure < ends[0] else "above" if figure > ends[1] else "inside"
 
     def published_excesses(self, peak: Peak) -> Excesses | None:
         """The paper's figures over the ideal of a peak of its own GPU."""
@@ -86,10 +104,13 @@ class Table4Row:
             "trace": self.trace,
             **(_NO_FIGURES if binned is None else binned.to_dict()),
             "stepwise": stepwise and stepwise.to_dict(),
-            "stepwise_interval_percent": {
-                engine: list(ends)
-                for engine in ENGINES
-                if (ends := self.interval_percent(engine, peak)) is not None
+            **{
+                f"{method}_interval_percent": {
+                    engine: list(ends)
+                    for engine in ENGINES
+                    if (ends := self.interval_percent(engine, peak, method)) is not None
+                }
+                for method in METHODS
             },
             "published": self.published and self.published.to_dict(),
             "requests": dict(counted["vllm"].requests) if counted else None,
@@ -127,10 +148,12 @@ class Table4:
 
     Attributes:
         rows: One per dataset.
-        gpu: Short name of the GPU that both tables were measured on.
+        gpu: Short name of the GPU that both engines serve on.
         model: Short name of the model.
         dense_peak_flops_per_s: What that GPU can do [FLOP/s].
-        tables: Engine -> table name.
+        tables: Engine -> table name; of one that was not measured, the deployment in words.
+        is_of_the_paper: Whether GPU and model are the paper's own, so that its figures can be held
+            against these.
     """
 
     rows: Sequence[Table4Row]
@@ -138,6 +161,23 @@ class Table4:
     model: str
     dense_peak_flops_per_s: float
     tables: Mapping[Engine, str]
+    is_of_the_paper: bool = False
+
+    def published_places(self, peak: Peak) -> dict[str, dict[Engine, Place]]:
+        """Dataset -> engine -> where the published figure lies, if its ideal took that peak.
+
+        Empty unless GPU and model are the paper's own.
+        """
+        rows = self.rows if self.is_of_the_paper else ()
+        places = {
+            row.dataset: {
+                engine: place
+                for engine in ENGINES
+                if (place := row.published_place(engine, peak)) is not None
+            }
+            for row in rows
+        }
+        return {dataset: of_row for dataset, of_row in places.items() if of_row}
 
     def to_dict(self, peak: Peak = "dense") -> dict[str, Any]:
         """The table as plain JSON values, those that name no peak over the ideal of this one."""
@@ -148,26 +188,30 @@ class Table4:
             "model": self.model,
             "peak": peak,
             "tables": dict(self.tables),
+            "published_places": {peak: self.published_places(peak) for peak in PEAKS},
             "dense_peak_flops_per_s": self.dense_peak_flops_per_s,
         }
 
 
-def tables_of(gpu: str) -> list[str]:
-    """The shipped tables of Table 4's model on a GPU, one per engine.
+def served_on(gpu: str | None, model: str | None) -> dict[Engine, Served]:
+    """What Table 4 is made of on a GPU, by engine: a whole table that ships, or a forecast.
+
+    Args:
+        gpu: Short name, or a data sheet; None for the GPU of the shipped tables.
+        model: A shipped model, or a config.json; None for the paper's.
 
     Raises:
-        InputError: There are none; the GPUs that have them are named.
+        InputError: No such GPU or model, or a data sheet without a peak that the ideals need.
     """
-    names = table_names()
-    gpus = {name.partition("/")[0] for name in names}
-    ready = [name for name in gpus if set(_names_of(name)) <= set(names)]
-    if gpu not in ready:
-        raise unknown_name("GPU with tables of both engines", gpu, ready)
-    return _names_of(gpu)
-
-
-def _names_of(gpu: str) -> list[str]:
-    return [f"{gpu}/llama-3.1-8b/{engine}" for engine in ENGINES]
+    served: dict[Engine, Served] = {}
+    for engine in ENGINES:
+        deployment = deployment_like(None, model, gpu, engine)
+        name = f"{deployment.gpu.name}/{deployment.model}/{engine}"
+        is_measured = name in table_names() and load_table(name).metadata["complete"]
+        served[engine] = load_table(name) if is_measured else Scaling(deployment)
+        for peak in PEAKS:
+            deployment.gpu.peak(deployment.compute_dtype, peak)
+    return served
 
 
 def pick_tables(tables: Sequence[EnergyTable]) -> dict[Engine, EnergyTable]:
@@ -200,15 +244,15 @@ def pick_tables(tables: Sequence[EnergyTable]) -> dict[Engine, EnergyTable]:
 
 def build_table4(
     workloads: Mapping[str, tuple[str, Workload]],
-    tables: Mapping[Engine, EnergyTable],
+    tables: Mapping[Engine, Served],
     progress: Progress | None = None,
 ) -> Table4:
-    """Estimate every workload from both tables and set it beside the paper's figures.
+    """Estimate every workload under both engines and set it beside the paper's figures.
 
     Args:
         workloads: Key of a published or embedded row, or any other name -> what the requests are
             called, and the requests.
-        tables: "pytorch" and "vllm" -> table, of one GPU and model.
+        tables: "pytorch" and "vllm" -> table, or what forecasts it; of one GPU and model.
         progress: Told what share of it is done, 0 to 1.
 
     Returns:
@@ -217,7 +261,7 @@ def build_table4(
     paper = published_rows()
     names = {**embedded_rows(), **{key: dataset for key, (dataset, _) in paper.items()}}
     names |= {key: key for key in workloads if key not in names}
-    models = {engine: _model_of(table) for engine, table in tables.items()}
+    models = {engine: _model_of(served) for engine, served in tables.items()}
     rows = []
     for place, (key, dataset) in enumerate(names.items()):
         published = paper[key][1] if key in paper else None
@@ -227,19 +271,27 @@ def build_table4(
         elif published is not None:
             rows.append(Table4Row(dataset, "published only", published=published))
     vllm = tables["vllm"]
+    own = vllm if isinstance(vllm, EnergyTable) else vllm.deployment
+    model = own.model if isinstance(own, EnergyTable) else own.shape.name
     return Table4(
         rows=rows,
-        gpu=vllm.gpu.name,
-        model=vllm.model,
-        dense_peak_flops_per_s=vllm.gpu.peak(vllm.compute_dtype, "dense"),
-        tables={engine: table.name for engine, table in tables.items()},
+        gpu=own.gpu.name,
+        model=model,
+        dense_peak_flops_per_s=own.gpu.peak(own.compute_dtype, "dense"),
+        tables={engine: served.name for engine, served in tables.items()},
+        is_of_the_paper=is_of_the_paper(own.gpu.name, model),
     )
 
 
-def _model_of(table: EnergyTable) -> StepModel | str:
-    """The step model of a table, or why there is none."""
+Fitted = StepModel | Scaling | str
+"""A table's step model, what makes one for every workload, or why there is none."""
+
+
+def _model_of(served: Served) -> Fitted:
+    if isinstance(served, Scaling):
+        return served
     try:
-        return StepModel.of(table)
+        return StepModel.of(served)
     except InputError as error:
         return str(error)
 
@@ -248,15 +300,13 @@ def _row(
     dataset: str,
     trace: str,
     workload: Workload,
-    tables: Mapping[Engine, EnergyTable],
-    models: Mapping[Engine, StepModel | str],
+    tables: Mapping[Engine, Served],
+    models: Mapping[Engine, Fitted],
     published: Excesses | None,
     progress: Progress | None,
 ) -> Table4Row:
     estimates: dict[Method, Mapping[Engine, Estimate]] = {
-        "binned": {
-            engine: estimate_binned(workload, table, trace) for engine, table in tables.items()
-        }
+        "binned": {engine: _binned(workload, served, trace) for engine, served in tables.items()}
     }
     stepwise = _stepwise(workload, models, trace, progress)
     if not isinstance(stepwise, str):
@@ -271,19 +321,27 @@ def _row(
     )
 
 
+def _binned(workload: Workload, served: Served, trace: str) -> Estimate:
+    """The paper's estimate, from a table or with its batches forecast."""
+    if isinstance(served, EnergyTable):
+        return estimate_binned(workload, served, trace)
+    return forecast_binned(workload, served.step_model(workload), trace)
+
+
 def _stepwise(
     workload: Workload,
-    models: Mapping[Engine, StepModel | str],
+    models: Mapping[Engine, Fitted],
     trace: str,
     progress: Progress | None,
 ) -> Mapping[Engine, Estimate] | str:
     """Estimates by the step model, or why there are none."""
     estimates: dict[Engine, Estimate] = {}
-    for place, (engine, model) in enumerate(models.items()):
-        if isinstance(model, str):
-            return model
+    for place, (engine, fitted) in enumerate(models.items()):
+        if isinstance(fitted, str):
+            return fitted
         part = part_of(progress, place / len(models), (place + 1) / len(models))
         try:
+            model = fitted.step_model(workload) if isinstance(fitted, Scaling) else fitted
             estimates[engine] = model.estimate(workload, trace, progress=part)
         except InputError as error:
             return str(error)

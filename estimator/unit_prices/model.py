@@ -186,7 +186,9 @@ class Scaling:
         )
         longest_input, longest_output = prices.lengths
         basis = self._basis(carried)
-        is_own = basis.kind == "measured"
+        is_own = basis.kind == "measured" or (
+            deployment.engine == "pytorch" and deployment.model in prices.provenance["models"]
+        )
         return StepModel(
             name=deployment.text,
             basis=basis,
@@ -267,8 +269,8 @@ def _prices_by(table: EnergyTable, gpu: Gpu) -> CarriedPrices:
     """
     if not can_scale_from(table):
         raise InputError(
-            f"{table.name}: cannot be scaled from; that takes a table of {SCALABLE_ENGINES[0]} with "
-            "batches of seven kinds or traffic, and the idle power, as --plan quick measures"
+            f"{table.name}: cannot be scaled from; that takes a table of {SCALABLE_ENGINES[0]} "
+            "with batches of seven kinds or traffic, and the idle power, as --plan quick measures"
         )
     if gpu.name != table.gpu.name and f"{gpu.name}/{table.engine}" in price_list_names():
         raise InputError(

@@ -57,7 +57,7 @@ class TimedRun:
         energy_j: Of one batch [J].
         seconds: Of one batch [s].
         idle_power_w: Of its card [W].
-        new_steps: Steps of a batch, in the mean over the run, whose shapes the process had not seen.
+        new_steps: Steps of a batch whose shapes the process had not seen, in the mean over the run.
     """
 
     work: StepWork

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import click
 
-from joulecast.cli.completion import complete_gpus, complete_tables
+from joulecast.cli.completion import complete_gpus, complete_models, complete_tables
 from joulecast.cli.options import (
     FORMAT_OPTIONS,
     TRACE_OPTIONS,
@@ -33,7 +33,14 @@ from joulecast.views.progress import SimulationBar
     "--gpu",
     metavar="NAME",
     shell_complete=complete_gpus,
-    help="Take the shipped tables of this GPU, such as h100-sxm, in the place of --table.",
+    help="A GPU (see: joulecast prices), or a data sheet as a JSON file, in the place of --table; "
+    "what was not measured on it is forecast.",
+)
+@click.option(
+    "--model",
+    metavar="MODEL",
+    shell_complete=complete_models,
+    help="A shipped model, or a Hugging Face config.json, likewise; by default llama-3.1-8b.",
 )
 @click.option(
     "--trace",
@@ -55,19 +62,24 @@ from joulecast.views.progress import SimulationBar
 def table4(
     table_names: tuple[str, ...],
     gpu: str | None,
+    model: str | None,
     traces: tuple[tuple[str, str], ...],
     peak: Literal["dense", "sparse", "both"],
     plot: Path | None,
     **options: Any,
 ) -> None:
-    """Regenerate the paper's Table 4 beside the published one."""
+    """Regenerate the paper's Table 4 beside the published one.
+
+    From the shipped tables; with --gpu or --model, of another GPU or model, forecast with intervals
+    where it was not measured. --gpu rtx-a6000 is the paper's own card.
+    """
     from joulecast.estimator.ideal import PEAKS
     from joulecast.estimator.paper.published import embedded_rows, published_rows
     from joulecast.estimator.paper.table4 import (
         DEFAULT_TABLES,
         build_table4,
         pick_tables,
-        tables_of,
+        served_on,
     )
     from joulecast.measurements.table.table import load_table
     from joulecast.traces.load import load_workload
@@ -75,10 +87,13 @@ def table4(
     from joulecast.traces.public.paper_datasets import best_source
     from joulecast.views.paper.table4 import table4_report
 
-    if gpu is not None and table_names:
-        raise click.UsageError("--gpu takes the place of --table")
-    names = table_names or (DEFAULT_TABLES if gpu is None else tables_of(gpu))
-    tables = pick_tables([load_table(name) for name in names])
+    asks_for_another = gpu is not None or model is not None
+    if asks_for_another and table_names:
+        raise click.UsageError("--gpu and --model take the place of --table")
+    names = () if asks_for_another else table_names or DEFAULT_TABLES
+    served = (
+        served_on(gpu, model) if asks_for_another else pick_tables([load_table(n) for n in names])
+    )
     results = {"--output": options["output"], "--plot": plot}
     check_results(results, traces=(source for _, source in traces), tables=names)
     workloads = {key: (key, load_embedded(key)) for key in embedded_rows()}
@@ -88,10 +103,10 @@ def table4(
         with reading(options, source) as keywords:
             workloads[key] = source, load_workload(source, **keywords)
     with SimulationBar() as bar:
-        result = build_table4(workloads, tables, bar.watch)
+        result = build_table4(workloads, served, bar.watch)
     peaks = PEAKS if peak == "both" else (peak,)
     if plot is not None:
         from joulecast.plots.table4 import plot_table4
 
         plot_table4(result, peaks, plot)
-    emit_report(table4_report(result, tables, peaks), options)
+    emit_report(table4_report(result, served, peaks), options)

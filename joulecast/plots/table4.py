@@ -2,12 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from joulecast.estimator.paper.published import ENGINES, Engine, published_peaks_flops_per_s
+from joulecast.estimator.method import Method
+from joulecast.estimator.paper.published import (
+    ENGINES,
+    Engine,
+    Excesses,
+    published_peaks_flops_per_s,
+)
 from joulecast.estimator.paper.table4 import Table4
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.hardware import Peak
@@ -51,7 +58,7 @@ def _draw(axis: Axes, engine: Engine, table4: Table4, peak: Peak) -> None:
     places = np.arange(len(table4.rows))[::-1]
     for place, row in zip(places.tolist(), table4.rows, strict=True):
         labels.append(printable(row.dataset) + (" *" if row.source == "reconstructed" else ""))
-        bars = {
+        bars: dict[Method | Literal["the paper"], Excesses | None] = {
             "binned": row.excesses("binned", peak),
             "stepwise": row.excesses("stepwise", peak),
             "the paper": row.published_excesses(peak),
@@ -61,7 +68,8 @@ def _draw(axis: Axes, engine: Engine, table4: Table4, peak: Peak) -> None:
                 y, value = place + _HEIGHT * (1 - k), excesses.percent(engine)
                 label = name if name not in axis.get_legend_handles_labels()[1] else None
                 axis.barh(y, value, 0.9 * _HEIGHT, color=_COLOURS[name], label=label)
-                ends = row.interval_percent(engine, peak) if name == "stepwise" else None
+                method: Method | None = None if name == "the paper" else name
+                ends = method and row.interval_percent(engine, peak, method)
                 if ends is not None:
                     axis.plot(ends, [y, y], color="black", linewidth=1)
                 end = max(0.0, value, *(ends or ()))
