@@ -58,10 +58,12 @@ class Table4Row:
     published: Excesses | None = None
 
     def excesses(self, method: Method, peak: Peak) -> Excesses | None:
-        """Our figures by a method, over the ideal of a peak; None without an estimate."""
+        """Our figures by a method, over the ideal of a peak; None without an estimate, or peak."""
         if method not in self.estimates:
             return None
         pytorch, vllm = (self.estimates[method][engine] for engine in ENGINES)
+        if peak not in vllm.ideal_j:
+            return None
         return Excesses(
             excess_percent(pytorch.energy_j, pytorch.ideal_j[peak]),
             excess_percent(vllm.energy_j, vllm.ideal_j[peak]),
@@ -73,7 +75,7 @@ class Table4Row:
     ) -> tuple[float, float] | None:
         """The ends of a method's interval over the ideal of a peak [%]; None where it has none."""
         estimate = self.estimates.get(method, {}).get(engine)
-        if estimate is None or estimate.interval_j is None:
+        if estimate is None or estimate.interval_j is None or peak not in estimate.ideal_j:
             return None
         low_j, high_j = estimate.interval_j
         ideal_j = estimate.ideal_j[peak]
@@ -135,7 +137,7 @@ class Table4Row:
     def _ideals_j(self, method: Method) -> dict[Peak, float | None]:
         """One for both engines: the lengths are the same, and so is the chip."""
         estimates = self.estimates.get(method)
-        return {peak: estimates["vllm"].ideal_j[peak] if estimates else None for peak in PEAKS}
+        return {peak: estimates["vllm"].ideal_j.get(peak) if estimates else None for peak in PEAKS}
 
 
 def _percents(excesses: Excesses | None) -> dict[Engine, float | None]:
@@ -201,7 +203,7 @@ def served_on(gpu: str | None, model: str | None) -> dict[Engine, Served]:
         model: A shipped model, or a config.json; None for the paper's.
 
     Raises:
-        InputError: No such GPU or model, or a data sheet without a peak that the ideals need.
+        InputError: No such GPU or model.
     """
     served: dict[Engine, Served] = {}
     for engine in ENGINES:
@@ -209,9 +211,21 @@ def served_on(gpu: str | None, model: str | None) -> dict[Engine, Served]:
         name = f"{deployment.gpu.name}/{deployment.model}/{engine}"
         is_measured = name in table_names() and load_table(name).metadata["complete"]
         served[engine] = load_table(name) if is_measured else Scaling(deployment)
-        for peak in PEAKS:
-            deployment.gpu.peak(deployment.compute_dtype, peak)
     return served
+
+
+def peaks_of(served: Mapping[Engine, Served], asked: Peak | None) -> Sequence[Peak]:
+    """The peaks of the data sheet that ideals can stand on: the one asked for, or all.
+
+    Raises:
+        InputError: The data sheet does not have the one that was asked for.
+    """
+    vllm = served["vllm"]
+    own = vllm if isinstance(vllm, EnergyTable) else vllm.deployment
+    if asked is not None:
+        own.gpu.peak(own.compute_dtype, asked)
+        return [asked]
+    return [peak for peak in PEAKS if peak in own.gpu.peaks(own.compute_dtype)]
 
 
 def pick_tables(tables: Sequence[EnergyTable]) -> dict[Engine, EnergyTable]:

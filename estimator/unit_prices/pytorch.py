@@ -10,8 +10,7 @@ tokens. Products are the same kernels under every engine: their prices are those
 which several models were measured, and the rest is memory's.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +24,7 @@ from joulecast.estimator.unit_prices.sources import deployment_of, idle_powers_w
 from joulecast.estimator.unit_prices.work import TERMS, StepWork
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.replay import Replay
+from joulecast.measurements.table.interpolation import BatchKey
 from joulecast.measurements.table.runs import Run
 from joulecast.measurements.table.table import EnergyTable
 
@@ -53,6 +53,7 @@ class TimedRun:
     """A run of a table.
 
     Attributes:
+        batch: (I, O, batch size).
         work: Of the steps of one batch.
         energy_j: Of one batch [J].
         seconds: Of one batch [s].
@@ -60,6 +61,7 @@ class TimedRun:
         new_steps: Steps of a batch whose shapes the process had not seen, in the mean over the run.
     """
 
+    batch: BatchKey
     work: StepWork
     energy_j: float
     seconds: float
@@ -97,6 +99,7 @@ def timed_runs(table: EnergyTable) -> list[TimedRun]:
 def _timed(run: Run, work: StepWork, table: EnergyTable, new: int) -> TimedRun:
     card = table.metadata.get("cards", {}).get(run.gpu, {})
     return TimedRun(
+        batch=run.batch,
         work=work,
         energy_j=run.batch_energy_j,
         seconds=run.seconds / run.batches,
@@ -106,7 +109,10 @@ def _timed(run: Run, work: StepWork, table: EnergyTable, new: int) -> TimedRun:
 
 
 def fit_pytorch_prices(
-    table: EnergyTable, shared: UnitPrices, replays: Sequence[Replay] = ()
+    table: EnergyTable,
+    shared: UnitPrices,
+    replays: Sequence[Replay] = (),
+    without: Container[BatchKey] = (),
 ) -> UnitPrices:
     """Prices and paces of plain PyTorch.
 
@@ -114,8 +120,10 @@ def fit_pytorch_prices(
         table: Of the engine on one GPU.
         shared: Prices of the same GPU under another engine, whose products these share.
         replays: In no fit; they tell how far off it is.
+        without: Batches to leave out.
     """
-    runs, deployment = timed_runs(table), deployment_of(table.metadata, table.config)
+    runs = [run for run in timed_runs(table) if run.batch not in without]
+    deployment = deployment_of(table.metadata, table.config)
     energy_j, covariance = _fit_energies(runs, shared)
     powers_w = idle_powers_w([table])
     (_, longest_input), (_, longest_output) = table.length_ranges
@@ -218,10 +226,11 @@ def _fit_pace(
     return pace_of(fitted.x)
 
 
-def seconds_error(prices: UnitPrices, run: TimedRun, power_limit_w: float) -> float:
-    """How far the forecast of a run's time lies above the metered one, relative."""
+def forecast_run(prices: UnitPrices, run: TimedRun, deployment: Deployment) -> tuple[float, float]:
+    """Energy [J] and time [s] of a batch of a run."""
     seen = replace(prices.pace, new_shape=0.0)
-    spare_w = power_limit_w - run.idle_power_w
+    spare_w = deployment.power_limit_w - run.idle_power_w
     work_j = prices.energy_j @ run.work.amounts
-    told = seen.step_seconds(run.work, work_j, spare_w, is_eager=True).sum()
-    return math.expm1(math.log((told + prices.pace.new_shape * run.new_steps) / run.seconds))
+    seconds = seen.step_seconds(run.work, work_j, spare_w, is_eager=True).sum()
+    seconds += prices.pace.new_shape * run.new_steps
+    return float(work_j.sum() + run.idle_power_w * seconds), float(seconds)

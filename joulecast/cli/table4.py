@@ -54,7 +54,8 @@ from joulecast.views.progress import SimulationBar
     "--peak",
     type=click.Choice(["dense", "sparse", "both"]),
     default="both",
-    help="Peak of the ideals: what the chip can do, the paper's convention, or both.",
+    help="Peak of the ideals: what the chip can do, the paper's convention, or both if its data sheet "
+    "has them.",
 )
 @plot_option("Also draw the table")
 @with_options(TRACE_OPTIONS)
@@ -73,11 +74,11 @@ def table4(
     From the shipped tables; with --gpu or --model, of another GPU or model, forecast with intervals
     where it was not measured. --gpu rtx-a6000 is the paper's own card.
     """
-    from joulecast.estimator.ideal import PEAKS
     from joulecast.estimator.paper.published import embedded_rows, published_rows
     from joulecast.estimator.paper.table4 import (
         DEFAULT_TABLES,
         build_table4,
+        peaks_of,
         pick_tables,
         served_on,
     )
@@ -94,6 +95,7 @@ def table4(
     served = (
         served_on(gpu, model) if asks_for_another else pick_tables([load_table(n) for n in names])
     )
+    peaks = peaks_of(served, None if peak == "both" else peak)
     results = {"--output": options["output"], "--plot": plot}
     check_results(results, traces=(source for _, source in traces), tables=names)
     workloads = {key: (key, load_embedded(key)) for key in embedded_rows()}
@@ -104,7 +106,6 @@ def table4(
             workloads[key] = source, load_workload(source, **keywords)
     with SimulationBar() as bar:
         result = build_table4(workloads, served, bar.watch)
-    peaks = PEAKS if peak == "both" else (peak,)
     if plot is not None:
         from joulecast.plots.table4 import plot_table4
 

@@ -221,7 +221,8 @@ def test_a_gpu_names_its_tables(
     assert ", ".join(document["tables"].values()) in run_cli("table4", "--gpu", "h100-sxm").stderr
     assert "h100-sxm" in run_cli("table4", "--gpu", "a100-sxm").stderr
     hand = "h100-sxm/llama-3.1-8b/vllm-by-hand"
-    assert run_cli("table4", "--gpu", "h100-sxm", "--table", hand).exit_code == 2
+    for words in (("--gpu", "h100-sxm"), ("--model", "olmo-7b")):
+        assert run_cli("table4", *words, "--table", hand).exit_code == 2
 
 
 @pytest.mark.parametrize("peak", ["dense", "both"])
@@ -295,3 +296,66 @@ def test_every_key_is_described(document: dict) -> None:
     (line,) = (line for line in page.splitlines() if line.startswith("| `table4` |"))
     described = set(re.findall(r"`(\w+)`", line))
     assert {*document, *(key for row in document["rows"] for key in row)} <= described
+
+
+@pytest.fixture
+def on_the_papers_card(run_cli: RunCli, burstgpt_alone: None) -> Run:  # noqa: ARG001
+    def run(*words: object) -> str:
+        result = run_cli("table4", "--gpu", "rtx-a6000", *words)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return run
+
+
+def test_the_papers_card_is_forecast_with_intervals(on_the_papers_card: Run) -> None:
+    document = json.loads(on_the_papers_card("--format", "json"))
+    assert (document["gpu"], document["model"]) == ("rtx-a6000", "llama-3.1-8b")
+    (row,) = document["rows"]
+    for method in ("binned", "stepwise"):
+        for engine in ENGINES:
+            low, high = row[f"{method}_interval_percent"][engine]
+            own = row["excess_percent"]["dense"][method][engine]
+            assert low < own < high
+            # Wide as a card that nobody measured, and no wider than half of its energy each way.
+            assert 0.15 < (high - own) / (100 + own) < 0.5
+    places = document["published_places"]
+    assert set(places) == {"dense", "sparse"}
+    for peak, of_peak in places.items():
+        for engine, place in of_peak["BurstGPT"].items():
+            ratio = 1.0 if peak == "dense" else 309.7 / 154.8
+            low, high = (
+                (100 + end) * ratio - 100 for end in row["binned_interval_percent"][engine]
+            )
+            figure = row["published"][f"{engine}_excess_percent"]
+            assert place == ("below" if figure < low else "above" if figure > high else "inside")
+
+
+def test_it_says_what_stands_on_what(on_the_papers_card: Run) -> None:
+    text = " ".join(on_the_papers_card().split())
+    assert "NVIDIA RTX A6000, llama-3.1-8b (pytorch and vllm forecast)" in text
+    assert "gpu scaled: this GPU was not measured; prices of h100-sxm (1 table)" in text
+    assert "beside binned, if over the dense ideal: pytorch 506.52 %" in text
+    assert "within the intervals of what its method is forecast to give there" in text
+    (line,) = csv.DictReader(io.StringIO(on_the_papers_card("--format", "csv")))
+    assert float(line["binned_interval_percent.pytorch_low"]) > 0
+
+
+def test_other_cards_and_models_are_not_held_against_the_papers_figures(
+    run_cli: RunCli,
+    burstgpt_alone: None,  # noqa: ARG001
+) -> None:
+    words = ("table4", "--gpu", "l40s", "--model", "qwen2.5-7b")
+    document = json.loads(run_cli(*words, "--format", "json").stdout)
+    assert document["published_places"] == {"dense": {}, "sparse": {}}
+    text = run_cli(*words).stdout
+    assert "beside binned" not in text
+    # Its data sheet has no sparse peak.
+    assert document["rows"][0]["excess_percent"]["sparse"]["binned"]["vllm"] is None
+    assert "at the dense peak [%]" in " ".join(text.split())
+    refused = run_cli(*words, "--peak", "sparse")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "its data sheet has no sparse peak for bfloat16" in refused.stderr
+    own = json.loads(run_cli("table4", "--gpu", "h200-sxm", "--format", "json").stdout)
+    assert own["tables"]["vllm"] == "h200-sxm/llama-3.1-8b/vllm"
+    assert set(own["rows"][0]["binned_interval_percent"]) == {"pytorch"}

@@ -104,7 +104,10 @@ def test_python_says_the_same_as_the_command(run_cli: RunCli) -> None:
         (("--gpu", "h10"), "did you mean"),
         (("--gpu", "t4", "--dtype", "bfloat16"), "no peak is known for bfloat16"),
         (("--gpu", "a100-sxm4-80gb", "--dtype", "fp8"), "no peak is known for float8"),
-        (("--engine", "pytorch", "--gpu", "l4"), "take --engine vllm"),
+        (("--engine", "pytorch", "--gpu", "t4"), "cannot hold them and a request under plain"),
+        (("--engine", "pytorch", "--gpus", "2"), "runs on one GPU; leave --gpus out"),
+        (("--engine", "pytorch", "--dtype", "fp8"), "has no quantized weights; leave --dtype out"),
+        (("--engine", "pytorch", "--model", "olmoe-1b-7b"), "not measured with a mixture"),
         (("--gpus", "3"), "evenly; 1, 2, 4, 8, 16 can"),
         (("--model", ""), 'unknown model ""'),
         (("--gpu", ""), 'unknown GPU ""'),
@@ -120,7 +123,7 @@ def test_python_says_the_same_as_the_command(run_cli: RunCli) -> None:
             ("--table", "h100-sxm/llama-3.1-8b/pytorch", "--gpu", "l4", "--engine", "vllm"),
             "cannot be scaled from",
         ),
-        (("--table", "h100-sxm/llama-3.1-8b/pytorch", "--gpu", "l4"), "take --engine vllm"),
+        (("--table", "h100-sxm/llama-3.1-8b/pytorch", "--gpu", "l4"), "cannot be scaled from"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
