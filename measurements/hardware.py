@@ -162,7 +162,8 @@ def _gpu_of(name: str, sheet: Mapping[str, Any]) -> Gpu:
             for dtype, peaks in sheet["peak_flops"].items()
         },
         sources=sources,
-        plans_attention=flag("plans_attention", sheet.get("plans_attention", False)),
+        plans_attention="plans_attention" in sheet
+        and flag("plans_attention", sheet["plans_attention"]),
         **{key: figure(key, sheet[key]) for key in _OPTIONAL if key in sheet},
     )
     unknown = set(gpu.peak_flops) - PEAK_DTYPES

@@ -6,6 +6,7 @@ B is what the memory holds, E_batch what the steps of such a batch cost by price
 What steps take adds up, so that the whole sum has one interval.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -19,12 +20,13 @@ from joulecast.estimator.estimate import (
     request_counts,
     source_of,
 )
-from joulecast.estimator.ideal import ideal_energy
+from joulecast.estimator.ideal import Ideal, ideal_energy
 from joulecast.estimator.positions import within_positions
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.intervals import interval_j
 from joulecast.estimator.steps.schedulers import Scheduler
 from joulecast.estimator.steps.serving import Service
+from joulecast.estimator.steps.spending import Spending
 from joulecast.estimator.steps.static_batching import StaticBatching
 from joulecast.estimator.steps.work import StepCounts
 from joulecast.estimator.stepwise import StepModel
@@ -81,18 +83,10 @@ def forecast_binned(workload: Workload, model: StepModel, trace: str) -> Estimat
     counts = request_counts(everything, served, inside.requests, workload)
     if inside.requests == 0:
         raise InputError(f"{trace}: has no request to estimate: {left_out_text(counts)}")
-    services = {
-        place: _service(model, _cell(place), batch_sizes[_cell(place)], sums.requests)
-        for place, sums in sorted(workload.cells.items())
-        if not workload.is_beyond(place)
-    }
-    cells = _cells(workload, model, services, batch_sizes)
+    services = _services(workload, model, batch_sizes)
     total = _sum(list(services.values()))
-    spending = model.law.spending(_by_law(total))
-    sds = model.law.relative_sds(_by_law(total), spending, float(len(services)))
-    if workload.is_reconstructed:
-        sds["reconstruction"] = RECONSTRUCTION_SD
-    all_tokens, beyond = workload.total, workload.beyond
+    spending, sds = _spending(workload, model, total, len(services))
+    cells = _cells(workload, model, services, batch_sizes)
     return Estimate(
         trace=trace,
         source=source_of(workload),
@@ -101,19 +95,10 @@ def forecast_binned(workload: Workload, model: StepModel, trace: str) -> Estimat
         requests=counts,
         invalid=dict(workload.invalid),
         estimated_tokens={"input": inside.input_tokens, "output": inside.output_tokens},
-        beyond_grid_token_share=(beyond.input_tokens + beyond.output_tokens)
-        / (all_tokens.input_tokens + all_tokens.output_tokens),
+        beyond_grid_token_share=_beyond_token_share(workload),
         energy_j=spending.energy_j,
         interval_j=interval_j(spending.energy_j, sds, model.law.freedom),
-        ideal_j={
-            **{
-                peak: ideal_energy(
-                    workload, model.roofline.flops, model.gpu, model.compute_dtype, peak
-                )
-                for peak in model.gpu.peaks(model.compute_dtype)
-            },
-            "roofline": float(total.gauged[0]),
-        },
+        ideal_j=_ideals_j(workload, model, total),
         coverage=coverage_of(cells),
         dense_peak_flops_per_s=model.gpu.peak(model.compute_dtype),
         cells=tuple(cells),
@@ -123,6 +108,44 @@ def forecast_binned(workload: Workload, model: StepModel, trace: str) -> Estimat
         relative_sds=sds,
         basis=model.basis,
     )
+
+
+def _services(
+    workload: Workload, model: StepModel, batch_sizes: Mapping[CellKey, int]
+) -> dict[tuple[int, int], Service]:
+    """What the batches of each cell take, by its place on the grid."""
+    return {
+        place: _service(model, _cell(place), batch_sizes[_cell(place)], sums.requests)
+        for place, sums in sorted(workload.cells.items())
+        if not workload.is_beyond(place)
+    }
+
+
+def _spending(
+    workload: Workload, model: StepModel, total: Service, cells: int
+) -> tuple[Spending, dict[str, float]]:
+    """What all batches cost, and what makes a metered run of them differ."""
+    spending = model.law.spending(_by_law(total))
+    sds = model.law.relative_sds(_by_law(total), spending, float(cells))
+    if workload.is_reconstructed:
+        sds["reconstruction"] = RECONSTRUCTION_SD
+    return spending, sds
+
+
+def _ideals_j(workload: Workload, model: StepModel, total: Service) -> dict[Ideal, float]:
+    """The ideals of lengths rounded up [J]."""
+    flops, gpu, dtype = model.roofline.flops, model.gpu, model.compute_dtype
+    ideals_j: dict[Ideal, float] = {
+        peak: ideal_energy(workload, flops, gpu, dtype, peak) for peak in gpu.peaks(dtype)
+    }
+    return {**ideals_j, "roofline": float(total.gauged[0])}
+
+
+def _beyond_token_share(workload: Workload) -> float:
+    """Tokens of requests beyond the grid over all tokens."""
+    total, beyond = workload.total, workload.beyond
+    tokens = beyond.input_tokens + beyond.output_tokens
+    return tokens / (total.input_tokens + total.output_tokens)
 
 
 def _cell(place: tuple[int, int]) -> CellKey:
@@ -152,8 +175,8 @@ def _sum(services: list[Service]) -> Service:
 def _cells(
     workload: Workload,
     model: StepModel,
-    services: dict[tuple[int, int], Service],
-    batch_sizes: dict[CellKey, int],
+    services: Mapping[tuple[int, int], Service],
+    batch_sizes: Mapping[CellKey, int],
 ) -> list[CellEstimate]:
     """The cells that have requests; nothing of them was measured on such a card."""
     cells = []

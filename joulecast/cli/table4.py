@@ -54,8 +54,8 @@ from joulecast.views.progress import SimulationBar
     "--peak",
     type=click.Choice(["dense", "sparse", "both"]),
     default="both",
-    help="Peak of the ideals: what the chip can do, the paper's convention, or both if its data sheet "
-    "has them.",
+    help="Peak of the ideals: what the chip can do, the paper's convention, or both as far as the "
+    "data sheet has them.",
 )
 @plot_option("Also draw the table")
 @with_options(TRACE_OPTIONS)

@@ -1,7 +1,8 @@
 """What `joulecast prices` shows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -74,10 +75,10 @@ def prices_report(scaling: Scaling, model: str | None) -> Report:
     prices, gpu = carried.prices, scaling.deployment.gpu
     card = None if model is None else rate_card(scaling)
     provenance = prices.provenance
-    source = (
-        f"{len(provenance['tables'])} tables and {len(provenance.get('replays', []))} replays of "
-        f"{len(provenance['models'])} models"
+    tables, replays, models = (
+        _counted(what, provenance) for what in ("tables", "replays", "models")
     )
+    source = f"{tables} and {replays} of {models}"
     if carried.from_gpu is not None:
         source = f"those of {carried.from_gpu}, carried over by the data sheets ({source})"
     facts = [
@@ -89,7 +90,7 @@ def prices_report(scaling: Scaling, model: str | None) -> Report:
         (
             "held out",
             ", ".join(f"{kind} {percent(sd)}" for kind, sd in prices.errors.items())
-            + " (relative sd of the errors of models that were left out)",
+            + f" (relative sd of the errors of {_held_out(provenance)})",
         ),
     ]
     document = {**prices.to_dict(), "from_gpu": carried.from_gpu}
@@ -107,6 +108,18 @@ def prices_report(scaling: Scaling, model: str | None) -> Report:
         )
     ]
     return Report(document, rows, Group(*views, notes_text(notes)))
+
+
+def _counted(what: str, provenance: Mapping[str, Any]) -> str:
+    """How many there are: "1 table", "2 tables"."""
+    count = len(provenance.get(what, ()))
+    return f"{count} {what[:-1] if count == 1 else what}"
+
+
+def _held_out(provenance: Mapping[str, Any]) -> str:
+    """What the errors of a price list are of."""
+    is_of_many = len(provenance["models"]) > 1
+    return "models that were left out" if is_of_many else "replays that are in no fit"
 
 
 def _rows(carried: CarriedPrices) -> list[tuple[str, float, float]]:

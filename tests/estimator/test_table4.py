@@ -299,7 +299,7 @@ def test_every_key_is_described(document: dict) -> None:
 
 
 @pytest.fixture
-def on_the_papers_card(run_cli: RunCli, burstgpt_alone: None) -> Run:  # noqa: ARG001
+def on_the_papers_card(run_cli: RunCli, burstgpt_alone: None) -> Run:
     def run(*words: object) -> str:
         result = run_cli("table4", "--gpu", "rtx-a6000", *words)
         assert result.exit_code == 0, result.output
@@ -341,9 +341,31 @@ def test_it_says_what_stands_on_what(on_the_papers_card: Run) -> None:
     assert float(line["binned_interval_percent.pytorch_low"]) > 0
 
 
+def test_the_page_has_what_the_command_says(run_cli: RunCli) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "table4.md").read_text()
+    document = json.loads(run_cli("table4", "--gpu", "rtx-a6000", "--format", "json").stdout)
+    rows = {row["dataset"]: row for row in document["rows"] if row["published"]}
+    for peak, inside in (("dense", 4), ("sparse", 1)):
+        places = document["published_places"][peak]
+        assert [place for row in places.values() for place in row.values()].count(
+            "inside"
+        ) == inside
+    for dataset, row in rows.items():
+        for engine, name in (("pytorch", "PyTorch"), ("vllm", "vLLM")):
+            cells = [dataset, name, f"{row['published'][f'{engine}_excess_percent']:.2f}"]
+            for peak in ("dense", "sparse"):
+                own = row["excess_percent"][peak]["binned"][engine]
+                ratio = (100 + own) / (100 + row["excess_percent"]["dense"]["binned"][engine])
+                low, high = (
+                    (100 + end) * ratio - 100 for end in row["binned_interval_percent"][engine]
+                )
+                place = document["published_places"][peak][dataset][engine]
+                cells += [f"{own:.0f} ({low:.0f} to {high:.0f})", place]
+            assert f"| {' | '.join(cells)} |" in page
+
+
 def test_other_cards_and_models_are_not_held_against_the_papers_figures(
-    run_cli: RunCli,
-    burstgpt_alone: None,  # noqa: ARG001
+    run_cli: RunCli, burstgpt_alone: None
 ) -> None:
     words = ("table4", "--gpu", "l40s", "--model", "qwen2.5-7b")
     document = json.loads(run_cli(*words, "--format", "json").stdout)

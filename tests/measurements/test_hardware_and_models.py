@@ -39,6 +39,15 @@ def test_a_peak_that_no_data_sheet_has() -> None:
     assert list(load_gpu("l40s").peaks("bfloat16")) == ["dense"]
 
 
+def test_pytorch_plans_its_attention_on_hopper_and_blackwell_of_data_centres() -> None:
+    plans = {name for name in gpu_names() if load_gpu(name).plans_attention}
+    assert plans == {
+        "h100-sxm", "h100-pcie", "h100-nvl", "h200-sxm", "h200-nvl", "b200-sxm", "gb200",
+    }  # fmt: skip
+    assert all("capability" in load_gpu(name).sources["plans_attention"] for name in plans)
+    assert "plans_attention" not in load_gpu("l4").sources
+
+
 MINE = {
     "product": "My GPU",
     "tdp_w": 400,
@@ -75,6 +84,7 @@ def test_a_data_sheet_of_the_users_own(tmp_path: Path) -> None:
         ({"memory_bytes": 48}, "and not from 1e+09"),
         ({"tdp_w": 1e30}, "and not from 10 to 5000"),
         ({"idle_power_w": 500}, "is not below"),
+        ({"plans_attention": 1}, "and not true or false"),
     ],
 )
 def test_a_data_sheet_that_cannot_be(tmp_path: Path, change: dict, said: str) -> None:
