@@ -145,7 +145,7 @@ class Roofline:
         )
         kv_bytes = self.shape.kv_bytes_per_token(self.dtype)
         moved = self._weight_bytes(tokens) + kv_bytes * (steps.context + steps.prompt_tokens)
-        return float(self.gpu.tdp_w * self._step_seconds(flops, moved).sum())
+        return float(self.gpu.tdp_w * steps.total(self._step_seconds(flops, moved)))
 
     def parts_energy(self, counts: StepCounts) -> dict[str, float]:
         """Least energy of each kind of work, as if it were all there is; it overlaps with others.

@@ -1,18 +1,26 @@
 """Continuous batching as vLLM schedules it: which step feeds which tokens.
 
 Every running request decodes one token a step; what is left of a step's token budget feeds waiting
-prompts, in chunks. A prompt is taken in when its whole cache fits; when running requests outgrow
-the memory, the youngest gives its cache back and starts over, ahead of all that wait.
+prompts, in chunks. `in_time` follows it, for requests that are all there and for those that come
+over time.
 """
 
-from array import array
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from joulecast.estimator.steps.in_time.replica import no_times, serve_replica
+from joulecast.estimator.steps.in_time.state import (
+    CONTEXT,
+    DECODE,
+    PAIRS,
+    PROMPT,
+    SAMPLED,
+    STEPS,
+    Rules,
+)
 from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.steps.work import LengthArray, StepCounts, Steps
 from joulecast.measurements.arrays import FloatArray
@@ -149,7 +157,80 @@ class ContinuousBatching:
             InputError: A request does not fit into the cache even alone.
         """
         self.require_fits(lengths)
-        return _Simulation(self, lengths[:, 0].tolist(), lengths[:, 1].tolist()).run(progress)
+        parts: list[FloatArray] = []
+        no_arrivals, law = np.zeros(len(lengths)), no_times(self.token_budget)
+        served = serve_replica(
+            self.rules_for(lengths),
+            self.cache_blocks,
+            law,
+            no_arrivals,
+            lengths,
+            parts.append,
+            progress=progress,
+        )
+        if served.stuck is not None:
+            raise self.never_served(served.stuck, lengths)
+        return self.steps_of(np.concatenate(parts), len(lengths))
+
+    def rules_for(self, lengths: LengthArray) -> Rules:
+        """The settings as the simulation takes them, for requests of these lengths."""
+        # The oldest request that has not ended is never preempted once what has ended is released,
+        # and each step feeds it a token or more.
+        longest = int(lengths.sum(axis=1).max(initial=0))
+        return Rules(
+            token_budget=self.token_budget,
+            most_requests=self.most_requests,
+            block_tokens=self.block_tokens,
+            is_chunked=self.chunked_prefill,
+            lag=self.steps_to_release,
+            longest_wait=longest + self.steps_to_release + 1,
+        )
+
+    def steps_of(self, rows: FloatArray, requests: int) -> Steps:
+        """Rows of a simulation, as `in_time.state` has them, step by step."""
+        count = rows[:, STEPS].astype(np.int64)
+        decoding, fed, pairs, sampled, context = (
+            np.repeat(rows[:, column], count)
+            for column in (DECODE, PROMPT, PAIRS, SAMPLED, CONTEXT)
+        )
+        place = np.arange(len(decoding)) - np.repeat(np.cumsum(count) - count, count)
+        context += decoding * (place - np.repeat((rows[:, STEPS] - 1) / 2, count))
+        mixture = self.mixture
+        return Steps(
+            decoding,
+            fed,
+            context,
+            pairs,
+            sampled,
+            is_launched=decoding + fed > self.graph_tokens,
+            requests=requests,
+            share_read=None if mixture is None else mixture.share_read(decoding + fed),
+        )
+
+    def rows_as_steps(self, rows: FloatArray, requests: int) -> Steps:
+        """The same with equal steps in a row of their own."""
+        decoding, fed = rows[:, DECODE], rows[:, PROMPT]
+        mixture = self.mixture
+        return Steps(
+            decoding,
+            fed,
+            context=rows[:, CONTEXT],
+            pairs=rows[:, PAIRS],
+            sampled=rows[:, SAMPLED],
+            is_launched=decoding + fed > self.graph_tokens,
+            requests=requests,
+            share_read=None if mixture is None else mixture.share_read(decoding + fed),
+            repeats=rows[:, STEPS],
+        )
+
+    def never_served(self, request: int, lengths: LengthArray) -> InputError:
+        """What to say of rules under which some request makes no progress."""
+        tokens = int(lengths[request].sum())
+        return InputError(
+            f"request {request + 1} of {len(lengths)}, of {tokens} tokens with its output, is "
+            f"never served from a KV cache of {self.cache_tokens} tokens under the engine's rules "
+            "of admission; leave such requests out, or use --method binned"
+        )
 
     def schedule_batch(self, input_tokens: int, output_tokens: int, batch_size: int) -> Steps:
         """The same for equal requests."""
@@ -160,198 +241,3 @@ def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{value!r} is neither true nor false")
     return value
-
-
-def _columns(log: "array[float]", width: int) -> FloatArray:
-    """Rows of so many numbers, one after the other, as columns, shape (width, rows)."""
-    return np.frombuffer(log, dtype=float).reshape(-1, width).T
-
-
-class _Simulation:
-    """One run, step by step; a step takes as long however many requests decode in it.
-
-    A request decodes from the step after `began`, in which the last of its prompt was fed, to
-    `ends`. Before step t its cache holds its prompt and t - 1 - began tokens more. So all that a
-    step needs to know of the decoding requests is their number, the sum of their caches, and how
-    many of them outgrow their last block in steps of the same rest modulo the block size.
-    """
-
-    def __init__(self, rules: ContinuousBatching, inputs: list[int], outputs: list[int]) -> None:
-        self._count = count = len(inputs)
-        self._rules = rules
-        self._prompts = list(inputs)  # to be fed before decoding; longer when fed once more
-        self._left = list(outputs)  # to be produced from there on
-        self._began, self._ends, self._fed = [0] * count, [0] * count, [0] * count
-        self._waiting = deque(range(count))
-        self._running: dict[int, None] = {}  # oldest first
-        self._partial: int | None = None  # whose prompt is fed in part
-        self._ending: dict[int, list[int]] = {}
-        self._completed: list[int] = []
-        self._free = rules.cache_blocks
-        self._now = self._decoding = self._cached = 0
-        self._outgrowing = [0] * rules.block_tokens
-        # The oldest request that has not ended is never preempted once what has ended is released,
-        # and each step feeds it a token or more.
-        longest = max(map(int.__add__, inputs, outputs), default=0)
-        self._longest_wait = longest + rules.steps_to_release + 1
-
-    def run(self, progress: Progress | None = None) -> Steps:
-        """Until every request has ended.
-
-        Raises:
-            InputError: These rules never serve some request.
-        """
-        log = array("d")  # five numbers a step; there may be tens of millions
-        done = last_end = 0
-        while done < self._count:
-            self._now += 1
-            self._release(self._now - 1 - self._rules.steps_to_release)
-            has_preempted = self._make_room()
-            decoding, cached = self._decoding, self._cached
-            fed, pairs = self._feed_prompts(self._rules.token_budget - decoding, has_preempted)
-            sampled = decoding + len(self._completed)
-            if decoding or fed:
-                log.extend((decoding, fed, cached + decoding, pairs, sampled))
-            elif not any(self._ending.values()):
-                raise self._stuck()
-            if ended := self._end_step():
-                done, last_end = done + ended, self._now
-                if progress is not None:
-                    progress(done / self._count)
-            elif self._now - last_end > self._longest_wait:
-                raise self._stuck()
-        decoding, fed_tokens, context, fed_pairs, sampled_tokens = _columns(log, 5)
-        is_launched = decoding + fed_tokens > self._rules.graph_tokens
-        mixture = self._rules.mixture
-        return Steps(
-            decoding,
-            fed_tokens,
-            context,
-            fed_pairs,
-            sampled_tokens,
-            is_launched,
-            self._count,
-            None if mixture is None else mixture.share_read(decoding + fed_tokens),
-        )
-
-    def _stuck(self) -> InputError:
-        """What to say of rules under which some request makes no progress."""
-        active = (request for request in self._running if self._is_active(request))
-        request = next(active, self._waiting[0] if self._waiting else 0)
-        tokens = self._prompts[request] + self._left[request]
-        return InputError(
-            f"request {request + 1} of {self._count}, of {tokens} tokens with its output, is never "
-            f"served from a KV cache of {self._rules.cache_tokens} tokens under the engine's rules "
-            "of admission; leave such requests out, or use --method binned"
-        )
-
-    def _is_active(self, request: int) -> bool:
-        """Whether a running request has not ended."""
-        return request == self._partial or self._ends[request] >= self._now
-
-    def _release(self, step: int) -> None:
-        """Give back the caches of the requests that ended in a step."""
-        for request in self._ending.pop(step, ()):
-            del self._running[request]
-            self._free += self._blocks(self._tokens_cached(request, step + 1))
-
-    def _make_room(self) -> bool:
-        """Blocks for the tokens that are decoded now; whether someone had to make way for them."""
-        phase = self._now % self._rules.block_tokens
-        has_preempted = False
-        while self._outgrowing[phase] > self._free:
-            self._preempt_youngest()
-            has_preempted = True
-        self._free -= self._outgrowing[phase]
-        return has_preempted
-
-    def _preempt_youngest(self) -> None:
-        """Take all from the youngest request; what it has produced is fed to it again later."""
-        youngest = next(request for request in reversed(self._running) if self._is_active(request))
-        del self._running[youngest]
-        self._waiting.appendleft(youngest)
-        if youngest == self._partial:
-            self._partial = None
-            self._free += self._blocks(self._fed[youngest])
-            return
-        self._ending[self._ends[youngest]].remove(youngest)
-        cached = self._tokens_cached(youngest, self._now)
-        self._free += self._blocks(cached)
-        self._stop_decoding(youngest, cached)
-        produced = self._now - self._began[youngest]
-        self._prompts[youngest] += produced
-        self._left[youngest] -= produced
-
-    def _feed_prompts(self, budget: int, has_preempted: bool) -> tuple[int, float]:
-        """Feed the prompt that is in part, then waiting ones: tokens and pairs."""
-        fed, pairs = 0, 0.0
-        if self._partial is not None:
-            if self._needs_more_blocks(self._partial, budget) > self._free:
-                self._preempt_youngest()
-                has_preempted = True
-            else:
-                fed, pairs = self._feed(self._partial, budget)
-        while not has_preempted and self._waiting and fed < budget:
-            request = self._waiting[0]
-            prompt = self._prompts[request]
-            if (
-                len(self._running) == self._rules.most_requests
-                or self._blocks(prompt) > self._free
-                or (not self._rules.chunked_prefill and prompt > budget - fed)
-            ):
-                break
-            self._waiting.popleft()
-            self._running[request] = None
-            self._fed[request] = 0
-            more, more_pairs = self._feed(request, budget - fed)
-            fed, pairs = fed + more, pairs + more_pairs
-        return fed, pairs
-
-    def _needs_more_blocks(self, request: int, budget: int) -> int:
-        fed = self._fed[request]
-        chunk = min(self._prompts[request] - fed, budget)
-        return self._blocks(fed + chunk) - self._blocks(fed)
-
-    def _feed(self, request: int, budget: int) -> tuple[int, float]:
-        """Feed what the budget allows of a prompt; the rest is fed in the next step."""
-        before, prompt = self._fed[request], self._prompts[request]
-        self._free -= self._needs_more_blocks(request, budget)
-        after = min(prompt, before + budget)
-        self._fed[request] = after
-        self._partial = request if after < prompt else None
-        if after == prompt:
-            self._completed.append(request)
-        return after - before, (after * after - before * before) / 2
-
-    def _end_step(self) -> int:
-        """Every decoding request has one token more; how many requests ended."""
-        now = self._now
-        self._cached += self._decoding
-        for request in self._ending.get(now, ()):
-            self._stop_decoding(request, self._tokens_cached(request, now + 1))
-        for request in self._completed:
-            self._began[request] = now
-            self._ends[request] = ends = now + self._left[request] - 1
-            self._ending.setdefault(ends, []).append(request)
-            if ends > now:
-                self._decoding += 1
-                self._cached += self._prompts[request]
-                self._outgrowing[self._phase(request)] += 1
-        self._completed.clear()
-        return len(self._ending.get(now, ()))
-
-    def _stop_decoding(self, request: int, cached: int) -> None:
-        self._decoding -= 1
-        self._cached -= cached
-        self._outgrowing[self._phase(request)] -= 1
-
-    def _tokens_cached(self, request: int, step: int) -> int:
-        """In the cache of a request that decodes, before a step."""
-        return self._prompts[request] + step - 1 - self._began[request]
-
-    def _phase(self, request: int) -> int:
-        """Steps in which a request outgrows its last block, modulo the block size."""
-        return (self._began[request] + 1 - self._prompts[request]) % self._rules.block_tokens
-
-    def _blocks(self, tokens: int) -> int:
-        return -(-tokens // self._rules.block_tokens)

@@ -58,7 +58,9 @@ class HostPace:
     def waiting_seconds(self, steps: Steps, launch_seconds: float) -> float:
         """How long the GPU waits in steps that take so long to launch [s]."""
         gpu = step_work(steps, steps.is_launched) @ self.gpu_seconds[:_SHAPE_COLUMNS]
-        return float(np.maximum(0.0, launch_seconds - gpu).sum())
+        waiting = np.zeros(len(steps.decoding))
+        waiting[steps.is_launched] = np.maximum(0.0, launch_seconds - gpu)
+        return steps.total(waiting)
 
     def launch_seconds_on(self, batches: Sequence[MeteredBatch]) -> float | None:
         """What another host needs to launch a step, by batches timed there [s].

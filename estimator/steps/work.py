@@ -60,6 +60,8 @@ class StepCounts:
 class Steps:
     """What each step of a run feeds; arrays of shape (steps,).
 
+    Equal steps may share a row, which then has the mean of what they read.
+
     Attributes:
         decoding: Requests that decode.
         prompt_tokens: Prompt tokens fed.
@@ -71,6 +73,7 @@ class Steps:
         requests: Requests served, a number.
         share_read: Share of all weights that each reads; None where all are read, as of every dense
             model.
+        repeats: How many equal steps each row stands for; None where each is one.
     """
 
     decoding: FloatArray
@@ -81,6 +84,15 @@ class Steps:
     is_launched: npt.NDArray[np.bool_]
     requests: int
     share_read: FloatArray | None = None
+    repeats: FloatArray | None = None
+
+    def total(self, values: FloatArray) -> float:
+        """The sum over all steps of a quantity that is the same in the equal ones.
+
+        Args:
+            values: Of each row, shape (steps,).
+        """
+        return float(values.sum() if self.repeats is None else values @ self.repeats)
 
     @property
     def weights_read(self) -> FloatArray:
@@ -91,10 +103,10 @@ class Steps:
     def counts(self) -> StepCounts:
         """Sums over the run."""
         return StepCounts(
-            steps=float(self.weights_read.sum()),
-            tokens=float(self.decoding.sum() + self.prompt_tokens.sum()),
-            context=float(self.context.sum()),
-            pairs=float(self.pairs.sum()),
-            outputs=float(self.sampled.sum()),
+            steps=self.total(self.weights_read),
+            tokens=self.total(self.decoding + self.prompt_tokens),
+            context=self.total(self.context),
+            pairs=self.total(self.pairs),
+            outputs=self.total(self.sampled),
             requests=float(self.requests),
         )

@@ -122,11 +122,14 @@ class Pace:
             + self.layer_token * work.of("layer_tokens")
             + self.output * work.of("outputs")
         )
-        dense_layers = work.layers - work.expert_layers
-        if is_eager:
-            launch = self.eager_layer * work.layers
-        else:
-            launch = self.host_layer * dense_layers + self.host_expert_layer * work.expert_layers
-        launched = host_factor * launch * (np.ones(len(seconds)) if is_eager else work.is_launched)
+        launched = host_factor * self.launch_seconds(work, is_eager)
         busy = np.maximum(np.maximum(seconds, work_j / spare_w), launched)
         return np.asarray(busy + host_factor * self.new_shape)
+
+    def launch_seconds(self, work: StepWork, is_eager: bool) -> FloatArray:
+        """What the host needs to launch steps; those of a recorded graph nothing [s], (steps,)."""
+        if is_eager:
+            return np.full(len(work.is_launched), self.eager_layer * work.layers)
+        dense_layers = work.layers - work.expert_layers
+        launch = self.host_layer * dense_layers + self.host_expert_layer * work.expert_layers
+        return np.where(work.is_launched, launch, 0.0)

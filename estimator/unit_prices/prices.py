@@ -100,10 +100,10 @@ class UnitPrices:
         total, seconds, slow = np.zeros(len(TERMS)), 0.0, 0.0
         for piece in pieces(steps):
             work = deployment.work_of(piece)
-            total += work.total
-            seconds += float(self.step_seconds(work, deployment).sum())
+            total += work.total if piece.repeats is None else work.amounts @ piece.repeats
+            seconds += piece.total(self.step_seconds(work, deployment))
             slow_host = math.exp(2 * HOST_SPREAD)
-            slow += float(self.step_seconds(work, deployment, slow_host).sum())
+            slow += piece.total(self.step_seconds(work, deployment, slow_host))
         return Spent(total, seconds, slow)
 
     def energy_of(self, spent: Spent, gpus: int) -> float:

@@ -35,7 +35,7 @@ layers that tokens pass, for what a token takes there besides products (activati
 sampled; routed experts that a step reads; what several GPUs send each other, and how often."""
 
 
-_WIDE_HEAD = 128
+WIDE_HEAD = 128
 
 EXPERTS_IN_8_BITS = 0.65
 """What products of routed experts count for in 8 bits: as dense ones in 8 bits cost 0.65 of those
@@ -92,7 +92,7 @@ def step_work(
             context = np.minimum(context, layer.window * steps.decoding)
             pairs = np.minimum(pairs, layer.window * steps.prompt_tokens)
         cached += count * layer.cache_width * context
-        if layer.score_width > _WIDE_HEAD * shape.attention_heads:
+        if layer.score_width > WIDE_HEAD * shape.attention_heads:
             wide += count * layer.cache_width * context
         multiplications += count * (layer.score_width + layer.value_width) * pairs
         experts_read += count * layer.experts_touched(tokens)
@@ -139,6 +139,7 @@ def pieces(steps: Steps, most: int = 500_000) -> list[Steps]:
             sampled=steps.sampled[part],
             is_launched=steps.is_launched[part],
             requests=steps.requests if part.start == 0 else 0,
+            repeats=None if steps.repeats is None else steps.repeats[part],
         )
         for part in (slice(first, first + most) for first in range(0, count, most))
     ]

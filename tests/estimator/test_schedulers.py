@@ -1,13 +1,18 @@
 """Who is fed what in which step."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulecast.estimator.steps.continuous_batching import ContinuousBatching, _Simulation
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching
+from joulecast.estimator.steps.in_time import advance as loop
+from joulecast.estimator.steps.in_time import replica, scheduling
+from joulecast.estimator.steps.in_time.state import FREE, PARTIAL, Requests, Rules, State
 from joulecast.estimator.steps.progress import part_of
 from joulecast.estimator.steps.static_batching import StaticBatching
 from joulecast.estimator.steps.work import StepCounts
@@ -102,42 +107,50 @@ def test_a_request_that_never_fits_is_refused() -> None:
         rules.schedule(np.array([[4, 4], [30, 12]]))
 
 
-class Stricter(_Simulation):
-    """Asks for a block more than a prompt needs before it is taken in."""
+def stricter(patch: pytest.MonkeyPatch) -> None:
+    """Ask for a block more than a prompt needs before it is taken in."""
+    own = loop.feed_prompts
 
-    def _feed_prompts(self, budget: int, has_preempted: bool) -> tuple[int, float]:
-        self._free -= 1
-        fed = super()._feed_prompts(budget, has_preempted)
-        self._free += 1
+    def feed_prompts(rules: Rules, requests: Requests, state: State, *rest: Any) -> Any:
+        state.counts[FREE] -= 1
+        fed = own(rules, requests, state, *rest)
+        state.counts[FREE] += 1
         return fed
 
+    patch.setattr(loop, "feed_prompts", feed_prompts)
 
-class Idle(_Simulation):
-    """Says that it feeds a prompt, and does not."""
 
-    def _feed(self, request: int, budget: int) -> tuple[int, float]:
-        self._partial = request
-        return 1, 0.0
+def idle(patch: pytest.MonkeyPatch) -> None:
+    """Say that a prompt is fed, and do not feed it."""
+
+    def feed(rules: Rules, requests: Requests, state: State, request: int, after: int) -> float:
+        state.counts[PARTIAL] = request
+        return 0.0
+
+    patch.setattr(scheduling, "_feed", feed)
 
 
 @pytest.mark.parametrize("lag", [0, 1])
 @pytest.mark.parametrize(
-    ("kind", "lengths", "named"),
+    ("spoil", "lengths", "named"),
     [
         # The third request needs the whole cache, so that the stricter rules serve two alone.
-        (Stricter, ([4, 8, 37, 4], [5, 2, 4, 1]), "request 3 of 4, of 41 tokens"),
-        (Idle, ([4], [5]), "request 1 of 1, of 9 tokens"),
+        (stricter, [[4, 5], [8, 2], [37, 4], [4, 1]], "request 3 of 4, of 41 tokens"),
+        (idle, [[4, 5]], "request 1 of 1, of 9 tokens"),
     ],
 )
 def test_rules_that_never_serve_a_request_end_with_one_line(
-    kind: type[_Simulation], lengths: tuple[list[int], list[int]], named: str, lag: int
+    spoil: Callable[[pytest.MonkeyPatch], None],
+    lengths: list[list[int]],
+    named: str,
+    lag: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rules = ContinuousBatching(64, 4, 10, 4, steps_to_release=lag)
-    assert _Simulation(rules, *lengths).run().requests == len(lengths[0])
-    simulation = kind(rules, *lengths)
+    assert rules.schedule(np.array(lengths)).requests == len(lengths)
+    spoil(monkeypatch)
     with pytest.raises(InputError) as refusal:
-        simulation.run()
-    assert simulation._now <= 12 + lag  # at once, or once the longest should have been served
+        rules.schedule(np.array(lengths))
     line = str(refusal.value)
     assert named in line
     assert "KV cache of 40 tokens" in line
@@ -145,16 +158,33 @@ def test_rules_that_never_serve_a_request_end_with_one_line(
     assert "\n" not in line
 
 
-def test_progress_is_told_from_the_first_end_to_the_last() -> None:
+def test_progress_is_told_up_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float] = []
     rules = ContinuousBatching(8, 4, 100, 4, steps_to_release=0)
-    rules.schedule(np.array([[5, 3], [6, 2], [3, 9]]), told.append)
-    assert told == [2 / 3, 1.0]  # the first two end in the same step
+    monkeypatch.setattr(replica, "_ROWS", 100)
+    lengths = np.random.default_rng(3).integers(1, 9, (400, 2))
+    rules.schedule(lengths, told.append)
+    assert len(told) > 1
+    assert told == sorted(told)
+    assert told[-1] == 1
     told.clear()
     halves = part_of(told.append, 0.5, 1.0)
     rules.schedule(np.array([[5, 3], [6, 2], [3, 9]]), halves)
-    assert told == [pytest.approx(5 / 6), 1.0]
+    assert told == [1.0]
     assert part_of(None, 0.0, 1.0) is None
+
+
+def test_compiled_code_serves_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machine code and plain Python do the very same, where memory is short, too."""
+    pytest.importorskip("numba")
+    lengths = np.random.default_rng(5).integers(1, 400, (600, 2))
+    rules = replace(rules_of_vllm(), cache_blocks=300, most_requests=40)
+    plain = rules.schedule(lengths)
+    monkeypatch.setattr(replica, "FEWEST_REQUESTS", 1)
+    fast = rules.schedule(lengths)
+    assert plain.counts.tokens > StepCounts.of_lengths(lengths).tokens  # some made way
+    for name in ("decoding", "prompt_tokens", "context", "pairs", "sampled", "is_launched"):
+        assert np.array_equal(getattr(plain, name), getattr(fast, name))
 
 
 @pytest.mark.parametrize(

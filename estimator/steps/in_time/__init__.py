@@ -1,0 +1,1 @@
+"""Continuous batching in time, of one replica and of many."""

@@ -1,0 +1,94 @@
+"""The loop of a replica: which step feeds what, and when it ends.
+
+A step is scheduled when the one before it begins, if the engine schedules ahead, and sees what has
+come by then. Equal steps between two events (an arrival, an end, a prompt fed) are one row.
+"""
+
+from joulecast.estimator.steps.in_time.equal_steps import run_equal_steps, step_seconds, write_row
+from joulecast.estimator.steps.in_time.scheduling import (
+    end_step,
+    feed_prompts,
+    let_in,
+    make_room,
+    release,
+    wait,
+)
+from joulecast.estimator.steps.in_time.state import (
+    BEGIN,
+    CACHED,
+    CLOCK,
+    COMPLETED,
+    COUNT,
+    DECODING,
+    DONE,
+    ENDED,
+    IS_BUSY,
+    IS_STUCK,
+    LAST_END,
+    NOW,
+    RELEASED,
+    WIDTH,
+    Numbers,
+    Requests,
+    Rules,
+    State,
+    StepTimes,
+)
+
+
+def advance(
+    rules: Rules,
+    law: StepTimes,
+    requests: Requests,
+    state: State,
+    rows: Numbers,
+    most_rows: int,
+    horizon_s: float,
+) -> int:
+    """Serve until all that are assigned have ended, or as far as is known what comes.
+
+    Args:
+        rules: Of the scheduler.
+        law: How long steps last.
+        requests: Of which some are assigned to this replica.
+        state: Of the replica; goes on from there.
+        rows: Filled with rows of `WIDTH` numbers.
+        most_rows: As many fit; at least two.
+        horizon_s: Nothing is known of what comes from then on [s].
+
+    Returns:
+        How many rows were filled. `IS_STUCK` is set if some request is never served.
+    """
+    counts, times = state.counts, state.times
+    filled = 0
+    while filled < most_rows - 1 and counts[DONE] < counts[COUNT]:
+        seen_s = times[BEGIN] if rules.lag and counts[IS_BUSY] else times[CLOCK]
+        if seen_s >= horizon_s:
+            break
+        let_in(requests, counts, seen_s)
+        counts[NOW] += 1
+        release(rules, requests, state)
+        has_preempted = make_room(rules, requests, state)
+        decoding, context = counts[DECODING], counts[CACHED] + counts[DECODING]
+        prompt, pairs = feed_prompts(rules, requests, state, decoding, has_preempted)
+        if decoding + prompt == 0:
+            if counts[ENDED] > counts[RELEASED]:
+                counts[IS_BUSY] = 0  # looks again once their caches are free
+            elif not wait(requests, counts, times, horizon_s):
+                break
+            continue
+        sampled = decoding + counts[COMPLETED]
+        seconds = step_seconds(law, decoding, prompt, context, pairs, sampled)
+        row = filled * WIDTH
+        write_row(rows, row, 1, decoding, prompt, context, pairs, sampled, seconds, state)
+        filled += 1
+        times[BEGIN] = times[CLOCK]
+        times[CLOCK] += seconds
+        counts[IS_BUSY] = 1
+        has_ended = end_step(rules, requests, state)
+        if not has_ended and counts[NOW] - counts[LAST_END] > rules.longest_wait:
+            counts[IS_STUCK] = 1
+            break
+        if prompt == 0 and not has_preempted and counts[ENDED] == counts[RELEASED]:
+            filled += run_equal_steps(rules, law, requests, state, rows, filled * WIDTH, horizon_s)
+    return filled

@@ -1,0 +1,171 @@
+"""Steps between two events, which only decode, in closed form; and how long a step lasts."""
+
+import math
+
+from joulecast.estimator.steps.in_time.state import (
+    BEGIN,
+    BEGIN_S,
+    CACHED,
+    CLOCK,
+    COMING,
+    CONTEXT,
+    DECODE,
+    DECODING,
+    FREE,
+    NONE,
+    NOW,
+    PAIRS,
+    PROMPT,
+    RUN,
+    RUNNING,
+    SAMPLED,
+    SECONDS,
+    STEPS,
+    WAIT,
+    WAITING,
+    Numbers,
+    Requests,
+    Rules,
+    State,
+    StepTimes,
+)
+
+_LINEAR = 1e-9
+"""Relative, of the time of the middle one of some steps to the mean of the first and last."""
+
+
+def step_seconds(
+    law: StepTimes, decoding: int, prompt: int, context: float, pairs: float, sampled: int
+) -> float:
+    """How long a step lasts [s]: what its parts take, what the power limit and the host allow."""
+    tokens = decoding + prompt
+    products = law.products[tokens] + law.head * sampled
+    seconds = max(law.reading[tokens], products) + law.other[tokens] + law.output * sampled
+    energy_j = law.token_j[tokens] + law.output_j * sampled
+    for kind in range(len(law.window)):
+        window = law.window[kind]
+        read, paired = min(context, window * decoding), min(pairs, window * prompt)
+        seconds += law.context[kind] * read + law.pair[kind] * paired
+        energy_j += law.context_j[kind] * read + law.pair_j[kind] * paired
+    return max(seconds, energy_j / law.spare_w, law.launch[tokens])
+
+
+def write_row(
+    rows: Numbers,
+    row: int,
+    steps: int,
+    decoding: int,
+    prompt: int,
+    context: float,
+    pairs: float,
+    sampled: int,
+    seconds: float,
+    state: State,
+) -> None:
+    """Note some equal steps, from number `row` of the rows on; see `state.py` for what is in it."""
+    rows[row + STEPS] = steps
+    rows[row + DECODE] = decoding
+    rows[row + PROMPT] = prompt
+    rows[row + CONTEXT] = context
+    rows[row + PAIRS] = pairs
+    rows[row + SAMPLED] = sampled
+    rows[row + BEGIN_S] = state.times[CLOCK]
+    rows[row + SECONDS] = seconds
+    rows[row + RUN] = state.counts[RUNNING]
+    rows[row + WAIT] = state.counts[WAITING]
+
+
+def run_equal_steps(
+    rules: Rules,
+    law: StepTimes,
+    requests: Requests,
+    state: State,
+    rows: Numbers,
+    row: int,
+    horizon_s: float,
+) -> int:
+    """Steps that only decode, up to the next event, in closed form; 1 if there are any, else 0.
+
+    Their time grows evenly with what is cached, as long as no other part of the law comes to
+    matter; where one does, they are fewer.
+    """
+    counts, times = state.counts, state.times
+    decoding = counts[DECODING]
+    steps = state.heap_step[0] - counts[NOW] - 1 if decoding > 0 else 0
+    steps = min(steps, _steps_with_room(rules, state))
+    if steps < 1:
+        return 0
+    context = float(counts[CACHED] + decoding)
+    first_s = step_seconds(law, decoding, 0, context, 0.0, decoding)
+    growth_s = 0.0
+    while steps > 1:
+        last = context + decoding * (steps - 1.0)
+        last_s = step_seconds(law, decoding, 0, last, 0.0, decoding)
+        middle_s = step_seconds(law, decoding, 0, (context + last) / 2, 0.0, decoding)
+        if abs(first_s + last_s - 2 * middle_s) <= _LINEAR * middle_s:
+            growth_s = (last_s - first_s) / (steps - 1)
+            break
+        steps = (steps + 1) // 2
+    if counts[WAITING] == 0:
+        arrival_s = horizon_s
+        if counts[COMING] != NONE:
+            arrival_s = min(arrival_s, requests.arrival[counts[COMING]])
+        if arrival_s < math.inf:
+            seen_s = times[BEGIN] if rules.lag else times[CLOCK]
+            if seen_s >= arrival_s:
+                return 0
+            until = _steps_until(first_s, growth_s, arrival_s - times[CLOCK])
+            steps = min(steps, until + rules.lag)
+    seconds = _sum(first_s, growth_s, steps)
+    mean = context + decoding * (steps - 1) / 2
+    write_row(rows, row, steps, decoding, 0, mean, 0.0, decoding, seconds, state)
+    times[BEGIN] = times[CLOCK] + _sum(first_s, growth_s, steps - 1)
+    times[CLOCK] += seconds
+    counts[FREE] -= _outgrown(rules, state, steps)
+    counts[NOW] += steps
+    counts[CACHED] += decoding * steps
+    return 1
+
+
+def _steps_with_room(rules: Rules, state: State) -> int:
+    """So many steps at least until the decoding requests outgrow the free blocks."""
+    counts = state.counts
+    cycles = counts[FREE] // max(1, counts[DECODING])  # of as many steps as a block has tokens
+    if cycles > 0:
+        return cycles * rules.block_tokens
+    left, steps = counts[FREE], 0
+    while steps < rules.block_tokens:
+        left -= state.outgrowing[(counts[NOW] + steps + 1) % rules.block_tokens]
+        if left < 0:
+            break
+        steps += 1
+    return steps
+
+
+def _outgrown(rules: Rules, state: State, steps: int) -> int:
+    """Blocks that the decoding requests take in so many steps."""
+    counts = state.counts
+    blocks = counts[DECODING] * (steps // rules.block_tokens)
+    for k in range(steps % rules.block_tokens):
+        blocks += state.outgrowing[(counts[NOW] + k + 1) % rules.block_tokens]
+    return blocks
+
+
+def _sum(first_s: float, growth_s: float, steps: int) -> float:
+    """Time of so many steps, each longer than the one before by the growth [s]."""
+    return steps * first_s + growth_s * steps * (steps - 1) / 2
+
+
+def _steps_until(first_s: float, growth_s: float, seconds: float) -> int:
+    """The fewest such steps that take at least so long."""
+    if seconds <= 0:
+        return 0
+    slope = first_s - growth_s / 2
+    steps = int(seconds / first_s) + 1
+    if growth_s > 0:
+        steps = int((math.sqrt(slope * slope + 2 * growth_s * seconds) - slope) / growth_s) + 1
+    while steps > 1 and _sum(first_s, growth_s, steps - 1) >= seconds:
+        steps -= 1
+    while _sum(first_s, growth_s, steps) < seconds:
+        steps += 1
+    return steps

@@ -1,0 +1,112 @@
+"""What a simulation of a replica knows, as plain numbers in lists.
+
+All of this package runs as plain Python on lists and, compiled (`compiled.py`), on arrays, with the
+same numbers; so it is functions and tuples of lists, and no classes.
+"""
+
+from collections.abc import MutableSequence
+from typing import NamedTuple
+
+Counts = MutableSequence[int]
+"""Or an array of 64 bits each, which no type of Python's covers."""
+
+Numbers = MutableSequence[float]
+
+# What `State.counts` holds.
+NOW, DECODING, CACHED, FREE, RUNNING, PARTIAL, HEAD, TAIL, WAITING, COMING, ADMITTED = range(11)
+HEAP, ENDED, RELEASED, COMPLETED, COUNT, DONE, LAST_END = range(11, 18)
+IS_BUSY, IS_STUCK, PREEMPTED = range(18, 21)
+COUNTERS = 21
+
+# What `State.times` holds [s].
+CLOCK, BEGIN = 0, 1
+
+# What a row holds: how many equal steps; of each, requests that decode, prompt tokens, cached
+# tokens read (their mean over the steps), prompt pairs, tokens sampled; of all, when they begin and
+# how long they last [s]; requests that run and that wait.
+STEPS, DECODE, PROMPT, CONTEXT, PAIRS, SAMPLED, BEGIN_S, SECONDS, RUN, WAIT = range(10)
+WIDTH = 10
+
+NONE = -1
+"""Stands for no request."""
+
+
+class Rules(NamedTuple):
+    """Settings of a scheduler, as `ContinuousBatching` has them.
+
+    `longest_wait`: steps after which some request must have ended, or the rules serve it never.
+    """
+
+    token_budget: int
+    most_requests: int
+    block_tokens: int
+    is_chunked: bool
+    lag: int
+    longest_wait: int
+
+
+class StepTimes(NamedTuple):
+    """How long a step lasts [s], and what it takes beside idle power [J].
+
+    Arrays by the tokens of a step, 0 to the budget: `reading` and `products`, of which the longer
+    counts, `other`, `launch` at least, and `token_j`. By kind of layer: `context` and `pair`, with
+    `context_j` and `pair_j`, each for at most `window` tokens of a request. `output` and `head`
+    (with the products), `output_j` a token sampled. `spare_w`: power beside idle power that the
+    limit leaves [W].
+    """
+
+    reading: Numbers
+    products: Numbers
+    other: Numbers
+    launch: Numbers
+    token_j: Numbers
+    context: Numbers
+    pair: Numbers
+    context_j: Numbers
+    pair_j: Numbers
+    window: Numbers
+    output: float
+    head: float
+    output_j: float
+    spare_w: float
+
+
+class Requests(NamedTuple):
+    """What is asked and what becomes of it, by request.
+
+    `arrival` [s]; `prompt` to be fed before decoding, longer when fed once more; `cached` of it
+    that need not be computed; `left` to be produced from there on [tokens]; `fed` of the prompt;
+    the steps in which decoding `began` and `ends`; `admitted` in which order; `link` to the one
+    behind it; times of the `first` and `last` token [s], NaN so far; how often `preempted`.
+    """
+
+    arrival: Numbers
+    prompt: Counts
+    cached: Counts
+    left: Counts
+    fed: Counts
+    began: Counts
+    ends: Counts
+    admitted: Counts
+    link: Counts
+    first: Numbers
+    last: Numbers
+    preempted: Counts
+
+
+class State(NamedTuple):
+    """Where a replica is.
+
+    `counts` and `times` as named above; by the step modulo the block size, how many requests are
+    `outgrowing` their last block; a heap of the steps in which requests end; a ring of those that
+    have ended and hold their cache; those whose prompt was `completed` in this step.
+    """
+
+    counts: Counts
+    times: Numbers
+    outgrowing: Counts
+    heap_step: Counts
+    heap_request: Counts
+    ended_step: Counts
+    ended_request: Counts
+    completed: Counts

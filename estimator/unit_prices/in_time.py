@@ -1,0 +1,95 @@
+"""The law of `pace.py` and `prices.py` as a simulation in time takes it, a step at a time."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from joulecast.estimator.steps.in_time.state import StepTimes
+from joulecast.estimator.steps.work import Steps
+from joulecast.estimator.unit_prices.deployment import Deployment
+from joulecast.estimator.unit_prices.prices import UnitPrices
+from joulecast.estimator.unit_prices.work import TERMS, WIDE_HEAD
+from joulecast.measurements.arrays import FloatArray
+from joulecast.measurements.shapes.shape import DTYPE_BYTES, ModelShape
+
+
+def step_times(
+    prices: UnitPrices, deployment: Deployment, token_budget: int, graph_tokens: int
+) -> StepTimes:
+    """How long a step of a deployment lasts, and what its work takes.
+
+    Args:
+        prices: Of the GPU.
+        deployment: What serves.
+        token_budget: Most tokens of a step.
+        graph_tokens: Most tokens of a step that is not launched kernel by kernel.
+    """
+    pace, gpus, shape = prices.pace, deployment.gpus, deployment.shape
+    energy_j = dict(zip(TERMS, prices.energy_j.tolist(), strict=True))
+    tokens = np.arange(token_budget + 1.0)
+    by_tokens = deployment.work_of(_only_tokens(tokens, tokens > graph_tokens))
+    products = (
+        pace.linear_flop * by_tokens.of("linear_flops")
+        + pace.quantized_flop * by_tokens.of("quantized_flops")
+        + pace.expert_flop * by_tokens.of("expert_flops")
+    )
+    shared = (
+        pace.expert * by_tokens.of("experts_read")
+        + pace.link_byte * by_tokens.of("link_bytes")
+        + pace.link_call * by_tokens.of("link_calls")
+    )
+    alone = pace.layer * by_tokens.layers + pace.layer_token * by_tokens.of("layer_tokens")
+    head_flops = 2.0 * shape.head_parameters
+    kinds = _by_window(shape, deployment)
+    cache, wide, pairs = (np.array(column) for column in zip(*kinds.values(), strict=True))
+    arrays: dict[str, Any] = {
+        "reading": pace.weight_byte * by_tokens.of("weight_bytes") / gpus,
+        "products": products / gpus,
+        "other": shared / gpus + alone,
+        "launch": pace.launch_seconds(by_tokens, deployment.launches_every_step),
+        "token_j": prices.energy_j @ by_tokens.amounts,
+        "context": (pace.cache_byte * cache + pace.wide_cache_byte * wide) / gpus,
+        "pair": pace.attention_flop * pairs / gpus,
+        "context_j": energy_j["cache_bytes"] * cache + energy_j["wide_cache_bytes"] * wide,
+        "pair_j": energy_j["attention_flops"] * pairs,
+        "window": np.array(list(kinds)),
+    }
+    return StepTimes(
+        **arrays,
+        output=pace.output,
+        head=pace.head_flop * head_flops / gpus,
+        output_j=energy_j["outputs"] + energy_j["head_flops"] * head_flops,
+        spare_w=gpus * (deployment.power_limit_w - prices.idle_power_w),
+    )
+
+
+def _only_tokens(
+    tokens: FloatArray, is_launched: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+) -> Steps:
+    """Steps of so many tokens with nothing cached, of which none is sampled."""
+    nothing = np.zeros(len(tokens))
+    return Steps(tokens, nothing, nothing, nothing, nothing, is_launched, requests=0)
+
+
+def _by_window(
+    shape: ModelShape, deployment: Deployment
+) -> Mapping[float, tuple[float, float, float]]:
+    """What layers of each window [tokens] take, together.
+
+    Returns:
+        Window -> bytes of a cached token, those of wide heads among them, FLOPs of a pair.
+    """
+    copies, each = shape.cache_copies(deployment.gpus), DTYPE_BYTES[deployment.dtype]
+    kinds: dict[float, tuple[float, float, float]] = {}
+    for layer, count in shape.kinds.items():
+        window = np.inf if layer.window is None else float(layer.window)
+        cache, wide, pairs = kinds.get(window, (0.0, 0.0, 0.0))
+        bytes_ = float(count * layer.cache_width * copies * each)
+        is_wide = layer.score_width > WIDE_HEAD * shape.attention_heads
+        kinds[window] = (
+            cache + bytes_,
+            wide + (bytes_ if is_wide else 0.0),
+            pairs + 2.0 * count * (layer.score_width + layer.value_width),
+        )
+    return kinds
