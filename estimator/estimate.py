@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from joulecast.estimator.basis import Basis
 from joulecast.estimator.footprint.facility import Facility
@@ -13,6 +13,9 @@ from joulecast.measurements.table.interpolation import Coverage
 from joulecast.traces.grid import Grid
 from joulecast.traces.html import html_of
 from joulecast.traces.workload import Workload
+
+if TYPE_CHECKING:
+    from joulecast.estimator.online.serving import Serving
 
 Source = Literal["trace", "reconstructed"]
 
@@ -98,6 +101,7 @@ class Estimate:
         facility: Where the GPUs stand; None if that was not asked for.
         whole_batches: Whether the batches of a cell were rounded up to whole ones (binned).
         basis: What it stands on.
+        serving: How the requests were served as they came; None where all were there at once.
     """
 
     trace: str
@@ -121,6 +125,7 @@ class Estimate:
     facility: Facility | None = None
     whole_batches: bool = False
     basis: Basis | None = None
+    serving: "Serving | None" = None
 
     @property
     def is_scaled(self) -> bool:
@@ -161,8 +166,9 @@ class Estimate:
 
     @property
     def mean_power_w(self) -> float | None:
-        """Energy over time on the GPU [W]; None where the method has no time."""
-        return None if self.seconds is None else self.energy_j / self.seconds
+        """Energy over time on the GPU [W], or over all time; None where the method has no time."""
+        seconds = self.seconds if self.serving is None else self.serving.span_s
+        return None if seconds is None else self.energy_j / seconds
 
     @property
     def joules_per_request(self) -> float:
@@ -198,6 +204,7 @@ class Estimate:
             "table": None if self.is_scaled else self.table,
             **({} if self.basis is None else self.basis.to_dict()),
             "method": self.method_text,
+            "serving": {"mode": "offline"} if self.serving is None else self.serving.to_dict(),
             "requests": dict(self.requests),
             "invalid_rows": dict(self.invalid),
             "beyond_grid_token_share": self.beyond_grid_token_share,

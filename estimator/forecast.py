@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Unpack
 
 from joulecast.estimator.compare import Comparison, EstimationMethod, compare_tables
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.carbon import CarbonIntensity
 from joulecast.estimator.footprint.facility import Facility, Price
-from joulecast.estimator.method import METHODS, Method
+from joulecast.estimator.method import METHODS, Method, Mode, Router
 from joulecast.estimator.steps.progress import Progress
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.errors import InputError
@@ -19,7 +19,7 @@ from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
-    from joulecast.estimator.steps.work import LengthArray
+    from joulecast.estimator.online.wish import ServingWish
     from joulecast.estimator.unit_prices.model import Served
 
 
@@ -37,6 +37,15 @@ def estimate(
     decode_watts: float | None = None,
     whole_batches: bool = False,
     host: str | Path | EnergyTable | None = None,
+    serving: Mode | None = None,
+    rate: float | None = None,
+    speed: float = 1.0,
+    replicas: "int | Literal['auto']" = 1,
+    router: Router = "round-robin",
+    slo: str | None = None,
+    scale_to_zero_s: float | None = None,
+    max_num_seqs: int | None = None,
+    max_num_batched_tokens: int | None = None,
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
@@ -60,6 +69,16 @@ def estimate(
         decode_watts: What it draws while a single request decodes [W].
         whole_batches: Round batches up per cell (binned).
         host: A table measured on the serving host, for the pace of its processor (stepwise).
+        serving: "online" as requests came, "offline" all at once; online where it is known when
+            they came.
+        rate: Requests a second, at random (Poisson), for a trace without times or in their place.
+        speed: So many times as fast as they came.
+        replicas: Servers that share the requests, or "auto" for the fewest that meet `slo`.
+        router: "round-robin" or "least-loaded".
+        slo: What "auto" has to meet, such as "ttft_p99=2s,tpot_p99=50ms".
+        scale_to_zero_s: After so long with nothing to do a replica draws nothing [s].
+        max_num_seqs: Most requests that run at once, in place of the engine's setting.
+        max_num_batched_tokens: Most tokens that a step feeds, likewise.
         pue: Facility energy over GPU energy, 1 or more.
         carbon: Carbon intensity [gCO2e/kWh], or a region such as "FR" or "US-CA".
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
@@ -79,9 +98,23 @@ def estimate(
         decode_watts,
         method,
     )
+    wish = serving_wish(
+        method,
+        serving,
+        rate,
+        speed,
+        replicas,
+        router,
+        slo,
+        scale_to_zero_s,
+        max_num_seqs,
+        max_num_batched_tokens,
+    )
     grid, most = reading_of(method, served)
-    loaded = load_trace(trace, grid, most, **reading)
-    make = estimation_method(method, loaded, whole_batches, None if host is None else _table(host))
+    loaded = load_trace(trace, grid, most, with_arrivals=wants_arrivals(method, wish), **reading)
+    make = estimation_method(
+        method, loaded, whole_batches, None if host is None else _table(host), wish=wish
+    )
     return make(loaded.workload, served, trace_name(trace)).at(facility)
 
 
@@ -125,6 +158,26 @@ def compare(
     make = estimation_method(method, loaded, whole_batches)
     name = trace_name(trace)
     return compare_tables(make, loaded.workload, served, name, is_across).at(facility)
+
+
+def serving_wish(method: Method, mode: Mode | None, *wishes: Any) -> "ServingWish | None":
+    """How requests are to be served: what `ServingWish` takes, or None for the method binned.
+
+    Raises:
+        InputError: Something is asked for that cannot be, or that this method does not take.
+    """
+    if method != "binned":
+        from joulecast.estimator.online.wish import ServingWish
+
+        return ServingWish(mode, *wishes)
+    if mode == "online" or wishes != (None, 1.0, 1, "round-robin", None, None, None, None):
+        raise InputError("how requests are served is for the method stepwise")
+    return None
+
+
+def wants_arrivals(method: Method, wish: "ServingWish | None") -> bool:
+    """Whether it matters when the requests of a trace came."""
+    return method != "binned" and wish is not None and wish.mode != "offline"
 
 
 class Wish(NamedTuple):
@@ -256,6 +309,7 @@ def estimation_method(
     whole_batches: bool = False,
     host: EnergyTable | None = None,
     progress: Progress | None = None,
+    wish: "ServingWish | None" = None,
 ) -> EstimationMethod:
     """What makes an estimate of a loaded trace from a table.
 
@@ -265,6 +319,7 @@ def estimation_method(
         whole_batches: Round batches up per cell (binned).
         host: A table measured on the serving host (stepwise).
         progress: Told what share of a long simulation is done, 0 to 1.
+        wish: How the requests are to be served; None for all at once (stepwise).
 
     Raises:
         InputError: An argument that the method does not take.
@@ -277,28 +332,42 @@ def estimation_method(
         return partial(estimate_binned, whole_batches=whole_batches)
     if whole_batches:
         raise InputError("whole batches are for the method binned")
-    return partial(_estimate_stepwise, lengths=loaded.lengths, host=host, progress=progress)
+    return partial(_estimate_stepwise, loaded=loaded, host=host, progress=progress, wish=wish)
 
 
 def _estimate_stepwise(
     workload: Workload,
     served: "Served",
     trace: str,
-    lengths: "LengthArray | None",
+    loaded: LoadedTrace,
     host: EnergyTable | None,
     progress: Progress | None,
+    wish: "ServingWish | None",
 ) -> Estimate:
-    """Estimate with the step model, from a table or by scaling."""
-    from joulecast.estimator.stepwise import estimate_stepwise
+    """Estimate with the step model, from a table or by scaling, as the requests are served."""
+    from joulecast.estimator.stepwise import StepModel
 
     if isinstance(served, EnergyTable):
-        return estimate_stepwise(workload, served, trace, lengths, host, progress)
-    if host is not None:
+        model = StepModel.of(served, host)
+    elif host is None:
+        model = served.step_model(workload)
+    else:
         raise InputError(
             f"{served.name}: the pace of a host is told for a table of the very deployment; leave "
             "--host out"
         )
-    return served.step_model(workload).estimate(workload, trace, lengths, progress)
+    if wish is None:
+        return model.estimate(workload, trace, loaded.lengths, progress)
+    from joulecast.estimator.online.online import estimate_online
+    from joulecast.estimator.online.wish import server_of, with_limits
+
+    model = with_limits(model, wish)
+    arrivals = wish.arrivals(loaded, trace, model)
+    if arrivals is None:
+        return model.estimate(workload, trace, loaded.lengths, progress)
+    requests, how = arrivals
+    server = server_of(served, model)
+    return estimate_online(server, workload, requests, trace, wish.plan(how), progress)
 
 
 def _text(name: str | Path | None) -> str | None:

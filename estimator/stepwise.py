@@ -33,6 +33,7 @@ from joulecast.estimator.steps.work import LengthArray, StepCounts, Steps
 from joulecast.estimator.table_law import TableLaw
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.hardware import Gpu
+from joulecast.measurements.models import load_shape
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 from joulecast.traces.workload import Workload
@@ -44,6 +45,14 @@ class Law(Protocol):
     @property
     def freedom(self) -> int:
         """Degrees of freedom of what the interval rests on."""
+
+    @property
+    def idle_power_w(self) -> float:
+        """Power of all GPUs of a server that waits [W]; 0 if it is not known."""
+
+    @property
+    def idle_sd_w(self) -> float:
+        """Sd of that, from card to card [W]."""
 
     def gauge(self, steps: Steps) -> FloatArray:
         """What it wants to know of steps, in quantities that add up over them, shape (n,)."""
@@ -120,6 +129,11 @@ class StepModel:
     law: Law
     roofline: Roofline
 
+    @property
+    def longest_request(self) -> int | None:
+        """Input and output of the longest request that the model has positions for [tokens]."""
+        return load_shape(self.config).positions
+
     @classmethod
     def of(cls, table: EnergyTable, host: EnergyTable | None = None) -> "StepModel":
         """Fit the model to a table; arguments and errors as for `estimate_stepwise`."""
@@ -150,9 +164,9 @@ class StepModel:
         counts = request_counts(everything, served, total.requests, workload)
         if total.requests == 0:
             raise InputError(f"{trace}: has no request to estimate: {left_out_text(counts)}")
-        services = serve(workload, lengths, self.scheduler, self._gauge, progress)
-        spending = self.law.spending(_gauged_by_law(services.mean))
-        cells = self._cells(workload, spending.energy_j)
+        services = serve(workload, lengths, self.scheduler, self.gauge, progress)
+        spending = self.law.spending(gauged_by_law(services.mean))
+        cells = self.cells(workload, spending.energy_j)
         sds = self._relative_sds(services, spending, cells, workload.is_reconstructed)
         flops = self.roofline.flops.of_sums(total)
         return Estimate(
@@ -183,7 +197,7 @@ class StepModel:
             basis=self.basis,
         )
 
-    def _gauge(self, steps: Steps) -> FloatArray:
+    def gauge(self, steps: Steps) -> FloatArray:
         """The roofline [J], then what the law asks for."""
         return np.concatenate([[self.roofline.steps_energy(steps)], self.law.gauge(steps)])
 
@@ -195,12 +209,12 @@ class StepModel:
         is_reconstructed: bool,
     ) -> dict[str, float]:
         """What the interval is made of: cause -> relative sd."""
-        draws_j = [self.law.drawn_j(_gauged_by_law(draw)) for draw in services.draws]
+        draws_j = [self.law.drawn_j(gauged_by_law(draw)) for draw in services.draws]
         shorter = services.shorter
-        shorter_j = None if shorter is None else self.law.drawn_j(_gauged_by_law(shorter))
+        shorter_j = None if shorter is None else self.law.drawn_j(gauged_by_law(shorter))
         shares = [(cell.energy_j or 0.0) / spending.energy_j for cell in cells]
         cell_count = 1 / sum(share * share for share in shares)
-        sds = self.law.relative_sds(_gauged_by_law(services.mean), spending, cell_count)
+        sds = self.law.relative_sds(gauged_by_law(services.mean), spending, cell_count)
         host_sd = sds.pop("host", None)
         sds["sampling"] = sampling_sd(draws_j, shorter_j)
         if host_sd is not None:
@@ -209,7 +223,7 @@ class StepModel:
             sds["reconstruction"] = self.scheduler.reconstruction_sd
         return sds
 
-    def _cells(self, workload: Workload, energy_j: float) -> list[CellEstimate]:
+    def cells(self, workload: Workload, energy_j: float) -> list[CellEstimate]:
         """The cells' parts of the energy, and whether they lie among the lengths that were metered.
 
         A fit meets no run exactly, so nothing counts as measured. Steps are shared in proportion.
@@ -237,6 +251,6 @@ class StepModel:
         return cells
 
 
-def _gauged_by_law(service: Service) -> Service:
+def gauged_by_law(service: Service) -> Service:
     """A service with what the law asked for alone."""
     return Service(service.counts, service.gauged[1:])

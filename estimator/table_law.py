@@ -132,6 +132,11 @@ class TableLaw:
         """Degrees of freedom of the fit."""
         return self.prices.freedom
 
+    @property
+    def idle_sd_w(self) -> float:
+        """Sd of idle power, between a card of the table and the one that serves [W]."""
+        return IDLE_SPREAD * math.sqrt(1 + 1 / self.spread.cards) * self.idle_power_w
+
     def gauge(self, steps: Steps) -> FloatArray:
         """How long the GPU waits for the serving and for a slow host [s], shape (2,) or (0,)."""
         return np.zeros(0) if self.hosts is None else self.hosts.waiting_seconds(steps)
@@ -166,9 +171,8 @@ class TableLaw:
         if self.kinds is not None:
             sds["shape"] = self.kinds.sd(load, cells)
         spare = min(1.0, max(0.0, (_FULL - load) / _TO_SPARE))
-        idle_j = self.idle_power_w * spending.seconds
-        idle_sd = spare * IDLE_SPREAD * math.sqrt(1 + 1 / self.spread.cards) * idle_j
-        sds["card"] = math.hypot(sds["card"], idle_sd / spending.energy_j)
+        idle_sd = spare * self.idle_sd_w * spending.seconds / spending.energy_j
+        sds["card"] = math.hypot(sds["card"], idle_sd)
         return sds if spending.host_sd is None else {**sds, "host": spending.host_sd}
 
     def drawn_j(self, service: Service) -> float:

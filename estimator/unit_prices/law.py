@@ -53,6 +53,16 @@ class UnitLaw:
         """Degrees of freedom of what the interval rests on."""
         return _FREEDOM
 
+    @property
+    def idle_power_w(self) -> float:
+        """Power of all GPUs of a server that waits [W]."""
+        return self.deployment.gpus * self.carried.prices.idle_power_w
+
+    @property
+    def idle_sd_w(self) -> float:
+        """Sd of that, from card to card [W]."""
+        return self.deployment.gpus * self.carried.prices.idle_sd_w
+
     def gauge(self, steps: Steps) -> FloatArray:
         """Time, time on a slow host, and work; shape (15,)."""
         return self.carried.prices.spent(steps, self.deployment).array()

@@ -1,9 +1,12 @@
-"""Options that say what serves, measured or not."""
+"""Options that say what serves, measured or not, and how."""
+
+from typing import Any
 
 import click
 
 from joulecast.cli.completion import complete_gpus, complete_models
 from joulecast.cli.options import FiniteRange, Option
+from joulecast.estimator.method import MODES, ROUTERS
 from joulecast.measurements.engines import ENGINES
 
 DTYPE = click.Choice(["bfloat16", "float16", "fp8", "int4"])
@@ -49,3 +52,74 @@ DEPLOYMENT_OPTIONS: list[Option] = [
         help="What one of your cards draws while a single request decodes.",
     ),
 ]
+
+
+class _Replicas(click.IntRange):
+    """A number of servers, or "auto"."""
+
+    name = "N|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert and check."""
+        return value if value == "auto" else super().convert(value, param, ctx)
+
+
+SERVING_OPTIONS: list[Option] = [
+    click.option(
+        "--serving",
+        type=click.Choice(MODES),
+        help="Requests as they came (online), or all at once (offline); by default online where "
+        "the trace has times.",
+    ),
+    click.option(
+        "--rate",
+        type=FiniteRange(0, min_open=True),
+        metavar="R",
+        help="R requests a second at random (Poisson), in place of the trace's own times.",
+    ),
+    click.option(
+        "--speed",
+        type=FiniteRange(0, min_open=True),
+        default=1.0,
+        metavar="X",
+        help="X times as fast as they came.",
+    ),
+    click.option(
+        "--replicas",
+        type=_Replicas(1, 100_000),
+        default=1,
+        help="Servers that share the requests; auto for the fewest that meet --slo.",
+    ),
+    click.option(
+        "--router",
+        type=click.Choice(ROUTERS),
+        default=ROUTERS[0],
+        help="How requests are shared out among replicas.",
+    ),
+    click.option(
+        "--slo",
+        metavar="LIST",
+        help="What --replicas auto has to meet: ttft_p99=2s,tpot_p99=50ms (ttft, tpot or e2e; p50, "
+        "p90, p99 or mean).",
+    ),
+    click.option(
+        "--scale-to-zero",
+        "scale_to_zero_s",
+        type=FiniteRange(0),
+        metavar="SECONDS",
+        help="A replica draws nothing once it had nothing to do for so long.",
+    ),
+    click.option(
+        "--max-num-seqs",
+        type=click.IntRange(1),
+        metavar="N",
+        help="What if N requests ran at once at most.",
+    ),
+    click.option(
+        "--max-num-batched-tokens",
+        type=click.IntRange(1),
+        metavar="N",
+        help="What if a step fed N tokens at most.",
+    ),
+]
+"""What `ServingWish` takes, in its order."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from joulecast.cli.completion import complete_tables, complete_traces
-from joulecast.cli.deployment import DEPLOYMENT_OPTIONS
+from joulecast.cli.deployment import DEPLOYMENT_OPTIONS, SERVING_OPTIONS
 from joulecast.cli.options import (
     COST_OPTIONS,
     FORMAT_OPTIONS,
@@ -16,11 +16,12 @@ from joulecast.cli.options import (
     check_results,
     command,
     emit_report,
+    plot_option,
     reading,
     say,
     with_options,
 )
-from joulecast.estimator.method import DEFAULT_METHOD, METHODS, Method
+from joulecast.estimator.method import DEFAULT_METHOD, METHODS, Method, Mode, Router
 from joulecast.traces.files import shown_address
 from joulecast.views.progress import SimulationBar
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from joulecast.estimator.compare import EstimationMethod
     from joulecast.estimator.footprint.carbon import CarbonIntensity
     from joulecast.estimator.footprint.facility import Price
+    from joulecast.estimator.online.wish import ServingWish
     from joulecast.estimator.steps.progress import Progress
     from joulecast.estimator.unit_prices.model import Served
     from joulecast.measurements.table.table import EnergyTable
@@ -92,6 +94,7 @@ def _single_table(
     "like, what to scale from.",
 )
 @with_options(DEPLOYMENT_OPTIONS)
+@with_options(SERVING_OPTIONS)
 @with_options(METHOD_OPTIONS)
 @click.option("--explain", is_flag=True, help="Also show where the joules go (stepwise).")
 @click.option(
@@ -103,6 +106,7 @@ def _single_table(
 )
 @with_options(COST_OPTIONS)
 @HTML_OPTION
+@plot_option("Also draw power, requests and latencies over time")
 @with_options(TRACE_OPTIONS)
 @with_options(FORMAT_OPTIONS)
 def estimate(
@@ -115,6 +119,15 @@ def estimate(
     dtype: str | None,
     idle_watts: float | None,
     decode_watts: float | None,
+    serving: Mode | None,
+    rate: float | None,
+    speed: float,
+    replicas: Any,
+    router: Router,
+    slo: str | None,
+    scale_to_zero_s: float | None,
+    max_num_seqs: int | None,
+    max_num_batched_tokens: int | None,
     method: Method,
     whole_batches: bool,
     explain: bool,
@@ -123,6 +136,7 @@ def estimate(
     carbon: "CarbonIntensity | None",
     price: "Price | None",
     html: Path | None,
+    plot: Path | None,
     **options: Any,
 ) -> None:
     """Estimate the energy of TRACE.
@@ -131,7 +145,7 @@ def estimate(
     name of a public trace (see: joulecast trace list).
     """
     from joulecast.estimator.footprint.facility import Facility
-    from joulecast.estimator.forecast import Wish, choose_served
+    from joulecast.estimator.forecast import Wish, choose_served, serving_wish
     from joulecast.measurements.table.table import load_table
     from joulecast.views.estimate import estimate_report
 
@@ -144,11 +158,23 @@ def estimate(
     host = None if host_name is None else load_table(host_name)
     wish = Wish(model, gpu, engine, gpus, dtype)
     served = choose_served(table, wish, idle_watts, decode_watts, method)
-    results = {"--output": options["output"], "--html": html}
+    serving_as = serving_wish(
+        method,
+        serving,
+        rate,
+        speed,
+        replicas,
+        router,
+        slo,
+        scale_to_zero_s,
+        max_num_seqs,
+        max_num_batched_tokens,
+    )
+    results = {"--output": options["output"], "--html": html, "--plot": plot}
     check_results(results, traces=[trace], tables=names)
     with SimulationBar() as bar:
         loaded, make = load_for(
-            method, whole_batches, trace, served, html, options, host, bar.watch
+            method, whole_batches, trace, served, html, options, host, bar.watch, serving_as
         )
         result = make(loaded.workload, served, shown_address(trace)).at(facility)
     if html is not None:
@@ -156,6 +182,11 @@ def estimate(
 
         write_estimate_page(html, result, served, loaded, host, command_line())
         say(f"{html}: the page of this estimate")
+    if plot is not None:
+        from joulecast.plots.timeline import plot_timeline
+
+        plot_timeline(result, plot)
+        say(f"{plot}: how serving goes over time")
     emit_report(estimate_report(result, served, explain), options)
 
 
@@ -168,17 +199,19 @@ def load_for(
     options: dict[str, Any],
     host: "EnergyTable | None" = None,
     progress: "Progress | None" = None,
+    serving: "ServingWish | None" = None,
 ) -> "tuple[LoadedTrace, EstimationMethod]":
-    """TRACE as a method and a page want it, and the method."""
-    from joulecast.estimator.forecast import estimation_method, reading_of
+    """TRACE as a method and a page want it, and the method; without `serving`, all at once."""
+    from joulecast.estimator.forecast import estimation_method, reading_of, wants_arrivals
     from joulecast.traces.load import load_trace
 
     if whole_batches and method != "binned":
         raise click.UsageError("--whole-batches is for --method binned")
     grid, most_lengths = reading_of(method, served)
     with reading(options, trace) as keywords:
-        loaded = load_trace(trace, grid, most_lengths, html is not None, **keywords)
-    return loaded, estimation_method(method, loaded, whole_batches, host, progress)
+        needs_times = serving is not None and wants_arrivals(method, serving)
+        loaded = load_trace(trace, grid, most_lengths, html is not None, needs_times, **keywords)
+    return loaded, estimation_method(method, loaded, whole_batches, host, progress, serving)
 
 
 def command_line() -> str:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from joulecast.estimator.estimate import CellEstimate, Estimate
 from joulecast.estimator.unit_prices.model import Served
 from joulecast.measurements.table.table import EnergyTable
-from joulecast.pages.figures import Bar, energy_bars, energy_unit, length_curve
+from joulecast.pages.figures import Bar, energy_bars, energy_unit, length_curve, time_curves
 from joulecast.pages.page import (
     MapCell,
     Numbers,
@@ -33,7 +33,6 @@ from joulecast.traces.load import LoadedTrace
 from joulecast.views.estimate import (
     IDEAL_LABELS,
     LINKS_NOTE,
-    SERVING_TEXT,
     basis_text,
     below_ideal_notes,
     rate_note,
@@ -42,6 +41,7 @@ from joulecast.views.estimate import (
 )
 from joulecast.views.footprint import facility_notes
 from joulecast.views.numbers import compact
+from joulecast.views.online.serving import serving_facts, serving_notes, serving_text
 from joulecast.views.steps import PART_LABELS, RECONSTRUCTED_NOTE, binned_note, interval_note
 from joulecast.views.table import COVERAGE_NOTE, MARKS
 
@@ -98,8 +98,10 @@ def estimate_page(
         script=document_script(document),
         trace=trace_text(estimate),
         table_text=f"{served_text(table)}; {basis_text(estimate)}",
-        serving=SERVING_TEXT,
+        serving=serving_text(estimate),
         notes=estimate_warnings(estimate, table),
+        serving_facts=serving_facts(estimate),
+        timeline_figures=_timeline_figures(estimate),
         gap_figure=_gap_figure(estimate),
         ideal_labels=IDEAL_LABELS,
         ideal_notes=[rate_note(estimate), *below_ideal_notes(estimate)],
@@ -157,6 +159,29 @@ def _gap_figure(estimate: Estimate) -> Markup:
     return energy_bars(bars, "gap", "The estimate's energy beside those of the ideals")
 
 
+def _timeline_figures(estimate: Estimate) -> list[Markup]:
+    """Power, requests and latencies over time; none of requests that were there all at once."""
+    if estimate.serving is None:
+        return []
+    timeline = estimate.serving.timeline
+    return [
+        time_curves(name, timeline, rows, text)
+        for name, rows, text in (
+            ("power", {"GPU power": timeline.power_w}, "power [W]"),
+            (
+                "requests",
+                {"running": timeline.running, "waiting": timeline.waiting},
+                "requests, on average",
+            ),
+            (
+                "latency",
+                {"p50": timeline.ttft_p50_s, "p99": timeline.ttft_p99_s},
+                "time to first token [s]",
+            ),
+        )
+    ]
+
+
 def _parts_figure(estimate: Estimate) -> Markup | None:
     if estimate.parts_j is None:
         return None
@@ -177,6 +202,7 @@ def estimate_warnings(estimate: Estimate, table: Served) -> list[str]:
         notes.append(binned_note(estimate))
     if estimate.source == "reconstructed":
         notes.append(RECONSTRUCTED_NOTE)
+    notes += serving_notes(estimate)
     basis = estimate.basis
     if basis is not None and basis.kind == "gpu scaled" and basis.gpus > 1:
         notes.append(LINKS_NOTE)

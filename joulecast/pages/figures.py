@@ -1,7 +1,7 @@
 """Pictures of a page: drawn with Matplotlib, coloured by the page's style sheet."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -11,8 +11,11 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from joulecast.estimator.online.timeline import Timeline
+from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.distribution import Distribution
 from joulecast.traces.printable import printable
+from joulecast.views.online.serving import time_unit
 
 _COLOURS = {
     "ink": "#0a0a0a",
@@ -24,6 +27,7 @@ _COLOURS = {
 }
 """Name of a colour in the style sheet -> the colour that stands for it while drawing."""
 
+_CURVES = ("first", "second", "third")
 _WIDTH_INCHES = 5.0
 _ROW_INCHES = 0.52
 _MARGIN_INCHES = 0.65
@@ -142,6 +146,34 @@ def length_curve(kind: str, distribution: Distribution, show_grid: bool, name: s
         axis.grid(visible=True)
         axis.legend(loc="lower right", frameon=False)
         return _svg(figure, name, f"Share of requests by {kind} length")
+
+
+def time_curves(
+    name: str, timeline: Timeline, curves: Mapping[str, FloatArray], label: str
+) -> Markup:
+    """What goes on over time, a value a slice.
+
+    Args:
+        name: Of the picture, for its identifiers; letters only.
+        timeline: Of these slices.
+        curves: Name -> value of each slice, shape (slices,); at most three.
+        label: Of the axis of values.
+    """
+    size_s, unit = time_unit(timeline.end_s)
+    edges = [*timeline.begin_s, timeline.end_s]
+    with matplotlib.rc_context(_STYLE):
+        figure, axis = _figure(2.4)
+        for (curve, values), colour in zip(curves.items(), _CURVES, strict=False):
+            axis.stairs(values, [edge / size_s for edge in edges], baseline=None,
+                        color=_COLOURS[colour], label=curve, linewidth=1.2)  # fmt: skip
+        axis.set_xlim(0, timeline.end_s / size_s)
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel(f"time from the first arrival [{unit}]")
+        axis.set_ylabel(label)
+        axis.grid(visible=True)
+        if len(curves) > 1:
+            axis.legend(loc="upper right", frameon=False)
+        return _svg(figure, name, f"{label} over time")
 
 
 def _thinned(distribution: Distribution) -> tuple[list[float], list[float]]:

@@ -11,7 +11,6 @@ from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.ideal import Ideal
 from joulecast.views.estimate import (
     IDEAL_LABELS,
-    SERVING_TEXT,
     basis_text,
     coverage_text,
     csv_row,
@@ -22,6 +21,7 @@ from joulecast.views.estimate import (
 )
 from joulecast.views.footprint import facility_figures, facility_notes, facility_text
 from joulecast.views.numbers import joules
+from joulecast.views.online.serving import OFFLINE_TEXT
 from joulecast.views.parts import Bar, add_row, facts_table, grid_table, notes_text
 from joulecast.views.report import Report
 from joulecast.views.steps import interval_note
@@ -42,7 +42,7 @@ def compare_report(comparison: Comparison, tables: "Sequence[Served]") -> Report
     facts = [
         ("trace", trace_text(first)),
         ("method", first.method_text),
-        ("serving", SERVING_TEXT),
+        ("serving", OFFLINE_TEXT),
         ("requests", requests_text(first)),
     ]
     if first.facility is not None:

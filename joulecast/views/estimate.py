@@ -11,6 +11,7 @@ from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.views.footprint import facility_facts, facility_notes
 from joulecast.views.numbers import invalid_text, joules, kwh, percent
+from joulecast.views.online.serving import serving_facts, serving_notes, serving_text
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text, table_text
 from joulecast.views.report import Report
 from joulecast.views.steps import RECONSTRUCTED_NOTE, interval_facts, interval_note, parts_view
@@ -27,8 +28,6 @@ LINKS_NOTE = (
     "What the GPUs send each other is priced as over an H100's NVLink; over PCIe it takes several "
     "times as long."
 )
-SERVING_TEXT = "offline, all requests at once (a live server took 1.2 to 5 times as much)"
-"""What every estimate is of; docs/meaning.md has the four runs that the factor is from."""
 
 
 def coverage_text(estimate: Estimate) -> str:
@@ -91,7 +90,7 @@ def implied_note(implied: float, peak: float, whose: str = "") -> str:
 def estimate_notes(estimate: Estimate) -> list[str]:
     """Remarks on an estimate."""
     notes = [rate_note(estimate), interval_note(estimate)]
-    notes += below_ideal_notes(estimate)
+    notes += [*serving_notes(estimate), *below_ideal_notes(estimate)]
     if estimate.source == "reconstructed":
         notes.append(RECONSTRUCTED_NOTE)
     basis = estimate.basis
@@ -151,12 +150,13 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
         ("trace", trace_text(estimate)),
         *served_facts(estimate, served),
         ("method", estimate.method_text),
-        ("serving", SERVING_TEXT),
+        ("serving", serving_text(estimate)),
         ("requests", requests_text(estimate)),
         ("coverage", coverage_text(estimate)),
         ("", ""),
         ("GPU energy", f"{joules(estimate.energy_j)} = {kwh(estimate.energy_kwh)}"),
         *interval_facts(estimate),
+        *serving_facts(estimate),
         ("per request", joules(estimate.joules_per_request)),
         ("per output token", joules(estimate.joules_per_output_token)),
         ("per 1,000 tokens", f"{joules(estimate.joules_per_1000_tokens)} (input and output)"),
@@ -178,5 +178,7 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
 
 def csv_row(document: Mapping[str, Any]) -> dict[str, Any]:
     """A CSV row of an estimate: everything but its cells."""
-    row = {key: value for key, value in document.items() if key != "cells"}
+    row = {key: value for key, value in document.items() if key not in {"cells", "serving"}}
+    serving = document["serving"]
+    row |= {f"serving_{key}": value for key, value in serving.items() if key != "timeline"}
     return {**row, "tables": " ".join(document["tables"])} if "tables" in document else row

@@ -5,7 +5,6 @@ from joulecast.estimator.estimate import Estimate
 from joulecast.traces.html import html_table
 from joulecast.views.compare import saving_lines
 from joulecast.views.estimate import (
-    SERVING_TEXT,
     basis_text,
     coverage_text,
     requests_text,
@@ -13,6 +12,7 @@ from joulecast.views.estimate import (
 )
 from joulecast.views.footprint import facility_facts, facility_figures
 from joulecast.views.numbers import joules, kwh
+from joulecast.views.online.serving import OFFLINE_TEXT, serving_facts, serving_text
 from joulecast.views.steps import interval_facts, interval_note, interval_text
 
 
@@ -25,10 +25,11 @@ def estimate_html(estimate: Estimate) -> str:
             ("table", estimate.table),
             ("basis", basis_text(estimate)),
             ("method", estimate.method_text),
-            ("serving", SERVING_TEXT),
+            ("serving", serving_text(estimate)),
             ("requests", requests_text(estimate)),
             ("GPU energy", f"{joules(estimate.energy_j)} = {kwh(estimate.energy_kwh)}"),
             *interval_facts(estimate),
+            *serving_facts(estimate),
             ("per request", joules(estimate.joules_per_request)),
             ("per output token", joules(estimate.joules_per_output_token)),
             ("per 1,000 tokens", joules(estimate.joules_per_1000_tokens)),
@@ -61,5 +62,5 @@ def comparison_html(comparison: Comparison) -> str:
             )
         )
     head = ("table", "energy", "95 % interval", "per request", "per output token", "saving")
-    title = html_table((f"{trace_text(first)}, {first.method_text}, {SERVING_TEXT}",), [])
+    title = html_table((f"{trace_text(first)}, {first.method_text}, {OFFLINE_TEXT}",), [])
     return title + html_table((*head, *facility_figures(first)), rows)

@@ -48,6 +48,7 @@ SD_LABELS = {
     "gpu": "a GPU that was not measured",
     "format": "a number format that was not measured",
     "shared": "GPUs that share a model unmeasured",
+    "idle": "idle power of cards",
 }
 
 
@@ -64,7 +65,7 @@ def interval_facts(estimate: Estimate) -> list[tuple[str, str]]:
     facts = []
     if estimate.interval_j is not None:
         facts.append(("95 % interval", f"{interval_text(estimate)} ({_reach_text(estimate)})"))
-    if estimate.seconds is not None:
+    if estimate.seconds is not None and estimate.serving is None:
         power = f"{estimate.mean_power_w:.0f} W"
         facts.append(("time on the GPU", f"{estimate.seconds:,.4g} s at {power}"))
     return facts

@@ -1,0 +1,1 @@
+"""Requests that arrive over time: what serving them takes, and how long they wait."""

@@ -1,0 +1,228 @@
+"""Serving requests over time by some replicas behind a router."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from joulecast.estimator.method import Router
+from joulecast.estimator.online.timeline import Spread
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching
+from joulecast.estimator.steps.in_time.replica import serve_replica
+from joulecast.estimator.steps.in_time.state import (
+    BEGIN_S,
+    CONTEXT,
+    DECODE,
+    PAIRS,
+    PROMPT,
+    RUN,
+    SAMPLED,
+    SECONDS,
+    STEPS,
+    WAIT,
+    StepTimes,
+)
+from joulecast.estimator.steps.progress import Progress
+from joulecast.estimator.steps.serving import Gauge, Service
+from joulecast.estimator.steps.work import TERMS, StepCounts
+from joulecast.measurements.arrays import FloatArray
+from joulecast.traces.requests import TimedRequests
+
+
+@dataclass(frozen=True)
+class FleetRun:
+    """What serving took, of all replicas together.
+
+    Attributes:
+        service: Work, and what the gauge says of its steps.
+        first_s: When each request had its first token, shape (n,) [s].
+        last_s: When each had its last [s].
+        busy_s: Time in which a step ran, summed over the replicas [s].
+        idle_s: Time in which a replica waited and drew idle power, from the first arrival to the
+            last token of all, summed likewise [s].
+        running_s: Requests that ran, times how long [s].
+        waiting_s: Requests that waited to be let in, times how long [s].
+        preempted: How often a request had to give its cache back.
+        over_time: By slices: "energy" beside idle power, as the law of time has it [J], "awake",
+            "running" and "waiting" [s].
+    """
+
+    service: Service
+    first_s: FloatArray
+    last_s: FloatArray
+    busy_s: float
+    idle_s: float
+    running_s: float
+    waiting_s: float
+    preempted: int
+    over_time: Spread
+
+    @property
+    def end_s(self) -> float:
+        """When the last token of all came [s]."""
+        return float(self.last_s.max())
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Replicas that are all alike.
+
+    Attributes:
+        scheduler: Of each.
+        times: How long its steps last.
+        gauge: What to add up over the steps beside their work.
+        replicas: How many.
+        router: How requests are shared out.
+        scale_to_zero_s: After so long with nothing to do a replica draws nothing [s]; None: never.
+        slice_s: Length of a slice of time [s].
+    """
+
+    scheduler: ContinuousBatching
+    times: StepTimes
+    gauge: Gauge
+    replicas: int
+    router: Router
+    scale_to_zero_s: float | None
+    slice_s: float
+
+    def serve(self, requests: TimedRequests, progress: Progress | None = None) -> FleetRun:
+        """Serve requests until all have ended.
+
+        Raises:
+            InputError: A request is one that these rules never serve.
+        """
+        shares = [np.arange(k, len(requests), self.replicas) for k in range(self.replicas)]
+        first_s, last_s = np.full(len(requests), np.nan), np.full(len(requests), np.nan)
+        tallies = [_Tally(self) for _ in shares]
+        preempted = 0
+
+        def serve_share(k: int) -> int:
+            mine = shares[k]
+            lengths = requests.lengths[mine]
+            served = serve_replica(
+                self.scheduler.rules_for(lengths),
+                self.scheduler.cache_blocks,
+                self.times,
+                requests.arrival_s[mine],
+                lengths,
+                tallies[k].add,
+                progress=progress if self.replicas == 1 else None,
+            )
+            if served.stuck is not None:
+                raise self.scheduler.never_served(served.stuck, lengths)
+            first_s[mine], last_s[mine] = served.first_s, served.last_s
+            return int(served.preempted.sum())
+
+        with ThreadPoolExecutor(min(self.replicas, os.cpu_count() or 1)) as pool:
+            for k, times in enumerate(pool.map(serve_share, range(self.replicas)), start=1):
+                preempted += times
+                if progress is not None:
+                    progress(k / self.replicas)
+        end_s = float(last_s.max())
+        for tally in tallies:
+            tally.close(end_s)
+        return _together(tallies, first_s, last_s, preempted, self.slice_s)
+
+
+@dataclass
+class _Tally:
+    """Adds up the rows of one replica."""
+
+    fleet: Fleet
+    counts: FloatArray = field(default_factory=lambda: np.zeros(len(TERMS)))
+    gauged: Any = 0.0
+    busy_s: float = 0.0
+    idle_s: float = 0.0
+    running_s: float = 0.0
+    waiting_s: float = 0.0
+    reached_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.over_time = Spread(self.fleet.slice_s, _OVER_TIME)
+
+    def add(self, rows: FloatArray) -> None:
+        """The next rows."""
+        if not len(rows):
+            return
+        steps = self.fleet.scheduler.rows_as_steps(rows, 0)
+        self.counts += steps.counts.array()
+        self.gauged = self.gauged + self.fleet.gauge(steps)
+        begin_s, seconds = rows[:, BEGIN_S], rows[:, SECONDS]
+        running_s, waiting_s = rows[:, RUN] * seconds, rows[:, WAIT] * seconds
+        self.busy_s += float(seconds.sum())
+        self.running_s += float(running_s.sum())
+        self.waiting_s += float(waiting_s.sum())
+        energy_j = row_energy_j(self.fleet.times, rows)
+        self._wait_until(begin_s, begin_s + seconds)
+        self.over_time.add(begin_s, seconds, np.stack([energy_j, seconds, running_s, waiting_s]))
+
+    def _wait_until(self, begin_s: FloatArray, end_s: FloatArray) -> None:
+        """Time in which nothing was to do, before each row."""
+        since_s = np.concatenate([[self.reached_s], end_s[:-1]])
+        idle_s = np.maximum(0.0, begin_s - since_s)
+        if self.fleet.scale_to_zero_s is not None:
+            idle_s = np.minimum(idle_s, self.fleet.scale_to_zero_s)
+        waits = idle_s > 0
+        amounts = np.zeros((len(_OVER_TIME), int(waits.sum())))
+        amounts[_OVER_TIME.index("awake")] = idle_s[waits]
+        self.over_time.add(since_s[waits], idle_s[waits], amounts)
+        self.idle_s += float(idle_s.sum())
+        self.reached_s = float(end_s[-1])
+
+    def close(self, end_s: float) -> None:
+        """Wait until the whole fleet is done."""
+        moment = np.array([end_s])
+        self._wait_until(moment, moment)
+
+
+_OVER_TIME = ("energy", "awake", "running", "waiting")
+
+
+def row_energy_j(times: StepTimes, rows: FloatArray) -> FloatArray:
+    """What the steps of each row take beside idle power, by the law of time [J], shape (rows,)."""
+    decoding, prompt = rows[:, DECODE], rows[:, PROMPT]
+    token_j = np.asarray(times.token_j)[(decoding + prompt).astype(int)]
+    energy_j = token_j + times.output_j * rows[:, SAMPLED]
+    kinds = zip(times.window, times.context_j, times.pair_j, strict=True)
+    for window, context_j, pair_j in kinds:
+        energy_j = energy_j + context_j * np.minimum(rows[:, CONTEXT], _most(window, decoding))
+        energy_j = energy_j + pair_j * np.minimum(rows[:, PAIRS], _most(window, prompt))
+    return np.asarray(energy_j * rows[:, STEPS])
+
+
+def _most(window: float, requests: FloatArray) -> FloatArray | float:
+    """Most tokens that a window lets so many requests read."""
+    return np.inf if window == np.inf else window * requests
+
+
+def _together(
+    tallies: Sequence[_Tally],
+    first_s: FloatArray,
+    last_s: FloatArray,
+    preempted: int,
+    slice_s: float,
+) -> FleetRun:
+    """What all replicas took."""
+    total: Callable[[str], float] = lambda name: sum(getattr(each, name) for each in tallies)  # noqa: E731
+    over_time = Spread(slice_s, _OVER_TIME)
+    for tally in tallies:
+        over_time.merge(tally.over_time)
+    counts = np.sum([tally.counts for tally in tallies], axis=0)
+    counts[TERMS.index("requests")] = len(first_s)
+    return FleetRun(
+        service=Service(
+            StepCounts(*counts.tolist()),
+            np.sum([tally.gauged for tally in tallies if tally.busy_s], axis=0),
+        ),
+        first_s=first_s,
+        last_s=last_s,
+        busy_s=total("busy_s"),
+        idle_s=total("idle_s"),
+        running_s=total("running_s"),
+        waiting_s=total("waiting_s"),
+        preempted=preempted,
+        over_time=over_time,
+    )

@@ -1,0 +1,339 @@
+"""The estimate of requests that arrive over time.
+
+    E = energy of the steps + idle power x time without any
+
+A law says what steps cost, as in an estimate of requests that are all there at once; how long they
+last, and so which requests share them, prices per unit of physical work say.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.method import Router
+from joulecast.estimator.online.fleet import Fleet, FleetRun
+from joulecast.estimator.online.serving import Objective, Quantiles, Serving
+from joulecast.estimator.online.timeline import Timeline, quantile_by_slice, slice_seconds
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching
+from joulecast.estimator.steps.in_time.state import StepTimes
+from joulecast.estimator.steps.intervals import interval_j
+from joulecast.estimator.steps.progress import Progress, part_of
+from joulecast.estimator.steps.serving import MOST_SIMULATED
+from joulecast.estimator.steps.spending import Spending
+from joulecast.estimator.stepwise import StepModel, gauged_by_law
+from joulecast.measurements.arrays import FloatArray
+from joulecast.traces.errors import InputError
+from joulecast.traces.requests import TimedRequests
+from joulecast.traces.workload import Workload
+
+_MOST_REPLICAS = 100_000
+_BEHIND_SHARE = 0.05
+_BEHIND_S = 30.0
+"""Replicas do not keep up where the last request is done so long after it came, and after that
+share of the time in which requests come, beyond what it would take alone."""
+
+_FULL = 0.9
+"""Busy share of replicas that keep up."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What serves requests over time.
+
+    Attributes:
+        model: Step model, whose law says what steps cost.
+        scheduler: Of a replica.
+        times: How long its steps last.
+    """
+
+    model: StepModel
+    scheduler: ContinuousBatching
+    times: StepTimes
+
+    @staticmethod
+    def require_continuous(model: StepModel) -> ContinuousBatching:
+        """The scheduler of a model's engine.
+
+        Raises:
+            InputError: The engine forms static batches.
+        """
+        scheduler = model.scheduler
+        if not isinstance(scheduler, ContinuousBatching):
+            raise InputError(
+                f"{model.name}: how its static batches would form over time is not known; take "
+                "--serving offline, or --engine vllm"
+            )
+        return scheduler
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How requests are to be served.
+
+    Attributes:
+        replicas: How many servers; None for the fewest that meet the objectives.
+        router: How requests are shared out.
+        objectives: Bounds on how long they wait.
+        scale_to_zero_s: After so long with nothing to do a replica draws nothing [s]; None: never.
+        how: Where the arrivals are from, in words.
+    """
+
+    replicas: int | None = 1
+    router: Router = "round-robin"
+    objectives: Sequence[Objective] = ()
+    scale_to_zero_s: float | None = None
+    how: str = ""
+
+
+def estimate_online(
+    server: Server,
+    workload: Workload,
+    requests: TimedRequests,
+    trace: str,
+    plan: Plan,
+    progress: Progress | None = None,
+) -> Estimate:
+    """Estimate requests that arrive over time, with an interval.
+
+    Args:
+        server: What serves.
+        workload: The requests on any grid, with those that failed or were invalid.
+        requests: The same one by one, in the order in which they come.
+        trace: What to call them.
+        plan: How they are served.
+        progress: Told what share of a long simulation is done, 0 to 1.
+
+    Returns:
+        Energies [J] with a 95 % interval: of all replicas from the first arrival to the last token.
+
+    Raises:
+        InputError: No request to estimate, a request that is never served, or no number of
+            replicas that meets the objectives.
+    """
+    model = server.model
+    if model.law.idle_power_w <= 0:
+        raise InputError(
+            f"{model.name}: does not say what its GPUs draw with nothing to do; measure it again, "
+            "or take --serving offline"
+        )
+    kept = _served(requests, model, server.scheduler)
+    lengths = np.maximum(requests.lengths, 1)
+    few = lengths if len(lengths) <= MOST_SIMULATED else None
+    offline = model.estimate(workload, trace, few, part_of(progress, 0.0, 0.3))
+    fleet = Fleet(
+        scheduler=server.scheduler,
+        times=server.times,
+        gauge=model.gauge,
+        replicas=plan.replicas or 1,
+        router=plan.router,
+        scale_to_zero_s=plan.scale_to_zero_s,
+        slice_s=slice_seconds(kept.span_s),
+    )
+    rest = part_of(progress, 0.3, 1.0)
+    if plan.replicas is None:
+        fleet, run = _fewest(fleet, kept, plan.objectives, rest)
+    else:
+        run = fleet.serve(kept, rest)
+    return _estimate(offline, model, fleet, run, kept, plan)
+
+
+def _served(
+    requests: TimedRequests, model: StepModel, scheduler: ContinuousBatching
+) -> TimedRequests:
+    """The requests that can be served at all, of a token each way at least."""
+    longest = min(model.longest_request or math.inf, scheduler.longest_request)
+    fits = requests.lengths.sum(axis=1) <= longest
+    lengths = np.maximum(requests.lengths[fits], 1)
+    scheduler.require_fits(lengths)
+    return TimedRequests.in_order(requests.arrival_s[fits], lengths)
+
+
+def _latencies(requests: TimedRequests, run: FleetRun) -> dict[str, Quantiles | None]:
+    """How long requests waited [s]."""
+    outputs = requests.lengths[:, 1]
+    is_long = outputs > 1
+    return {
+        "ttft": Quantiles.of(run.first_s - requests.arrival_s),
+        "tpot": Quantiles.of(_token_seconds(run, outputs)[is_long]),
+        "e2e": Quantiles.of(run.last_s - requests.arrival_s),
+    }
+
+
+def _token_seconds(
+    run: FleetRun, outputs: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+) -> FloatArray:
+    """Time per output token after the first [s]; 0 for those of one token."""
+    return np.asarray((run.last_s - run.first_s) / np.maximum(1, outputs - 1))
+
+
+def _fewest(
+    fleet: Fleet,
+    requests: TimedRequests,
+    objectives: Sequence[Objective],
+    progress: Progress | None,
+) -> tuple[Fleet, FleetRun]:
+    """The fewest replicas that meet the objectives: doubled until they do, then halved in.
+
+    Raises:
+        InputError: Not even a replica a request does; who waits for no other is as fast as can be.
+    """
+
+    def serve(replicas: int) -> tuple[Fleet, FleetRun, bool]:
+        asked = replace(fleet, replicas=replicas)
+        run = asked.serve(requests)
+        latencies = _latencies(requests, run)
+        return asked, run, all(objective.is_met(latencies) for objective in objectives)
+
+    most = min(_MOST_REPLICAS, len(requests))
+    low, high = 0, 1
+    best = serve(high)
+    while not best[2]:
+        if high >= most:
+            texts = ", ".join(objective.text for objective in objectives)
+            raise InputError(
+                f"no number of replicas meets {texts}: requests that share a server with no other "
+                "take longer; ask for less, or take a faster GPU or several (--gpus)"
+            )
+        low, high = high, min(2 * high, most)
+        best = serve(high)
+        if progress is not None:
+            progress(min(0.5, high / most))
+    while high - low > 1:
+        middle = (low + high) // 2
+        tried = serve(middle)
+        if tried[2]:
+            high, best = middle, tried
+        else:
+            low = middle
+    return best[0], best[1]
+
+
+def _estimate(
+    offline: Estimate,
+    model: StepModel,
+    fleet: Fleet,
+    run: FleetRun,
+    requests: TimedRequests,
+    plan: Plan,
+) -> Estimate:
+    """The estimate of the same requests all at once, with what serving them over time took."""
+    service = gauged_by_law(run.service)
+    spending = model.law.spending(service)
+    idle_j = model.law.idle_power_w * run.idle_s
+    energy_j = spending.energy_j + idle_j
+    sds = _relative_sds(model, offline, run, spending, energy_j)
+    share = energy_j / offline.energy_j
+    cells = tuple(
+        replace(cell, energy_j=None if cell.energy_j is None else cell.energy_j * share)
+        for cell in offline.cells
+    )
+    parts_j = dict(spending.parts_j)
+    parts_j["idle"] = parts_j.get("idle", 0.0) + idle_j
+    return replace(
+        offline,
+        energy_j=energy_j,
+        interval_j=interval_j(energy_j, sds, model.law.freedom),
+        ideal_j={**offline.ideal_j, "roofline": float(run.service.gauged[0])},
+        cells=cells,
+        seconds=run.busy_s,
+        parts_j=parts_j,
+        least_parts_j={**spending.least_parts_j, "idle": 0.0},
+        relative_sds=sds,
+        serving=_serving(offline, model, fleet, run, requests, plan, spending.energy_j, idle_j),
+    )
+
+
+def _relative_sds(
+    model: StepModel, offline: Estimate, run: FleetRun, spending: Spending, energy_j: float
+) -> dict[str, float]:
+    """What the interval is made of: that of the steps, by their share, and idle power."""
+    shares = [(cell.energy_j or 0.0) / offline.energy_j for cell in offline.cells]
+    cells = 1 / sum(share * share for share in shares)
+    sds = model.law.relative_sds(gauged_by_law(run.service), spending, cells)
+    steps = spending.energy_j / energy_j
+    sds = {cause: sd * steps for cause, sd in sds.items()}
+    sds["idle"] = model.law.idle_sd_w * run.idle_s / energy_j
+    if "reconstruction" in (offline.relative_sds or {}):
+        sds["reconstruction"] = (offline.relative_sds or {})["reconstruction"]
+    return sds
+
+
+def _serving(
+    offline: Estimate,
+    model: StepModel,
+    fleet: Fleet,
+    run: FleetRun,
+    requests: TimedRequests,
+    plan: Plan,
+    work_j: float,
+    idle_j: float,
+) -> Serving:
+    end_s, span_s = run.end_s, requests.span_s
+    energy_j = work_j + idle_j
+    return Serving(
+        span_s=end_s,
+        arrivals_s=span_s,
+        replicas=fleet.replicas,
+        router=fleet.router,
+        objectives=plan.objectives if plan.replicas is None else (),
+        busy_share=run.busy_s / (fleet.replicas * end_s),
+        work_j=work_j,
+        idle_j=idle_j,
+        offline_j=offline.energy_j,
+        mean_running=run.running_s / end_s,
+        mean_waiting=run.waiting_s / end_s,
+        preempted=run.preempted,
+        requests_per_s=len(requests) / span_s if span_s > 0 else None,
+        latencies=_latencies(requests, run),
+        scale_to_zero_s=plan.scale_to_zero_s,
+        replicas_needed=_needed(fleet, run, requests),
+        timeline=_timeline(model, fleet, run, requests, energy_j),
+        how=plan.how,
+    )
+
+
+def _needed(fleet: Fleet, run: FleetRun, requests: TimedRequests) -> int | None:
+    """Replicas that would keep up with the requests, where these fall behind; None if they do not.
+
+    They fall behind where they work long after the last request has come, and it waited for most of
+    that time.
+    """
+    span_s = requests.span_s
+    waited_s = float((run.first_s - requests.arrival_s)[-max(1, len(requests) // 20) :].mean())
+    if waited_s <= max(_BEHIND_S, _BEHIND_SHARE * span_s):
+        return None
+    return max(fleet.replicas + 1, math.ceil(run.busy_s / (_FULL * max(span_s, _BEHIND_S))))
+
+
+def _timeline(
+    model: StepModel,
+    fleet: Fleet,
+    run: FleetRun,
+    requests: TimedRequests,
+    energy_j: float,
+) -> Timeline:
+    """Energy, requests and latencies by slices of time; energies add up to all of it."""
+    slice_s, end_s = fleet.slice_s, run.end_s
+    slices = max(1, math.ceil(end_s / slice_s - 1e-9))
+    over_time = run.over_time
+    spent_j = over_time.of("energy", slices)
+    spent_j = spent_j + model.law.idle_power_w * over_time.of("awake", slices)
+    place = np.minimum((requests.arrival_s / slice_s).astype(int), slices - 1)
+    seconds = np.minimum(slice_s, end_s - slice_s * np.arange(slices))
+    outputs = requests.lengths[:, 1]
+    is_long, ttft_s = outputs > 1, run.first_s - requests.arrival_s
+    tpot_s = _token_seconds(run, outputs)
+    return Timeline(
+        slice_s=slice_s,
+        end_s=end_s,
+        energy_j=spent_j * (energy_j / spent_j.sum()),
+        arrived=np.bincount(place, minlength=slices).astype(float),
+        running=over_time.of("running", slices) / seconds,
+        waiting=over_time.of("waiting", slices) / seconds,
+        ttft_p50_s=quantile_by_slice(place, ttft_s, slices, 50),
+        ttft_p99_s=quantile_by_slice(place, ttft_s, slices, 99),
+        tpot_p50_s=quantile_by_slice(place[is_long], tpot_s[is_long], slices, 50),
+    )

@@ -1,0 +1,164 @@
+"""What is said of how requests were served: over time, or all at once."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from joulecast.estimator.method import Router
+from joulecast.estimator.online.timeline import Timeline
+from joulecast.measurements.arrays import FloatArray
+from joulecast.traces.errors import InputError
+
+LATENCIES = {"ttft": "time to first token", "tpot": "time per output token", "e2e": "end to end"}
+"""Short names of what users wait for, as `--slo` and the JSON have them."""
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """How something is distributed over requests; all [s].
+
+    Attributes:
+        p50: Median.
+        p90: Nine of ten are below.
+        p99: 99 of 100 are.
+        mean: Mean.
+    """
+
+    p50: float
+    p90: float
+    p99: float
+    mean: float
+
+    @classmethod
+    def of(cls, values: FloatArray) -> "Quantiles | None":
+        """Of values [s], shape (n,); None of none."""
+        if not len(values):
+            return None
+        p50, p90, p99 = np.percentile(values, [50, 90, 99]).tolist()
+        return cls(p50, p90, p99, float(values.mean()))
+
+    def to_dict(self) -> dict[str, float]:
+        """As plain JSON values."""
+        return {"p50": self.p50, "p90": self.p90, "p99": self.p99, "mean": self.mean}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A bound on how long requests wait.
+
+    Attributes:
+        latency: A key of `LATENCIES`.
+        quantile: "p50", "p90", "p99" or "mean".
+        seconds: At most [s].
+    """
+
+    latency: str
+    quantile: str
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """As `--slo` takes it."""
+        return f"{self.latency}_{self.quantile}={self.seconds:g}s"
+
+    def is_met(self, latencies: Mapping[str, Quantiles | None]) -> bool:
+        """Whether requests that waited so long meet it; those of one token have no tpot."""
+        quantiles = latencies[self.latency]
+        return quantiles is None or quantiles.to_dict()[self.quantile] <= self.seconds
+
+
+def objectives_of(text: str) -> tuple[Objective, ...]:
+    """From "ttft_p99=2s,tpot_p99=50ms".
+
+    Raises:
+        InputError: It is no such list.
+    """
+    objectives = []
+    for part in text.split(","):
+        match = re.fullmatch(
+            r"\s*(ttft|tpot|e2e)_(p50|p90|p99|mean)\s*=\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s)\s*", part
+        )
+        if match is None or float(match[3]) == 0:
+            raise InputError(
+                f'"{text}": give a list such as ttft_p99=2s,tpot_p99=50ms, each of ttft, tpot, e2e '
+                "with p50, p90, p99 or mean, and a time above 0"
+            )
+        seconds = float(match[3]) / (1000 if match[4] == "ms" else 1)
+        objectives.append(Objective(match[1], match[2], seconds))
+    return tuple(objectives)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How requests were served as they came.
+
+    Attributes:
+        span_s: From the first arrival to the last token [s].
+        arrivals_s: From the first arrival to the last [s].
+        replicas: Servers, each with the whole model.
+        router: How requests were shared out.
+        objectives: What `replicas` was chosen by; none where it was given.
+        busy_share: Share of the time of all replicas in which a step ran.
+        work_j: Energy of that time [J].
+        idle_j: Energy of the rest [J].
+        offline_j: Energy of the same requests, were all there from the start [J].
+        mean_running: Requests that run, over time and all replicas.
+        mean_waiting: Requests that wait to be let in, likewise.
+        preempted: How often a request had to give its cache back.
+        requests_per_s: Arrivals a second, on average.
+        latencies: A key of `LATENCIES` -> how long requests waited [s]; None where none did, such
+            as for a second token.
+        scale_to_zero_s: After so long with nothing to do a replica draws nothing [s]; None: never.
+        replicas_needed: So many would keep up, where these do not; None where they do.
+        timeline: The same over time.
+        how: Where the arrivals are from, and how fast they were taken, in words.
+    """
+
+    span_s: float
+    arrivals_s: float
+    replicas: int
+    router: Router
+    objectives: Sequence[Objective]
+    busy_share: float
+    work_j: float
+    idle_j: float
+    offline_j: float
+    mean_running: float
+    mean_waiting: float
+    preempted: int
+    requests_per_s: float | None
+    latencies: Mapping[str, Quantiles | None]
+    scale_to_zero_s: float | None
+    replicas_needed: int | None
+    timeline: Timeline
+    how: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        latencies = {
+            f"{name}_s": values and values.to_dict() for name, values in self.latencies.items()
+        }
+        return {
+            "mode": "online",
+            "arrivals": self.how,
+            "span_s": self.span_s,
+            "arrivals_s": self.arrivals_s,
+            "replicas": self.replicas,
+            "router": self.router,
+            "slo": [objective.text for objective in self.objectives],
+            "busy_share": self.busy_share,
+            "work_j": self.work_j,
+            "idle_j": self.idle_j,
+            "offline_j": self.offline_j,
+            "mean_running": self.mean_running,
+            "mean_waiting": self.mean_waiting,
+            "preempted": self.preempted,
+            "requests_per_s": self.requests_per_s,
+            **latencies,
+            "scale_to_zero_s": self.scale_to_zero_s,
+            "replicas_needed": self.replicas_needed,
+            "timeline": self.timeline.to_dict(),
+        }

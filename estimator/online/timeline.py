@@ -1,0 +1,168 @@
+"""How serving goes over time: sums over slices of equal length."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from joulecast.measurements.arrays import FloatArray
+
+SLICES_S = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
+"""What slices may last [s]."""
+
+_MOST_SLICES = 240
+
+
+def slice_seconds(span_s: float) -> float:
+    """The shortest of these slices of which few enough cover a time [s]."""
+    return next((each for each in SLICES_S if span_s <= _MOST_SLICES * each), SLICES_S[-1])
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What happened in each slice; arrays of shape (slices,).
+
+    Attributes:
+        slice_s: Length of a slice; the last may end earlier [s].
+        end_s: When the last ends [s].
+        energy_j: GPU energy of all replicas [J].
+        arrived: Requests that came.
+        running: Requests that ran, on average.
+        waiting: Requests that waited, on average.
+        ttft_p50_s: Median time to first token of those that came then [s]; NaN of none.
+        ttft_p99_s: 99 % were at most that.
+        tpot_p50_s: Median time per output token, likewise.
+    """
+
+    slice_s: float
+    end_s: float
+    energy_j: FloatArray
+    arrived: FloatArray
+    running: FloatArray
+    waiting: FloatArray
+    ttft_p50_s: FloatArray
+    ttft_p99_s: FloatArray
+    tpot_p50_s: FloatArray
+
+    @property
+    def begin_s(self) -> FloatArray:
+        """When each begins, from the first arrival [s]."""
+        return np.asarray(self.slice_s * np.arange(len(self.energy_j)), dtype=float)
+
+    @property
+    def seconds(self) -> FloatArray:
+        """How long each lasts [s]."""
+        return np.asarray(np.minimum(self.slice_s, self.end_s - self.begin_s), dtype=float)
+
+    @property
+    def power_w(self) -> FloatArray:
+        """Mean power of all replicas in each [W]."""
+        return self.energy_j / self.seconds
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a slice, as plain JSON values."""
+        columns = {
+            "begin_s": self.begin_s,
+            "energy_j": self.energy_j,
+            "power_w": self.power_w,
+            "arrived": self.arrived,
+            "running": self.running,
+            "waiting": self.waiting,
+            "ttft_p50_s": self.ttft_p50_s,
+            "ttft_p99_s": self.ttft_p99_s,
+            "tpot_p50_s": self.tpot_p50_s,
+        }
+        lists = {name: _plain(values) for name, values in columns.items()}
+        return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"slice_s": self.slice_s, "slices": self.rows()}
+
+
+def _plain(values: FloatArray) -> list[float | None]:
+    """Numbers, with None for NaN."""
+    return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124
+
+
+class Spread:
+    """Adds up amounts that are spread evenly over stretches of time, by slices.
+
+    Args:
+        slice_s: Length of a slice [s].
+        names: Of the amounts.
+    """
+
+    def __init__(self, slice_s: float, names: Sequence[str]) -> None:
+        self._slice_s = slice_s
+        self._names = list(names)
+        self._sums = np.zeros((len(names), 0))
+
+    def add(self, begin_s: FloatArray, seconds: FloatArray, amounts: FloatArray) -> None:
+        """More stretches, one after another.
+
+        Args:
+            begin_s: When each begins, ascending [s], shape (n,).
+            seconds: How long it lasts [s], shape (n,).
+            amounts: What belongs to it, shape (names, n).
+        """
+        if not len(begin_s):
+            return
+        first = int(begin_s[0] // self._slice_s)
+        last = int((begin_s[-1] + seconds[-1]) // self._slice_s) + 1
+        edges = self._slice_s * np.arange(first, last + 1)
+        moments = np.stack([begin_s, begin_s + seconds], axis=1).ravel()
+        self._reach(last)
+        for k, amount in enumerate(amounts):
+            reached = np.cumsum(amount)
+            both = np.stack([reached - amount, reached], axis=1).ravel()
+            self._sums[k, first:last] += np.diff(np.interp(edges, moments, both))
+
+    def _reach(self, slices: int) -> None:
+        """Have so many slices."""
+        lacking = slices - self._sums.shape[1]
+        if lacking > 0:
+            self._sums = np.pad(self._sums, ((0, 0), (0, lacking)))
+
+    @property
+    def slices(self) -> int:
+        """How many slices there are so far."""
+        return self._sums.shape[1]
+
+    def merge(self, other: "Spread") -> None:
+        """Add what another of the same slices has."""
+        slices = other.slices
+        self._reach(slices)
+        for k, name in enumerate(self._names):
+            self._sums[k, :slices] += other.of(name, slices)
+
+    def of(self, name: str, slices: int) -> FloatArray:
+        """The sums of an amount over the first slices, shape (slices,)."""
+        self._reach(slices)
+        return np.asarray(self._sums[self._names.index(name), :slices])
+
+
+def quantile_by_slice(
+    place: "np.ndarray[Any, Any]", values: FloatArray, slices: int, percent: float
+) -> FloatArray:
+    """A quantile of the values of each slice; NaN of none.
+
+    Args:
+        place: Slice of each value, shape (n,).
+        values: Shape (n,).
+        slices: How many slices.
+        percent: Of the values are at most the quantile.
+    """
+    order = np.lexsort((values, place))
+    place, values = place[order], values[order]
+    ends = np.searchsorted(place, np.arange(slices), side="right")
+    begins = np.searchsorted(place, np.arange(slices), side="left")
+    quantiles = np.full(slices, np.nan)
+    has_any = ends > begins
+    rank = begins + percent / 100 * (ends - begins - 1)
+    low = np.floor(rank[has_any]).astype(int)
+    high = np.minimum(low + 1, ends[has_any] - 1)
+    share = rank[has_any] - low
+    quantiles[has_any] = (1 - share) * values[low] + share * values[high]
+    return quantiles

@@ -1,0 +1,193 @@
+"""How a user wants requests to be served, and what that makes of a trace."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from joulecast.estimator.method import MODES, ROUTERS, Mode, Router
+from joulecast.estimator.online.online import Plan, Server
+from joulecast.estimator.online.serving import Objective, objectives_of
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching
+from joulecast.estimator.stepwise import StepModel
+from joulecast.estimator.unit_prices.in_time import step_times
+from joulecast.estimator.unit_prices.model import Scaling, Served, can_scale_from
+from joulecast.estimator.unit_prices.shipped import price_list_names
+from joulecast.estimator.unit_prices.sources import deployment_of
+from joulecast.measurements.table.table import EnergyTable
+from joulecast.traces.errors import InputError
+from joulecast.traces.load import LoadedTrace
+from joulecast.traces.requests import TimedRequests
+from joulecast.traces.sampling import sample_lengths
+
+_SEED = 20_251_128
+_MOST_DRAWN = 5_000_000
+
+
+@dataclass(frozen=True)
+class ServingWish:
+    """What a user says of serving; None leaves it to joulecast.
+
+    Attributes:
+        mode: "online" as requests come, "offline" all at once; None for online where it is known
+            when they come.
+        rate: Requests a second that come at random (Poisson), in place of the trace's own times.
+        speed: So many times as fast as the trace, or the rate.
+        replicas: Servers that share the requests, or "auto" for the fewest that meet `slo`.
+        router: How requests are shared out.
+        slo: Such as "ttft_p99=2s,tpot_p99=50ms".
+        scale_to_zero_s: After so long with nothing to do a replica draws nothing [s].
+        max_num_seqs: Most requests that run at once, in place of the engine's setting.
+        max_num_batched_tokens: Most tokens that a step feeds, likewise.
+    """
+
+    mode: Mode | None = None
+    rate: float | None = None
+    speed: float = 1.0
+    replicas: int | Literal["auto"] = 1
+    router: Router = "round-robin"
+    slo: str | None = None
+    scale_to_zero_s: float | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in (None, *MODES):
+            raise InputError(f'serving "{self.mode}" is none of: {", ".join(MODES)}')
+        if self.router not in ROUTERS:
+            raise InputError(f'router "{self.router}" is none of: {", ".join(ROUTERS)}')
+        for name, value in (("rate", self.rate), ("speed", self.speed)):
+            if value is not None and not (0 < value < float("inf")):
+                raise InputError(f"{name} is {value!r}; give a number above 0")
+        if self.scale_to_zero_s is not None and not 0 <= self.scale_to_zero_s < float("inf"):
+            raise InputError(f"scale to zero after {self.scale_to_zero_s!r} s; give 0 or more")
+        counts = ("replicas", self.replicas), ("max_num_seqs", self.max_num_seqs)
+        for name, count in (*counts, ("max_num_batched_tokens", self.max_num_batched_tokens)):
+            if count not in (None, "auto") and (type(count) is not int or count < 1):
+                raise InputError(f"{name} is {count!r}; give a whole number of 1 or more")
+        if (self.replicas == "auto") != (self.slo is not None):
+            raise InputError(
+                "replicas auto and an slo go together: the fewest servers that meet it are taken, "
+                "such as ttft_p99=2s,tpot_p99=50ms"
+            )
+        if self.mode == "offline" and self.asks_for_online:
+            raise InputError(
+                f"{', '.join(self._of_online)}: of requests that arrive over time; leave "
+                "serving offline out"
+            )
+
+    @property
+    def _of_online(self) -> list[str]:
+        """What is asked for that means nothing offline."""
+        defaults = ServingWish.__dataclass_fields__
+        names = "rate", "speed", "replicas", "router", "slo", "scale_to_zero_s"
+        return [name for name in names if getattr(self, name) != defaults[name].default]
+
+    @property
+    def asks_for_online(self) -> bool:
+        """Whether something is asked for that means nothing offline."""
+        return bool(self._of_online)
+
+    @property
+    def objectives(self) -> Sequence[Objective]:
+        """What `slo` says.
+
+        Raises:
+            InputError: It says nothing.
+        """
+        return () if self.slo is None else objectives_of(self.slo)
+
+    def plan(self, how: str) -> Plan:
+        """The same as a simulation takes it."""
+        return Plan(
+            replicas=None if self.replicas == "auto" else self.replicas,
+            router=self.router,
+            objectives=self.objectives,
+            scale_to_zero_s=self.scale_to_zero_s,
+            how=how,
+        )
+
+    def arrivals(
+        self, loaded: LoadedTrace, trace: str, model: StepModel
+    ) -> tuple[TimedRequests, str] | None:
+        """The requests as they come, and where their times are from.
+
+        None if these are not known, or if nobody asks and the engine forms static batches.
+
+        Raises:
+            InputError: They are asked for, and not known.
+        """
+        is_asked = self.mode == "online" or self.asks_for_online
+        if self.mode == "offline":
+            return None
+        if not is_asked and not isinstance(model.scheduler, ContinuousBatching):
+            return None
+        pace = "" if self.speed == 1 else f", {self.speed:g} times as fast"
+        if self.rate is not None:
+            requests = _at_rate(loaded, self.rate, trace)
+            return requests.faster(self.speed), f"at random, {self.rate:g} a second{pace}"
+        if loaded.timed is not None:
+            return loaded.timed.faster(self.speed), f"as in the trace{pace}"
+        if is_asked:
+            raise InputError(
+                f"{trace}: it is not known when its requests came; give rate, requests a second, "
+                "or a file with a column of times (arrival_column)"
+            )
+        return None
+
+
+def _at_rate(loaded: LoadedTrace, rate: float, trace: str) -> TimedRequests:
+    """The requests of a trace at random moments; in their order, where that is known."""
+    generator = np.random.default_rng(_SEED)
+    if loaded.timed is not None:
+        lengths = loaded.timed.lengths
+    elif loaded.lengths is not None:
+        lengths = loaded.lengths
+    else:
+        count = loaded.workload.total.requests
+        if count > _MOST_DRAWN:
+            raise InputError(
+                f"{trace}: has {count:,} requests of which only sums are known, and at most "
+                f"{_MOST_DRAWN:,} are drawn; give the file, or a part of it"
+            )
+        lengths = sample_lengths(loaded.workload, count, generator)
+    return TimedRequests.at_rate(lengths, rate, generator)
+
+
+def with_limits(model: StepModel, wish: ServingWish) -> StepModel:
+    """The same with other limits of a step.
+
+    Raises:
+        InputError: The engine has none, or they do not go together.
+    """
+    if wish.max_num_seqs is None and wish.max_num_batched_tokens is None:
+        return model
+    scheduler = model.scheduler
+    if not isinstance(scheduler, ContinuousBatching):
+        raise InputError(f"{model.name}: its static batches have no such limits; leave them out")
+    budget = wish.max_num_batched_tokens or scheduler.token_budget
+    most = wish.max_num_seqs or scheduler.most_requests
+    if budget < most:
+        raise InputError(
+            f"a step of {budget} tokens has less than one for each of {most} requests that may run "
+            "at once; raise max_num_batched_tokens, or lower max_num_seqs"
+        )
+    return replace(model, scheduler=replace(scheduler, token_budget=budget, most_requests=most))
+
+
+def server_of(served: Served, model: StepModel) -> Server:
+    """What serves over time: a step model, and how long its steps last.
+
+    Raises:
+        InputError: The engine forms static batches, or no prices tell its times.
+    """
+    Server.require_continuous(model)
+    if isinstance(served, EnergyTable):
+        deployment = deployment_of(served.metadata, served.config)
+        is_priced = f"{deployment.gpu.name}/{deployment.engine}" in price_list_names()
+        table = None if is_priced or not can_scale_from(served) else served
+        served = Scaling(deployment, table=table)
+    prices, scheduler = served.carried_prices().prices, Server.require_continuous(model)
+    times = step_times(prices, served.deployment, scheduler.token_budget, scheduler.graph_tokens)
+    return Server(model, scheduler, times)

@@ -1,0 +1,1 @@
+"""What is shown of requests that are served as they come."""

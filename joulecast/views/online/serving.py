@@ -1,0 +1,103 @@
+"""Facts and remarks of how requests were served."""
+
+from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.online.serving import LATENCIES, Quantiles, Serving
+from joulecast.views.numbers import four_digits, joules, percent
+
+OFFLINE_TEXT = "offline, all requests at once (a live server took 1.2 to 5 times as much)"
+"""What an offline estimate is of; docs/meaning.md has the four runs that the factor is from."""
+
+_LONG = 3.0
+"""Requests that come over so many times the time that they take leave the card waiting."""
+
+_UNITS = ((86_400.0, "days"), (3600.0, "h"), (60.0, "min"))
+
+
+def duration(seconds: float) -> str:
+    """A time in the fitting unit."""
+    size, unit = time_unit(seconds)
+    return f"{seconds / size:,.4g} {unit}"
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """The unit that suits a time: its size [s] and its name."""
+    return next(((size, unit) for size, unit in _UNITS if seconds >= 2 * size), (1.0, "s"))
+
+
+def moment(seconds: float) -> str:
+    """How long a request waited: milliseconds, or seconds."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:,.3g} s"
+
+
+def serving_text(estimate: Estimate) -> str:
+    """How the requests were served, in a line."""
+    serving = estimate.serving
+    if serving is None:
+        return OFFLINE_TEXT
+    rate = serving.requests_per_s
+    came = f"over {duration(serving.arrivals_s)}" if serving.arrivals_s else "all at once"
+    came += "" if rate is None else f", {four_digits(rate)} a second"
+    return f"online, requests {serving.how}: {came}; {replicas_text(serving)}"
+
+
+def replicas_text(serving: Serving) -> str:
+    """How many servers, and how busy they are."""
+    busy = f"busy {percent(serving.busy_share)} of the time"
+    if serving.replicas == 1:
+        servers = "1 replica"
+    else:
+        servers = f"{serving.replicas:,} replicas ({serving.router})"
+    if serving.objectives:
+        texts = ", ".join(objective.text for objective in serving.objectives)
+        return f"{servers}, the fewest with {texts}, {busy}"
+    return f"{servers}, {busy}"
+
+
+def serving_facts(estimate: Estimate) -> list[tuple[str, str]]:
+    """Where the energy of serving over time goes, and how long requests waited."""
+    serving = estimate.serving
+    if serving is None:
+        return []
+    idle = percent(serving.idle_j / estimate.energy_j)
+    facts = [
+        ("working, waiting", f"{joules(serving.work_j)} and {joules(serving.idle_j)} ({idle})"),
+        ("all at once", f"{joules(serving.offline_j)}, were all requests there from the start"),
+        ("mean power", f"{estimate.mean_power_w:,.0f} W over {duration(serving.span_s)}"),
+    ]
+    facts += [
+        (text, quantiles_text(values))
+        for name, text in LATENCIES.items()
+        if (values := serving.latencies[name]) is not None
+    ]
+    running = f"{four_digits(serving.mean_running)} running, {four_digits(serving.mean_waiting)}"
+    return [*facts, ("requests", f"{running} waiting, on average")]
+
+
+def quantiles_text(values: Quantiles) -> str:
+    """Median, the tails and the mean."""
+    return (
+        f"{moment(values.p50)} (p50), {moment(values.p90)} (p90), {moment(values.p99)} (p99); "
+        f"{moment(values.mean)} on average"
+    )
+
+
+def serving_notes(estimate: Estimate) -> list[str]:
+    """What a reader has to know of how the requests were served."""
+    serving = estimate.serving
+    if serving is None:
+        return []
+    notes = []
+    busy_s = serving.busy_share * serving.replicas * serving.span_s
+    if serving.span_s > _LONG * busy_s / serving.replicas:
+        share = percent(serving.idle_j / estimate.energy_j)
+        notes.append(
+            f"The requests take {duration(busy_s)} of work and come over "
+            f"{duration(serving.span_s)}: {share} of the energy is drawn with nothing to do."
+        )
+    if serving.replicas_needed is not None:
+        which = "1 replica does" if serving.replicas == 1 else f"{serving.replicas:,} replicas do"
+        notes.append(
+            f"THE REQUESTS COME FASTER THAN {which.upper()} THEM: the queue grows as long as they "
+            f"come; about {serving.replicas_needed:,} replicas would keep up (--replicas)."
+        )
+    return notes
