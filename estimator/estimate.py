@@ -15,7 +15,7 @@ from joulecast.traces.html import html_of
 from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
-    from joulecast.estimator.online.serving import Serving
+    from joulecast.estimator.over_time.serving import Serving
 
 Source = Literal["trace", "reconstructed"]
 

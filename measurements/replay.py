@@ -37,6 +37,9 @@ from joulecast.traces.files import read_json, write_text
 SHIPPED = Path(__file__).parent / "replays"
 """The folder of the replays that ship."""
 
+SHIPPED_ONLINE = Path(__file__).parent / "online"
+"""The folder of those whose requests came over time."""
+
 _MARK = "joulecast replay"
 _VERSION = 1
 _LONGEST = 2**31

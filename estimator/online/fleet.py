@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from joulecast.estimator.method import Router
-from joulecast.estimator.online.timeline import Spread
+from joulecast.estimator.over_time.timeline import Spread
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.in_time.replica import serve_replica
 from joulecast.estimator.steps.in_time.state import (
@@ -38,6 +38,7 @@ class FleetRun:
 
     Attributes:
         service: Work, and what the gauge says of its steps.
+        steps: Engine steps of all replicas.
         first_s: When each request had its first token, shape (n,) [s].
         last_s: When each had its last [s].
         busy_s: Time in which a step ran, summed over the replicas [s].
@@ -51,6 +52,7 @@ class FleetRun:
     """
 
     service: Service
+    steps: int
     first_s: FloatArray
     last_s: FloatArray
     busy_s: float
@@ -134,6 +136,7 @@ class _Tally:
     fleet: Fleet
     counts: FloatArray = field(default_factory=lambda: np.zeros(len(TERMS)))
     gauged: Any = 0.0
+    steps: float = 0.0
     busy_s: float = 0.0
     idle_s: float = 0.0
     running_s: float = 0.0
@@ -152,6 +155,7 @@ class _Tally:
         self.gauged = self.gauged + self.fleet.gauge(steps)
         begin_s, seconds = rows[:, BEGIN_S], rows[:, SECONDS]
         running_s, waiting_s = rows[:, RUN] * seconds, rows[:, WAIT] * seconds
+        self.steps += float(rows[:, STEPS].sum())
         self.busy_s += float(seconds.sum())
         self.running_s += float(running_s.sum())
         self.waiting_s += float(waiting_s.sum())
@@ -217,6 +221,7 @@ def _together(
             StepCounts(*counts.tolist()),
             np.sum([tally.gauged for tally in tallies if tally.busy_s], axis=0),
         ),
+        steps=int(total("steps")),
         first_s=first_s,
         last_s=last_s,
         busy_s=total("busy_s"),

@@ -15,8 +15,8 @@ import numpy as np
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.method import Router
 from joulecast.estimator.online.fleet import Fleet, FleetRun
-from joulecast.estimator.online.serving import Objective, Quantiles, Serving
-from joulecast.estimator.online.timeline import Timeline, quantile_by_slice, slice_seconds
+from joulecast.estimator.over_time.serving import Objective, Quantiles, Serving
+from joulecast.estimator.over_time.timeline import Timeline, quantile_by_slice, slice_seconds
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.in_time.state import StepTimes
 from joulecast.estimator.steps.intervals import interval_j
@@ -285,6 +285,7 @@ def _serving(
         offline_j=offline.energy_j,
         mean_running=run.running_s / end_s,
         mean_waiting=run.waiting_s / end_s,
+        steps=run.steps,
         preempted=run.preempted,
         requests_per_s=len(requests) / span_s if span_s > 0 else None,
         latencies=_latencies(requests, run),

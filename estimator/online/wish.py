@@ -8,7 +8,7 @@ import numpy as np
 
 from joulecast.estimator.method import MODES, ROUTERS, Mode, Router
 from joulecast.estimator.online.online import Plan, Server
-from joulecast.estimator.online.serving import Objective, objectives_of
+from joulecast.estimator.over_time.serving import Objective, objectives_of
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.stepwise import StepModel
 from joulecast.estimator.unit_prices.in_time import step_times

@@ -44,31 +44,36 @@ def validate(
 ) -> None:
     """Hold every method's estimates of REPLAYS against what they took.
 
-    REPLAYS is a file or folder; by default the ones that ship.
+    REPLAYS is a file or folder; by default the ones that ship. Of requests that came over time,
+    steps and latencies are held against the clock, too.
     """
     from joulecast.estimator import validate as estimator
-    from joulecast.measurements.replay import SHIPPED, Replay
+    from joulecast.estimator.online.validate import validate_online
+    from joulecast.measurements.replay import SHIPPED, SHIPPED_ONLINE, Replay
     from joulecast.measurements.table.table import load_table
     from joulecast.views.validate import validation_report
 
-    place = replays or SHIPPED
-    paths = estimator.find_replays(place)
+    places = [SHIPPED, SHIPPED_ONLINE] if replays is None else [replays]
+    paths = {path: place for place in places for path in estimator.find_replays(place)}
     results = {"--output": options["output"], "--plot": plot}
     check_results(results, tables=table_names, replays=map(str, paths))
     tables = [load_table(name) for name in table_names]
-    validations, fit = [], estimator.fitting_once()
-    for path in paths:
+    validations, online, fit = [], [], estimator.fitting_once()
+    for path, place in paths.items():
         replay = Replay.load(path)
         name = path.stem if path == place else path.relative_to(place).with_suffix("").as_posix()
         shipped = estimator.shipped_tables_for(replay)
+        if replay.served is not None:
+            online.append(validate_online(name, replay, tables or shipped))
+            continue
         hosts = [*tables, *shipped] if is_host_known else []
         validations.append(
             estimator.validate(
                 name, replay, tables or shipped, hosts, fit, takes_other_conditions=bool(tables)
             )
         )
-    emit_report(validation_report(validations), options)
+    emit_report(validation_report(validations, online), options)
     if plot is not None:
         from joulecast.plots.validate import plot_validations
 
-        plot_validations(validations, plot)
+        plot_validations(validations, online, plot)

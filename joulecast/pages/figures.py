@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from joulecast.estimator.online.timeline import Timeline
+from joulecast.estimator.over_time.timeline import Timeline
 from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.distribution import Distribution
 from joulecast.traces.printable import printable

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from joulecast.estimator.online.validate import HELD, OnlineValidation
+from joulecast.estimator.over_time.serving import LATENCIES
 from joulecast.estimator.validate import Validation
 from joulecast.plots.figure import panels, save_figure
 from joulecast.traces.printable import printable
@@ -18,30 +20,85 @@ _LABELS = {
     "stepwise": "stepwise, with its 95 % interval",
 }
 _ROW_INCHES = 0.26
+_ONLINE_MARKS = (
+    ("o", "#0072b2"),
+    ("|", "#000000"),
+    ("<", "#d55e00"),
+    (">", "#cc79a7"),
+    ("s", "#009e73"),
+    ("d", "#e69f00"),
+)
+"""Of energy, steps, and the latencies of `HELD`."""
 
 
-def plot_validations(validations: Sequence[Validation], path: Path) -> None:
-    """Draw a line per replay: 100 % is the metered energy.
+def plot_validations(
+    validations: Sequence[Validation], online: Sequence[OnlineValidation], path: Path
+) -> None:
+    """Draw a line per replay: 100 % is what the meter, or the clock, says.
+
+    Args:
+        validations: Of requests that were all there at once.
+        online: Of requests that came over time, in a panel of their own.
+        path: Ends in .png, .svg or .pdf.
 
     Raises:
         InputError: The file's ending names no known format, or it cannot be written.
     """
-    figure, (axis,) = panels(1)
-    figure.set_size_inches(9.2, 1.5 + _ROW_INCHES * len(validations))
+    figure, axes = panels(bool(validations) + bool(online))
+    rows = max(len(validations), len(online))
+    figure.set_size_inches(9.2 * len(axes), 1.5 + _ROW_INCHES * rows)
+    notes = [_draw_offline(axes[0], validations)] if validations else []
+    notes += [_draw_online(axes[-1], online)] if online else []
+    save_figure(figure, " ".join(notes), path)
+
+
+def _draw_online(axis: Axes, validations: Sequence[OnlineValidation]) -> str:
+    """A line per replay whose requests came over time; what to say of it."""
     places = range(len(validations) - 1, -1, -1)
     for place, validation in zip(places, validations, strict=True):
-        _draw(axis, place, validation)
-    marks, names = axis.get_legend_handles_labels()
+        low_j, high_j = validation.estimate.interval_j or (0.0, 0.0)
+        ends = [100 * end_j / validation.metered_j for end_j in (low_j, high_j)]
+        axis.plot(ends, [place, place], color=_COLOURS["stepwise"], linewidth=2, alpha=0.5)
+        values: dict[str, float | None] = {
+            "energy, with its 95 % interval": validation.error_percent
+        }
+        values["engine steps"] = validation.steps_percent
+        for name, quantile in HELD:
+            values[f"{LATENCIES[name]}, {quantile}"] = validation.latency_percent(name, quantile)
+        for (label, value), (mark, colour) in zip(values.items(), _ONLINE_MARKS, strict=True):
+            if value is not None:
+                axis.plot(100 + value, place, mark, color=colour, label=label, markersize=5)
     axis.axvline(100, color="black", linewidth=1)
-    axis.set_yticks(places, list(map(_label, validations)), fontsize=8, parse_math=False)
+    names = [f"{printable(each.name)}  ({len(each.replay.lengths):,})" for each in validations]
+    axis.set_yticks(places, names, fontsize=8, parse_math=False)
     axis.set_ylim(-0.6, len(validations) - 0.4)
-    axis.set_xlabel("energy over the metered energy [%]")
+    axis.set_xlim(40, 160)
+    axis.set_xlabel("estimate over meter and clock [%]; what lies beyond is not drawn")
+    _finish(axis)
+    return "Served as they came: requests of each replay in parentheses; none is in any fit."
+
+
+def _finish(axis: Axes) -> None:
+    """A grid, and a legend with each mark once."""
+    marks, labels = axis.get_legend_handles_labels()
     axis.grid(axis="x", linewidth=0.4, alpha=0.5)
-    legend = dict(zip(names, marks, strict=True))  # one mark for each
+    legend = dict(zip(labels, marks, strict=True))
     axis.legend(
         legend.values(), legend, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3,
         fontsize=8, frameon=False,
     )  # fmt: skip
+
+
+def _draw_offline(axis: Axes, validations: Sequence[Validation]) -> str:
+    """A line per replay of requests that were there at once; what to say of it."""
+    places = range(len(validations) - 1, -1, -1)
+    for place, validation in zip(places, validations, strict=True):
+        _draw(axis, place, validation)
+    axis.axvline(100, color="black", linewidth=1)
+    axis.set_yticks(places, list(map(_label, validations)), fontsize=8, parse_math=False)
+    axis.set_ylim(-0.6, len(validations) - 0.4)
+    axis.set_xlabel("energy over the metered energy [%]")
+    _finish(axis)
     tables = sorted({validation.table for validation in validations})
     hosts = sorted({validation.host for validation in validations if validation.host is not None})
     notes = "Metered energy is 100 %. No replay is in any fit. Binned leaves out requests beyond "
@@ -50,7 +107,7 @@ def plot_validations(validations: Sequence[Validation], path: Path) -> None:
     if others := [validation for validation in validations if validation.differences]:
         told = [f"{_name(other)}: {', '.join(other.difference_texts)}" for other in others]
         notes += f" * Run under other conditions than the table's. {'; '.join(told)}."
-    save_figure(figure, notes, path)
+    return notes
 
 
 def _draw(axis: Axes, place: int, validation: Validation) -> None:

@@ -3,11 +3,13 @@
 import statistics
 from collections.abc import Sequence
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 
 from joulecast.estimator.method import METHODS
+from joulecast.estimator.online.validate import OnlineValidation
 from joulecast.estimator.validate import Validation
 from joulecast.views.numbers import joules
+from joulecast.views.online.validate import online_view
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text
 from joulecast.views.report import Report
 
@@ -15,8 +17,21 @@ _MARK = "*"
 """Beside the name of a replay whose conditions are not its table's."""
 
 
-def validation_report(validations: Sequence[Validation]) -> Report:
-    """`joulecast validate`."""
+def validation_report(
+    validations: Sequence[Validation], online: Sequence[OnlineValidation]
+) -> Report:
+    """`joulecast validate`: requests all at once, and those that came over time."""
+    rows = [validation.to_dict() for validation in validations]
+    online_rows = [validation.to_dict() for validation in online]
+    tables = sorted({validation.table for validation in validations})
+    views: list[RenderableType] = [_offline_view(validations, tables)] if validations else []
+    views += [online_view(online)] if online else []
+    document = {"replays": rows, "tables": tables, "online": online_rows}
+    return Report(document, rows or online_rows, Group(*views))
+
+
+def _offline_view(validations: Sequence[Validation], tables: Sequence[str]) -> RenderableType:
+    """A line per replay, the errors of all, and remarks."""
     view = grid_table()
     view.add_column("replay", overflow="fold")
     for heading in (
@@ -52,8 +67,6 @@ def validation_report(validations: Sequence[Validation]) -> Report:
         facts.append((f"{method}, absolute error", text))
     within = [validation.checked["stepwise"].is_within for validation in validations]
     facts.append(("stepwise, interval holds", f"{sum(map(bool, within))} of {len(within)}"))
-    rows = [validation.to_dict() for validation in validations]
-    tables = sorted({validation.table for validation in validations})
     notes = [
         f"{_MARK} {validation.name} was run under other conditions than {validation.table}: "
         f"{', '.join(validation.difference_texts)}."
@@ -70,8 +83,4 @@ def validation_report(validations: Sequence[Validation]) -> Report:
         notes.append(
             f"Run in other static batches than the table makes of them: {', '.join(others)}."
         )
-    return Report(
-        {"replays": rows, "tables": tables},
-        rows,
-        Group(view, facts_table(facts), notes_text(notes)),
-    )
+    return Group(view, facts_table(facts), notes_text(notes))

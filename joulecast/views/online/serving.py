@@ -1,7 +1,7 @@
 """Facts and remarks of how requests were served."""
 
 from joulecast.estimator.estimate import Estimate
-from joulecast.estimator.online.serving import LATENCIES, Quantiles, Serving
+from joulecast.estimator.over_time.serving import LATENCIES, Quantiles, Serving
 from joulecast.views.numbers import four_digits, joules, percent
 
 OFFLINE_TEXT = "offline, all requests at once (a live server took 1.2 to 5 times as much)"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from joulecast.estimator.method import Router
-from joulecast.estimator.online.timeline import Timeline
+from joulecast.estimator.over_time.timeline import Timeline
 from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.errors import InputError
 
@@ -107,6 +107,7 @@ class Serving:
         offline_j: Energy of the same requests, were all there from the start [J].
         mean_running: Requests that run, over time and all replicas.
         mean_waiting: Requests that wait to be let in, likewise.
+        steps: Engine steps of all replicas.
         preempted: How often a request had to give its cache back.
         requests_per_s: Arrivals a second, on average.
         latencies: A key of `LATENCIES` -> how long requests waited [s]; None where none did, such
@@ -128,6 +129,7 @@ class Serving:
     offline_j: float
     mean_running: float
     mean_waiting: float
+    steps: int
     preempted: int
     requests_per_s: float | None
     latencies: Mapping[str, Quantiles | None]
@@ -155,6 +157,7 @@ class Serving:
             "offline_j": self.offline_j,
             "mean_running": self.mean_running,
             "mean_waiting": self.mean_waiting,
+            "steps": self.steps,
             "preempted": self.preempted,
             "requests_per_s": self.requests_per_s,
             **latencies,

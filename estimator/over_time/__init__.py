@@ -1,0 +1,1 @@
+"""What serving requests over time came to, as an estimate says it."""

@@ -1,0 +1,64 @@
+"""What `joulecast validate` shows of requests that came over time."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group
+
+from joulecast.estimator.online.validate import HELD, OnlineValidation
+from joulecast.views.numbers import joules, percent
+from joulecast.views.parts import add_row, facts_table, grid_table
+
+_HEADINGS = {
+    ("ttft", "p50"): "ttft\np50",
+    ("ttft", "p99"): "ttft\np99",
+    ("tpot", "p50"): "tpot\np50",
+    ("e2e", "mean"): "end to end\nmean",
+}
+
+
+def online_view(validations: Sequence[OnlineValidation]) -> Group:
+    """A line per replay, and the errors of all."""
+    view = grid_table("served as they came: estimate over meter and clock")
+    view.add_column("replay", overflow="fold")
+    headings = ["metered", "busy", "energy", "interval\nholds", "steps", *_HEADINGS.values()]
+    for heading in headings:
+        view.add_column(heading, justify="right")
+    for validation in validations:
+        serving = validation.estimate.serving
+        add_row(
+            view,
+            validation.name,
+            joules(validation.metered_j),
+            "-" if serving is None else percent(serving.busy_share),
+            _signed(validation.error_percent),
+            "yes" if validation.is_within else "NO",
+            _signed(validation.steps_percent),
+            *(_signed(validation.latency_percent(name, quantile)) for name, quantile in HELD),
+        )
+    return Group(view, facts_table(_summary(validations)))
+
+
+def _summary(validations: Sequence[OnlineValidation]) -> list[tuple[str, str]]:
+    """Absolute errors: median and worst."""
+    columns: dict[str, list[float | None]] = {
+        "energy": [validation.error_percent for validation in validations],
+        "steps": [validation.steps_percent for validation in validations],
+    }
+    for name, quantile in HELD:
+        columns[f"{name} {quantile}"] = [
+            validation.latency_percent(name, quantile) for validation in validations
+        ]
+    facts = []
+    for label, values in columns.items():
+        errors = [abs(value) for value in values if value is not None]
+        if errors:
+            text = f"median {statistics.median(errors):.1f} %, worst {max(errors):.1f} %"
+            facts.append((f"{label}, absolute error", text))
+    within = sum(validation.is_within for validation in validations)
+    return [*facts, ("energy, interval holds", f"{within} of {len(validations)}")]
+
+
+def _signed(value: Any) -> str:
+    return "-" if value is None else f"{value:+.1f} %"
