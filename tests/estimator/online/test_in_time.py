@@ -1,0 +1,167 @@
+"""Requests that come over time: who is fed in which step, and when it ends."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching
+from joulecast.estimator.steps.in_time import replica
+from joulecast.estimator.steps.in_time.replica import ServedTimes, no_times, serve_replica
+from joulecast.estimator.steps.in_time.state import BEGIN_S, SECONDS, StepTimes
+from tests.estimator.online.slow_server import SlowServer
+
+WINDOW = 24.0
+
+
+def law(decoding: float, prompt: float, context: float, pairs: float, sampled: float) -> float:
+    """What `times_of` says, of one step."""
+    tokens = decoding + prompt
+    read, paired = min(context, WINDOW * decoding), min(pairs, WINDOW * prompt)
+    products = 2e-5 * tokens + 1e-5 * sampled
+    seconds = max(5e-4, products) + 1e-4 + 1e-6 * tokens + 3e-6 * sampled
+    seconds += 2e-6 * context + 1e-6 * read + 1e-7 * pairs + 5e-7 * paired
+    energy_j = 0.1 + 0.01 * tokens + 0.002 * sampled + 3e-3 * context + 1e-3 * read
+    return max(seconds, energy_j / 200, 3e-3 if tokens > 32 else 0.0)
+
+
+def times_of(budget: int) -> StepTimes:
+    """The law above as the simulation takes it."""
+    tokens = np.arange(budget + 1.0)
+    parts: dict[str, Any] = {
+        "reading": 5e-4 + 0 * tokens,
+        "products": 2e-5 * tokens,
+        "other": 1e-4 + 1e-6 * tokens,
+        "launch": np.where(tokens > 32, 3e-3, 0.0),
+        "token_j": 0.1 + 0.01 * tokens,
+        "context": np.array([2e-6, 1e-6]),
+        "pair": np.array([1e-7, 5e-7]),
+        "context_j": np.array([3e-3, 1e-3]),
+        "pair_j": np.array([0.0, 0.0]),
+        "window": np.array([math.inf, WINDOW]),
+    }
+    return StepTimes(**parts, output=3e-6, head=1e-5, output_j=0.002, spare_w=200.0)
+
+
+def serve(
+    rules: ContinuousBatching,
+    arrivals: list[float],
+    lengths: list[tuple[int, int]],
+    times: StepTimes | None = None,
+    cached: Any = None,
+) -> tuple[np.ndarray, ServedTimes]:
+    rows: list[np.ndarray] = []
+    asked = np.array(lengths)
+    served = serve_replica(
+        rules.rules_for(asked),
+        rules.cache_blocks,
+        times_of(rules.token_budget) if times is None else times,
+        np.array(arrivals),
+        asked,
+        rows.append,
+        cached,
+    )
+    return np.concatenate(rows), served
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_it_serves_as_one_that_follows_every_request(lag: int, data: st.DataObject) -> None:
+    """In memories that are too small, with arrivals in the middle of steps and long pauses."""
+    block = data.draw(st.sampled_from([1, 2, 4, 16]))
+    most = data.draw(st.integers(1, 6))
+    lengths = data.draw(
+        st.lists(st.tuples(st.integers(1, 60), st.integers(1, 50)), min_size=1, max_size=12)
+    )
+    gaps = st.sampled_from([0.0, 1e-4, 7e-4, 3e-3, 0.02, 0.3])
+    arrivals = np.cumsum(
+        data.draw(st.lists(gaps, min_size=len(lengths), max_size=len(lengths)))
+    ).tolist()
+    needed = max(-(-(i + o - 1) // block) for i, o in lengths)
+    rules = ContinuousBatching(
+        token_budget=data.draw(st.integers(most, 90)),
+        most_requests=most,
+        cache_blocks=needed + data.draw(st.integers(0, 3 * needed)),
+        block_tokens=block,
+        steps_to_release=lag,
+    )
+    slow = SlowServer(rules, lengths, arrivals, law)
+    log = np.array(slow.serve())
+    rows, served = serve(rules, arrivals, lengths)
+    steps = rules.steps_of(rows, len(lengths))
+    fast = [steps.decoding, steps.prompt_tokens, steps.context, steps.pairs, steps.sampled]
+    assert np.array_equal(np.array(fast), log[:, :5].T)
+    assert rows[:, SECONDS].sum() == pytest.approx(log[:, 6].sum(), rel=1e-9)
+    assert rows[-1, BEGIN_S] + rows[-1, SECONDS] == pytest.approx(slow.clock, rel=1e-9)
+    places = range(len(lengths))
+    assert served.first_s == pytest.approx([slow.first[k] for k in places], rel=1e-9)
+    assert served.last_s == pytest.approx([slow.last[k] for k in places], rel=1e-9)
+
+
+def test_a_request_alone_waits_for_its_prompt_and_then_for_each_token() -> None:
+    rules = ContinuousBatching(64, 4, 100, 4)
+    rows, served = serve(rules, [5.0], [(20, 3)])
+    prompt_s = law(0, 20, 0, 200, 1)
+    tokens_s = law(1, 0, 21, 0, 1) + law(1, 0, 22, 0, 1)
+    assert rows[0, BEGIN_S] == 5
+    assert served.first_s.tolist() == [5 + prompt_s]
+    assert served.last_s == pytest.approx([5 + prompt_s + tokens_s])
+
+
+def test_a_step_is_scheduled_while_the_one_before_it_runs() -> None:
+    """Who comes then is fed in the step after the next; an engine that looks again, in the next."""
+    ahead = ContinuousBatching(64, 4, 100, 4, steps_to_release=1)
+    lengths, arrivals = [(4, 40), (4, 2)], [0.0, law(0, 4, 0, 8, 1) + 1e-5]
+    _, late = serve(ahead, arrivals, lengths)
+    _, soon = serve(replace(ahead, steps_to_release=0), arrivals, lengths)
+    assert late.first_s[1] - soon.first_s[1] == pytest.approx(law(1, 0, 6, 0, 1), rel=0.05)
+
+
+def test_what_a_prefix_cache_holds_is_read_and_not_computed() -> None:
+    rules = ContinuousBatching(64, 4, 100, 4)
+    rows, served = serve(rules, [0.0], [(20, 3)], cached=np.array([16]))
+    steps = rules.steps_of(rows, 1)
+    assert steps.prompt_tokens.tolist() == [4, 0, 0]
+    assert steps.pairs.tolist() == [(400 - 256) / 2, 0, 0]
+    assert steps.context.tolist() == [0, 21, 22]
+    assert served.first_s.tolist() == [law(0, 4, 0, 72, 1)]
+    everything, _ = serve(rules, [0.0], [(20, 3)], cached=np.array([20]))
+    assert rules.steps_of(everything, 1).prompt_tokens.tolist() == [1, 0, 0]
+
+
+def test_machine_code_serves_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last digit, where memory is short, too."""
+    pytest.importorskip("numba")
+    generator = np.random.default_rng(4)
+    lengths = [(i, o) for i, o in generator.integers(1, 300, (500, 2)).tolist()]
+    arrivals = np.sort(generator.random(500)).tolist()
+    rules = ContinuousBatching(512, 30, 400, 16)
+    plain, times = serve(rules, arrivals, lengths)
+    monkeypatch.setattr(replica, "FEWEST_REQUESTS", 1)
+    fast, fast_times = serve(rules, arrivals, lengths)
+    assert np.array_equal(plain, fast)
+    assert np.array_equal(times.first_s, fast_times.first_s)
+    assert np.array_equal(times.last_s, fast_times.last_s)
+    assert times.preempted.sum() == fast_times.preempted.sum() > 0
+
+
+def test_many_equal_steps_are_few_rows() -> None:
+    rules = ContinuousBatching(64, 4, 100_000, 16)
+    rows, served = serve(rules, [0.0, 1.0], [(4, 50_000), (4, 50_000)])
+    assert rules.steps_of(rows, 2).decoding.sum() == 2 * 49_999
+    assert len(rows) < 40
+    slow = sum(law(1, 0, 4 + k, 0, 1) for k in range(1, 500))
+    _, alone_served = serve(rules, [0.0], [(4, 500)])
+    assert alone_served.last_s[0] == pytest.approx(law(0, 4, 0, 8, 1) + slow, rel=1e-9)
+    assert served.last_s[0] > 0
+
+
+def test_without_times_all_is_over_at_once() -> None:
+    rules = ContinuousBatching(64, 4, 100, 4)
+    _, served = serve(rules, [0.0, 0.0], [(5, 3), (6, 2)], no_times(64))
+    assert served.last_s.tolist() == [0, 0]
