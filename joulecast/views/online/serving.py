@@ -95,9 +95,9 @@ def serving_notes(estimate: Estimate) -> list[str]:
             f"{duration(serving.span_s)}: {share} of the energy is drawn with nothing to do."
         )
     if serving.replicas_needed is not None:
-        which = "1 replica does" if serving.replicas == 1 else f"{serving.replicas:,} replicas do"
+        which = "1 REPLICA" if serving.replicas == 1 else f"{serving.replicas:,} REPLICAS"
         notes.append(
-            f"THE REQUESTS COME FASTER THAN {which.upper()} THEM: the queue grows as long as they "
-            f"come; about {serving.replicas_needed:,} replicas would keep up (--replicas)."
+            f"THE REQUESTS COME FASTER THAN {which} CAN SERVE THEM: the queue grows as long as "
+            f"they come; about {serving.replicas_needed:,} replicas would keep up (--replicas)."
         )
     return notes

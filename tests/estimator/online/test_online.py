@@ -1,5 +1,6 @@
 """What an estimate of requests that come over time has to hold, whatever the requests."""
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -70,7 +71,7 @@ def test_all_at_once_is_offline(tmp_path: Path, on: dict) -> None:
 def test_slower_arrivals_never_cost_less(poisson: Path, on: dict) -> None:
     speeds = (1000, 30, 10, 3, 1, 0.3, 0.1)
     energies = [jc.estimate(poisson, **on, speed=speed).energy_j for speed in speeds]
-    for faster_j, slower_j in zip(energies, energies[1:], strict=False):
+    for faster_j, slower_j in itertools.pairwise(energies):
         assert slower_j > 0.99 * faster_j
     assert energies[-1] > 3 * energies[0]
 
@@ -137,15 +138,14 @@ def test_the_fewest_replicas_that_meet_a_bound(tmp_path: Path) -> None:
     assert serving_of(fewest)["ttft_s"]["p99"] <= 1
     fewer = jc.estimate(trace, replicas=count - 1)
     assert serving_of(fewer)["ttft_s"]["p99"] > 1
-    with pytest.raises(InputError, match="no number of replicas meets ttft_p50=0.001s"):
+    with pytest.raises(InputError, match="no number of replicas meets ttft_p50"):
         jc.estimate(trace, replicas="auto", slo="ttft_p50=1ms")
 
 
 def test_a_rate_that_no_replica_can_serve_says_so(run_cli: RunCli) -> None:
     words = "estimate", "azure-2023-conv", "--rate", 40
     shown = " ".join(run_cli(*words).stdout.split())
-    assert "THE REQUESTS COME FASTER THAN 1 REPLICA DOES THEM" not in shown
-    assert "COME FASTER" in shown
+    assert "THE REQUESTS COME FASTER THAN 1 REPLICA CAN SERVE THEM" in shown
     document = json.loads(run_cli(*words, "--format", "json").stdout)
     needed = document["serving"]["replicas_needed"]
     assert needed > 1
@@ -185,7 +185,7 @@ def test_what_cannot_be_is_refused(poisson: Path, wish: dict, said: str) -> None
 
 def test_without_times_a_trace_is_served_at_once_or_at_a_rate(run_cli: RunCli) -> None:
     words = "estimate", "burstgpt-reconstructed"
-    assert "serving                offline" in run_cli(*words).stdout
+    assert "offline, all requests at once" in run_cli(*words).stdout
     refused = run_cli(*words, "--serving", "online")
     assert refused.exit_code == 1
     assert "it is not known when its requests came" in refused.stderr
