@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Unpack, cast
 
 from joulecast.estimator.compare import Comparison, EstimationMethod, compare_tables
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.carbon import CarbonIntensity
 from joulecast.estimator.footprint.facility import Facility, Price
-from joulecast.estimator.method import METHODS, Method, Mode, Router
+from joulecast.estimator.method import METHODS, Method, ServingKeywords
 from joulecast.estimator.steps.progress import Progress
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.errors import InputError
@@ -21,6 +21,10 @@ from joulecast.traces.workload import Workload
 if TYPE_CHECKING:
     from joulecast.estimator.online.wish import ServingWish
     from joulecast.estimator.unit_prices.model import Served
+
+
+class EstimateKeywords(ReadingKeywords, ServingKeywords):
+    """How to read a trace, and how its requests are served."""
 
 
 def estimate(
@@ -37,25 +41,15 @@ def estimate(
     decode_watts: float | None = None,
     whole_batches: bool = False,
     host: str | Path | EnergyTable | None = None,
-    serving: Mode | None = None,
-    rate: float | None = None,
-    speed: float = 1.0,
-    replicas: "int | Literal['auto']" = 1,
-    router: Router = "round-robin",
-    slo: str | None = None,
-    scale_to_zero_s: float | None = None,
-    max_num_seqs: int | None = None,
-    max_num_batched_tokens: int | None = None,
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
-    **reading: Unpack[ReadingKeywords],
+    **how: Unpack[EstimateKeywords],
 ) -> Estimate:
     """Estimate the energy of a trace.
 
     Args:
-        trace: A trace file, a glob, an address, a saved workload or a catalogue name, as
-            `load_workload` takes them, or a `Workload`.
+        trace: As in `load_workload`, or a `Workload`.
         table: A shipped table's name, a folder, or an `EnergyTable`. With any of what follows, what
             to scale from; without, the best that is known of the deployment is chosen.
         method: "stepwise" for the step model, which has an interval; "binned" for the paper's
@@ -69,20 +63,11 @@ def estimate(
         decode_watts: What it draws while a single request decodes [W].
         whole_batches: Round batches up per cell (binned).
         host: A table measured on the serving host, for the pace of its processor (stepwise).
-        serving: "online" as requests came, "offline" all at once; online where it is known when
-            they came.
-        rate: Requests a second, at random (Poisson), for a trace without times or in their place.
-        speed: So many times as fast as they came.
-        replicas: Servers that share the requests, or "auto" for the fewest that meet `slo`.
-        router: "round-robin" or "least-loaded".
-        slo: What "auto" has to meet, such as "ttft_p99=2s,tpot_p99=50ms".
-        scale_to_zero_s: After so long with nothing to do a replica draws nothing [s].
-        max_num_seqs: Most requests that run at once, in place of the engine's setting.
-        max_num_batched_tokens: Most tokens that a step feeds, likewise.
         pue: Facility energy over GPU energy, 1 or more.
         carbon: Carbon intensity [gCO2e/kWh], or a region such as "FR" or "US-CA".
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
-        **reading: How to read, as the attributes of `ReadingOptions` say.
+        **how: How to read, as the attributes of `ReadingOptions` say, and how the requests are
+            served (stepwise), as those of `ServingWish` do.
 
     Returns:
         Energies [J] beside their ideals; by the step model with an interval.
@@ -90,32 +75,28 @@ def estimate(
     Raises:
         InputError: Something given cannot be used; one line says what, where, and what to do.
     """
-    facility = Facility.of(pue, carbon, price)
-    served = choose_served(
-        None if table is None else _table(table),
-        Wish(_text(model), _text(gpu), engine, gpus, dtype),
-        idle_watts,
-        decode_watts,
-        method,
-    )
-    wish = serving_wish(
-        method,
-        serving,
-        rate,
-        speed,
-        replicas,
-        router,
-        slo,
-        scale_to_zero_s,
-        max_num_seqs,
-        max_num_batched_tokens,
-    )
+    wish = Wish(_text(model), _text(gpu), engine, gpus, dtype)
+    from_table = None if table is None else _table(table)
+    served = choose_served(from_table, wish, idle_watts, decode_watts, method)
+    loaded, serving = _load(trace, method, served, how)
+    serving_host = None if host is None else _table(host)
+    make = estimation_method(method, loaded, whole_batches, serving_host, wish=serving)
+    made = make(loaded.workload, served, trace_name(trace))
+    return made.at(Facility.of(pue, carbon, price))
+
+
+def _load(
+    trace: str | Path | Workload, method: Method, served: "Served", how: EstimateKeywords
+) -> tuple[LoadedTrace, "ServingWish | None"]:
+    """A trace as a method wants it, and how its requests are to be served."""
+    of_serving = ServingKeywords.__annotations__.keys()
+    serving = {name: value for name, value in how.items() if name in of_serving}
+    reading = {name: value for name, value in how.items() if name not in of_serving}
+    wish = serving_wish(method, cast("ServingKeywords", serving))
     grid, most = reading_of(method, served)
-    loaded = load_trace(trace, grid, most, with_arrivals=wants_arrivals(method, wish), **reading)
-    make = estimation_method(
-        method, loaded, whole_batches, None if host is None else _table(host), wish=wish
-    )
-    return make(loaded.workload, served, trace_name(trace)).at(facility)
+    needs_times = wants_arrivals(method, wish)
+    keywords = cast("ReadingKeywords", reading)
+    return load_trace(trace, grid, most, with_arrivals=needs_times, **keywords), wish
 
 
 def compare(
@@ -160,24 +141,25 @@ def compare(
     return compare_tables(make, loaded.workload, served, name, is_across).at(facility)
 
 
-def serving_wish(method: Method, mode: Mode | None, *wishes: Any) -> "ServingWish | None":
-    """How requests are to be served: what `ServingWish` takes, or None for the method binned.
+def serving_wish(method: Method, serving: ServingKeywords) -> "ServingWish | None":
+    """How requests are to be served; None for the method binned.
 
     Raises:
         InputError: Something is asked for that cannot be, or that this method does not take.
     """
-    if method != "binned":
-        from joulecast.estimator.online.wish import ServingWish
+    from joulecast.estimator.online.wish import ServingWish
 
-        return ServingWish(mode, *wishes)
-    if mode == "online" or wishes != (None, 1.0, 1, "round-robin", None, None, None, None):
+    wish = ServingWish(**serving)
+    if method != "binned":
+        return wish
+    if wish not in (ServingWish(), ServingWish(serving="offline")):
         raise InputError("how requests are served is for the method stepwise")
     return None
 
 
 def wants_arrivals(method: Method, wish: "ServingWish | None") -> bool:
     """Whether it matters when the requests of a trace came."""
-    return method != "binned" and wish is not None and wish.mode != "offline"
+    return method != "binned" and wish is not None and wish.serving != "offline"
 
 
 class Wish(NamedTuple):

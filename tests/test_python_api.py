@@ -109,11 +109,21 @@ def test_how_a_trace_is_read_is_told_once_for_all_that_read_one() -> None:
         *("load_from_spark", "load_from_table"),
     }
     for name, function in READERS.items():
-        parameter = inspect.signature(function).parameters["reading"]
+        *_, parameter = inspect.signature(function).parameters.values()
         assert parameter.kind is inspect.Parameter.VAR_KEYWORD, name
-        assert parameter.annotation in (Unpack[ReadingKeywords], "Unpack[ReadingKeywords]"), name
-        assert "the attributes of `ReadingOptions`" in described(doc(function), "Args")["reading"]
+        keywords = EstimateKeywords if name == "estimate" else ReadingKeywords
+        assert parameter.annotation in (Unpack[keywords], f"Unpack[{keywords.__name__}]"), name
+        told = described(doc(function), "Args")[parameter.name]
+        assert "the attributes of `ReadingOptions`" in told
     assert f".. autoclass:: {ReadingOptions.__module__}.ReadingOptions\n" in PAGE
+
+
+def test_the_keywords_of_serving_are_the_attributes_of_a_wish() -> None:
+    types = get_type_hints(ServingKeywords)
+    assert types == get_type_hints(ServingWish)
+    assert list(types) == [field.name for field in fields(ServingWish)]
+    assert get_type_hints(EstimateKeywords) == {**get_type_hints(ReadingKeywords), **types}
+    assert f".. autoclass:: {ServingWish.__module__}.ServingWish\n" in PAGE
 
 
 def test_the_keywords_of_reading_are_the_attributes_of_its_options() -> None:

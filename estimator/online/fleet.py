@@ -11,7 +11,7 @@ import numpy as np
 from joulecast.estimator.method import Router
 from joulecast.estimator.over_time.timeline import Spread
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
-from joulecast.estimator.steps.in_time.replica import serve_replica
+from joulecast.estimator.steps.in_time.replica import serve_by_load, serve_replica
 from joulecast.estimator.steps.in_time.state import (
     BEGIN_S,
     CONTEXT,
@@ -96,6 +96,8 @@ class Fleet:
         Raises:
             InputError: A request is one that these rules never serve.
         """
+        if self.router == "least-loaded" and self.replicas > 1:
+            return self._serve_by_load(requests, progress)
         shares = [np.arange(k, len(requests), self.replicas) for k in range(self.replicas)]
         first_s, last_s = np.full(len(requests), np.nan), np.full(len(requests), np.nan)
         tallies = [_Tally(self) for _ in shares]
@@ -127,6 +129,26 @@ class Fleet:
         for tally in tallies:
             tally.close(end_s)
         return _together(tallies, first_s, last_s, preempted, self.slice_s)
+
+    def _serve_by_load(self, requests: TimedRequests, progress: Progress | None) -> FleetRun:
+        """Each request by the replica that has least to do when it comes."""
+        tallies = [_Tally(self) for _ in range(self.replicas)]
+        served = serve_by_load(
+            self.scheduler.rules_for(requests.lengths),
+            self.scheduler.cache_blocks,
+            self.times,
+            requests.arrival_s,
+            requests.lengths,
+            [tally.add for tally in tallies],
+            progress,
+        )
+        if served.stuck is not None:
+            raise self.scheduler.never_served(served.stuck, requests.lengths)
+        end_s = float(served.last_s.max())
+        for tally in tallies:
+            tally.close(end_s)
+        preempted = int(served.preempted.sum())
+        return _together(tallies, served.first_s, served.last_s, preempted, self.slice_s)
 
 
 @dataclass

@@ -279,7 +279,7 @@ def _serving(
         replicas=fleet.replicas,
         router=fleet.router,
         objectives=plan.objectives if plan.replicas is None else (),
-        busy_share=run.busy_s / (fleet.replicas * end_s),
+        busy_share=min(1.0, run.busy_s / (fleet.replicas * end_s)),
         work_j=work_j,
         idle_j=idle_j,
         offline_j=offline.energy_j,

@@ -30,7 +30,7 @@ class ServingWish:
     """What a user says of serving; None leaves it to joulecast.
 
     Attributes:
-        mode: "online" as requests come, "offline" all at once; None for online where it is known
+        serving: "online" as requests come, "offline" all at once; None for online where it is known
             when they come.
         rate: Requests a second that come at random (Poisson), in place of the trace's own times.
         speed: So many times as fast as the trace, or the rate.
@@ -42,7 +42,7 @@ class ServingWish:
         max_num_batched_tokens: Most tokens that a step feeds, likewise.
     """
 
-    mode: Mode | None = None
+    serving: Mode | None = None
     rate: float | None = None
     speed: float = 1.0
     replicas: int | Literal["auto"] = 1
@@ -53,8 +53,8 @@ class ServingWish:
     max_num_batched_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        if self.mode not in (None, *MODES):
-            raise InputError(f'serving "{self.mode}" is none of: {", ".join(MODES)}')
+        if self.serving not in (None, *MODES):
+            raise InputError(f'serving "{self.serving}" is none of: {", ".join(MODES)}')
         if self.router not in ROUTERS:
             raise InputError(f'router "{self.router}" is none of: {", ".join(ROUTERS)}')
         for name, value in (("rate", self.rate), ("speed", self.speed)):
@@ -71,7 +71,7 @@ class ServingWish:
                 "replicas auto and an slo go together: the fewest servers that meet it are taken, "
                 "such as ttft_p99=2s,tpot_p99=50ms"
             )
-        if self.mode == "offline" and self.asks_for_online:
+        if self.serving == "offline" and self.asks_for_online:
             raise InputError(
                 f"{', '.join(self._of_online)}: of requests that arrive over time; leave "
                 "serving offline out"
@@ -118,8 +118,8 @@ class ServingWish:
         Raises:
             InputError: They are asked for, and not known.
         """
-        is_asked = self.mode == "online" or self.asks_for_online
-        if self.mode == "offline":
+        is_asked = self.serving == "online" or self.asks_for_online
+        if self.serving == "offline":
             return None
         if not is_asked and not isinstance(model.scheduler, ContinuousBatching):
             return None

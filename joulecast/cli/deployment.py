@@ -1,12 +1,13 @@
 """Options that say what serves, measured or not, and how."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import click
 
 from joulecast.cli.completion import complete_gpus, complete_models
 from joulecast.cli.options import FiniteRange, Option
-from joulecast.estimator.method import MODES, ROUTERS
+from joulecast.estimator.method import MODES, ROUTERS, ServingKeywords
 from joulecast.measurements.engines import ENGINES
 
 DTYPE = click.Choice(["bfloat16", "float16", "fp8", "int4"])
@@ -122,4 +123,10 @@ SERVING_OPTIONS: list[Option] = [
         help="What if a step fed N tokens at most.",
     ),
 ]
-"""What `ServingWish` takes, in its order."""
+"""What `ServingWish` takes."""
+
+
+def serving_keywords(options: Mapping[str, Any]) -> ServingKeywords:
+    """How requests are to be served, as the values of `SERVING_OPTIONS` say."""
+    names = ServingKeywords.__annotations__.keys() & options.keys()
+    return cast("ServingKeywords", {name: options[name] for name in names})

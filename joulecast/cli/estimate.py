@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from joulecast.cli.completion import complete_tables, complete_traces
-from joulecast.cli.deployment import DEPLOYMENT_OPTIONS, SERVING_OPTIONS
+from joulecast.cli.deployment import DEPLOYMENT_OPTIONS, SERVING_OPTIONS, serving_keywords
 from joulecast.cli.options import (
     COST_OPTIONS,
     FORMAT_OPTIONS,
@@ -21,7 +21,7 @@ from joulecast.cli.options import (
     say,
     with_options,
 )
-from joulecast.estimator.method import DEFAULT_METHOD, METHODS, Method, Mode, Router
+from joulecast.estimator.method import DEFAULT_METHOD, METHODS, Method
 from joulecast.traces.files import shown_address
 from joulecast.views.progress import SimulationBar
 
@@ -119,15 +119,6 @@ def estimate(
     dtype: str | None,
     idle_watts: float | None,
     decode_watts: float | None,
-    serving: Mode | None,
-    rate: float | None,
-    speed: float,
-    replicas: Any,
-    router: Router,
-    slo: str | None,
-    scale_to_zero_s: float | None,
-    max_num_seqs: int | None,
-    max_num_batched_tokens: int | None,
     method: Method,
     whole_batches: bool,
     explain: bool,
@@ -158,23 +149,12 @@ def estimate(
     host = None if host_name is None else load_table(host_name)
     wish = Wish(model, gpu, engine, gpus, dtype)
     served = choose_served(table, wish, idle_watts, decode_watts, method)
-    serving_as = serving_wish(
-        method,
-        serving,
-        rate,
-        speed,
-        replicas,
-        router,
-        slo,
-        scale_to_zero_s,
-        max_num_seqs,
-        max_num_batched_tokens,
-    )
+    serving = serving_wish(method, serving_keywords(options))
     results = {"--output": options["output"], "--html": html, "--plot": plot}
     check_results(results, traces=[trace], tables=names)
     with SimulationBar() as bar:
         loaded, make = load_for(
-            method, whole_batches, trace, served, html, options, host, bar.watch, serving_as
+            method, whole_batches, trace, served, html, options, host, bar.watch, serving
         )
         result = make(loaded.workload, served, shown_address(trace)).at(facility)
     if html is not None:

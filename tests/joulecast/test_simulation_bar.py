@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from joulecast.estimator.steps.in_time import replica
 from joulecast.views import progress
 from joulecast.views.progress import SimulationBar
 from tests.conftest import RunCli
@@ -53,6 +54,7 @@ def test_commands_tell_how_far_they_are(
     """From requests that are known, and from draws, which are served one after the other."""
     told: list[float] = []
     monkeypatch.setattr(SimulationBar, "watch", property(lambda _: told.append))
+    monkeypatch.setattr(replica, "_ROWS", 10)
     trace = tmp_path / "t.csv"
     trace.write_text("input_tokens,output_tokens\n" + "100,20\n9000,3\n" * 30)
     assert run_cli(command, trace, "--table", VLLM).exit_code == 0

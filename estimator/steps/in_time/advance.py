@@ -42,6 +42,7 @@ def advance(
     requests: Requests,
     state: State,
     rows: Numbers,
+    filled: int,
     most_rows: int,
     horizon_s: float,
 ) -> int:
@@ -53,14 +54,14 @@ def advance(
         requests: Of which some are assigned to this replica.
         state: Of the replica; goes on from there.
         rows: Filled with rows of `WIDTH` numbers.
+        filled: So many rows are there already.
         most_rows: As many fit; at least two.
         horizon_s: Nothing is known of what comes from then on [s].
 
     Returns:
-        How many rows were filled. `IS_STUCK` is set if some request is never served.
+        How many rows are there now. `IS_STUCK` is set if some request is never served.
     """
     counts, times = state.counts, state.times
-    filled = 0
     while filled < most_rows - 1 and counts[DONE] < counts[COUNT]:
         seen_s = times[BEGIN] if rules.lag and counts[IS_BUSY] else times[CLOCK]
         if seen_s >= horizon_s:

@@ -8,11 +8,12 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, cast
 
-from joulecast.estimator.steps.in_time import equal_steps, heap, scheduling
-from joulecast.estimator.steps.in_time.advance import advance
+from joulecast.estimator.steps.in_time import advance, equal_steps, heap, scheduling
 from joulecast.traces.public.catalog import cache_folder
 
-FEWEST_REQUESTS = 5_000
+Loop = Callable[..., int]
+
+FEWEST_REQUESTS = 50_000
 """From so many on the seconds that compiled code takes to load are won back."""
 
 
@@ -23,25 +24,32 @@ def can_compile() -> bool:
 
 
 @cache
-def compiled_advance() -> Callable[..., int]:
-    """`advance` for arrays, as machine code, which lets go of the interpreter's lock.
+def compiled(function: Loop) -> Loop:
+    """`advance` or `route` for arrays, as machine code that lets go of the interpreter's lock.
 
     What was compiled is kept in the user's cache folder, by what the sources hold.
     """
     import numba
-    from numba.extending import register_jitable
 
-    for module in (heap, equal_steps, scheduling):
-        for function in vars(module).values():
-            if isinstance(function, FunctionType) and function.__module__ == module.__name__:
-                register_jitable(function)
+    _register()
     settings: Any = numba.config
     before = settings.CACHE_DIR
     settings.CACHE_DIR = str(cache_folder() / "compiled" / _sources_hash())
     try:
-        return cast("Callable[..., int]", numba.njit(cache=True, nogil=True)(advance))
+        return cast("Loop", numba.njit(cache=True, nogil=True)(function))
     finally:
         settings.CACHE_DIR = before
+
+
+@cache
+def _register() -> None:
+    """Have machine code call the functions of this package."""
+    from numba.extending import register_jitable
+
+    for module in (heap, equal_steps, scheduling, advance):
+        for function in vars(module).values():
+            if isinstance(function, FunctionType) and function.__module__ == module.__name__:
+                register_jitable(function)
 
 
 def _sources_hash() -> str:

@@ -1,7 +1,7 @@
 """One replica that serves requests: the loop of `advance.py`, and what comes out of it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,11 @@ import numpy as np
 from joulecast.estimator.steps.in_time.advance import advance
 from joulecast.estimator.steps.in_time.compiled import (
     FEWEST_REQUESTS,
+    Loop,
     can_compile,
-    compiled_advance,
+    compiled,
 )
+from joulecast.estimator.steps.in_time.route import route
 from joulecast.estimator.steps.in_time.state import (
     COMING,
     COUNT,
@@ -34,7 +36,7 @@ from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.steps.work import LengthArray
 from joulecast.measurements.arrays import FloatArray
 
-_ROWS = 1 << 16
+_ROWS = 1 << 13
 """Rows that are handed on at a time."""
 
 
@@ -83,25 +85,80 @@ def serve_replica(
         cached: Tokens of each prompt that are read from a cache of prefixes; none if not given.
         progress: Told what share of the requests has ended.
     """
-    is_compiled = len(lengths) >= FEWEST_REQUESTS and can_compile()
-    step = compiled_advance() if is_compiled else advance
-    as_stored = _arrays if is_compiled else _lists
+    loop, as_stored = _loop(advance, len(lengths))
     requests = as_stored(_requests(arrival_s, lengths, cached))
     state = as_stored(_state(rules, cache_blocks, len(lengths)))
     times, rows = as_stored(law), as_stored([np.zeros(_ROWS * WIDTH)])[0]
     while True:
-        filled = step(rules, times, requests, state, rows, _ROWS, math.inf)
+        filled = loop(rules, times, requests, state, rows, 0, _ROWS, math.inf)
         take(np.array(rows[: filled * WIDTH]).reshape(-1, WIDTH))
         done, is_stuck = int(state.counts[DONE]), bool(state.counts[IS_STUCK])
         if progress is not None:
             progress(done / max(1, len(lengths)))
         if is_stuck or done == len(lengths):
             break
+    return _served(requests, _stuck(state) if is_stuck else None)
+
+
+def serve_by_load(
+    rules: Rules,
+    cache_blocks: int,
+    law: StepTimes,
+    arrival_s: FloatArray,
+    lengths: LengthArray,
+    takes: Sequence[Callable[[FloatArray], None]],
+    progress: Progress | None = None,
+) -> ServedTimes:
+    """Serve requests by several replicas, each by the one that has least to do when it comes.
+
+    Args:
+        rules: Of each scheduler.
+        cache_blocks: Blocks of each KV cache.
+        law: How long steps last.
+        arrival_s: When each request comes, ascending [s], shape (n,).
+        lengths: (i, o) of each [tokens], 1 or more each, shape (n, 2).
+        takes: Given the rows of each replica.
+        progress: Told what share of the requests has been assigned.
+    """
+    loop, as_stored = _loop(route, len(lengths))
+    unassigned = _requests(arrival_s, lengths, None)._replace(link=_whole(len(lengths), NONE))
+    requests = as_stored(unassigned)
+    each = _state(rules, cache_blocks, 0)
+    stacked: list[Any] = [np.tile(part, (len(takes), 1)) for part in each]
+    fleet = as_stored(State(*stacked))
+    position, rows, whose = as_stored([_whole(2, 0), np.zeros(_ROWS * WIDTH), _whole(_ROWS, 0)])
+    position[1] = len(takes) - 1
+    times, stuck = as_stored(law), None
+    while stuck is None and position[0] <= len(lengths):
+        filled = loop(rules, times, requests, fleet, position, rows, whose, _ROWS)
+        table = np.array(rows[: filled * WIDTH]).reshape(-1, WIDTH)
+        replica = np.array(whose[:filled])
+        for k, take in enumerate(takes):
+            take(table[replica == k])
+            if fleet.counts[k][IS_STUCK]:
+                stuck = _stuck(State(*(part[k] for part in fleet)))
+        if progress is not None:
+            progress(min(1.0, position[0] / max(1, len(lengths))))
+    return _served(requests, stuck)
+
+
+def _loop(function: Loop, requests: int) -> tuple[Loop, Callable[[Any], Any]]:
+    """A loop for so many requests, compiled if that is worth it, and what it takes."""
+    if requests >= FEWEST_REQUESTS and can_compile():
+        return compiled(function), _arrays
+    return function, _lists
+
+
+def _whole(count: int, value: int) -> Any:
+    return np.full(count, value, dtype=np.int64)
+
+
+def _served(requests: Requests, stuck: int | None) -> ServedTimes:
     return ServedTimes(
         first_s=np.asarray(requests.first),
         last_s=np.asarray(requests.last),
         preempted=np.asarray(requests.preempted),
-        stuck=_stuck(state) if is_stuck else None,
+        stuck=stuck,
     )
 
 

@@ -17,7 +17,9 @@ from joulecast.estimator.steps.in_time.state import (
     CACHED,
     CLOCK,
     COMING,
+    COMING_LAST,
     COMPLETED,
+    COUNT,
     DECODING,
     DONE,
     ENDED,
@@ -56,6 +58,17 @@ def let_in(requests: Requests, counts: Counts, seen_s: float) -> None:
         counts[TAIL] = request
         counts[WAITING] += 1
         request = counts[COMING]
+
+
+def assign(requests: Requests, counts: Counts, request: int) -> None:
+    """Give a request to a replica, behind all that it was given before."""
+    requests.link[request] = NONE
+    if counts[COMING] == NONE:
+        counts[COMING] = request
+    else:
+        requests.link[counts[COMING_LAST]] = request
+    counts[COMING_LAST] = request
+    counts[COUNT] += 1
 
 
 def wait(requests: Requests, counts: Counts, times: Numbers, horizon_s: float) -> bool:

@@ -15,8 +15,8 @@ Numbers = MutableSequence[float]
 # What `State.counts` holds.
 NOW, DECODING, CACHED, FREE, RUNNING, PARTIAL, HEAD, TAIL, WAITING, COMING, ADMITTED = range(11)
 HEAP, ENDED, RELEASED, COMPLETED, COUNT, DONE, LAST_END = range(11, 18)
-IS_BUSY, IS_STUCK, PREEMPTED = range(18, 21)
-COUNTERS = 21
+IS_BUSY, IS_STUCK, PREEMPTED, COMING_LAST = range(18, 22)
+COUNTERS = 22
 
 # What `State.times` holds [s].
 CLOCK, BEGIN = 0, 1
