@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from joulecast.traces.binning.file_trace import FileTrace
     from joulecast.traces.distribution import Distribution
+    from joulecast.traces.reading.arrivals import ArrivalReading
     from joulecast.traces.requests import TimedRequests
     from joulecast.traces.summary import TraceSummary
 
@@ -47,12 +48,15 @@ class LoadedTrace:
             known, or if not asked for.
         timed: The requests in the order in which they came; None if their times are not known, or
             not asked for.
+        arrivals: What was read as arrival times; None if there is no column of them, or only a
+            workload.
     """
 
     workload: Workload
     lengths: "npt.NDArray[np.int64] | None" = None
     counts: tuple[Mapping[int, int], Mapping[int, int]] | None = None
     timed: "TimedRequests | None" = None
+    arrivals: "ArrivalReading | None" = None
 
 
 def load_trace(
@@ -83,11 +87,15 @@ def load_trace(
     if workload is not None:
         return LoadedTrace(workload if grid is None else workload.on_grid(grid))
     with _binned(trace, grid or POWER_OF_TWO_GRID, options) as (requests, workload):
+        timed, arrivals = None, requests.arrivals
+        if with_arrivals and requests.has_arrivals:
+            timed, arrivals = requests.timed()
         return LoadedTrace(
             workload,
             requests.lengths() if workload.total.requests <= most_lengths else None,
             length_counts(requests) if with_counts else None,
-            requests.timed() if with_arrivals and requests.has_arrivals else None,
+            timed,
+            arrivals,
         )
 
 

@@ -11,6 +11,7 @@ from joulecast.traces.errors import InputError
 from joulecast.traces.files import read_json, write_text
 from joulecast.traces.grid import Grid
 from joulecast.traces.printable import printable_json
+from joulecast.traces.slices import Slices
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,6 +86,7 @@ class Workload:
         failed: Requests without output.
         invalid: Rows left out because a length was unusable: what was wrong -> how many.
         sources: Where the requests come from; not part of equality.
+        arrivals: Requests per slice of time, where times are known.
     """
 
     grid: Grid
@@ -92,6 +94,7 @@ class Workload:
     failed: Failed = NOTHING_FAILED
     invalid: Mapping[str, int] = field(default_factory=dict)
     sources: tuple[Mapping[str, str], ...] = field(default=(), compare=False)
+    arrivals: Slices | None = None
 
     @classmethod
     def of_lengths(cls, grid: Grid, lengths: "npt.NDArray[np.int64]") -> "Workload":
@@ -107,7 +110,10 @@ class Workload:
         )
 
     def __add__(self, other: "Workload") -> "Workload":
-        """Both workloads' requests together; the grids must be equal."""
+        """Both workloads' requests together; the grids must be equal.
+
+        Where only one knows arrival times, the other's requests are `untimed`.
+        """
         if self.grid != other.grid:
             raise InputError("workloads on different grids do not add; use on_grid() first")
         sources = list(self.sources) + [s for s in other.sources if s not in self.sources]
@@ -120,12 +126,23 @@ class Workload:
                 for problem in sorted({*self.invalid, *other.invalid})
             },
             tuple(sources),
+            _both(self.arrivals, other.arrivals),
         )
 
     @property
     def is_reconstructed(self) -> bool:
         """Whether any of its requests were made up to have published figures."""
         return any("reconstructed_from" in source for source in self.sources)
+
+    @property
+    def untimed(self) -> int:
+        """Requests (that did not fail) in no slice of time: all, where no times are known."""
+        timed = 0 if self.arrivals is None else self.arrivals.requests
+        return self.total.requests - timed
+
+    def without_arrivals(self) -> "Workload":
+        """The same requests, without when they come."""
+        return replace(self, arrivals=None)
 
     @cached_property
     def requests(self) -> "npt.NDArray[np.float64]":
@@ -191,11 +208,12 @@ class Workload:
         _, column_of = grid.assign([0] * len(self.grid.output_edges), self.grid.output_edges)
         rows = [*row_of.tolist(), grid.shape[0]]
         columns = [*column_of.tolist(), grid.shape[1]]
+        target = {cell: (rows[cell[0]], columns[cell[1]]) for cell in self.cells}
         cells: dict[tuple[int, int], CellSums] = {}
-        for (row, column), sums in self.cells.items():
-            target = (rows[row], columns[column])
-            cells[target] = cells.get(target, NO_REQUESTS).merged(sums)
-        return Workload(grid, cells, self.failed, self.invalid, self.sources)
+        for cell, sums in self.cells.items():
+            cells[target[cell]] = cells.get(target[cell], NO_REQUESTS).merged(sums)
+        arrivals = None if self.arrivals is None else self.arrivals.with_cells(target)
+        return Workload(grid, cells, self.failed, self.invalid, self.sources, arrivals)
 
     def with_provenance(self, **facts: str | None) -> "Workload":
         """The same workload with further facts (licence, citation) on every source."""
@@ -206,6 +224,8 @@ class Workload:
         """The workload as plain JSON values; an edge of null means beyond the grid."""
         inputs = [*self.grid.input_edges, None]
         outputs = [*self.grid.output_edges, None]
+        order = sorted(self.cells)
+        arrivals = {} if self.arrivals is None else {"arrivals": self.arrivals.to_dict(order)}
         return {
             "format": _MARK,
             "version": _VERSION,
@@ -215,20 +235,27 @@ class Workload:
             "sources": [dict(source) for source in self.sources],
             "columns": ["input_edge", "output_edge", *CellSums._fields],
             "cells": [
-                [inputs[row], outputs[column], *self.cells[row, column]]
-                for row, column in sorted(self.cells)
+                [inputs[row], outputs[column], *self.cells[row, column]] for row, column in order
             ],
+            **arrivals,
         }
 
     def to_json(self) -> str:
-        """A small readable document: one line per key and per cell."""
+        """A small readable document: one line per key, per cell and per slice of time."""
         document = self.to_dict()
-        cells = ",\n    ".join(json.dumps(cell) for cell in document.pop("cells"))
+        cells = _lines(document.pop("cells"))
+        arrivals = document.pop("arrivals", None)
+        if arrivals is not None:
+            slices = _lines(arrivals["slices"], (",", ":"))
+            cells += f'\n  ],\n  "arrivals": {{"slice_s": {arrivals["slice_s"]}, "slices": [\n'
+            cells += f"    {slices}\n  ]}}"
+        else:
+            cells += "\n  ]"
         head = "".join(
             f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},\n"
             for key, value in document.items()
         )
-        return printable_json(f'{{\n{head}  "cells": [\n    {cells}\n  ]\n}}\n')
+        return printable_json(f'{{\n{head}  "cells": [\n    {cells}\n}}\n')
 
     def _repr_html_(self) -> str:
         """What a notebook shows: requests per cell."""
@@ -274,10 +301,23 @@ class Workload:
             if not all(isinstance(source, dict) for source in document["sources"]):
                 raise ValueError("sources are objects")
             cells = _cells_from_lists(grid, document["cells"])
+            counts = {cell: sums.requests for cell, sums in cells.items()}
+            arrivals = document.get("arrivals")  # files of before have none
+            slices = None if arrivals is None else Slices.from_dict(arrivals, counts)
         except (KeyError, TypeError, ValueError) as error:
             fault = f"lacks {error}" if isinstance(error, KeyError) else str(error)
             raise InputError(f"{name}: is not a valid workload: {fault}") from error
-        return cls(grid, cells, failed, invalid, tuple(document["sources"]))
+        return cls(grid, cells, failed, invalid, tuple(document["sources"]), slices)
+
+
+def _lines(rows: list[list[Any]], separators: tuple[str, str] | None = None) -> str:
+    return ",\n    ".join(json.dumps(row, separators=separators) for row in rows)
+
+
+def _both(left: Slices | None, right: Slices | None) -> Slices | None:
+    if left is None or right is None:
+        return left or right
+    return left + right
 
 
 def _added(

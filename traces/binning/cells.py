@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from joulecast.traces.binning.trace import Query, Trace
+from joulecast.traces.binning.trace import Query, Slicing, Trace
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import Grid
 from joulecast.traces.reading.lengths import Stored, with_problems, with_tokens
 from joulecast.traces.reading.problems import MALFORMED, PROBLEMS
+from joulecast.traces.slices import Slices
 from joulecast.traces.workload import CellSums, Failed, Workload
 
 LIMBS, LIMB_BITS = 3, 21
@@ -29,10 +30,12 @@ def bin_trace(trace: Trace, grid: Grid) -> Workload:
         InputError: A row is invalid and `trace.on_invalid` is "error", or there are no rows.
     """
     cells: dict[tuple[int, int], CellSums] = {}
+    slices: dict[int, dict[tuple[int, int], int]] = {}
     failed = Failed(0, 0)
     has_invalid = False
     rows, columns = grid.shape
-    for group in trace.ask(cell_sums(trace.stored, grid)):
+    slicing = trace.slicing()
+    for group in trace.ask(cell_sums(trace.stored, grid, slicing)):
         row, column = group["input_bin"], group["output_bin"]
         if not (_NEGATIVE < row <= rows and _FAILED <= column <= columns):
             has_invalid = True
@@ -44,6 +47,8 @@ def bin_trace(trace: Trace, grid: Grid) -> Workload:
             )
         else:
             cells[row, column] = sums
+            for index, requests in group.get("slices") or ():
+                slices.setdefault(index, {})[row, column] = requests
     invalid: dict[str, int] = {}
     if malformed := trace.malformed_rows():
         invalid[MALFORMED] = malformed
@@ -54,7 +59,12 @@ def bin_trace(trace: Trace, grid: Grid) -> Workload:
     if not (cells or failed.requests or invalid):
         raise InputError(f"{trace.name}: has a header but no requests")
     return Workload(
-        grid, dict(sorted(cells.items())), failed, dict(sorted(invalid.items())), trace.sources
+        grid,
+        dict(sorted(cells.items())),
+        failed,
+        dict(sorted(invalid.items())),
+        trace.sources,
+        Slices(slicing.exponent, dict(sorted(slices.items()))) if slicing and slices else None,
     )
 
 
@@ -68,14 +78,20 @@ def count_problems(trace: Trace) -> dict[str, int]:
     return {PROBLEMS[group["problem"]]: group["requests"] for group in trace.ask(query)}
 
 
-def cell_sums(stored: Stored, grid: Grid) -> Query:
+def cell_sums(stored: Stored, grid: Grid, slicing: Slicing | None = None) -> Query:
     """The query: per cell the six sums of its requests.
+
+    Args:
+        stored: How the rows of the trace are stored.
+        grid: The cells.
+        slicing: How to count them per slice of time, too, which only DuckDB does.
 
     Returns:
         `input_bin` and `output_bin` (indices of the cell; those below that of a failed request, or
         over that of the overflow, hold invalid requests, whose sums are of no use), `requests`, and
         the other fields of `CellSums`: as text where the engine sums in 128 bits, elsewhere each as
-        sums of its `LIMBS` (`input_tokens_0`, ...).
+        sums of its `LIMBS` (`input_tokens_0`, ...). With slices, also `slices`: a list of pairs,
+        the slice and how many of the cell's requests come in it.
     """
     # Three more edges than a grid has: below 0, at 0 for failed requests (no output), and over any
     # length, beyond which nulls end up; so validity needs no column and no comparison of its own.
@@ -91,10 +107,12 @@ def cell_sums(stored: Stored, grid: Grid) -> Query:
         }
     bins = (
         f"SELECT i, o, {_bin('i', input_edges, _NEGATIVE)} AS input_bin, "
-        f"{_bin('o', output_edges, _FAILED - 1)} AS output_bin "
-        "FROM (SELECT input_tokens AS i, output_tokens AS o "
+        f"{_bin('o', output_edges, _FAILED - 1)} AS output_bin{_slice(slicing)} "
+        f"FROM (SELECT input_tokens AS i, output_tokens AS o{_arrival(slicing)} "
         f"FROM ({with_tokens(stored)}) AS lengths) AS pairs"
     )
+    if slicing is not None:
+        return _sliced(bins)
     selected = ", ".join(f"{value} AS {name}" for name, value in sums.items())
     types = dict.fromkeys(sums, "string" if stored.is_duckdb else "int64")
     return Query(
@@ -102,6 +120,29 @@ def cell_sums(stored: Stored, grid: Grid) -> Query:
         "GROUP BY 1, 2",
         {"input_bin": "int64", "output_bin": "int64", "requests": "int64", **types},
     )
+
+
+def _sliced(bins: str) -> Query:
+    """Sums per cell and slice first, then per cell: as many lists as there are cells."""
+    inner = ", ".join(f"SUM({term}) AS {name}" for name, term in _TERMS.items())
+    outer = ", ".join(f"CAST(SUM({name}) AS TEXT) AS {name}" for name in _TERMS)
+    return Query(
+        f"SELECT input_bin, output_bin, CAST(SUM(requests) AS BIGINT) AS requests, {outer}, "
+        "LIST([slice, requests]) FILTER (slice IS NOT NULL) AS slices FROM ("
+        f"SELECT input_bin, output_bin, slice, COUNT(*) AS requests, {inner} FROM ({bins}) AS bins "
+        "GROUP BY 1, 2, 3) AS sliced GROUP BY 1, 2",
+        {},
+    )
+
+
+def _arrival(slicing: Slicing | None) -> str:
+    return "" if slicing is None else f", {slicing.arrival_s} AS arrival_s"
+
+
+def _slice(slicing: Slicing | None) -> str:
+    if slicing is None:
+        return ""
+    return f", CAST(FLOOR(arrival_s / {2.0**slicing.exponent!r}) AS BIGINT) AS slice"
 
 
 def _bin(length: str, edges: Sequence[int], first: int) -> str:

@@ -10,15 +10,18 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from joulecast.traces.binning.trace import Query, Trace, watched
+from joulecast.traces.binning.timing import read_arrivals, require_times
+from joulecast.traces.binning.trace import Query, Slicing, Trace, watched
 from joulecast.traces.errors import InputError
+from joulecast.traces.reading.arrivals import VIEW_COLUMNS, ArrivalReading, ArrivalUnit
 from joulecast.traces.reading.faults import line_of_record, malformed_line
 from joulecast.traces.reading.formats import TraceFormat, shorten
 from joulecast.traces.reading.layout import common_format, describe_sources, layout
@@ -33,6 +36,7 @@ from joulecast.traces.reading.sniff import (
     find_files,
     spool_standard_input,
 )
+from joulecast.traces.slices import exponent_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,17 +63,31 @@ class FileTrace(Trace):
         format: Which columns hold what.
         database: The DuckDB that reads them.
         watch: Told of progress, if anyone is.
+        arrival_unit: Unit of its arrival times, if the user states one.
     """
 
     files: tuple[TraceFile, ...]
     format: TraceFormat
     database: duckdb.DuckDBPyConnection = field(repr=False)
     watch: OnProgress | None = field(default=None, repr=False)
+    arrival_unit: ArrivalUnit | None = None
 
     @property
     def has_arrivals(self) -> bool:
-        """Whether it has a column of arrival times."""
-        return self.format.arrival_column is not None
+        """Whether it has arrival times: a column in which at least one can be read."""
+        return self.arrivals is not None and self.arrivals.requests > 0
+
+    @cached_property
+    def arrivals(self) -> ArrivalReading | None:
+        """What is read as arrival times, after a look at all; None without a column of them."""
+        return read_arrivals(self)
+
+    def slicing(self) -> Slicing | None:
+        """How its requests are put into slices of time; None if it has no arrival times."""
+        times = self.arrivals
+        if times is None or times.first_s is None or times.last_s is None:
+            return None
+        return Slicing(times.sql, exponent_for(times.first_s, times.last_s))
 
     def lengths(self) -> "LengthArray":
         """Lengths of the requests that did not fail, in the trace's order, shape (n, 2) [tokens].
@@ -79,26 +97,30 @@ class FileTrace(Trace):
         """
         return _lengths(self.arrays(f"SELECT {_LENGTHS} FROM ({succeeded(self.stored)})"))
 
-    def timed(self) -> "TimedRequests":
-        """The requests that did not fail, in the order in which they came.
+    def timed(self) -> "tuple[TimedRequests, ArrivalReading]":
+        """The requests that did not fail, in the order in which they came, and what was read.
+
+        With `on_invalid="skip"`, those without a time are left out; what was read counts them.
 
         Raises:
-            InputError: As in `ask`; or it has no arrival times, or a row lacks its own.
+            InputError: As in `ask`; or it has no arrival times, a row lacks its own, or they lie
+                decades apart.
         """
         import numpy as np
 
         from joulecast.traces.requests import TimedRequests
 
-        column = self.format.arrival_column
-        if column is None:
-            raise InputError(f"{self.name}: has no column of arrival times")
-        columns = self.arrays(f"SELECT {_LENGTHS}, arrival_s FROM ({succeeded(self.stored)})")
-        arrivals = np.ma.filled(np.ma.asarray(columns["arrival_s"], dtype=np.float64), np.nan)
-        if missing := int((~np.isfinite(arrivals)).sum()):
-            raise InputError(
-                f'{self.name}: {missing:,} of {len(arrivals):,} requests have no time in "{column}"'
-            )
-        return TimedRequests.in_order(arrivals, _lengths(columns))
+        reading = self.arrivals
+        if reading is None:
+            raise InputError(f"{self.name}: has no column of arrival times; name --arrival-column")
+        require_times(self, reading)
+        columns = self.arrays(
+            f"SELECT {_LENGTHS}, {reading.sql} AS arrival_s FROM ({succeeded(self.stored)}) "
+            "WHERE arrival_s IS NOT NULL"
+        )
+        arrival_s = np.asarray(columns["arrival_s"], dtype=np.float64)
+        reading = replace(reading, out_of_order=int((np.diff(arrival_s) < 0).sum()))
+        return TimedRequests.in_order(arrival_s, _lengths(columns)), reading
 
     def ask(self, query: Query) -> list[dict[str, Any]]:
         """The rows of the answer.
@@ -181,10 +203,10 @@ class FileTrace(Trace):
         """The error for it, with its line; None if every row is valid."""
         self.database.execute(_TEXT_AS_TEXT)
         for file in self.files:
-            stored = create_view(self.database, _ONE_FILE, [file], self.format, is_strict=False)
+            stored, view = self.one_file(file)
             numbered = (
                 f"SELECT *, ROW_NUMBER() OVER () AS number "
-                f"FROM ({with_problems(stored, _ONE_FILE)}) AS rows"
+                f"FROM ({with_problems(stored, view)}) AS rows"
             )
             rows = self.select(
                 f"SELECT * FROM ({numbered}) WHERE problem <> 0 ORDER BY number LIMIT 1"
@@ -196,6 +218,11 @@ class FileTrace(Trace):
                     return self._malformed(file, *fault)
                 return _describe_problem(file, self.format, rows[0], line)
         return None
+
+    def one_file(self, file: TraceFile) -> tuple[Stored, str]:
+        """How a file alone is stored, and the view of it; its broken rows are left out."""
+        stored = create_view(self.database, _ONE_FILE, [file], self.format, is_strict=False)
+        return stored, _ONE_FILE
 
     def _malformed(self, file: TraceFile, line: int, reason: str) -> InputError:
         remedy = "; mend it or pass --on-invalid skip" if self.on_invalid == "error" else ""
@@ -291,6 +318,7 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
                 trace_format,
                 database,
                 options.watch,
+                options.arrival_unit,
             )
         finally:
             database.close()
@@ -310,7 +338,7 @@ def _view_all(
         view: create_view(database, view, run, trace_format, is_strict)
         for view, run in ((f"{REQUESTS}_{k}", run) for k, run in enumerate(runs))
     }
-    select, stored = union(views, ["arrival_s"] if trace_format.arrival_column is not None else [])
+    select, stored = union(views, VIEW_COLUMNS if trace_format.arrival_column is not None else ())
     database.execute(f"CREATE TEMP VIEW {REQUESTS} AS {select}")
     return stored
 

@@ -28,6 +28,18 @@ class Query(NamedTuple):
     types: Mapping[str, str]
 
 
+class Slicing(NamedTuple):
+    """How requests are put into slices of time.
+
+    Attributes:
+        arrival_s: When a request comes [s], null where that is not known, as SQL.
+        exponent: Slices are 2^exponent seconds wide.
+    """
+
+    arrival_s: str
+    exponent: int
+
+
 @dataclass(frozen=True)
 class Trace(ABC):
     """A trace, nothing of it read yet.
@@ -51,6 +63,10 @@ class Trace(ABC):
         Raises:
             InputError: The engine could not read a source to its end.
         """
+
+    def slicing(self) -> Slicing | None:
+        """How its requests are put into slices of time; None if it has no arrival times."""
+        return None
 
     def malformed_rows(self) -> int:
         """Rows that could not be split into fields and were left out (`on_invalid="skip"`)."""

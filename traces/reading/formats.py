@@ -1,18 +1,17 @@
 """The trace formats that are recognised by their columns, one entry each.
 
 Sources: Azure/AzurePublicDataset (AzureLLMInferenceDataset2023.md, ...2024.md), HPMLL/BurstGPT
-(README of releases 1.1 and 1.2), kvcache-ai/Mooncake (trace files), OpenAI's API reference (chat
+(README of releases 1.1 and 1.2), kvcache-ai/Mooncake (trace files),
+alibaba-edu/qwen-bailian-usagetraces-anon (trace files), OpenAI's API reference (chat
 completions, responses, batch), BerriAI/litellm (schema.prisma, StandardLoggingPayload).
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from joulecast.traces.errors import InputError
+from joulecast.traces.reading.arrivals import ArrivalUnit
 from joulecast.traces.reading.options import ReadingOptions
-
-ArrivalUnit = Literal["timestamp", "seconds", "milliseconds", "timestamp or seconds"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,9 @@ class TraceFormat:
         input_column: Column of the input length [tokens].
         output_column: Column of the output length [tokens].
         arrival_column: Column of the arrival time, if the format has one.
-        arrival_unit: How that column is written.
+        arrival_unit: Unit of numbers in that column.
+        marks: Further columns by which the format is told from others.
+        is_arrival_named: Whether the user named the column of the arrival time.
     """
 
     name: str
@@ -32,6 +33,8 @@ class TraceFormat:
     output_column: str
     arrival_column: str | None = None
     arrival_unit: ArrivalUnit = "seconds"
+    marks: tuple[str, ...] = ()
+    is_arrival_named: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -42,14 +45,13 @@ class TraceFormat:
 
 FORMATS = (
     TraceFormat("joulecast", "input_tokens", "output_tokens", "arrival_s", "seconds"),
-    TraceFormat(
-        "Azure LLM inference", "ContextTokens", "GeneratedTokens", "TIMESTAMP", "timestamp"
-    ),
+    TraceFormat("Azure LLM inference", "ContextTokens", "GeneratedTokens", "TIMESTAMP"),
     TraceFormat("BurstGPT", "Request tokens", "Response tokens", "Timestamp", "seconds"),
-    TraceFormat("Mooncake", "input_length", "output_length", "timestamp", "milliseconds"),
     TraceFormat(
-        "OpenAI usage", "prompt_tokens", "completion_tokens", "startTime", "timestamp or seconds"
+        "Qwen-Bailian", "input_length", "output_length", "timestamp", marks=("parent_chat_id",)
     ),
+    TraceFormat("Mooncake", "input_length", "output_length", "timestamp", "milliseconds"),
+    TraceFormat("OpenAI usage", "prompt_tokens", "completion_tokens", "startTime"),
     TraceFormat(
         "OpenAI completions", "usage.prompt_tokens", "usage.completion_tokens", "created", "seconds"
     ),
@@ -81,10 +83,10 @@ _BENCHMARK_COLUMNS = {"input_lens", "output_lens"}
 
 
 def recognise(columns: Iterable[str]) -> TraceFormat | None:
-    """The first known format whose length columns are all there, or None."""
+    """The first known format whose length columns and marks are all there, or None."""
     present = set(columns)
     for candidate in FORMATS:
-        if {candidate.input_column, candidate.output_column} <= present:
+        if {candidate.input_column, candidate.output_column, *candidate.marks} <= present:
             return candidate
     return None
 
@@ -101,7 +103,7 @@ def choose_columns(name: str, columns: Sequence[str], options: ReadingOptions) -
         InputError: They are not there, or not to be told apart.
     """
     trace_format = recognise(columns) or FORMATS[0]
-    if options.names_columns:
+    if options.names_lengths:
         trace_format = TraceFormat(
             "named columns",
             trace_format.input_column if options.input_column is None else options.input_column,
@@ -114,13 +116,43 @@ def choose_columns(name: str, columns: Sequence[str], options: ReadingOptions) -
         )
     for column in lengths:
         _require_column(name, columns, column)
+    if options.arrival_column is not None:
+        return _with_arrivals(name, columns, trace_format, options.arrival_column)
     arrival = trace_format.arrival_column
     if arrival is not None and columns.count(arrival) != 1:
         trace_format = replace(trace_format, arrival_column=None)
     return trace_format
 
 
-def _require_column(name: str, columns: Sequence[str], column: str) -> None:
+def _with_arrivals(
+    name: str, columns: Sequence[str], trace_format: TraceFormat, column: str
+) -> TraceFormat:
+    """The same, its arrival times in a column that the user names."""
+    for side, length in (
+        ("input", trace_format.input_column),
+        ("output", trace_format.output_column),
+    ):
+        if column == length:
+            raise InputError(
+                f'"{column}" is named as the arrival column and holds the {side} length; '
+                "name two columns"
+            )
+    _require_column(name, columns, column, "--arrival-column")
+    is_usual = column == trace_format.arrival_column
+    return replace(
+        trace_format,
+        arrival_column=column,
+        arrival_unit=trace_format.arrival_unit if is_usual else "seconds",
+        is_arrival_named=True,
+    )
+
+
+def _require_column(
+    name: str,
+    columns: Sequence[str],
+    column: str,
+    options: str = "--input-column and --output-column",
+) -> None:
     count = columns.count(column)
     if count == 0 and set(columns) >= _BENCHMARK_COLUMNS:
         raise InputError(
@@ -130,8 +162,7 @@ def _require_column(name: str, columns: Sequence[str], column: str) -> None:
     if count == 0:
         listed = ", ".join(shorten(present, 100) for present in columns[:12])
         raise InputError(
-            f'{name}: has no column "{column}", it has: {listed}; '
-            "name the columns with --input-column and --output-column"
+            f'{name}: has no column "{column}", it has: {listed}; name the columns with {options}'
         )
     if count > 1:
         raise InputError(f'{name}: has {count} columns "{column}"; rename all but one')

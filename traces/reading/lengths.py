@@ -97,10 +97,10 @@ def with_problems(stored: Stored, table: str = REQUESTS) -> str:
     )
 
 
-def succeeded(stored: Stored) -> str:
+def succeeded(stored: Stored, table: str = REQUESTS) -> str:
     """A query of the valid requests that did not fail."""
     return (
-        f"SELECT * FROM ({with_tokens(stored)}) AS lengths "
+        f"SELECT * FROM ({with_tokens(stored, table)}) AS lengths "
         "WHERE input_tokens >= 0 AND output_tokens > 0"
     )
 

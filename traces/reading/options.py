@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from joulecast.traces.errors import InputError
+from joulecast.traces.reading.arrivals import ARRIVAL_UNITS, ArrivalUnit
 
 OnInvalid = Literal["error", "skip"]
 
@@ -17,6 +18,8 @@ class ReadingKeywords(TypedDict, total=False):
 
     input_column: str | None
     output_column: str | None
+    arrival_column: str | None
+    arrival_unit: ArrivalUnit | None
     on_invalid: OnInvalid
     memory_limit: str | None
     watch: OnProgress | None
@@ -30,8 +33,12 @@ class ReadingOptions:
         input_column: Column of the input length [tokens], where the format is not a known one;
             dots lead into the objects of JSON rows.
         output_column: Column of the output length [tokens], likewise.
+        arrival_column: Column of the arrival time, where the format has none or another one; dots
+            lead likewise.
+        arrival_unit: Unit of the numbers in it, where it is not what they look like.
         on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out and count
-            them.
+            them; requests whose arrival time cannot be read are then left out of what is served in
+            time, and counted.
         memory_limit: Most memory that DuckDB may take, such as "500MB"; what exceeds it goes to
             disk. 100 MB a core if not given.
         watch: Told now and then what share of a long read is done, 0 to 1.
@@ -39,6 +46,8 @@ class ReadingOptions:
 
     input_column: str | None = None
     output_column: str | None = None
+    arrival_column: str | None = None
+    arrival_unit: ArrivalUnit | None = None
     on_invalid: OnInvalid = "error"
     memory_limit: str | None = None
     watch: OnProgress | None = None
@@ -46,18 +55,32 @@ class ReadingOptions:
     def __post_init__(self) -> None:
         if self.on_invalid not in ("error", "skip"):
             raise InputError(f'on_invalid is "error" or "skip", not {self.on_invalid!r}')
+        if self.arrival_unit is not None and self.arrival_unit not in ARRIVAL_UNITS:
+            raise InputError(
+                f"arrival_unit is one of {', '.join(ARRIVAL_UNITS)}, not {self.arrival_unit!r}"
+            )
 
     @property
     def names_columns(self) -> bool:
         """Whether a column is named."""
+        return self.names_lengths or self.arrival_column is not None
+
+    @property
+    def names_lengths(self) -> bool:
+        """Whether the column of a length is named."""
         return (self.input_column, self.output_column) != (None, None)
 
     def require_elsewhere(self) -> None:
         """Refuse what only a read on this machine can heed.
 
         Raises:
-            InputError: A memory limit or a callback is given.
+            InputError: A memory limit, a callback or a column of arrival times is given.
         """
+        if (self.arrival_column, self.arrival_unit) != (None, None):
+            raise InputError(
+                "arrival times are read with DuckDB alone; leave out arrival_column and "
+                "arrival_unit (--arrival-column, --arrival-unit) for Spark and databases"
+            )
         if self.memory_limit is not None or self.watch is not None:
             raise InputError(
                 "memory_limit and watch are for reading with DuckDB; leave them out for Spark and "

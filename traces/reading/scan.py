@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 from joulecast.traces.errors import InputError
-from joulecast.traces.reading.formats import ArrivalUnit, TraceFormat
+from joulecast.traces.reading.arrivals import with_arrivals
+from joulecast.traces.reading.formats import TraceFormat
 from joulecast.traces.reading.lengths import Kind, Stored, as_stored, kind_of
 from joulecast.traces.reading.nested import KeyPath, Tree, key_tree
 from joulecast.traces.reading.sniff import TraceFile
@@ -29,8 +30,8 @@ def create_view(
         is_strict: Whether rows that are none end the reading, or are left out.
 
     Returns:
-        How its columns `input` and `output` are stored; it also has `arrival_s` [s] where the
-        format has arrival times.
+        How its columns `input` and `output` are stored; it also has those of
+        `traces.reading.arrivals` where the format has arrival times.
 
     Raises:
         InputError: A file cannot be read, or a length's column can hold none.
@@ -49,11 +50,9 @@ def create_view(
             f"{as_stored(values[0], stored.input)} AS input",
             f"{as_stored(values[1], stored.output)} AS output",
         ]
-        if trace_format.arrival_column is not None:
-            columns.append(
-                f"{_seconds(values[2], types[2], trace_format.arrival_unit)} AS arrival_s"
-            )
         select = f"SELECT {', '.join(columns)} FROM {reader}"
+        if trace_format.arrival_column is not None:
+            select = with_arrivals(columns, values[2], types[2], reader)
         database.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {select}")
     except duckdb.OutOfMemoryException as error:
         raise too_little_memory(file.name) from error
@@ -91,23 +90,6 @@ def _require_kind(name: str, column: str, type_name: str) -> Kind:
             f'{name}: column "{column}" holds {holds.lower()}; lengths are whole numbers'
         )
     return kind
-
-
-def _seconds(value: str, type_name: str, unit: ArrivalUnit) -> str:
-    """Arrival time [s], as SQL; timestamps count from 1970-01-01 UTC, as do those without offset.
-
-    Null for what is no time. The database's time zone must be UTC.
-    """
-    text = f"CAST({value} AS TEXT)"  # from which there is a cast to anything
-    timestamp = f"EPOCH_US(TRY_CAST({text} AS TIMESTAMPTZ)) / 1e6"
-    if unit.startswith("timestamp") and type_name.startswith("TIMESTAMP"):
-        return f"EPOCH_US(CAST({value} AS TIMESTAMPTZ)) / 1e6"
-    if unit == "timestamp":
-        return timestamp
-    number = f"TRY_CAST({value if kind_of(type_name) else text} AS DOUBLE)"
-    if unit == "timestamp or seconds":
-        return f"COALESCE({number}, {timestamp})"
-    return f"{number} / 1000" if unit == "milliseconds" else number
 
 
 def _reader(files: Sequence[TraceFile], columns: Sequence[str], is_strict: bool) -> str:

@@ -1,0 +1,304 @@
+"""When requests came: what a column of times holds, which unit that is, and SQL for it [s].
+
+A view of requests with arrival times has, beside the lengths, `arrival_number` (what is a number),
+`arrival_clock` (what is a date and time, in seconds since 1970 UTC), `arrival_zone` (of the latter:
+1 where it says its offset from UTC, else 0) and `arrival_text` (as it is written). Which unit the
+numbers have is decided from all of them together, by `decide`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from joulecast.traces.reading.lengths import kind_of
+
+ArrivalUnit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds"]
+
+PER_SECOND: Mapping[ArrivalUnit, float] = {
+    "seconds": 1.0,
+    "milliseconds": 1e3,
+    "microseconds": 1e6,
+    "nanoseconds": 1e9,
+}
+ARRIVAL_UNITS = tuple(PER_SECOND)
+VIEW_COLUMNS = "arrival_number", "arrival_clock", "arrival_zone", "arrival_text"
+
+_EPOCH_BEGINS_S, _EPOCH_ENDS_S = 1_262_304_000, 4_102_444_800
+"""2010 and 2100: logs of language models lie between, and no two units are to be confused there."""
+
+_YEAR_S = 365.25 * 86_400
+LONGEST_SPAN_S = 10 * _YEAR_S
+"""Longer than any log; times that lie further apart are not on one clock."""
+
+_ENDINGS: Mapping[ArrivalUnit, re.Pattern[str]] = {
+    "milliseconds": re.compile(r"(_|(?<=[a-z]))(ms|msec|millis|milliseconds)$", re.IGNORECASE),
+    "microseconds": re.compile(r"(_|(?<=[a-z]))(us|usec|micros|microseconds)$", re.IGNORECASE),
+    "nanoseconds": re.compile(r"(_|(?<=[a-z]))(ns|nsec|nano|nanos|nanoseconds)$", re.IGNORECASE),
+    "seconds": re.compile(r"_(s|sec|secs|seconds)$", re.IGNORECASE),
+}
+
+
+_RECENT = f"arrival_clock >= {_EPOCH_BEGINS_S} AND arrival_clock < {_EPOCH_ENDS_S}"
+_NUMBERS = *ARRIVAL_UNITS, "number"
+_CLASSES = *_NUMBERS, "recent", "old"
+"""Numbers that count from 1970 in each unit, others, dates between 2010 and 2100, and others."""
+
+
+@dataclass(frozen=True)
+class ArrivalReading:
+    """What was read as arrival times, so that it can be said.
+
+    Attributes:
+        column: Where they were read from.
+        unit: What was taken for their unit, in words: "milliseconds", "dates and times", ...
+        requests: Requests (that did not fail) with a time.
+        missing: Requests without a time that can be read or believed.
+        first_s: The first arrival, on the trace's own clock [s]; None if there is no time at all.
+        last_s: The last [s], likewise.
+        zoned: Dates and times that say their offset from UTC.
+        unzoned: Those that do not, and were taken as UTC.
+        out_of_order: Requests that come before the row above them; None if nobody counted.
+        sql: The arrival of a row [s], null if it has none, as SQL of `VIEW_COLUMNS`.
+    """
+
+    column: str
+    unit: str
+    requests: int
+    missing: int
+    first_s: float | None
+    last_s: float | None
+    zoned: int = 0
+    unzoned: int = 0
+    out_of_order: int | None = None
+    sql: str = field(default="NULL", repr=False)
+
+    @property
+    def span_s(self) -> float | None:
+        """Time from the first arrival to the last [s]; None if there is no time at all."""
+        if self.first_s is None or self.last_s is None:
+            return None
+        return self.last_s - self.first_s
+
+    @property
+    def text(self) -> str:
+        """All of it in a line."""
+        everyone = self.requests + self.missing
+        if self.span_s is None:
+            return f'"{self.column}": none of {everyone:,} requests has a time that can be read'
+        parts = [f'"{self.column}": {self.unit}{self._zone_text}']
+        if self.missing:
+            parts.append(f"{self.missing:,} of {everyone:,} requests have no time that can be read")
+        if self.out_of_order:
+            parts.append(f"{self.out_of_order:,} earlier than the row above them, so sorted")
+        if self.span_s > _YEAR_S:
+            parts.append(f"they span {self.span_s / _YEAR_S:,.1f} years: is that one log?")
+        return "; ".join(parts)
+
+    @property
+    def _zone_text(self) -> str:
+        if not self.unzoned:
+            return ""
+        if not self.zoned:
+            return " without a zone, taken as UTC"
+        return f", {self.unzoned:,} of them without a zone, taken as UTC"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        names = ("column", "unit", "requests", "missing", "out_of_order", "zoned", "unzoned")
+        return {name: getattr(self, name) for name in names}
+
+
+def with_arrivals(columns: Sequence[str], value: str, type_name: str, source: str) -> str:
+    """A query of columns of a source, and of `VIEW_COLUMNS`.
+
+    Args:
+        columns: Those of the lengths, as SQL with their names.
+        value: The column of arrival times there, as SQL.
+        type_name: Of that column, as DuckDB calls it.
+        source: What reads the source.
+    """
+    number, clock, zone = "CAST(NULL AS DOUBLE)", "CAST(NULL AS TIMESTAMPTZ)", "0"
+    kind = kind_of(type_name)
+    if type_name.startswith(("TIMESTAMP", "DATE")):
+        clock = f"CASE WHEN ISFINITE({value}) THEN CAST({value} AS TIMESTAMPTZ) END"
+        zone = "1" if type_name.endswith("TIME ZONE") else "0"
+    elif kind in ("whole", "real"):
+        number = f"CAST({value} AS DOUBLE)"
+    else:
+        return _with_text_arrivals(columns, value, source)
+    return (
+        f"SELECT {', '.join(columns)}, CASE WHEN ISFINITE({number}) THEN {number} END AS "
+        f"arrival_number, EPOCH_US({clock}) / 1e6 AS arrival_clock, {zone} AS arrival_zone, "
+        f"CAST({value} AS TEXT) AS arrival_text FROM {source}"
+    )
+
+
+def _with_text_arrivals(columns: Sequence[str], value: str, source: str) -> str:
+    """The same of times kept as text: each layer does once what every row has to go through."""
+    text = f"CAST({value} AS TEXT)"  # from which there is a cast to anything
+    cast = (
+        f"SELECT {', '.join(columns)}, {text} AS arrival_text, "
+        # A cast that fails takes long, and all times of day have a colon.
+        f"CASE WHEN NOT CONTAINS({text}, ':') THEN TRY_CAST({text} AS DOUBLE) END AS number, "
+        f"CASE WHEN CONTAINS({text}, ':') THEN TRY_CAST({text} AS TIMESTAMPTZ) END AS moment "
+        f"FROM {source}"
+    )
+    # What is no time at first may be one with a blank before its offset or a decimal comma.
+    mended = "REPLACE(REPLACE(REPLACE(arrival_text, ',', '.'), ' +', '+'), ' -', '-')"
+    return (
+        "SELECT input, output, CASE WHEN ISFINITE(number) THEN number END AS arrival_number, "
+        "EPOCH_US(CASE WHEN moment IS NOT NULL THEN moment "
+        f"WHEN number IS NULL THEN TRY_CAST({mended} AS TIMESTAMPTZ) END) / 1e6 AS arrival_clock, "
+        "CASE WHEN moment IS NULL THEN 0 WHEN CONTAINS(arrival_text, '+') THEN 1 "
+        r"WHEN REGEXP_MATCHES(arrival_text, '[A-Za-z]\s*$|:.*-\d\d(:?\d\d)?\s*$') THEN 1 "
+        f"ELSE 0 END AS arrival_zone, arrival_text FROM ({cast}) AS texts"
+    )
+
+
+def census(requests: str) -> str:
+    """A query: how many times of each of `_CLASSES` there are, and between which bounds.
+
+    Args:
+        requests: A query of the rows to look at.
+
+    Returns:
+        A row per class: `class` (its index; null for what is no time), `requests`, `least`, `most`,
+        `has_fractions` and `zoned`.
+    """
+    windows = " ".join(f"WHEN {_within(unit)} THEN {k}" for k, unit in enumerate(ARRIVAL_UNITS))
+    number, recent, old = (_CLASSES.index(name) for name in ("number", "recent", "old"))
+    code = (
+        f"CASE WHEN arrival_number IS NULL THEN CASE WHEN {_RECENT} THEN {recent} "
+        f"WHEN arrival_clock IS NOT NULL THEN {old} END {windows} ELSE {number} END"
+    )
+    return (
+        "SELECT class, COUNT(*) AS requests, MIN(value) AS least, MAX(value) AS most, "
+        "BOOL_OR(value <> FLOOR(value)) AS has_fractions, SUM(arrival_zone) AS zoned FROM ("
+        f"SELECT {code} AS class, COALESCE(arrival_number, arrival_clock) AS value, arrival_zone "
+        f"FROM ({requests}) AS requests) AS times GROUP BY 1"
+    )
+
+
+def decide(
+    classes: Sequence[Mapping[str, Any]],
+    column: str,
+    usual: ArrivalUnit,
+    stated: ArrivalUnit | None,
+) -> ArrivalReading:
+    """Which unit the times of a column have.
+
+    A unit that the user states is taken. Else one that the column's name ends with (`created_ms`),
+    if the numbers could be so; else, if most numbers are so many seconds, milliseconds,
+    microseconds or nanoseconds since 1970 that they lie between 2010 and 2100, that unit; else the
+    format's own, seconds if it has none. Milliseconds that the format alone tells of are whole:
+    with fractions among them they are seconds. Where most times count from 1970, those that do
+    not lie between 2010 and 2100 are none, and the other way round.
+
+    Args:
+        classes: The answer to `census`.
+        column: Its name.
+        usual: The unit of numbers in that format.
+        stated: The unit that the user states, if any.
+    """
+    everyone = sum(row["requests"] for row in classes)
+    rows = {_CLASSES[row["class"]]: row for row in classes if row["class"] is not None}
+    extents = {
+        name: _Extent(row["requests"], row["least"], row["most"]) for name, row in rows.items()
+    }
+    has_fractions = any(rows[name]["has_fractions"] for name in _NUMBERS if name in rows)
+    units = (stated,) if stated else _units(extents, column, usual, has_fractions)
+    dated = _joined([extents[name] for name in (*units, "recent") if name in extents])
+    is_dated = 2 * dated.count > _joined(extents.values()).count
+    clock = "recent" if is_dated else "old"
+    read = {unit: _numbers_of(extents, unit, is_dated) for unit in units}
+    read["clock"] = extents.get(clock, _NOTHING)
+    whole = _joined(read.values())
+    zoned = rows[clock]["zoned"] if clock in rows else 0
+    return ArrivalReading(
+        column,
+        _unit_text(read, is_dated),
+        whole.count,
+        everyone - whole.count,
+        whole.least,
+        whole.most,
+        zoned,
+        read["clock"].count - zoned,
+        sql=_seconds(units, is_dated),
+    )
+
+
+def _units(
+    extents: Mapping[str, "_Extent"], column: str, usual: ArrivalUnit, has_fractions: bool
+) -> Sequence[ArrivalUnit]:
+    """The unit of the numbers; several where they count from 1970 in different ones."""
+    numbers = _joined([extents[name] for name in _NUMBERS if name in extents])
+    for unit, ending in _ENDINGS.items():
+        if ending.search(column) and _is_plausible(extents.get(unit, _NOTHING), numbers, unit):
+            return (unit,)
+    dated = [unit for unit in ARRIVAL_UNITS if unit in extents]
+    if 2 * sum(extents[unit].count for unit in dated) > numbers.count:
+        return dated
+    return ("seconds",) if usual == "milliseconds" and has_fractions else (usual,)
+
+
+def _is_plausible(dated: "_Extent", numbers: "_Extent", unit: ArrivalUnit) -> bool:
+    """Whether numbers could be in that unit: most since 1970, or all within a few years of 0."""
+    if numbers.least is None or numbers.most is None:
+        return True
+    farthest_s = max(abs(numbers.most), abs(numbers.least)) / PER_SECOND[unit]
+    return 2 * dated.count > numbers.count or farthest_s < LONGEST_SPAN_S
+
+
+def _numbers_of(extents: Mapping[str, "_Extent"], unit: ArrivalUnit, is_dated: bool) -> "_Extent":
+    """The numbers that are read in that unit [s]: those that count from 1970 so, or all others."""
+    names = [name for name in _NUMBERS if name in extents and (name == unit) == is_dated]
+    count, *bounds = _joined([extents[name] for name in names])
+    least, most = (None if bound is None else bound / PER_SECOND[unit] for bound in bounds)
+    return _Extent(count, least, most)
+
+
+def _unit_text(read: Mapping[str, "_Extent"], is_dated: bool) -> str:
+    """What was read, in words."""
+    since = " since 1970" if is_dated else ""
+    names = {"clock": "dates and times", **{unit: f"{unit}{since}" for unit in ARRIVAL_UNITS}}
+    return " and ".join(text for name, text in names.items() if name in read and read[name].count)
+
+
+def _seconds(units: Sequence[ArrivalUnit], is_dated: bool) -> str:
+    """The arrival of a row [s], as SQL."""
+    want = "" if is_dated else "NOT "
+    cases = [f"WHEN {want}({_within(unit)}) THEN {_in_seconds(unit)}" for unit in units]
+    return f"CASE WHEN {want}({_RECENT}) THEN arrival_clock {' '.join(cases)} END"
+
+
+def _in_seconds(unit: ArrivalUnit) -> str:
+    per_second = PER_SECOND[unit]
+    return "arrival_number" if per_second == 1 else f"arrival_number / {per_second:.0f}"
+
+
+def _within(unit: ArrivalUnit) -> str:
+    """Whether a number counts from 1970 in that unit, as SQL."""
+    low, high = (bound * int(PER_SECOND[unit]) for bound in (_EPOCH_BEGINS_S, _EPOCH_ENDS_S))
+    return f"arrival_number >= {low} AND arrival_number < {high}"
+
+
+class _Extent(NamedTuple):
+    """How many values there are, the least and the largest (None if there are none)."""
+
+    count: int
+    least: float | None
+    most: float | None
+
+
+_NOTHING = _Extent(0, None, None)
+
+
+def _joined(extents: Iterable[_Extent]) -> _Extent:
+    """All values of several classes together."""
+    there = [extent for extent in extents if extent.count]
+    return _Extent(
+        sum(extent.count for extent in there),
+        min((extent.least for extent in there if extent.least is not None), default=None),
+        max((extent.most for extent in there if extent.most is not None), default=None),
+    )
