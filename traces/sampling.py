@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from joulecast.traces.errors import InputError
 from joulecast.traces.workload import CellSums, Workload
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from joulecast.traces.requests import TimedRequests
 
 Tail = Literal["gamma", "uniform"]
 
@@ -62,6 +65,49 @@ def sample_lengths(
     ]
     lengths = np.concatenate(drawn) if drawn else np.zeros((0, 2))
     return generator.permutation(np.maximum(1, np.rint(lengths)).astype(np.int64))
+
+
+def sample_requests(
+    workload: Workload, generator: "np.random.Generator", tail: Tail = "gamma"
+) -> "TimedRequests":
+    """Draw a workload's requests with lengths and times.
+
+    Every slice of time gives exactly its own requests of each cell, at moments spread evenly over
+    it; their lengths are drawn as in `sample_lengths`, apart from the times. Requests without a
+    time (`Workload.untimed`) are left out.
+
+    Args:
+        workload: One that knows when its requests come.
+        generator: Source of randomness.
+        tail: How lengths beyond the last edge are distributed.
+
+    Returns:
+        The requests in the order in which they come, counted from the first.
+
+    Raises:
+        InputError: The workload knows no arrival times.
+    """
+    import numpy as np
+
+    from joulecast.traces.requests import TimedRequests
+
+    slices = workload.arrivals
+    if slices is None:
+        raise InputError("the workload knows no arrival times; bin a trace that has them")
+    begins: dict[tuple[int, int], list[int]] = {}
+    counts: dict[tuple[int, int], list[int]] = {}
+    first = min(slices.counts)
+    for index, held in slices.counts.items():
+        for cell, count in held.items():
+            begins.setdefault(cell, []).append(index - first)
+            counts.setdefault(cell, []).append(count)
+    moments, lengths = [], []
+    for cell in sorted(counts):
+        index_of = np.repeat(np.array(begins[cell], dtype=float), counts[cell])
+        moments.append((index_of + generator.random(len(index_of))) * slices.width_s)
+        alone = Workload(workload.grid, {cell: workload.cells[cell]})
+        lengths.append(sample_lengths(alone, len(index_of), generator, tail))
+    return TimedRequests.in_order(np.concatenate(moments), np.concatenate(lengths))
 
 
 def _moments(sums: CellSums, side: str) -> tuple[float, float]:

@@ -128,14 +128,17 @@ class Slices:
             cells: Those of the workload, in the order in which it lists them.
 
         Returns:
-            The width, and per slice its number, then the place of a cell in that list and how many
-            requests of it come, in turns.
+            The width, the number of the first slice, and per slice its number from there, then the
+            place of a cell in that list and how many requests of it come, in turns.
         """
         place = {cell: k for k, cell in enumerate(cells)}
+        first = min(self.counts)
+        width_s = self.width_s
         return {
-            "slice_s": self.width_s,
+            "slice_s": int(width_s) if width_s >= 1 else width_s,
+            "first_slice": first,
             "slices": [
-                [index, *(x for cell in sorted(held) for x in (place[cell], held[cell]))]
+                [index - first, *(x for cell in sorted(held) for x in (place[cell], held[cell]))]
                 for index, held in sorted(self.counts.items())
             ],
         }
@@ -152,13 +155,15 @@ class Slices:
             ValueError: They cannot be those of these cells.
         """
         exponent = _exponent_of(document["slice_s"])
-        order = list(cells)
+        first, order = document["first_slice"], list(cells)
+        if type(first) is not int or abs(first) > _FARTHEST:
+            raise ValueError("first_slice is a whole number")
         counts: dict[int, dict[Cell, int]] = {}
         for number, row in enumerate(document["slices"], start=1):
             index, held = _slice_of(row, number, order)
-            if counts and index <= next(reversed(counts)):
+            if first + index <= next(reversed(counts), first - 1):
                 raise ValueError(f"slice {number} does not come after the one before it")
-            counts[index] = held
+            counts[first + index] = held
         slices = cls(exponent, counts)
         if not counts or slices.within_bounds() is not slices:
             raise ValueError(f"arrivals need 1 to {MOST_SLICES:,} slices")

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from joulecast.traces.distribution import length_counts
 from joulecast.traces.grid import PAPER_GRID
-from joulecast.traces.reading.lengths import REQUESTS
+from joulecast.traces.reading.arrivals import ArrivalReading
+from joulecast.traces.slices import Slices
 from joulecast.traces.workload import CellSums, Workload
 
 if TYPE_CHECKING:
@@ -36,6 +37,21 @@ class LengthStatistics:
 
 
 @dataclass(frozen=True)
+class Rates:
+    """How many requests come in a second.
+
+    Attributes:
+        mean: Over the whole span [1/s].
+        busiest: In the busiest stretch [1/s].
+        stretch_s: How long such a stretch is: about a minute, less in short traces [s].
+    """
+
+    mean: float
+    busiest: float
+    stretch_s: float
+
+
+@dataclass(frozen=True)
 class TraceSummary:
     """What a trace looks like.
 
@@ -47,8 +63,14 @@ class TraceSummary:
         beyond_grid_token_share: Their share of all tokens, inputs and outputs together.
         input: Input lengths.
         output: Output lengths.
-        span_s: Time from the first arrival to the last [s], where the trace has arrival times.
+        span_s: Time from the first arrival to the last [s], where the trace has arrival times; from
+            a workload, of the slices from the first with a request to the last.
         is_reconstructed: Whether the requests were made up to have published figures.
+        slice_s: Width of the slices of time that a workload counts in [s]; None from a file, or
+            where no times are known.
+        rates: Requests a second, where times are known and differ.
+        untimed: Requests whose arrival time is not known.
+        arrivals: What was read as arrival times; None if there is no column of them.
     """
 
     requests: int
@@ -60,6 +82,10 @@ class TraceSummary:
     output: LengthStatistics | None
     span_s: float | None
     is_reconstructed: bool = False
+    slice_s: float | None = None
+    rates: Rates | None = None
+    untimed: int = 0
+    arrivals: ArrivalReading | None = None
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -83,6 +109,10 @@ class TraceSummary:
             "beyond_grid": self.beyond_grid,
             "beyond_grid_token_share": self.beyond_grid_token_share,
             "span_s": self.span_s,
+            "slice_s": self.slice_s,
+            "requests_per_s": None if self.rates is None else asdict(self.rates),
+            "without_time": self.untimed,
+            "arrivals": None if self.arrivals is None else self.arrivals.to_dict(),
             **{
                 name: statistics
                 and {
@@ -103,7 +133,8 @@ class TraceSummary:
 def summarise_workload(workload: Workload) -> TraceSummary:
     """What the sums of a workload still tell: means and deviations exactly, quantiles as bounds."""
     total, grid, requests = workload.total, workload.grid, workload.requests
-    return _summary(
+    slices = workload.arrivals
+    summary = _summary(
         workload,
         _from_sums(
             (total.requests, total.input_tokens, total.input_tokens_squared),
@@ -113,21 +144,18 @@ def summarise_workload(workload: Workload) -> TraceSummary:
             (total.requests, total.output_tokens, total.output_tokens_squared),
             _bins(grid.output_edges, requests.sum(axis=0)),
         ),
-        None,
+        None if slices is None else slices.span_s,
     )
+    return replace(summary, slice_s=None if slices is None else slices.width_s)
 
 
 def summarise_trace(trace: "FileTrace", workload: Workload) -> TraceSummary:
     """Exact statistics of a trace; memory grows with its distinct lengths, not with its rows."""
-    span_s = None
-    if trace.format.arrival_column is not None:
-        (ends,) = trace.select(
-            f"SELECT MIN(arrival_s) AS first, MAX(arrival_s) AS last FROM {REQUESTS}"
-        )
-        if ends["first"] is not None and math.isfinite(ends["last"] - ends["first"]):
-            span_s = ends["last"] - ends["first"]
+    arrivals = trace.arrivals_in_order()
+    span_s = None if arrivals is None else arrivals.span_s
     inputs, outputs = length_counts(trace)
-    return _summary(workload, _from_counts(inputs), _from_counts(outputs), span_s)
+    summary = _summary(workload, _from_counts(inputs), _from_counts(outputs), span_s)
+    return replace(summary, arrivals=arrivals)
 
 
 def _summary(
@@ -149,7 +177,15 @@ def _summary(
         output=outputs,
         span_s=span_s,
         is_reconstructed=workload.is_reconstructed,
+        rates=_rates(workload.arrivals, span_s),
+        untimed=workload.untimed,
     )
+
+
+def _rates(slices: Slices | None, span_s: float | None) -> Rates | None:
+    if slices is None or not span_s:
+        return None
+    return Rates(slices.requests / span_s, *slices.busiest())
 
 
 def statistics_texts(statistics: LengthStatistics) -> list[str]:

@@ -247,8 +247,8 @@ class Workload:
         arrivals = document.pop("arrivals", None)
         if arrivals is not None:
             slices = _lines(arrivals["slices"], (",", ":"))
-            cells += f'\n  ],\n  "arrivals": {{"slice_s": {arrivals["slice_s"]}, "slices": [\n'
-            cells += f"    {slices}\n  ]}}"
+            head_of_slices = json.dumps({**arrivals, "slices": []}).removesuffix("]}")
+            cells += f'\n  ],\n  "arrivals": {head_of_slices}\n    {slices}\n  ]}}'
         else:
             cells += "\n  ]"
         head = "".join(

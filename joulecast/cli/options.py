@@ -24,6 +24,7 @@ from joulecast.measurements.models import load_shape
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists, shown_address
 from joulecast.traces.printable import printable
+from joulecast.traces.reading.arrivals import ARRIVAL_UNITS
 from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.views.progress import ReadingBar
@@ -128,6 +129,15 @@ TRACE_OPTIONS: list[Option] = [
         "--input-column", help="Column of the input length [tokens]; dots lead into JSON objects."
     ),
     click.option("--output-column", help="Column of the output length [tokens]; likewise."),
+    click.option(
+        "--arrival-column",
+        help="Column of the arrival time, likewise: numbers, or dates and times (ISO 8601).",
+    ),
+    click.option(
+        "--arrival-unit",
+        type=click.Choice(ARRIVAL_UNITS),
+        help="Unit of its numbers, where it is not what they look like.",
+    ),
     click.option(
         "--on-invalid",
         type=click.Choice(["error", "skip"]),

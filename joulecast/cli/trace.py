@@ -20,7 +20,7 @@ from joulecast.cli.options import (
     with_options,
 )
 from joulecast.traces.files import database_file, shown_address
-from joulecast.views.numbers import invalid_text
+from joulecast.views.numbers import arrivals_text, invalid_text
 from joulecast.views.report import print_line, print_text
 
 
@@ -188,10 +188,10 @@ def trace_bin(
     """Reduce TRACE to a small workload file.
 
     Estimates take it in TRACE's place. On one machine DuckDB reads it; --engine spark reads it on a
-    cluster, and --connect bins a table in the database that keeps it.
+    cluster, and --connect bins a table in the database that keeps it, both without arrival times.
     """
     from joulecast.traces.grid import GRIDS
-    from joulecast.traces.load import load_from_spark, load_from_table, load_workload
+    from joulecast.traces.load import load_from_spark, load_from_table, load_trace
 
     elsewhere = _is_elsewhere(source, bin_engine, master, address, table_name)
     if elsewhere and options["memory_limit"] is not None:
@@ -201,13 +201,15 @@ def trace_bin(
     sources = [str(place) for place in (source, database) if place is not None]
     check_results({"--output": output}, traces=sources)
     grid = GRIDS[grid_name or "power-of-two"]
+    arrivals = None
     if address is not None:
         workload = load_from_table(address, name, grid, **reading_keywords(options))
     elif elsewhere:
         workload = load_from_spark(name, master or "local[*]", grid, **reading_keywords(options))
     else:
         with reading(options, name) as keywords:
-            workload = load_workload(name, grid if grid_name else None, **keywords)
+            loaded = load_trace(name, grid if grid_name else None, **keywords)
+        workload, arrivals = loaded.workload, loaded.arrivals
     workload = workload.with_provenance(licence=licence, citation=citation)
     if output is None:
         print_text(workload.to_json())
@@ -216,7 +218,8 @@ def trace_bin(
     beyond, total = workload.beyond.requests, workload.total.requests
     say(
         f"{output}: {total:,} requests in {len(workload.cells)} cells, {beyond:,} of them beyond "
-        f"the grid; {workload.failed.requests:,} failed, {invalid_text(workload.invalid)}"
+        f"the grid; {workload.failed.requests:,} failed, {invalid_text(workload.invalid)}; "
+        f"{arrivals_text(workload, arrivals)}"
     )
 
 

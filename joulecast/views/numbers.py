@@ -2,6 +2,11 @@
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from joulecast.traces.reading.arrivals import ArrivalReading
+    from joulecast.traces.workload import Workload
 
 QUANTITIES = {
     "request-energy": "energy per request in a full batch [J]",
@@ -92,3 +97,19 @@ def invalid_text(invalid: Mapping[str, int]) -> str:
     if not invalid:
         return total
     return f"{total} ({', '.join(f'{count:,} {reason}' for reason, count in invalid.items())})"
+
+
+def arrivals_text(workload: "Workload", reading: "ArrivalReading | None" = None) -> str:
+    """What is known of when a workload's requests come.
+
+    Args:
+        workload: The requests.
+        reading: What was read as their times, where that is known.
+    """
+    slices = workload.arrivals
+    if slices is None:
+        return "no arrival times" if reading is None else f"no arrival times ({reading.text})"
+    text = f"arrival times in {len(slices.counts):,} slices of {slices.width_s:,g} s"
+    if reading is not None:
+        return f"{text} ({reading.text})"
+    return f"{text}, {workload.untimed:,} requests without" if workload.untimed else text

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 
-from joulecast.views.numbers import invalid_text, percent
+from joulecast.views.numbers import invalid_text, percent, three_digits
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text
 from joulecast.views.report import Report
 
@@ -54,7 +54,28 @@ def summary_report(trace: str, summary: "TraceSummary") -> Report:
         ("left out", invalid_text(summary.invalid)),
         ("beyond the grid", beyond),
     ]
-    if summary.span_s is not None:
-        facts.append(("time span", f"{summary.span_s:,.1f} s"))
+    facts += _time_facts(summary)
     document = {"trace": trace, **summary.to_dict()}
     return Report(document, [document], Group(facts_table(facts), view))
+
+
+def _time_facts(summary: "TraceSummary") -> list[tuple[str, str]]:
+    """When the requests come, and what was read as their times."""
+    facts = []
+    if summary.span_s is not None:
+        text = f"{summary.span_s:,.1f} s"
+        if summary.rates is not None:
+            mean, busiest = summary.rates.mean, summary.rates.busiest
+            text += (
+                f": {three_digits(mean)} requests a second, {three_digits(busiest)} in the busiest "
+                f"{summary.rates.stretch_s:,g} s"
+            )
+        facts.append(("time span", text))
+    if summary.arrivals is not None:
+        facts.append(("arrival times", summary.arrivals.text))
+    elif summary.slice_s is not None:
+        short = f"; {summary.untimed:,} requests have none" if summary.untimed else ""
+        facts.append(("arrival times", f"counted in slices of {summary.slice_s:,g} s{short}"))
+    else:
+        facts.append(("arrival times", "none"))
+    return facts

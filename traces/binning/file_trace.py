@@ -11,17 +11,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from joulecast.traces.binning.timing import read_arrivals, require_times
-from joulecast.traces.binning.trace import Query, Slicing, Trace, watched
+from joulecast.traces.binning.timing import TraceInTime
+from joulecast.traces.binning.trace import Query, watched
 from joulecast.traces.errors import InputError
-from joulecast.traces.reading.arrivals import VIEW_COLUMNS, ArrivalReading, ArrivalUnit
+from joulecast.traces.reading.arrivals import VIEW_COLUMNS, ArrivalReading
 from joulecast.traces.reading.faults import line_of_record, malformed_line
 from joulecast.traces.reading.formats import TraceFormat, shorten
 from joulecast.traces.reading.layout import common_format, describe_sources, layout
@@ -36,7 +35,6 @@ from joulecast.traces.reading.sniff import (
     find_files,
     spool_standard_input,
 )
-from joulecast.traces.slices import exponent_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,39 +53,16 @@ cannot, or ends there. Where invalid rows are an error, it may end there."""
 
 
 @dataclass(frozen=True)
-class FileTrace(Trace):
+class FileTrace(TraceInTime):
     """A trace in files, read by DuckDB.
 
     Attributes:
-        files: The files behind it.
-        format: Which columns hold what.
         database: The DuckDB that reads them.
         watch: Told of progress, if anyone is.
-        arrival_unit: Unit of its arrival times, if the user states one.
     """
 
-    files: tuple[TraceFile, ...]
-    format: TraceFormat
     database: duckdb.DuckDBPyConnection = field(repr=False)
     watch: OnProgress | None = field(default=None, repr=False)
-    arrival_unit: ArrivalUnit | None = None
-
-    @property
-    def has_arrivals(self) -> bool:
-        """Whether it has arrival times: a column in which at least one can be read."""
-        return self.arrivals is not None and self.arrivals.requests > 0
-
-    @cached_property
-    def arrivals(self) -> ArrivalReading | None:
-        """What is read as arrival times, after a look at all; None without a column of them."""
-        return read_arrivals(self)
-
-    def slicing(self) -> Slicing | None:
-        """How its requests are put into slices of time; None if it has no arrival times."""
-        times = self.arrivals
-        if times is None or times.first_s is None or times.last_s is None:
-            return None
-        return Slicing(times.sql, exponent_for(times.first_s, times.last_s))
 
     def lengths(self) -> "LengthArray":
         """Lengths of the requests that did not fail, in the trace's order, shape (n, 2) [tokens].
@@ -110,10 +85,7 @@ class FileTrace(Trace):
 
         from joulecast.traces.requests import TimedRequests
 
-        reading = self.arrivals
-        if reading is None:
-            raise InputError(f"{self.name}: has no column of arrival times; name --arrival-column")
-        require_times(self, reading)
+        reading = self.require_times()
         columns = self.arrays(
             f"SELECT {_LENGTHS}, {reading.sql} AS arrival_s FROM ({succeeded(self.stored)}) "
             "WHERE arrival_s IS NOT NULL"
@@ -316,9 +288,9 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
                 stored,
                 files,
                 trace_format,
+                options.arrival_unit,
                 database,
                 options.watch,
-                options.arrival_unit,
             )
         finally:
             database.close()

@@ -27,17 +27,20 @@ VIEW_COLUMNS = "arrival_number", "arrival_clock", "arrival_zone", "arrival_text"
 _EPOCH_BEGINS_S, _EPOCH_ENDS_S = 1_262_304_000, 4_102_444_800
 """2010 and 2100: logs of language models lie between, and no two units are to be confused there."""
 
-_YEAR_S = 365.25 * 86_400
-LONGEST_SPAN_S = 10 * _YEAR_S
+YEAR_S = 365.25 * 86_400
+LONGEST_SPAN_S = 10 * YEAR_S
 """Longer than any log; times that lie further apart are not on one clock."""
 
-_ENDINGS: Mapping[ArrivalUnit, re.Pattern[str]] = {
-    "milliseconds": re.compile(r"(_|(?<=[a-z]))(ms|msec|millis|milliseconds)$", re.IGNORECASE),
-    "microseconds": re.compile(r"(_|(?<=[a-z]))(us|usec|micros|microseconds)$", re.IGNORECASE),
-    "nanoseconds": re.compile(r"(_|(?<=[a-z]))(ns|nsec|nano|nanos|nanoseconds)$", re.IGNORECASE),
-    "seconds": re.compile(r"_(s|sec|secs|seconds)$", re.IGNORECASE),
+_ENDINGS: Mapping[str, re.Pattern[str]] = {
+    unit: re.compile(rf"(?i:(^|[^a-z])({words})[\])]?$)|(?<=[a-z])({camel})$")
+    for unit, words, camel in (
+        ("milliseconds", "ms|msecs?|millis|milliseconds", "Ms|Millis|Milliseconds"),
+        ("microseconds", "us|usecs?|micros|microseconds", "Us|Micros|Microseconds"),
+        ("nanoseconds", "ns|nsecs?|nanos?|nanoseconds", "Ns|Nanos?|Nanoseconds"),
+        ("seconds", "s|secs?|seconds", "Secs?|Seconds"),
+    )
 }
-
+"""How the name of a column ends that says its unit: `created_ms`, `startTimeUnixNano`, `at [s]`."""
 
 _RECENT = f"arrival_clock >= {_EPOCH_BEGINS_S} AND arrival_clock < {_EPOCH_ENDS_S}"
 _NUMBERS = *ARRIVAL_UNITS, "number"
@@ -91,8 +94,8 @@ class ArrivalReading:
             parts.append(f"{self.missing:,} of {everyone:,} requests have no time that can be read")
         if self.out_of_order:
             parts.append(f"{self.out_of_order:,} earlier than the row above them, so sorted")
-        if self.span_s > _YEAR_S:
-            parts.append(f"they span {self.span_s / _YEAR_S:,.1f} years: is that one log?")
+        if self.span_s > YEAR_S:
+            parts.append(f"they span {self.span_s / YEAR_S:,.1f} years: is that one log?")
         return "; ".join(parts)
 
     @property
@@ -209,21 +212,21 @@ def decide(
     has_fractions = any(rows[name]["has_fractions"] for name in _NUMBERS if name in rows)
     units = (stated,) if stated else _units(extents, column, usual, has_fractions)
     dated = _joined([extents[name] for name in (*units, "recent") if name in extents])
-    is_dated = 2 * dated.count > _joined(extents.values()).count
+    is_dated = 0 < dated.values >= _joined(extents.values()).values / 2
     clock = "recent" if is_dated else "old"
-    read = {unit: _numbers_of(extents, unit, is_dated) for unit in units}
+    read: dict[str, _Extent] = {unit: _numbers_of(extents, unit, is_dated) for unit in units}
     read["clock"] = extents.get(clock, _NOTHING)
     whole = _joined(read.values())
     zoned = rows[clock]["zoned"] if clock in rows else 0
     return ArrivalReading(
         column,
         _unit_text(read, is_dated),
-        whole.count,
-        everyone - whole.count,
+        whole.values,
+        everyone - whole.values,
         whole.least,
         whole.most,
         zoned,
-        read["clock"].count - zoned,
+        read["clock"].values - zoned,
         sql=_seconds(units, is_dated),
     )
 
@@ -233,11 +236,13 @@ def _units(
 ) -> Sequence[ArrivalUnit]:
     """The unit of the numbers; several where they count from 1970 in different ones."""
     numbers = _joined([extents[name] for name in _NUMBERS if name in extents])
-    for unit, ending in _ENDINGS.items():
-        if ending.search(column) and _is_plausible(extents.get(unit, _NOTHING), numbers, unit):
+    for unit in ARRIVAL_UNITS:
+        if _ENDINGS[unit].search(column) and _is_plausible(
+            extents.get(unit, _NOTHING), numbers, unit
+        ):
             return (unit,)
     dated = [unit for unit in ARRIVAL_UNITS if unit in extents]
-    if 2 * sum(extents[unit].count for unit in dated) > numbers.count:
+    if dated and 2 * sum(extents[unit].values for unit in dated) >= numbers.values:
         return dated
     return ("seconds",) if usual == "milliseconds" and has_fractions else (usual,)
 
@@ -247,7 +252,7 @@ def _is_plausible(dated: "_Extent", numbers: "_Extent", unit: ArrivalUnit) -> bo
     if numbers.least is None or numbers.most is None:
         return True
     farthest_s = max(abs(numbers.most), abs(numbers.least)) / PER_SECOND[unit]
-    return 2 * dated.count > numbers.count or farthest_s < LONGEST_SPAN_S
+    return 2 * dated.values >= numbers.values or farthest_s < LONGEST_SPAN_S
 
 
 def _numbers_of(extents: Mapping[str, "_Extent"], unit: ArrivalUnit, is_dated: bool) -> "_Extent":
@@ -261,8 +266,8 @@ def _numbers_of(extents: Mapping[str, "_Extent"], unit: ArrivalUnit, is_dated: b
 def _unit_text(read: Mapping[str, "_Extent"], is_dated: bool) -> str:
     """What was read, in words."""
     since = " since 1970" if is_dated else ""
-    names = {"clock": "dates and times", **{unit: f"{unit}{since}" for unit in ARRIVAL_UNITS}}
-    return " and ".join(text for name, text in names.items() if name in read and read[name].count)
+    names = {"clock": "dates and times"} | {unit: f"{unit}{since}" for unit in _NUMBERS}
+    return " and ".join(text for name, text in names.items() if name in read and read[name].values)
 
 
 def _seconds(units: Sequence[ArrivalUnit], is_dated: bool) -> str:
@@ -286,7 +291,7 @@ def _within(unit: ArrivalUnit) -> str:
 class _Extent(NamedTuple):
     """How many values there are, the least and the largest (None if there are none)."""
 
-    count: int
+    values: int
     least: float | None
     most: float | None
 
@@ -296,9 +301,9 @@ _NOTHING = _Extent(0, None, None)
 
 def _joined(extents: Iterable[_Extent]) -> _Extent:
     """All values of several classes together."""
-    there = [extent for extent in extents if extent.count]
+    there = [extent for extent in extents if extent.values]
     return _Extent(
-        sum(extent.count for extent in there),
+        sum(extent.values for extent in there),
         min((extent.least for extent in there if extent.least is not None), default=None),
         max((extent.most for extent in there if extent.most is not None), default=None),
     )
