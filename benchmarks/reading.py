@@ -22,6 +22,7 @@ OUTPUTS = (0, 8, 16, 32, 64, 128, 256, 512)
 JOULECAST = str(Path(sys.executable).parent / "joulecast")
 TABLE = "h100-sxm/llama-3.1-8b/vllm"
 KINDS = ("csv", "parquet", "jsonl")
+NO_TIMES = ("--arrival-column", "none")  # the others do not read them either
 
 PANDAS = """
 import sys, numpy as np, pandas as pd
@@ -130,9 +131,9 @@ def commands(path: Path, result: Path) -> dict[str, list[str]]:
     edges = [str(INPUTS), str(OUTPUTS)]
     readers = {"DuckDB": DUCKDB, "Polars": POLARS, "pandas": PANDAS}
     ours = {
-        "joulecast trace bin": [JOULECAST, "trace", "bin", str(path), "-o", str(result)],
+        "joulecast trace bin": [JOULECAST, "trace", "bin", str(path), *NO_TIMES, "-o", str(result)],
         "joulecast estimate": [  # binned: the step model would take longer than the reading
-            JOULECAST, "estimate", str(path), "--table", TABLE, "--method", "binned",
+            JOULECAST, "estimate", str(path), "--table", TABLE, "--method", "binned", *NO_TIMES,
         ],
     }  # fmt: skip
     if path.suffix == ".jsonl" and path.stat().st_size > 5e8:

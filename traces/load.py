@@ -21,7 +21,7 @@ from joulecast.traces.public.catalog import (
     load_cached,
     load_embedded,
 )
-from joulecast.traces.reading.options import DEFAULTS, ReadingKeywords, ReadingOptions
+from joulecast.traces.reading.options import DEFAULTS, NO_ARRIVALS, ReadingKeywords, ReadingOptions
 from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.traces.workload import Workload
 
@@ -268,7 +268,8 @@ def _ready_workload(trace: str | Path | Workload, options: ReadingOptions) -> Wo
     workload = trace if isinstance(trace, Workload) else _saved_workload(str(trace))
     if workload is not None and options.names_columns:
         raise InputError(f"{trace_name(trace)}: is a workload and has no columns to name")
-    return workload
+    is_timeless = options.arrival_column == NO_ARRIVALS
+    return workload.without_arrivals() if workload is not None and is_timeless else workload
 
 
 def _saved_workload(name: str) -> Workload | None:

@@ -131,7 +131,8 @@ TRACE_OPTIONS: list[Option] = [
     click.option("--output-column", help="Column of the output length [tokens]; likewise."),
     click.option(
         "--arrival-column",
-        help="Column of the arrival time, likewise: numbers, or dates and times (ISO 8601).",
+        help="Column of the arrival time, likewise: numbers, or dates and times (ISO 8601); none "
+        "to leave them unread.",
     ),
     click.option(
         "--arrival-unit",

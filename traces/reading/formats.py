@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from joulecast.traces.errors import InputError
 from joulecast.traces.reading.arrivals import ArrivalUnit
-from joulecast.traces.reading.options import ReadingOptions
+from joulecast.traces.reading.options import NO_ARRIVALS, ReadingOptions
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,8 @@ def choose_columns(name: str, columns: Sequence[str], options: ReadingOptions) -
         )
     for column in lengths:
         _require_column(name, columns, column)
+    if options.arrival_column == NO_ARRIVALS:
+        return replace(trace_format, arrival_column=None)
     if options.arrival_column is not None:
         return _with_arrivals(name, columns, trace_format, options.arrival_column)
     arrival = trace_format.arrival_column

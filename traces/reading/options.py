@@ -9,6 +9,9 @@ from joulecast.traces.reading.arrivals import ARRIVAL_UNITS, ArrivalUnit
 
 OnInvalid = Literal["error", "skip"]
 
+NO_ARRIVALS = "none"
+"""In the place of the column of arrival times: they are not to be read."""
+
 OnProgress = Callable[[float], None]
 """Told now and then what share of a long read is done, 0 to 1."""
 
@@ -34,7 +37,7 @@ class ReadingOptions:
             dots lead into the objects of JSON rows.
         output_column: Column of the output length [tokens], likewise.
         arrival_column: Column of the arrival time, where the format has none or another one; dots
-            lead likewise.
+            lead likewise. "none" leaves arrival times unread, which is faster.
         arrival_unit: Unit of the numbers in it, where it is not what they look like.
         on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out and count
             them; requests whose arrival time cannot be read are then left out of what is served in
@@ -63,7 +66,7 @@ class ReadingOptions:
     @property
     def names_columns(self) -> bool:
         """Whether a column is named."""
-        return self.names_lengths or self.arrival_column is not None
+        return self.names_lengths or self.arrival_column not in (None, NO_ARRIVALS)
 
     @property
     def names_lengths(self) -> bool:
@@ -76,7 +79,7 @@ class ReadingOptions:
         Raises:
             InputError: A memory limit, a callback or a column of arrival times is given.
         """
-        if (self.arrival_column, self.arrival_unit) != (None, None):
+        if self.arrival_column not in (None, NO_ARRIVALS) or self.arrival_unit is not None:
             raise InputError(
                 "arrival times are read with DuckDB alone; leave out arrival_column and "
                 "arrival_unit (--arrival-column, --arrival-unit) for Spark and databases"

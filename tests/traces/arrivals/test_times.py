@@ -216,6 +216,13 @@ def test_columns_that_hold_no_times(options, message: str, tmp_path: Path) -> No
         load_trace(path, **options)
 
 
+def test_times_that_are_not_to_be_read(tmp_path: Path) -> None:
+    path = csv_of(tmp_path / "t.csv", "arrival_s", [1, "soon", 3])
+    loaded = load_trace(path, with_arrivals=True, arrival_column="none")
+    assert (loaded.timed, loaded.arrivals, loaded.workload.arrivals) == (None, None, None)
+    assert load_trace("azure-2023-code", arrival_column="none").workload.untimed == 8819
+
+
 def test_times_that_go_back_and_repeat_are_sorted_and_counted(tmp_path: Path) -> None:
     path = csv_of(tmp_path / "t.csv", "arrival_s", [5, 1, 1, 3, 2])
     loaded = load_trace(path, with_arrivals=True)
