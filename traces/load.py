@@ -160,7 +160,8 @@ def load_from_spark(
             and `watch`.
 
     Returns:
-        The workload, equal to the one that `load_workload` reads from the same rows.
+        The workload, equal to the one that `load_workload` reads from the same rows, but that no
+        arrival times are read.
 
     Raises:
         InputError: No PySpark, no Java, no cluster, no such files, or they are not a trace.
@@ -189,7 +190,8 @@ def load_from_table(
             and `watch`.
 
     Returns:
-        The workload, equal to the one that `load_workload` reads from the same rows.
+        The workload, equal to the one that `load_workload` reads from the same rows, but that no
+        arrival times are read.
 
     Raises:
         InputError: No such backend, database, table or columns.

@@ -9,7 +9,7 @@ from joulecast.traces.errors import InputError
 Cell = tuple[int, int]
 
 MOST_SLICES = 4096
-_LEAST_EXPONENT, _MOST_EXPONENT = -6, 40
+_LEAST_EXPONENT, _MOST_EXPONENT = -6, 64
 _FARTHEST = 2**60
 _LONGEST_GAP_S = 20 * 365.25 * 86_400
 """Two logs may lie years apart, but 1970 and any log lie further apart than this."""
@@ -175,7 +175,11 @@ class Slices:
 def exponent_for(first_s: float, last_s: float) -> int:
     """The least exponent at which times from the first to the last take few enough slices."""
     exponent = _LEAST_EXPONENT
-    while last_s // 2.0**exponent - first_s // 2.0**exponent >= MOST_SLICES:
+    farthest_s = max(abs(first_s), abs(last_s))
+    while (
+        last_s // 2.0**exponent - first_s // 2.0**exponent >= MOST_SLICES
+        or farthest_s / 2.0**exponent >= _FARTHEST
+    ):
         exponent += 1
     return exponent
 

@@ -1,6 +1,5 @@
 """When the requests of a trace in files come: what is read as their times, and which have none."""
 
-import re
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -10,6 +9,8 @@ from typing import Any
 from joulecast.traces.binning.trace import Slicing, Trace
 from joulecast.traces.errors import InputError
 from joulecast.traces.reading.arrivals import (
+    EPOCH_BEGINS_S,
+    EPOCH_ENDS_S,
     LONGEST_SPAN_S,
     YEAR_S,
     ArrivalReading,
@@ -53,10 +54,13 @@ class TraceInTime(Trace):
         """What is read as arrival times, after a look at all; None without a column of them.
 
         Raises:
-            InputError: The user named the column, and it holds no times.
+            InputError: The user named the column, and it holds no times; or stated the unit, and
+                there is no column.
         """
         column = self.format.arrival_column
         if column is None:
+            if self.arrival_unit is not None:
+                raise self._no_column()
             return None
         classes = self.select(census(succeeded(self.stored)))
         reading = decide(classes, column, self.format.arrival_unit, self.arrival_unit)
@@ -98,9 +102,7 @@ class TraceInTime(Trace):
         """
         reading = self.arrivals
         if reading is None:
-            raise InputError(
-                f"{self.name}: has no column of arrival times; name one with --arrival-column"
-            )
+            raise self._no_column()
         if reading.missing and (self.on_invalid == "error" or not reading.requests):
             raise self._first_untimed(reading)
         span_s = reading.span_s or 0.0
@@ -111,6 +113,11 @@ class TraceInTime(Trace):
                 "the earliest of the others; mend the row, or state the unit with --arrival-unit"
             )
         return reading
+
+    def _no_column(self) -> InputError:
+        return InputError(
+            f"{self.name}: has no column of arrival times; name one with --arrival-column"
+        )
 
     def _first_untimed(self, reading: ArrivalReading) -> InputError:
         """The error that names the first request without a time. Call it only if there is one."""
@@ -156,6 +163,6 @@ def _shown(row: dict[str, Any]) -> str:
 
 def _last(reading: ArrivalReading) -> str:
     """When the last of the others comes, where they have dates."""
-    if reading.last_s is None or not re.search("1970|dates", reading.unit):
+    if reading.last_s is None or not EPOCH_BEGINS_S <= reading.last_s < EPOCH_ENDS_S:
         return ""
     return f" (the last is of {datetime.fromtimestamp(reading.last_s, UTC):%Y-%m-%d})"

@@ -24,8 +24,11 @@ PER_SECOND: Mapping[ArrivalUnit, float] = {
 ARRIVAL_UNITS = tuple(PER_SECOND)
 VIEW_COLUMNS = "arrival_number", "arrival_clock", "arrival_zone", "arrival_text"
 
-_EPOCH_BEGINS_S, _EPOCH_ENDS_S = 1_262_304_000, 4_102_444_800
+EPOCH_BEGINS_S, EPOCH_ENDS_S = 1_262_304_000, 4_102_444_800
 """2010 and 2100: logs of language models lie between, and no two units are to be confused there."""
+
+_MOST = "1e19"
+"""No time is such a number, be it in nanoseconds since 1970."""
 
 YEAR_S = 365.25 * 86_400
 LONGEST_SPAN_S = 10 * YEAR_S
@@ -42,7 +45,7 @@ _ENDINGS: Mapping[str, re.Pattern[str]] = {
 }
 """How the name of a column ends that says its unit: `created_ms`, `startTimeUnixNano`, `at [s]`."""
 
-_RECENT = f"arrival_clock >= {_EPOCH_BEGINS_S} AND arrival_clock < {_EPOCH_ENDS_S}"
+_RECENT = f"arrival_clock >= {EPOCH_BEGINS_S} AND arrival_clock < {EPOCH_ENDS_S}"
 _NUMBERS = *ARRIVAL_UNITS, "number"
 _CLASSES = *_NUMBERS, "recent", "old"
 """Numbers that count from 1970 in each unit, others, dates between 2010 and 2100, and others."""
@@ -131,7 +134,7 @@ def with_arrivals(columns: Sequence[str], value: str, type_name: str, source: st
     else:
         return _with_text_arrivals(columns, value, source)
     return (
-        f"SELECT {', '.join(columns)}, CASE WHEN ISFINITE({number}) THEN {number} END AS "
+        f"SELECT {', '.join(columns)}, CASE WHEN ABS({number}) < {_MOST} THEN {number} END AS "
         f"arrival_number, EPOCH_US({clock}) / 1e6 AS arrival_clock, {zone} AS arrival_zone, "
         f"CAST({value} AS TEXT) AS arrival_text FROM {source}"
     )
@@ -150,7 +153,7 @@ def _with_text_arrivals(columns: Sequence[str], value: str, source: str) -> str:
     # What is no time at first may be one with a blank before its offset or a decimal comma.
     mended = "REPLACE(REPLACE(REPLACE(arrival_text, ',', '.'), ' +', '+'), ' -', '-')"
     return (
-        "SELECT input, output, CASE WHEN ISFINITE(number) THEN number END AS arrival_number, "
+        f"SELECT input, output, CASE WHEN ABS(number) < {_MOST} THEN number END AS arrival_number, "
         "EPOCH_US(CASE WHEN moment IS NOT NULL THEN moment "
         f"WHEN number IS NULL THEN TRY_CAST({mended} AS TIMESTAMPTZ) END) / 1e6 AS arrival_clock, "
         "CASE WHEN moment IS NULL THEN 0 WHEN CONTAINS(arrival_text, '+') THEN 1 "
@@ -284,7 +287,7 @@ def _in_seconds(unit: ArrivalUnit) -> str:
 
 def _within(unit: ArrivalUnit) -> str:
     """Whether a number counts from 1970 in that unit, as SQL."""
-    low, high = (bound * int(PER_SECOND[unit]) for bound in (_EPOCH_BEGINS_S, _EPOCH_ENDS_S))
+    low, high = (bound * int(PER_SECOND[unit]) for bound in (EPOCH_BEGINS_S, EPOCH_ENDS_S))
     return f"arrival_number >= {low} AND arrival_number < {high}"
 
 

@@ -46,8 +46,7 @@ def malformed_line(
             None,
         )
     if file.kind == "csv":
-        lengths = trace_format.input_column, trace_format.output_column
-        return _csv_fault(file, [file.columns.index(column) for column in lengths], until)
+        return _csv_fault(file, [file.columns.index(name) for name in trace_format.columns], until)
     return None
 
 

@@ -65,13 +65,18 @@ class ReadingOptions:
 
     @property
     def names_columns(self) -> bool:
-        """Whether a column is named."""
-        return self.names_lengths or self.arrival_column not in (None, NO_ARRIVALS)
+        """Whether a column is named, or the unit of one."""
+        return self.names_lengths or self.names_arrivals
 
     @property
     def names_lengths(self) -> bool:
         """Whether the column of a length is named."""
         return (self.input_column, self.output_column) != (None, None)
+
+    @property
+    def names_arrivals(self) -> bool:
+        """Whether the column of arrival times is named, or their unit."""
+        return self.arrival_column not in (None, NO_ARRIVALS) or self.arrival_unit is not None
 
     def require_elsewhere(self) -> None:
         """Refuse what only a read on this machine can heed.
@@ -79,7 +84,7 @@ class ReadingOptions:
         Raises:
             InputError: A memory limit, a callback or a column of arrival times is given.
         """
-        if self.arrival_column not in (None, NO_ARRIVALS) or self.arrival_unit is not None:
+        if self.names_arrivals:
             raise InputError(
                 "arrival times are read with DuckDB alone; leave out arrival_column and "
                 "arrival_unit (--arrival-column, --arrival-unit) for Spark and databases"

@@ -13,6 +13,7 @@ from joulecast.traces.errors import InputError
 from joulecast.traces.load import load_trace, summarise
 from joulecast.traces.reading.arrivals import ArrivalReading
 from joulecast.traces.reading.options import ReadingOptions
+from joulecast.traces.workload import Workload
 from tests.conftest import RunCli
 
 MAY_12 = 1_715_472_000  # 2024-05-12 00:00:00 UTC
@@ -214,6 +215,32 @@ def test_columns_that_hold_no_times(options, message: str, tmp_path: Path) -> No
     path.write_text("note,input_tokens,output_tokens\na,1,2\nb,3,4\n")
     with pytest.raises(InputError, match=message):
         load_trace(path, **options)
+
+
+def test_a_unit_of_no_column(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("input_tokens,output_tokens\n1,2\n")
+    with pytest.raises(InputError, match=r"no column of arrival times; name one with --arrival-c"):
+        load_trace(path, arrival_unit="seconds")
+    with pytest.raises(InputError, match="is a workload and has no columns to name"):
+        load_trace("azure-2023-code", arrival_unit="seconds")
+
+
+@pytest.mark.parametrize("times", [[0, 1e18], [9e18, 9e18], [-1e18, 5], ["294247-01-01", 0]])
+def test_times_beyond_all_clocks(times: list[object], tmp_path: Path) -> None:
+    path = csv_of(tmp_path / "t.csv", "at", times)
+    workload = load_trace(path, arrival_column="at").workload
+    assert workload.untimed == 0
+    workload.save(tmp_path / "w.json")
+    assert Workload.load(tmp_path / "w.json") == workload
+    assert reading_of(csv_of(path, "arrival_s", [1e19, "1e400", 5])).missing == 2
+
+
+def test_times_in_another_encoding_name_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"arrival_s,input_tokens,output_tokens\n1,2,3\n\xe9,2,3\n")
+    with pytest.raises(InputError, match=r"t\.csv:3: the row is not UTF-8 text"):
+        load_trace(path)
 
 
 def test_times_that_are_not_to_be_read(tmp_path: Path) -> None:
