@@ -1,5 +1,6 @@
 """How many requests of each cell come in each slice of time, so that sums can be served in time."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,12 @@ from joulecast.traces.errors import InputError
 Cell = tuple[int, int]
 
 MOST_SLICES = 4096
+"""With a request in them: pauses cost nothing, and bursts within a second decide how long requests
+wait. Of `MANY` requests and more, slices are counted from the first to the last, empty or not, so
+that reading a log of any size takes little memory."""
+
+MANY = 200_000
+
 _LEAST_EXPONENT, _MOST_EXPONENT = -6, 64
 _FARTHEST = 2**60
 _LONGEST_GAP_S = 20 * 365.25 * 86_400
@@ -69,13 +76,18 @@ class Slices:
         return Slices(exponent, merged)
 
     def within_bounds(self) -> "Slices":
-        """The same in slices so wide that there are at most `MOST_SLICES` of them."""
+        """The same in slices as wide as it takes to have at most `MOST_SLICES` of them."""
         if not self.counts:
             return self
-        first, last, shift = min(self.counts), max(self.counts), 0
-        while (last >> shift) - (first >> shift) >= MOST_SLICES:
-            shift += 1
-        return self.at_exponent(self.exponent + shift)
+        first, last = min(self.counts), max(self.counts)
+        is_large = self.requests >= MANY
+
+        def are_few(shift: int) -> bool:
+            if is_large:
+                return (last >> shift) - (first >> shift) < MOST_SLICES
+            return len({index >> shift for index in self.counts}) <= MOST_SLICES
+
+        return self.at_exponent(self.exponent + bisect_left(range(128), True, key=are_few))
 
     def __add__(self, other: "Slices") -> "Slices":
         """The requests of both.
@@ -172,15 +184,20 @@ class Slices:
         return slices
 
 
-def exponent_for(first_s: float, last_s: float) -> int:
-    """The least exponent at which times from the first to the last take few enough slices."""
+def exponent_for(first_s: float, last_s: float, requests: int) -> int:
+    """The exponent at which to count requests, before `Slices.within_bounds`.
+
+    Args:
+        first_s: The first arrival [s].
+        last_s: The last [s].
+        requests: How many come.
+    """
     exponent = _LEAST_EXPONENT
-    farthest_s = max(abs(first_s), abs(last_s))
-    while (
-        last_s // 2.0**exponent - first_s // 2.0**exponent >= MOST_SLICES
-        or farthest_s / 2.0**exponent >= _FARTHEST
-    ):
+    while max(abs(first_s), abs(last_s)) / 2.0**exponent >= _FARTHEST:
         exponent += 1
+    if requests >= MANY:
+        while last_s // 2.0**exponent - first_s // 2.0**exponent >= MOST_SLICES:
+            exponent += 1
     return exponent
 
 

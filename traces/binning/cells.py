@@ -64,7 +64,7 @@ def bin_trace(trace: Trace, grid: Grid) -> Workload:
         failed,
         dict(sorted(invalid.items())),
         trace.sources,
-        Slices(slicing.exponent, dict(sorted(slices.items()))) if slicing and slices else None,
+        Slices(slicing.exponent, slices).within_bounds() if slicing and slices else None,
     )
 
 

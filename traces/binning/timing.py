@@ -78,7 +78,7 @@ class TraceInTime(Trace):
         times = self.arrivals
         if times is None or times.first_s is None or times.last_s is None:
             return None
-        return Slicing(times.sql, exponent_for(times.first_s, times.last_s))
+        return Slicing(times.sql, exponent_for(times.first_s, times.last_s, times.requests))
 
     def arrivals_in_order(self) -> ArrivalReading | None:
         """What is read as arrival times, and how many come before the row above them."""
