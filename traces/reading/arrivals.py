@@ -156,7 +156,7 @@ def _with_text_arrivals(columns: Sequence[str], value: str, source: str) -> str:
         f"SELECT input, output, CASE WHEN ABS(number) < {_MOST} THEN number END AS arrival_number, "
         "EPOCH_US(CASE WHEN moment IS NOT NULL THEN moment "
         f"WHEN number IS NULL THEN TRY_CAST({mended} AS TIMESTAMPTZ) END) / 1e6 AS arrival_clock, "
-        "CASE WHEN moment IS NULL THEN 0 WHEN CONTAINS(arrival_text, '+') THEN 1 "
+        "CASE WHEN number IS NOT NULL THEN 0 WHEN CONTAINS(arrival_text, '+') THEN 1 "
         r"WHEN REGEXP_MATCHES(arrival_text, '[A-Za-z]\s*$|:.*-\d\d(:?\d\d)?\s*$') THEN 1 "
         f"ELSE 0 END AS arrival_zone, arrival_text FROM ({cast}) AS texts"
     )

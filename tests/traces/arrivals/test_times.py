@@ -270,6 +270,8 @@ def test_zones_are_said(tmp_path: Path) -> None:
     )
     assert (mixed.zoned, mixed.unzoned) == (2, 1)
     assert "1 of them without a zone, taken as UTC" in mixed.text
+    blank = reading_of(csv_of(tmp_path / "b.csv", "arrival_s", ["2024-05-12 02:00:00 +0200", bare]))
+    assert (blank.zoned, blank.unzoned, blank.span_s) == (1, 1, 7)
 
 
 def test_rows_at_the_epoch_among_dates_have_no_time(tmp_path: Path) -> None:
