@@ -71,6 +71,7 @@ def fit_price_list(gpu: str, engine: str, prior: UnitPrices | None = None) -> Un
     """
     from joulecast.estimator.unit_prices.sources import (
         idle_powers_w,
+        raw_traffic,
         shipped_measurements,
         shipped_replays,
         shipped_tables,
@@ -80,7 +81,8 @@ def fit_price_list(gpu: str, engine: str, prior: UnitPrices | None = None) -> Un
     models = {table.model for table in tables}
     if len(models) < _FEWEST_MODELS:
         raise InputError(f"{gpu}/{engine}: {len(models)} models were measured; too few to tell")
-    batches, replays = shipped_measurements(tables), shipped_replays(gpu, engine)
+    raw = raw_traffic(gpu, tables)
+    batches, replays = [*shipped_measurements(tables), *raw], shipped_replays(gpu, engine)
     powers_w = idle_powers_w(tables)
     metered = [*batches, *replays]
     return fit_unit_prices(
@@ -90,6 +92,7 @@ def fit_price_list(gpu: str, engine: str, prior: UnitPrices | None = None) -> Un
         {
             "tables": sorted(table.name for table in tables),
             "replays": sorted(each.name for each in replays),
+            "traffic": sorted({each.name.split()[1] for each in raw}),
             "models": sorted(models),
             "engine_versions": sorted({str(t.metadata["engine_version"]) for t in tables}),
             "cards": len(powers_w),

@@ -1,6 +1,8 @@
 """What prices are fitted to: the batches of tables, and metered replays."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,15 @@ from joulecast.measurements.replay import SHIPPED, Replay
 from joulecast.measurements.steplog.log import StepLog
 from joulecast.measurements.table.runs import Run
 from joulecast.measurements.table.table import EnergyTable, load_table, table_names
+from joulecast.measurements.table.traffic_window import TrafficWindow
+from joulecast.traces.errors import InputError
 
 FEWEST_BATCHES = 7
+
+_RAW_LOGS = "campaign-2026-11-26"
+_RAW_TRAFFIC = frozenset({"h200-sxm"})
+"""GPUs whose prices rest on windows of traffic that are not shipped as tables, too: below the power
+limit one H200 takes a tenth less than four others, and the shipped traffic is of that one."""
 
 _SHORTEST_S = 3.0
 """A stretch of traffic that is shorter tells little: its ticks leave 0.1 s at either end."""
@@ -75,33 +84,43 @@ def metered_of_table(table: EnergyTable) -> Iterator[Metered]:
 
 def metered_of_traffic(table: EnergyTable) -> Iterator[Metered]:
     """The stretches of a table's windows of traffic, pauses included."""
-    deployment = deployment_of(table.metadata, table.config)
-    (_, longest_input), (_, longest_output) = table.length_ranges
     for window in table.valid_windows:
-        log = window.steps
-        ended = np.fmax.accumulate(log.output_at)
-        ticks_s = next(iter(window.ticks.by_gpu.values())).seconds
-        for name, first, last in window.spans:
-            inside = ticks_s[(ticks_s >= first) & (ticks_s <= last + _DRAINED_S)]
-            chosen = (ended >= first) & (ended <= last + _DRAINED_S)
-            if len(inside) < 2 or inside[-1] - inside[0] < _SHORTEST_S:
-                continue
-            begin, end = float(inside[0]), float(inside[-1])
-            yield Metered(
-                name=f"{table.name} {name}",
-                group=(*_variant(deployment), "traffic"),
-                deployment=deployment,
-                work=deployment.work_of(_logged(log, chosen)),
-                energy_j=float(window.ticks.energies(np.array([begin, end])).sum()),
-                seconds=end - begin,
-                idle_power_w=float(table.metadata["idle_power_w"]),
-                lengths=(longest_input, longest_output),
-                is_busy=False,
-            )
+        yield from metered_of_window(window, table.name, table.config)
 
 
-def _logged(log: StepLog, chosen: npt.NDArray[np.bool_]) -> Steps:
-    """Some steps of a log."""
+def metered_of_window(window: TrafficWindow, name: str, config: str) -> Iterator[Metered]:
+    """The stretches of a window of traffic, pauses included.
+
+    Args:
+        window: The window.
+        name: What it is called.
+        config: What `load_config` takes for its model.
+    """
+    deployment = deployment_of(window.facts, config)
+    log = window.steps
+    ended = np.fmax.accumulate(log.output_at)
+    ticks_s = next(iter(window.ticks.by_gpu.values())).seconds
+    for span, first, last in window.spans:
+        inside = ticks_s[(ticks_s >= first) & (ticks_s <= last + _DRAINED_S)]
+        chosen = (ended >= first) & (ended <= last + _DRAINED_S)
+        if len(inside) < 2 or inside[-1] - inside[0] < _SHORTEST_S:
+            continue
+        begin, end = float(inside[0]), float(inside[-1])
+        yield Metered(
+            name=f"{name} {span}",
+            group=(*_variant(deployment), "traffic"),
+            deployment=deployment,
+            work=deployment.work_of(steps_of_log(log, chosen)),
+            energy_j=float(window.ticks.energies(np.array([begin, end])).sum()),
+            seconds=end - begin,
+            idle_power_w=float(window.facts["idle_power_w"]),
+            lengths=window.longest,
+            is_busy=False,
+        )
+
+
+def steps_of_log(log: StepLog, chosen: npt.NDArray[np.bool_]) -> Steps:
+    """Some steps of a log; `chosen` of shape (steps,)."""
     decoding, prompt_tokens, context, pairs, sampled = (
         column[chosen].astype(float)
         for column in (log.decoding, log.prompt_tokens, log.context, log.pairs, log.sampled)
@@ -191,4 +210,30 @@ def shipped_replays(gpu: str, engine: str) -> list[Metered]:
         if (replay.facts["gpu"], replay.facts["engine"]) == (gpu, engine):
             name = path.relative_to(SHIPPED).with_suffix("").as_posix()
             metered += metered_of_replay(replay, f"replay {name}")
+    return metered
+
+
+def raw_traffic(gpu: str, tables: Iterable[EnergyTable]) -> list[Metered]:
+    """Windows of traffic, on one GPU each, of which no table ships.
+
+    Args:
+        gpu: Short name.
+        tables: Those that ship, whose windows are left out here.
+
+    Raises:
+        InputError: The raw logs are not there; only a checkout has them.
+    """
+    if gpu not in _RAW_TRAFFIC:
+        return []
+    folder = Path(str(files("joulecast.measurements"))) / _RAW_LOGS / gpu
+    if not folder.is_dir():
+        raise InputError(f"{folder}: the raw logs of traffic are not there; work from a checkout")
+    shipped = {(window.card, window.begin_s) for table in tables for window in table.valid_windows}
+    metered: list[Metered] = []
+    for path in sorted(folder.glob("*/*/traffic*.steps.csv.gz")):
+        window = TrafficWindow.read(path)
+        is_new = window.facts["gpu_count"] == 1 and (window.card, window.begin_s) not in shipped
+        if is_new and window.is_valid:
+            name = f"traffic {path.parent.relative_to(folder.parent).as_posix()}"
+            metered += metered_of_window(window, name, str(window.facts["model"]))
     return metered
