@@ -20,6 +20,7 @@ from joulecast.estimator.unit_prices.shipped import (
 )
 from joulecast.estimator.unit_prices.sources import (
     idle_powers_w,
+    raw_traffic,
     shipped_measurements,
     shipped_replays,
     shipped_tables,
@@ -153,3 +154,15 @@ def test_the_h200_from_the_h100_alone() -> None:
     assert len(errors) >= 14
     assert np.median(list(errors.values())) <= 0.05, errors
     assert max(errors.values()) <= 0.10, errors
+
+
+def test_the_prices_of_the_h200_rest_on_traffic_of_several_cards() -> None:
+    tables = shipped_tables("h200-sxm", "vllm")
+    metered = raw_traffic("h200-sxm", tables)
+    named = {each.name.split()[1] for each in metered}
+    assert named == {*load_unit_prices("h200-sxm", "vllm").provenance["traffic"]}
+    assert len({each.idle_power_w for each in metered}) == 4
+    assert not {each.energy_j for each in metered} & {
+        each.energy_j for each in shipped_measurements(tables)
+    }
+    assert not raw_traffic("h100-sxm", [])

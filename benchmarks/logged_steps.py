@@ -1,0 +1,93 @@
+"""How far prices per unit of work lie off where every step is known: requests served as they came.
+
+    python benchmarks/logged_steps.py
+
+Of each metered online replay that has a log of its steps: energy from the shipped prices, the
+metered time and the card's own idle power; time at work, where a step that is launched kernel by
+kernel lasts at least what the host needs, and where only the host's own time line does
+(`seconds_at_work`). Nothing of these replays is in the prices. docs/prices.md has what it printed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from joulecast.estimator.unit_prices.shipped import load_unit_prices
+from joulecast.estimator.unit_prices.sources import deployment_of, steps_of_log
+from joulecast.measurements.arrays import FloatArray
+from joulecast.measurements.replay import Replay
+from joulecast.measurements.steplog.log import StepLog
+
+ONLINE = Path(__file__).parents[1] / "measurements" / "campaign-2026-11-26" / "h200-sxm"
+GRAPH_LAUNCH_S = 0.0015
+"""What the host takes for a step of a recorded graph."""
+
+
+def seconds_at_work(gpu_s: FloatArray, launch_s: FloatArray, waited_s: FloatArray) -> float:
+    """Time in which the GPU is busy or waits for the launch of a step [s].
+
+    The host launches a step while the GPU runs the one before, as soon as it has launched that and
+    has the output of the last but one. A step ends when the GPU has done it after the one before,
+    and no sooner than its last kernel is launched.
+
+    Args:
+        gpu_s: What each step takes on the GPU [s], shape (steps,).
+        launch_s: What the host takes to launch it [s].
+        waited_s: How long nothing ran before it was launched [s]; 0 where something did.
+    """
+    busy = ended = ended_before = launched = 0.0
+    for gpu, launch, waited in zip(gpu_s, launch_s, waited_s, strict=True):
+        begun = ended + waited if waited > 0 else max(ended_before, launched)
+        launched = begun + launch
+        free = max(ended, begun)
+        ended_before, ended = ended, max(free + gpu, launched)
+        busy += ended - free
+    return float(busy)
+
+
+def errors() -> Iterator[tuple[str, float, float, float]]:
+    """Name, and relative errors of energy, of time with the one floor, and with the other."""
+    for path in sorted(ONLINE.glob("*-online/**/*.steps.csv.gz")):
+        stem = path.name.removesuffix(".steps.csv.gz")
+        replay, log = Replay.load(path.with_name(f"{stem}.json")), StepLog.read(path)
+        deployment = deployment_of(replay.facts, replay.facts["model"])
+        prices = load_unit_prices(deployment.gpu.name, deployment.engine)
+        work = deployment.work_of(steps_of_log(log, ~np.isnan(log.gpu_seconds)))
+        run, pace = replay.runs[0], prices.pace
+        energy_j = (run.idle_power_w or 0.0) * run.seconds + prices.work_j(work.total)
+
+        bare = replace(prices, pace=replace(pace, host_layer=0.0, host_expert_layer=0.0))
+        dense_layers = work.layers - work.expert_layers
+        host_s = pace.host_layer * dense_layers + pace.host_expert_layer * work.expert_layers
+        is_known = ~np.isnan(log.gpu_seconds)
+        output_at = np.fmax.accumulate(log.output_at)
+        before = np.concatenate([[log.schedule_begin[0]], output_at[:-1]])
+        waited = np.where(log.schedule_begin >= before, log.schedule_end - before, 0.0)
+        line_s = seconds_at_work(
+            bare.step_seconds(work, deployment),
+            np.where(work.is_launched, host_s, GRAPH_LAUNCH_S),
+            waited[is_known],
+        )
+        alone_s = float(prices.step_seconds(work, deployment).sum())
+        busy_s = float(np.nansum(log.gpu_seconds))
+        name = f"{deployment.model} {stem}"
+        yield name, energy_j / run.energy_j - 1, alone_s / busy_s - 1, line_s / busy_s - 1
+
+
+def main() -> None:
+    """Print each, and median and worst."""
+    told = list(errors())
+    for name, *off in told:
+        energy, alone, line = (100 * value for value in off)
+        print(
+            f"{name:<40s} energy {energy:+5.1f} %; time {alone:+5.1f} %, host's line {line:+5.1f} %"
+        )
+    sizes = 100 * np.abs([off for _, *off in told])
+    for kind, of in zip(("energy", "time", "time by the host's line"), sizes.T, strict=True):
+        print(f"{kind}: median {np.median(of):.1f} %, worst {of.max():.1f} %")
+
+
+if __name__ == "__main__":
+    main()
