@@ -28,7 +28,7 @@ FEWEST_BATCHES = 7
 _RAW_LOGS = "campaign-2026-11-26"
 _RAW_TRAFFIC = frozenset({"h200-sxm"})
 """GPUs whose prices rest on windows of traffic that are not shipped as tables, too: below the power
-limit one H200 takes a tenth less than four others, and the shipped traffic is of that one."""
+limit one H200 takes a tenth less than others, and the shipped traffic is of that one."""
 
 _SHORTEST_S = 3.0
 """A stretch of traffic that is shorter tells little: its ticks leave 0.1 s at either end."""
