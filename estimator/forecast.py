@@ -349,7 +349,8 @@ def _estimate_stepwise(
         return model.estimate(workload, trace, loaded.lengths, progress)
     requests, how = arrivals
     server = server_of(served, model)
-    return estimate_online(server, workload, requests, trace, wish.plan(how), progress)
+    plan = wish.plan(how, loaded)
+    return estimate_online(server, workload, requests, trace, plan, loaded.lengths, progress)
 
 
 def _text(name: str | Path | None) -> str | None:

@@ -12,6 +12,9 @@ from typing import Any, Unpack, get_type_hints
 import pytest
 
 import joulecast as jc
+from joulecast.estimator.forecast import EstimateKeywords
+from joulecast.estimator.method import ServingKeywords
+from joulecast.estimator.online.wish import ServingWish
 from joulecast.traces.reading.options import ReadingKeywords, ReadingOptions
 
 PAGE = (Path(__file__).parent.parent / "docs/python.md").read_text()

@@ -58,6 +58,13 @@ class LoadedTrace:
     timed: "TimedRequests | None" = None
     arrivals: "ArrivalReading | None" = None
 
+    @property
+    def untimed(self) -> int:
+        """Requests of which it is not known when they came, where that is known of others."""
+        if self.timed is not None and self.arrivals is not None:
+            return self.arrivals.missing
+        return self.workload.untimed if self.workload.arrivals is not None else 0
+
 
 def load_trace(
     trace: str | Path | Workload,

@@ -130,7 +130,9 @@ def validate_online(name: str, replay: Replay, tables: Sequence[EnergyTable]) ->
     requests = TimedRequests.in_order(arrival_s, lengths)
     try:
         server = _server(served, workload)
-        estimate = estimate_online(server, workload, requests, name, Plan(how="as metered"))
+        estimate = estimate_online(
+            server, workload, requests, name, Plan(how="as metered"), lengths
+        )
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     (run,) = replay.valid_runs

@@ -19,7 +19,7 @@ from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 from joulecast.traces.load import LoadedTrace
 from joulecast.traces.requests import TimedRequests
-from joulecast.traces.sampling import sample_lengths
+from joulecast.traces.sampling import sample_lengths, sample_requests
 
 _SEED = 20_251_128
 _MOST_DRAWN = 5_000_000
@@ -98,14 +98,16 @@ class ServingWish:
         """
         return () if self.slo is None else objectives_of(self.slo)
 
-    def plan(self, how: str) -> Plan:
+    def plan(self, how: str, loaded: LoadedTrace) -> Plan:
         """The same as a simulation takes it."""
+        untimed = 0 if self.rate is not None else loaded.untimed
         return Plan(
             replicas=None if self.replicas == "auto" else self.replicas,
             router=self.router,
             objectives=self.objectives,
             scale_to_zero_s=self.scale_to_zero_s,
             how=how,
+            untimed=untimed,
         )
 
     def arrivals(
@@ -129,6 +131,11 @@ class ServingWish:
             return requests.faster(self.speed), f"at random, {self.rate:g} a second{pace}"
         if loaded.timed is not None:
             return loaded.timed.faster(self.speed), f"as in the trace{pace}"
+        slices = loaded.workload.arrivals
+        if slices is not None:
+            drawn = sample_requests(loaded.workload, np.random.default_rng(_SEED))
+            how = f"as in the trace to {slices.width_s:g} s, lengths drawn{pace}"
+            return drawn.faster(self.speed), how
         if is_asked:
             raise InputError(
                 f"{trace}: it is not known when its requests came; give rate, requests a second, "

@@ -115,6 +115,7 @@ class Serving:
         scale_to_zero_s: After so long with nothing to do a replica draws nothing [s]; None: never.
         replicas_needed: So many would keep up, where these do not; None where they do.
         timeline: The same over time.
+        untimed: Requests of which it is not known when they came, which are not served.
         how: Where the arrivals are from, and how fast they were taken, in words.
     """
 
@@ -136,6 +137,7 @@ class Serving:
     scale_to_zero_s: float | None
     replicas_needed: int | None
     timeline: Timeline
+    untimed: int
     how: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -163,5 +165,6 @@ class Serving:
             **latencies,
             "scale_to_zero_s": self.scale_to_zero_s,
             "replicas_needed": self.replicas_needed,
+            "untimed": self.untimed,
             "timeline": self.timeline.to_dict(),
         }

@@ -49,6 +49,7 @@ SD_LABELS = {
     "format": "a number format that was not measured",
     "shared": "GPUs that share a model unmeasured",
     "idle": "idle power of cards",
+    "part load": "steps of few requests",
 }
 
 

@@ -94,6 +94,11 @@ def serving_notes(estimate: Estimate) -> list[str]:
             f"The requests take {duration(busy_s)} of work and come over "
             f"{duration(serving.span_s)}: {share} of the energy is drawn with nothing to do."
         )
+    if serving.untimed:
+        notes.append(
+            f"{serving.untimed:,} requests have no time and are not served over time: what they "
+            "take comes on top."
+        )
     if serving.replicas_needed is not None:
         which = "1 REPLICA" if serving.replicas == 1 else f"{serving.replicas:,} REPLICAS"
         notes.append(
