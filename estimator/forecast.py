@@ -1,6 +1,7 @@
 """The estimate of a trace, and of several deployments side by side, as programs ask for it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Unpack, cast
@@ -9,7 +10,7 @@ from joulecast.estimator.compare import Comparison, EstimationMethod, compare_ta
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.carbon import CarbonIntensity
 from joulecast.estimator.footprint.facility import Facility, Price
-from joulecast.estimator.method import METHODS, Method, ServingKeywords
+from joulecast.estimator.method import METHODS, Method, Mode, ServingKeywords
 from joulecast.estimator.steps.progress import Progress
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.errors import InputError
@@ -86,13 +87,17 @@ def estimate(
 
 
 def _load(
-    trace: str | Path | Workload, method: Method, served: "Served", how: EstimateKeywords
+    trace: str | Path | Workload,
+    method: Method,
+    served: "Served",
+    how: EstimateKeywords,
+    by_default: Mode | None = None,
 ) -> tuple[LoadedTrace, "ServingWish | None"]:
     """A trace as a method wants it, and how its requests are to be served."""
     of_serving = ServingKeywords.__annotations__.keys()
     serving = {name: value for name, value in how.items() if name in of_serving}
     reading = {name: value for name, value in how.items() if name not in of_serving}
-    wish = serving_wish(method, cast("ServingKeywords", serving))
+    wish = serving_wish(method, cast("ServingKeywords", serving), by_default)
     grid, most = reading_of(method, served)
     needs_times = wants_arrivals(method, wish)
     keywords = cast("ReadingKeywords", reading)
@@ -108,7 +113,7 @@ def compare(
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
-    **reading: Unpack[ReadingKeywords],
+    **how: Unpack[EstimateKeywords],
 ) -> Comparison:
     """Estimate a trace from several tables: engines, GPUs or batch limits side by side.
 
@@ -121,7 +126,8 @@ def compare(
         pue: Facility energy over GPU energy, 1 or more.
         carbon: Carbon intensity [gCO2e/kWh], or a region.
         price: Price of a kilowatt hour.
-        **reading: How to read, as the attributes of `ReadingOptions` say.
+        **how: How to read, as the attributes of `ReadingOptions` say, and how the requests are
+            served, as those of `ServingWish` do; here all at once, unless something else is said.
 
     Returns:
         An estimate per table, in the order given, and what each saves over the first.
@@ -134,15 +140,21 @@ def compare(
         raise InputError("compare takes a list of one or more tables")
     served = [_served(table, method) for table in tables]
     is_across = any(isinstance(table, str) and "=" in table for table in tables)
-    grid, most = reading_of(method, served[0])
-    loaded = load_trace(trace, grid, most, **reading)
-    make = estimation_method(method, loaded, whole_batches)
+    loaded, serving = _load(trace, method, served[0], how, by_default="offline")
+    make = estimation_method(method, loaded, whole_batches, wish=serving)
     name = trace_name(trace)
     return compare_tables(make, loaded.workload, served, name, is_across).at(facility)
 
 
-def serving_wish(method: Method, serving: ServingKeywords) -> "ServingWish | None":
+def serving_wish(
+    method: Method, serving: ServingKeywords, by_default: Mode | None = None
+) -> "ServingWish | None":
     """How requests are to be served; None for the method binned.
+
+    Args:
+        method: Which.
+        serving: What is asked for.
+        by_default: The mode where nothing is asked for that is of one; None goes by the trace.
 
     Raises:
         InputError: Something is asked for that cannot be, or that this method does not take.
@@ -150,6 +162,8 @@ def serving_wish(method: Method, serving: ServingKeywords) -> "ServingWish | Non
     from joulecast.estimator.online.wish import ServingWish
 
     wish = ServingWish(**serving)
+    if wish.serving is None and not wish.asks_for_online:
+        wish = replace(wish, serving=by_default)
     if method != "binned":
         return wish
     if wish not in (ServingWish(), ServingWish(serving="offline")):

@@ -114,7 +114,7 @@ def test_how_a_trace_is_read_is_told_once_for_all_that_read_one() -> None:
     for name, function in READERS.items():
         *_, parameter = inspect.signature(function).parameters.values()
         assert parameter.kind is inspect.Parameter.VAR_KEYWORD, name
-        keywords = EstimateKeywords if name == "estimate" else ReadingKeywords
+        keywords = EstimateKeywords if name in {"estimate", "compare"} else ReadingKeywords
         assert parameter.annotation in (Unpack[keywords], f"Unpack[{keywords.__name__}]"), name
         told = described(doc(function), "Args")[parameter.name]
         assert "the attributes of `ReadingOptions`" in told

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from joulecast.cli.completion import complete_tables, complete_traces
+from joulecast.cli.deployment import SERVING_OPTIONS, serving_keywords
 from joulecast.cli.estimate import (
     HTML_OPTION,
     METHOD_OPTIONS,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     help="A deployment, such as model=qwen2.5-7b,gpu=l40s,gpus=2,dtype=fp8, or a table; give it "
     "again for each further one. Models may differ.",
 )
+@with_options(SERVING_OPTIONS)
 @with_options(METHOD_OPTIONS)
 @with_options(COST_OPTIONS)
 @HTML_OPTION
@@ -70,23 +72,25 @@ def compare(
 
     Each stands over its ideals, and the others against the first. Tables are of one model on one
     grid: engines, GPUs, or one engine with other settings. What --on names may be of several
-    models, and need not have been measured.
+    models, and need not have been measured. Requests are there all at once, unless --serving
+    online, --rate or the like says otherwise.
     """
     from joulecast.estimator.compare import compare_tables
     from joulecast.estimator.footprint.facility import Facility
-    from joulecast.estimator.forecast import served_of_text
+    from joulecast.estimator.forecast import served_of_text, serving_wish
     from joulecast.views.compare import compare_report
 
     facility = Facility.of(pue, carbon, price)
     if not table_names and not specs:
         raise click.UsageError("give --table or --on, once for each to compare")
     tables = [served_of_text(text, method) for text in (*table_names, *specs)]
+    serving = serving_wish(method, serving_keywords(options), by_default="offline")
     named = [*table_names, *(spec for spec in specs if "=" not in spec)]
     results = {"--output": options["output"], "--html": html}
     check_results(results, traces=[trace], tables=named)
     with SimulationBar() as bar:
         loaded, make = load_for(
-            method, whole_batches, trace, tables[0], html, options, progress=bar.watch
+            method, whole_batches, trace, tables[0], html, options, None, bar.watch, serving
         )
         result = compare_tables(
             make, loaded.workload, tables, shown_address(trace), bool(specs)

@@ -17,10 +17,9 @@ from joulecast.pages.page import (
 )
 from joulecast.traces.files import write_text
 from joulecast.traces.load import LoadedTrace
-from joulecast.views.compare import SAVING_NOTE, ideal_names, other_requests_notes
+from joulecast.views.compare import SAVING_NOTE, ideal_names, other_requests_notes, serving_lines
 from joulecast.views.estimate import rate_note, trace_text
 from joulecast.views.footprint import facility_notes, facility_text
-from joulecast.views.online.serving import OFFLINE_TEXT
 
 
 def write_compare_page(
@@ -67,7 +66,7 @@ def compare_page(
         n=Numbers(document),
         script=document_script(document),
         trace=trace_text(first),
-        serving=OFFLINE_TEXT,
+        serving="; ".join(text for _, text in serving_lines(estimates)),
         facility="" if first.facility is None else facility_text(first.facility),
         ranking=ranking,
         has_intervals=has_intervals,

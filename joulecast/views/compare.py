@@ -21,7 +21,7 @@ from joulecast.views.estimate import (
 )
 from joulecast.views.footprint import facility_figures, facility_notes, facility_text
 from joulecast.views.numbers import joules
-from joulecast.views.online.serving import OFFLINE_TEXT
+from joulecast.views.online.serving import OFFLINE_TEXT, serving_text, waiting_text
 from joulecast.views.parts import Bar, add_row, facts_table, grid_table, notes_text
 from joulecast.views.report import Report
 from joulecast.views.steps import interval_note
@@ -35,6 +35,16 @@ SAVING_NOTE = (
 )
 
 
+def serving_lines(estimates: Sequence[Estimate]) -> list[tuple[str, str]]:
+    """How the requests were served: once, where all were there; else by each."""
+    if estimates[0].serving is None:
+        return [("serving", OFFLINE_TEXT)]
+    return [
+        ("serving", f"{serving_text(estimate)}; {waiting_text(estimate)}: {estimate.table}")
+        for estimate in estimates
+    ]
+
+
 def compare_report(comparison: Comparison, tables: "Sequence[Served]") -> Report:
     """`joulecast compare`; `tables` in the comparison's order."""
     estimates = [compared.estimate for compared in comparison.tables]
@@ -42,7 +52,7 @@ def compare_report(comparison: Comparison, tables: "Sequence[Served]") -> Report
     facts = [
         ("trace", trace_text(first)),
         ("method", first.method_text),
-        ("serving", OFFLINE_TEXT),
+        *serving_lines(estimates),
         ("requests", requests_text(first)),
     ]
     if first.facility is not None:

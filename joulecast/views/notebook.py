@@ -12,7 +12,7 @@ from joulecast.views.estimate import (
 )
 from joulecast.views.footprint import facility_facts, facility_figures
 from joulecast.views.numbers import joules, kwh
-from joulecast.views.online.serving import OFFLINE_TEXT, serving_facts, serving_text
+from joulecast.views.online.serving import serving_facts, serving_text
 from joulecast.views.steps import interval_facts, interval_note, interval_text
 
 
@@ -62,5 +62,5 @@ def comparison_html(comparison: Comparison) -> str:
             )
         )
     head = ("table", "energy", "95 % interval", "per request", "per output token", "saving")
-    title = html_table((f"{trace_text(first)}, {first.method_text}, {OFFLINE_TEXT}",), [])
+    title = html_table((f"{trace_text(first)}, {first.method_text}, {serving_text(first)}",), [])
     return title + html_table((*head, *facility_figures(first)), rows)

@@ -73,6 +73,17 @@ def serving_facts(estimate: Estimate) -> list[tuple[str, str]]:
     return [*facts, ("requests", f"{running} waiting, on average")]
 
 
+def waiting_text(estimate: Estimate) -> str:
+    """How long requests waited, in few words."""
+    if estimate.serving is None:
+        return ""
+    return ", ".join(
+        f"{name} {moment(values.p50)} (p50), {moment(values.p99)} (p99)"
+        for name, values in estimate.serving.latencies.items()
+        if values is not None
+    )
+
+
 def quantiles_text(values: Quantiles) -> str:
     """Median, the tails and the mean."""
     return (
