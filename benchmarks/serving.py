@@ -7,6 +7,7 @@ most of the time. Times are ratios within one run: per request against the fewes
 against plain, one replica against a fleet. The first line compiles, which is done once and kept.
 """
 
+import math
 import resource
 import sys
 import time
@@ -49,7 +50,7 @@ def main(most: int) -> None:
     model = StepModel.of(table)
     server = server_of(table, model)
     fleet = Fleet(server.scheduler, server.times, model.gauge, 1, "round-robin", None, 60.0)
-    replica.FEWEST_REQUESTS = 1
+    replica.fewest_to_compile = lambda: 1
     fleet.serve(requests_of(10, RATE))  # compiles, or loads what was compiled
     first = None
     for count in (most // 100, most // 10, most):
@@ -62,9 +63,9 @@ def main(most: int) -> None:
         )
     few = requests_of(most // 100, RATE)
     compiled = timed(lambda: fleet.serve(few))
-    replica.FEWEST_REQUESTS = sys.maxsize
+    replica.fewest_to_compile = lambda: math.inf
     print(f"plain Python over compiled: {timed(lambda: fleet.serve(few)) / compiled:.0f}")
-    replica.FEWEST_REQUESTS = 1
+    replica.fewest_to_compile = lambda: 1
     one = timed(lambda: fleet.serve(requests_of(most, RATE)))
     eight = replace(fleet, replicas=8)
     print(

@@ -22,6 +22,7 @@ EXTRAS = {
     "deepspeed": {"flops"},
     "huggingface_hub": {"hub"},
     "ibis": {"databases"},
+    "numba": {"fast"},
     "psutil": {"measure"},
     "pyarrow": {"s3"},
     "pynvml": {"measure"},

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from joulecast.estimator.steps.in_time.replica import no_times, serve_replica
+from joulecast.estimator.steps.in_time.replica import serve_replica
 from joulecast.estimator.steps.in_time.state import (
     CONTEXT,
     DECODE,
@@ -158,12 +158,12 @@ class ContinuousBatching:
         """
         self.require_fits(lengths)
         parts: list[FloatArray] = []
-        no_arrivals, law = np.zeros(len(lengths)), no_times(self.token_budget)
+        at_once = np.zeros(len(lengths))
         served = serve_replica(
             self.rules_for(lengths),
             self.cache_blocks,
-            law,
-            no_arrivals,
+            None,
+            at_once,
             lengths,
             parts.append,
             progress=progress,

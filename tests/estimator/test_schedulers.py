@@ -180,7 +180,7 @@ def test_compiled_code_serves_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = np.random.default_rng(5).integers(1, 400, (600, 2))
     rules = replace(rules_of_vllm(), cache_blocks=300, most_requests=40)
     plain = rules.schedule(lengths)
-    monkeypatch.setattr(replica, "FEWEST_REQUESTS", 1)
+    monkeypatch.setattr(replica, "fewest_to_compile", lambda: 1)
     fast = rules.schedule(lengths)
     assert plain.counts.tokens > StepCounts.of_lengths(lengths).tokens  # some made way
     for name in ("decoding", "prompt_tokens", "context", "pairs", "sampled", "is_launched"):

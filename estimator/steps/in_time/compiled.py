@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,13 +15,18 @@ from joulecast.traces.public.catalog import cache_folder
 Loop = Callable[..., int]
 
 FEWEST_REQUESTS = 50_000
-"""From so many on the seconds that compiled code takes to load are won back."""
+"""From so many on the seconds that compiling takes are won back."""
+
+FEWEST_TO_LOAD = 5_000
+"""From so many on the tenths that loading takes, once it was compiled."""
 
 
 @cache
-def can_compile() -> bool:
-    """Whether numba is installed."""
-    return importlib.util.find_spec("numba") is not None
+def fewest_to_compile() -> float:
+    """How many requests are worth machine code here; infinitely many without numba."""
+    if importlib.util.find_spec("numba") is None:
+        return math.inf
+    return FEWEST_TO_LOAD if _folder().is_dir() else FEWEST_REQUESTS
 
 
 @cache
@@ -34,7 +40,7 @@ def compiled(function: Loop) -> Loop:
     _register()
     settings: Any = numba.config
     before = settings.CACHE_DIR
-    settings.CACHE_DIR = str(cache_folder() / "compiled" / _sources_hash())
+    settings.CACHE_DIR = str(_folder())
     try:
         return cast("Loop", numba.njit(cache=True, nogil=True)(function))
     finally:
@@ -52,9 +58,9 @@ def _register() -> None:
                 register_jitable(function)
 
 
-def _sources_hash() -> str:
-    """Of the files that are compiled together, any of which may change."""
+def _folder() -> Path:
+    """Of what was compiled from these files, any of which may change."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    return cache_folder() / "compiled" / digest.hexdigest()[:16]

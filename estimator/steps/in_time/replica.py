@@ -3,16 +3,16 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from joulecast.estimator.steps.in_time.advance import advance
 from joulecast.estimator.steps.in_time.compiled import (
-    FEWEST_REQUESTS,
     Loop,
-    can_compile,
     compiled,
+    fewest_to_compile,
 )
 from joulecast.estimator.steps.in_time.route import route
 from joulecast.estimator.steps.in_time.state import (
@@ -57,16 +57,17 @@ class ServedTimes:
     stuck: int | None
 
 
-def no_times(token_budget: int) -> StepTimes:
+@cache
+def _no_times(token_budget: int, as_stored: Callable[[Any], Any]) -> Any:
     """The law of steps that take no time, of requests that are all there from the start."""
     parts: list[Any] = [*[np.zeros(token_budget + 1)] * 5, *[np.zeros(0)] * 5]
-    return StepTimes(*parts, 0.0, 0.0, 0.0, math.inf)  # type: ignore[call-arg]
+    return as_stored(StepTimes(*parts, 0.0, 0.0, 0.0, math.inf))  # type: ignore[call-arg]
 
 
 def serve_replica(
     rules: Rules,
     cache_blocks: int,
-    law: StepTimes,
+    law: StepTimes | None,
     arrival_s: FloatArray,
     lengths: LengthArray,
     take: Callable[[FloatArray], None],
@@ -78,7 +79,7 @@ def serve_replica(
     Args:
         rules: Of its scheduler.
         cache_blocks: Blocks of its KV cache.
-        law: How long steps last.
+        law: How long steps last; None where it does not matter, since all requests are there.
         arrival_s: When each request comes, ascending [s], shape (n,).
         lengths: (i, o) of each [tokens], 1 or more each, shape (n, 2).
         take: Given rows as `state.py` has them, in their order, shape (rows, 10).
@@ -88,7 +89,9 @@ def serve_replica(
     loop, as_stored = _loop(advance, len(lengths))
     requests = as_stored(_requests(arrival_s, lengths, cached))
     state = as_stored(_state(rules, cache_blocks, len(lengths)))
-    times, rows = as_stored(law), as_stored([np.zeros(_ROWS * WIDTH)])[0]
+    budget = rules.token_budget
+    times = _no_times(budget, as_stored) if law is None else as_stored(law)
+    rows = as_stored([np.zeros(_ROWS * WIDTH)])[0]
     while True:
         filled = loop(rules, times, requests, state, rows, 0, _ROWS, math.inf)
         take(np.array(rows[: filled * WIDTH]).reshape(-1, WIDTH))
@@ -144,7 +147,7 @@ def serve_by_load(
 
 def _loop(function: Loop, requests: int) -> tuple[Loop, Callable[[Any], Any]]:
     """A loop for so many requests, compiled if that is worth it, and what it takes."""
-    if requests >= FEWEST_REQUESTS and can_compile():
+    if requests >= fewest_to_compile():
         return compiled(function), _arrays
     return function, _lists
 

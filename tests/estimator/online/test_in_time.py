@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.in_time import replica
-from joulecast.estimator.steps.in_time.replica import ServedTimes, no_times, serve_replica
+from joulecast.estimator.steps.in_time.replica import ServedTimes, serve_replica
 from joulecast.estimator.steps.in_time.state import BEGIN_S, SECONDS, StepTimes
 from tests.estimator.online.slow_server import SlowServer
 
@@ -142,7 +142,7 @@ def test_machine_code_serves_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     arrivals = np.sort(generator.random(500)).tolist()
     rules = ContinuousBatching(512, 30, 400, 16)
     plain, times = serve(rules, arrivals, lengths)
-    monkeypatch.setattr(replica, "FEWEST_REQUESTS", 1)
+    monkeypatch.setattr(replica, "fewest_to_compile", lambda: 1)
     fast, fast_times = serve(rules, arrivals, lengths)
     assert np.array_equal(plain, fast)
     assert np.array_equal(times.first_s, fast_times.first_s)
@@ -163,5 +163,9 @@ def test_many_equal_steps_are_few_rows() -> None:
 
 def test_without_times_all_is_over_at_once() -> None:
     rules = ContinuousBatching(64, 4, 100, 4)
-    _, served = serve(rules, [0.0, 0.0], [(5, 3), (6, 2)], no_times(64))
+    asked = np.array([(5, 3), (6, 2)])
+    rows: list[np.ndarray] = []
+    served = serve_replica(
+        rules.rules_for(asked), rules.cache_blocks, None, np.zeros(2), asked, rows.append
+    )
     assert served.last_s.tolist() == [0, 0]
