@@ -69,7 +69,7 @@ def serving_facts(estimate: Estimate) -> list[tuple[str, str]]:
         for name, text in LATENCIES.items()
         if (values := serving.latencies[name]) is not None
     ]
-    running = f"{four_digits(serving.mean_running)} running, {four_digits(serving.mean_waiting)}"
+    running = f"{serving.mean_running:,.4g} running, {serving.mean_waiting:,.4g}"
     return [*facts, ("requests", f"{running} waiting, on average")]
 
 

@@ -7,31 +7,29 @@ from typing import Any
 from rich.console import Group
 
 from joulecast.estimator.online.validate import HELD, OnlineValidation
-from joulecast.views.numbers import joules, percent
+from joulecast.views.numbers import joules
 from joulecast.views.parts import add_row, facts_table, grid_table
 
 _HEADINGS = {
     ("ttft", "p50"): "ttft\np50",
     ("ttft", "p99"): "ttft\np99",
     ("tpot", "p50"): "tpot\np50",
-    ("e2e", "mean"): "end to end\nmean",
+    ("e2e", "mean"): "e2e\nmean",
 }
 
 
 def online_view(validations: Sequence[OnlineValidation]) -> Group:
     """A line per replay, and the errors of all."""
-    view = grid_table("served as they came: estimate over meter and clock")
+    view = grid_table("served as they came: how far estimates lie above meter and clock [%]")
     view.add_column("replay", overflow="fold")
-    headings = ["metered", "busy", "energy", "interval\nholds", "steps", *_HEADINGS.values()]
+    headings = ["metered", "energy", "interval\nholds", "steps", *_HEADINGS.values()]
     for heading in headings:
         view.add_column(heading, justify="right")
     for validation in validations:
-        serving = validation.estimate.serving
         add_row(
             view,
             validation.name,
             joules(validation.metered_j),
-            "-" if serving is None else percent(serving.busy_share),
             _signed(validation.error_percent),
             "yes" if validation.is_within else "NO",
             _signed(validation.steps_percent),
@@ -61,4 +59,4 @@ def _summary(validations: Sequence[OnlineValidation]) -> list[tuple[str, str]]:
 
 
 def _signed(value: Any) -> str:
-    return "-" if value is None else f"{value:+.1f} %"
+    return "-" if value is None else f"{value:+.1f}"
