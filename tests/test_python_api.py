@@ -102,7 +102,7 @@ def test_functions_tell_types_arguments_and_units(name: str) -> None:
 READERS = {
     name: function
     for name, function in FUNCTIONS.items()
-    if "reading" in inspect.signature(function).parameters
+    if {"reading", "how"} & inspect.signature(function).parameters.keys()
 }
 
 
