@@ -9,6 +9,8 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from joulecast.measurements.replay import SHIPPED, SHIPPED_ONLINE
+
 PICTURES = Path(__file__).parent
 JOULECAST = str(Path(sys.executable).parent / "joulecast")
 VLLM = "h100-sxm/llama-3.1-8b/vllm"
@@ -22,7 +24,8 @@ SIZE = {"width": 1100, "height": 1085}
 def main() -> None:
     """Draw all of them."""
     for words in (
-        ("validate", "--plot", "replays.png"),
+        ("validate", str(SHIPPED), "--plot", "replays.png"),
+        ("validate", str(SHIPPED_ONLINE), "--plot", "online.png"),
         ("table4", "--plot", "table4.png"),
         ("table", "show", VLLM.replace("vllm", "pytorch"), "--over", VLLM, "--plot",
          "pytorch-over-vllm.png"),

@@ -49,6 +49,8 @@ def plot_validations(
     figure.set_size_inches(9.2 * len(axes), 1.5 + _ROW_INCHES * rows)
     notes = [_draw_offline(axes[0], validations)] if validations else []
     notes += [_draw_online(axes[-1], online)] if online else []
+    for axis, drawn in zip(axes, filter(None, (validations, online)), strict=True):
+        axis.set_ylim(len(drawn) - rows - 0.6, len(drawn) - 0.4)  # lines of equal height
     save_figure(figure, " ".join(notes), path)
 
 
@@ -71,7 +73,6 @@ def _draw_online(axis: Axes, validations: Sequence[OnlineValidation]) -> str:
     axis.axvline(100, color="black", linewidth=1)
     names = [f"{printable(each.name)}  ({len(each.replay.lengths):,})" for each in validations]
     axis.set_yticks(places, names, fontsize=8, parse_math=False)
-    axis.set_ylim(-0.6, len(validations) - 0.4)
     axis.set_xlim(40, 160)
     axis.set_xlabel("estimate over meter and clock [%]; what lies beyond is not drawn")
     _finish(axis)
@@ -96,7 +97,6 @@ def _draw_offline(axis: Axes, validations: Sequence[Validation]) -> str:
         _draw(axis, place, validation)
     axis.axvline(100, color="black", linewidth=1)
     axis.set_yticks(places, list(map(_label, validations)), fontsize=8, parse_math=False)
-    axis.set_ylim(-0.6, len(validations) - 0.4)
     axis.set_xlabel("energy over the metered energy [%]")
     _finish(axis)
     tables = sorted({validation.table for validation in validations})
