@@ -55,7 +55,9 @@ nitpick_ignore_regex = [
     # Types of Python and numpy: a build fetches no other project's index, and needs no network.
     ("py:class", r"(collections\.abc|pathlib|numpy|np|npt)\..*"),
     # Aliases; what they stand for is told beside each argument.
-    ("py:class", r"OnInvalid|OnProgress|.*\.ReadingKeywords"),
+    ("py:class", r"OnInvalid|OnProgress|.*\.(Reading|Estimate)Keywords"),
+    # Parts of results that are described under their full names.
+    ("py:class", r"Slices|Rates|ArrivalReading|Serving|Timeline|Quantiles|Objective"),
     # A window's logs, which programs read with the files' own page (docs/steplogs.md).
     ("py:class", r"(.*\.)?TrafficWindow"),
 ]

@@ -136,7 +136,7 @@ class Workload:
 
     @property
     def untimed(self) -> int:
-        """Requests (that did not fail) in no slice of time: all, where no times are known."""
+        """How many requests are in no slice of time; all, where no times are known."""
         timed = 0 if self.arrivals is None else self.arrivals.requests
         return self.total.requests - timed
 

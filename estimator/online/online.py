@@ -238,8 +238,11 @@ def _estimate(
         replace(cell, energy_j=None if cell.energy_j is None else cell.energy_j * share)
         for cell in offline.cells
     )
-    parts_j = dict(spending.parts_j)
-    parts_j["idle"] = parts_j.get("idle", 0.0) + idle_j
+    parts_j, least_parts_j = dict(spending.parts_j), dict(spending.least_parts_j)
+    if "idle" in parts_j:
+        parts_j["idle"] += idle_j
+    else:
+        parts_j["pauses"], least_parts_j["pauses"] = idle_j, 0.0
     return replace(
         offline,
         energy_j=energy_j,
@@ -248,7 +251,7 @@ def _estimate(
         cells=cells,
         seconds=run.busy_s,
         parts_j=parts_j,
-        least_parts_j={**spending.least_parts_j, "idle": 0.0},
+        least_parts_j=least_parts_j,
         relative_sds=sds,
         serving=_serving(offline, model, fleet, run, requests, plan, spending.energy_j, idle_j),
     )

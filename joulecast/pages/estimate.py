@@ -171,7 +171,7 @@ def _timeline_figures(estimate: Estimate) -> list[Markup]:
             (
                 "requests",
                 {"running": timeline.running, "waiting": timeline.waiting},
-                "requests, on average",
+                "requests, on average [number]",
             ),
             (
                 "latency",

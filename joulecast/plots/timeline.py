@@ -35,7 +35,7 @@ def plot_timeline(estimate: Estimate, path: Path) -> None:
     figure, axes = panels(3)
     for axis, label, curves in zip(
         axes,
-        ("GPU power [W]", "requests, on average", "time to first token [s]"),
+        ("GPU power [W]", "requests, on average [number]", "time to first token [s]"),
         (
             {"power": timeline.power_w},
             {"running": timeline.running, "waiting": timeline.waiting},

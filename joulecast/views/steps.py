@@ -35,6 +35,7 @@ PART_LABELS = {
     "link_bytes": "what GPUs send each other",
     "link_calls": "GPUs waiting for each other",
     "idle": "idle power all the time",
+    "pauses": "idle power with nothing to do",
 }
 SD_LABELS = {
     "coefficients": "coefficients",
@@ -148,7 +149,8 @@ def parts_view(estimate: Estimate, served: "Served") -> Table:
         return view
     idle_w = served.metadata["idle_power_w"]
     if idle_w is not None and estimate.seconds is not None:
-        idle_j = idle_w * estimate.seconds
+        pauses_j = 0.0 if estimate.serving is None else estimate.serving.idle_j
+        idle_j = idle_w * estimate.seconds + pauses_j
         share = percent(idle_j / estimate.energy_j)
         add_row(view, f"of these, idle power ({idle_w:.0f} W) all the time", joules(idle_j), share)
     return view

@@ -149,7 +149,7 @@ def test_the_ideal_is_of_the_true_lengths() -> None:
 
 @pytest.mark.slow
 def test_what_is_said_of_an_estimate(run_cli: RunCli) -> None:
-    words = "estimate", "azure-2023-code", "--table", VLLM
+    words = "estimate", "azure-2023-code", "--table", VLLM, "--serving", "offline"
     document = json.loads(run_cli(*words, "--format", "json").stdout)
     assert document["method"] == "stepwise"
     assert document["requests"]["estimated"] == 8819

@@ -204,8 +204,9 @@ class _NoModel:
 def test_both_methods_are_those_of_estimate(document: dict, run_cli: RunCli) -> None:
     row = document["rows"][1]
     for engine in ENGINES:
-        words = "azure-2023-conv", "--table", f"h100-sxm/llama-3.1-8b/{engine}", "--format", "json"
-        estimate = json.loads(run_cli("estimate", *words).stdout)
+        words = "azure-2023-conv", "--table", f"h100-sxm/llama-3.1-8b/{engine}"
+        at_once = "--serving", "offline", "--format", "json"
+        estimate = json.loads(run_cli("estimate", *words, *at_once).stdout)
         assert row["energy_j"]["stepwise"][engine] == pytest.approx(estimate["energy_j"])
         own = row["stepwise"][f"{engine}_excess_percent"]
         assert own == pytest.approx(estimate["excess_percent"]["dense"])

@@ -274,8 +274,15 @@ def test_every_axis_and_every_map_has_its_unit(name: str, shown: Any) -> None:
     )
     assert pictures
     for texts in pictures:
-        units = [text for text in texts if re.search(r"\[(tokens|%|[kMGT]?J)\]$", text)]
-        assert len(units) == (2 if "requests of at most this length [%]" in texts else 1), texts
+        units = [
+            text
+            for text in texts
+            if re.search(r"\[(tokens|%|[kMGT]?J|s|min|h|days|W|number)\]$", text)
+        ]
+        is_curve = any("time from the first arrival" in text for text in texts)
+        assert len(units) == (
+            2 if is_curve or "requests of at most this length [%]" in texts else 1
+        ), texts
     for caption in page.evaluate(
         "[...document.querySelectorAll('.maps .caption, .map .axis')].map(e => e.textContent)"
     ):

@@ -118,7 +118,7 @@ def validated(replay: Replay, table: EnergyTable) -> set[str]:
     facts = Noted(replay.facts)
     replay = replace(replay, facts=facts)
     shipped_tables_for(replay)
-    show(validation_report([validate("r", replay, [table])]))
+    show(validation_report([validate("r", replay, [table])], []))
     return facts.read
 
 

@@ -24,7 +24,11 @@ FEWEST_TO_LOAD = 5_000
 @cache
 def fewest_to_compile() -> float:
     """How many requests are worth machine code here; infinitely many without numba."""
-    if importlib.util.find_spec("numba") is None:
+    try:
+        has_numba = importlib.util.find_spec("numba") is not None
+    except ImportError:
+        has_numba = False
+    if not has_numba:
         return math.inf
     return FEWEST_TO_LOAD if _folder().is_dir() else FEWEST_REQUESTS
 
