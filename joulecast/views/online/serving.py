@@ -25,8 +25,10 @@ def time_unit(seconds: float) -> tuple[float, str]:
 
 
 def moment(seconds: float) -> str:
-    """How long a request waited: milliseconds, or seconds."""
-    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:,.3g} s"
+    """How long a request waited: milliseconds, or seconds, or more."""
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 2 * _UNITS[-1][0] else duration(seconds)
 
 
 def serving_text(estimate: Estimate) -> str:
