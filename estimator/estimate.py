@@ -1,7 +1,7 @@
 """What an estimate says, whichever method made it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from joulecast.estimator.basis import Basis
@@ -102,6 +102,7 @@ class Estimate:
         whole_batches: Whether the batches of a cell were rounded up to whole ones (binned).
         basis: What it stands on.
         serving: How the requests were served as they came; None where all were there at once.
+        limits: Settings of the engine that were taken in place of its own -> value.
     """
 
     trace: str
@@ -126,6 +127,7 @@ class Estimate:
     whole_batches: bool = False
     basis: Basis | None = None
     serving: "Serving | None" = None
+    limits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_scaled(self) -> bool:
@@ -204,7 +206,10 @@ class Estimate:
             "table": None if self.is_scaled else self.table,
             **({} if self.basis is None else self.basis.to_dict()),
             "method": self.method_text,
-            "serving": {"mode": "offline"} if self.serving is None else self.serving.to_dict(),
+            "serving": {
+                **({"mode": "offline"} if self.serving is None else self.serving.to_dict()),
+                **self.limits,
+            },
             "requests": dict(self.requests),
             "invalid_rows": dict(self.invalid),
             "beyond_grid_token_share": self.beyond_grid_token_share,

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from joulecast.estimator.unit_prices.model import Served
 
 
+_MOST_AT_A_RATE = 5_000_000
+
+
 class EstimateKeywords(ReadingKeywords, ServingKeywords):
     """How to read a trace, and how its requests are served."""
 
@@ -98,7 +101,10 @@ def _load(
     serving = {name: value for name, value in how.items() if name in of_serving}
     reading = {name: value for name, value in how.items() if name not in of_serving}
     wish = serving_wish(method, cast("ServingKeywords", serving), by_default)
+    if unknown := [name for name in how if name not in EstimateKeywords.__annotations__]:
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
     grid, most = reading_of(method, served)
+    most = most_lengths(most, wish)
     needs_times = wants_arrivals(method, wish)
     keywords = cast("ReadingKeywords", reading)
     return load_trace(trace, grid, most, with_arrivals=needs_times, **keywords), wish
@@ -167,13 +173,23 @@ def serving_wish(
     if method != "binned":
         return wish
     if wish not in (ServingWish(), ServingWish(serving="offline")):
-        raise InputError("how requests are served is for the method stepwise")
+        raise InputError(
+            "how requests are served (--serving, --rate, --replicas and the like) is for --method "
+            "stepwise; leave these out, or --method binned"
+        )
     return None
+
+
+def most_lengths(most: int, wish: "ServingWish | None") -> int:
+    """Up to how many requests are wanted one by one: more, where they come at a rate."""
+    return most if wish is None or wish.rate is None else max(most, _MOST_AT_A_RATE)
 
 
 def wants_arrivals(method: Method, wish: "ServingWish | None") -> bool:
     """Whether it matters when the requests of a trace came."""
-    return method != "binned" and wish is not None and wish.serving != "offline"
+    if method == "binned" or wish is None:
+        return False
+    return wish.serving != "offline" and wish.rate is None
 
 
 class Wish(NamedTuple):
@@ -354,17 +370,28 @@ def _estimate_stepwise(
         )
     if wish is None:
         return model.estimate(workload, trace, loaded.lengths, progress)
+    import numpy as np
+
     from joulecast.estimator.online.online import estimate_online
     from joulecast.estimator.online.wish import server_of, with_limits
+    from joulecast.estimator.steps.serving import MOST_SIMULATED
 
     model = with_limits(model, wish)
-    arrivals = wish.arrivals(loaded, trace, model)
+    arrivals, lengths = wish.arrivals(loaded, trace, model), loaded.lengths
+    if lengths is not None and len(lengths) > MOST_SIMULATED:
+        lengths = None
     if arrivals is None:
-        return model.estimate(workload, trace, loaded.lengths, progress)
+        made = model.estimate(workload, trace, lengths, progress)
+        return replace(made, limits=wish.limits)
     requests, how = arrivals
-    server = server_of(served, model)
     plan = wish.plan(how, loaded)
-    return estimate_online(server, workload, requests, trace, plan, loaded.lengths, progress)
+    if plan.untimed:
+        lengths = requests.lengths if len(requests) <= MOST_SIMULATED else None
+        timed = Workload.of_lengths(workload.grid, np.maximum(requests.lengths, 1))
+        workload = replace(workload, cells=timed.cells, arrivals=None)
+    server = server_of(served, model)
+    made = estimate_online(server, workload, requests, trace, plan, lengths, progress)
+    return replace(made, limits=wish.limits)
 
 
 def _text(name: str | Path | None) -> str | None:

@@ -31,9 +31,12 @@ from joulecast.traces.workload import Workload
 
 _MOST_REPLICAS = 100_000
 _BEHIND_SHARE = 0.05
-_BEHIND_S = 30.0
-"""Replicas do not keep up where the last request is done so long after it came, and after that
-share of the time in which requests come, beyond what it would take alone."""
+_BEHIND_S = 5.0
+"""Replicas do not keep up where the last twentieth of the requests wait so long for their first
+token, and that share of the time in which requests come."""
+
+_SHORTEST_S = 1.0
+"""Of a burst: so long it may take to be served by replicas that keep up."""
 
 _FULL = 0.9
 """Busy share of replicas that keep up."""
@@ -85,6 +88,7 @@ class Plan:
         scale_to_zero_s: After so long with nothing to do a replica draws nothing [s]; None: never.
         how: Where the arrivals are from, in words.
         untimed: Requests of which it is not known when they came, which are not served.
+        reading: What was read as arrival times, in words; None if nothing was read.
     """
 
     replicas: int | None = 1
@@ -93,6 +97,7 @@ class Plan:
     scale_to_zero_s: float | None = None
     how: str = ""
     untimed: int = 0
+    reading: str | None = None
 
 
 def estimate_online(
@@ -245,6 +250,11 @@ def _estimate(
         parts_j["pauses"], least_parts_j["pauses"] = idle_j, 0.0
     return replace(
         offline,
+        requests={
+            **offline.requests,
+            "total": offline.requests["total"] + plan.untimed,
+            "untimed": plan.untimed,
+        },
         energy_j=energy_j,
         interval_j=interval_j(energy_j, sds, model.law.freedom),
         ideal_j={**offline.ideal_j, "roofline": float(run.service.gauged[0])},
@@ -268,8 +278,9 @@ def _relative_sds(
     sds = {cause: sd * steps for cause, sd in sds.items()}
     sds["part load"] = PART_LOAD_SD * steps
     sds["idle"] = model.law.idle_sd_w * run.idle_s / energy_j
-    if "reconstruction" in (offline.relative_sds or {}):
-        sds["reconstruction"] = (offline.relative_sds or {})["reconstruction"]
+    for cause in ("sampling", "reconstruction"):
+        if sd := (offline.relative_sds or {}).get(cause):
+            sds[cause] = sd
     return sds
 
 
@@ -305,6 +316,7 @@ def _serving(
         replicas_needed=_needed(fleet, run, requests),
         timeline=_timeline(model, fleet, run, requests, energy_j),
         untimed=plan.untimed,
+        reading=plan.reading,
         how=plan.how,
     )
 
@@ -312,14 +324,14 @@ def _serving(
 def _needed(fleet: Fleet, run: FleetRun, requests: TimedRequests) -> int | None:
     """Replicas that would keep up with the requests, where these fall behind; None if they do not.
 
-    They fall behind where they work long after the last request has come, and it waited for most of
-    that time.
+    By the time that the work takes, which more replicas with smaller batches need more of.
     """
     span_s = requests.span_s
     waited_s = float((run.first_s - requests.arrival_s)[-max(1, len(requests) // 20) :].mean())
-    if waited_s <= max(_BEHIND_S, _BEHIND_SHARE * span_s):
+    if span_s == 0 or waited_s <= max(_BEHIND_S, _BEHIND_SHARE * span_s):
         return None
-    return max(fleet.replicas + 1, math.ceil(run.busy_s / (_FULL * max(span_s, _BEHIND_S))))
+    needed = math.ceil(run.busy_s / (_FULL * max(span_s, _SHORTEST_S)))
+    return min(len(requests), max(fleet.replicas + 1, needed))
 
 
 def _timeline(

@@ -15,6 +15,7 @@ from joulecast.estimator.unit_prices.in_time import step_times
 from joulecast.estimator.unit_prices.model import Scaling, Served, can_scale_from
 from joulecast.estimator.unit_prices.shipped import price_list_names
 from joulecast.estimator.unit_prices.sources import deployment_of
+from joulecast.measurements.facts import is_number
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 from joulecast.traces.load import LoadedTrace
@@ -23,6 +24,8 @@ from joulecast.traces.sampling import sample_lengths, sample_requests
 
 _SEED = 20_251_128
 _MOST_DRAWN = 5_000_000
+_YEAR_S = 365.25 * 86_400
+_LONGEST_S = 10 * _YEAR_S
 
 
 @dataclass(frozen=True)
@@ -57,25 +60,37 @@ class ServingWish:
             raise InputError(f'serving "{self.serving}" is none of: {", ".join(MODES)}')
         if self.router not in ROUTERS:
             raise InputError(f'router "{self.router}" is none of: {", ".join(ROUTERS)}')
-        for name, value in (("rate", self.rate), ("speed", self.speed)):
-            if value is not None and not (0 < value < float("inf")):
-                raise InputError(f"{name} is {value!r}; give a number above 0")
-        if self.scale_to_zero_s is not None and not 0 <= self.scale_to_zero_s < float("inf"):
-            raise InputError(f"scale to zero after {self.scale_to_zero_s!r} s; give 0 or more")
-        counts = ("replicas", self.replicas), ("max_num_seqs", self.max_num_seqs)
-        for name, count in (*counts, ("max_num_batched_tokens", self.max_num_batched_tokens)):
-            if count not in (None, "auto") and (type(count) is not int or count < 1):
-                raise InputError(f"{name} is {count!r}; give a whole number of 1 or more")
+        self._require_numbers()
         if (self.replicas == "auto") != (self.slo is not None):
             raise InputError(
-                "replicas auto and an slo go together: the fewest servers that meet it are taken, "
+                "--replicas auto and --slo go together: the fewest servers that meet it are taken, "
                 "such as ttft_p99=2s,tpot_p99=50ms"
             )
         if self.serving == "offline" and self.asks_for_online:
             raise InputError(
-                f"{', '.join(self._of_online)}: of requests that arrive over time; leave "
-                "serving offline out"
+                f"{', '.join(self._of_online)}: of requests that arrive over time; leave it out, "
+                "or --serving offline"
             )
+
+    def _require_numbers(self) -> None:
+        """Refuse amounts that are none.
+
+        Raises:
+            InputError: One is not; it is named.
+        """
+        for name, value in (("rate", self.rate), ("speed", self.speed)):
+            if value is not None and not (is_number(value) and value > 0):
+                raise InputError(f"{name} is {value!r}; give a number above 0")
+        if self.scale_to_zero_s is not None and not (
+            is_number(self.scale_to_zero_s) and self.scale_to_zero_s >= 0
+        ):
+            raise InputError(f"scale to zero after {self.scale_to_zero_s!r} s; give 0 or more")
+        if self.slo is not None and not isinstance(self.slo, str):
+            raise InputError(f"slo is {self.slo!r}; give a text such as ttft_p99=2s,tpot_p99=50ms")
+        counts = ("replicas", self.replicas), ("max_num_seqs", self.max_num_seqs)
+        for name, count in (*counts, ("max_num_batched_tokens", self.max_num_batched_tokens)):
+            if count not in (None, "auto") and (type(count) is not int or count < 1):
+                raise InputError(f"{name} is {count!r}; give a whole number of 1 or more")
 
     @property
     def _of_online(self) -> list[str]:
@@ -108,6 +123,7 @@ class ServingWish:
             scale_to_zero_s=self.scale_to_zero_s,
             how=how,
             untimed=untimed,
+            reading=None if loaded.arrivals is None or self.rate else loaded.arrivals.text,
         )
 
     def arrivals(
@@ -127,21 +143,44 @@ class ServingWish:
             return None
         pace = "" if self.speed == 1 else f", {self.speed:g} times as fast"
         if self.rate is not None:
-            requests = _at_rate(loaded, self.rate, trace)
-            return requests.faster(self.speed), f"at random, {self.rate:g} a second{pace}"
+            drawn = _at_rate(loaded, self.rate, trace)
+            return self._paced(drawn, trace), f"at random, {self.rate:g} a second{pace}"
         if loaded.timed is not None:
-            return loaded.timed.faster(self.speed), f"as in the trace{pace}"
+            return self._paced(loaded.timed, trace), f"as in the trace{pace}"
         slices = loaded.workload.arrivals
         if slices is not None:
             drawn = sample_requests(loaded.workload, np.random.default_rng(_SEED))
             how = f"as in the trace to {slices.width_s:g} s, lengths drawn{pace}"
-            return drawn.faster(self.speed), how
+            return self._paced(drawn, trace), how
         if is_asked:
             raise InputError(
-                f"{trace}: it is not known when its requests came; give rate, requests a second, "
-                "or a file with a column of times (arrival_column)"
+                f"{trace}: it is not known when its requests came; give --rate, requests a second, "
+                "or name a column of times with --arrival-column"
             )
         return None
+
+    def _paced(self, requests: TimedRequests, trace: str) -> TimedRequests:
+        """The requests so many times as fast.
+
+        Raises:
+            InputError: They then come over more years than any log covers.
+        """
+        paced = requests.faster(self.speed)
+        if paced.span_s > _LONGEST_S:
+            raise InputError(
+                f"{trace}: at this pace its requests come over {paced.span_s / _YEAR_S:,.0f} "
+                "years; give a larger --rate or --speed"
+            )
+        return paced
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """What-ifs of the engine's limits, by the names of its own settings."""
+        limits = {
+            "max_num_seqs": self.max_num_seqs,
+            "max_num_batched_tokens": self.max_num_batched_tokens,
+        }
+        return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def _at_rate(loaded: LoadedTrace, rate: float, trace: str) -> TimedRequests:
@@ -178,7 +217,7 @@ def with_limits(model: StepModel, wish: ServingWish) -> StepModel:
     if budget < most:
         raise InputError(
             f"a step of {budget} tokens has less than one for each of {most} requests that may run "
-            "at once; raise max_num_batched_tokens, or lower max_num_seqs"
+            "at once; raise --max-num-batched-tokens, or lower --max-num-seqs"
         )
     return replace(model, scheduler=replace(scheduler, token_budget=budget, most_requests=most))
 

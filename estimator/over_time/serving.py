@@ -62,7 +62,9 @@ class Objective:
     @property
     def text(self) -> str:
         """As `--slo` takes it."""
-        return f"{self.latency}_{self.quantile}={self.seconds:g}s"
+        is_short = self.seconds < 1
+        amount = f"{1000 * self.seconds:g}ms" if is_short else f"{self.seconds:g}s"
+        return f"{self.latency}_{self.quantile}={amount}"
 
     def is_met(self, latencies: Mapping[str, Quantiles | None]) -> bool:
         """Whether requests that waited so long meet it; those of one token have no tpot."""
@@ -76,16 +78,18 @@ def objectives_of(text: str) -> tuple[Objective, ...]:
     Raises:
         InputError: It is no such list.
     """
-    objectives = []
+    objectives: list[Objective] = []
     for part in text.split(","):
         match = re.fullmatch(
             r"\s*(ttft|tpot|e2e)_(p50|p90|p99|mean)\s*=\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s)\s*", part
         )
         if match is None or float(match[3]) == 0:
             raise InputError(
-                f'"{text}": give a list such as ttft_p99=2s,tpot_p99=50ms, each of ttft, tpot, e2e '
-                "with p50, p90, p99 or mean, and a time above 0"
+                f'"{part.strip()}": give a list such as ttft_p99=2s,tpot_p99=50ms, each of ttft, '
+                "tpot, e2e with p50, p90, p99 or mean, and a time above 0 in s or ms"
             )
+        if any((each.latency, each.quantile) == (match[1], match[2]) for each in objectives):
+            raise InputError(f'"{text}": bounds {match[1]}_{match[2]} twice; give it once')
         seconds = float(match[3]) / (1000 if match[4] == "ms" else 1)
         objectives.append(Objective(match[1], match[2], seconds))
     return tuple(objectives)
@@ -116,6 +120,7 @@ class Serving:
         replicas_needed: So many would keep up, where these do not; None where they do.
         timeline: The same over time.
         untimed: Requests of which it is not known when they came, which are not served.
+        reading: What was read as arrival times, in words; None if nothing was read.
         how: Where the arrivals are from, and how fast they were taken, in words.
     """
 
@@ -138,6 +143,7 @@ class Serving:
     replicas_needed: int | None
     timeline: Timeline
     untimed: int
+    reading: str | None
     how: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,5 +172,6 @@ class Serving:
             "scale_to_zero_s": self.scale_to_zero_s,
             "replicas_needed": self.replicas_needed,
             "untimed": self.untimed,
+            "arrivals_read": self.reading,
             "timeline": self.timeline.to_dict(),
         }

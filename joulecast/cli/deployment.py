@@ -69,8 +69,8 @@ SERVING_OPTIONS: list[Option] = [
     click.option(
         "--serving",
         type=click.Choice(MODES),
-        help="Requests as they came (online), or all at once (offline); by default online where "
-        "the trace has times.",
+        help="Requests as they came (online), or all at once (offline); by default estimate takes "
+        "the first where the trace has times, and compare the second.",
     ),
     click.option(
         "--rate",

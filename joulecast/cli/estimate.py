@@ -182,15 +182,22 @@ def load_for(
     serving: "ServingWish | None" = None,
 ) -> "tuple[LoadedTrace, EstimationMethod]":
     """TRACE as a method and a page want it, and the method; without `serving`, all at once."""
-    from joulecast.estimator.forecast import estimation_method, reading_of, wants_arrivals
+    from joulecast.estimator.forecast import (
+        estimation_method,
+        most_lengths,
+        reading_of,
+        wants_arrivals,
+    )
     from joulecast.traces.load import load_trace
 
     if whole_batches and method != "binned":
         raise click.UsageError("--whole-batches is for --method binned")
-    grid, most_lengths = reading_of(method, served)
+    grid, most = reading_of(method, served)
     with reading(options, trace) as keywords:
         needs_times = serving is not None and wants_arrivals(method, serving)
-        loaded = load_trace(trace, grid, most_lengths, html is not None, needs_times, **keywords)
+        loaded = load_trace(
+            trace, grid, most_lengths(most, serving), html is not None, needs_times, **keywords
+        )
     return loaded, estimation_method(method, loaded, whole_batches, host, progress, serving)
 
 

@@ -31,17 +31,22 @@ from joulecast.traces.files import write_text
 from joulecast.traces.grid import Grid
 from joulecast.traces.load import LoadedTrace
 from joulecast.views.estimate import (
-    IDEAL_LABELS,
     LINKS_NOTE,
     basis_text,
     below_ideal_notes,
+    ideal_labels,
     rate_note,
     served_text,
     trace_text,
 )
 from joulecast.views.footprint import facility_notes
 from joulecast.views.numbers import compact
-from joulecast.views.online.serving import serving_facts, serving_notes, serving_text
+from joulecast.views.online.serving import (
+    limits_facts,
+    serving_facts,
+    serving_notes,
+    serving_text,
+)
 from joulecast.views.steps import PART_LABELS, RECONSTRUCTED_NOTE, binned_note, interval_note
 from joulecast.views.table import COVERAGE_NOTE, MARKS
 
@@ -98,12 +103,12 @@ def estimate_page(
         script=document_script(document),
         trace=trace_text(estimate),
         table_text=f"{served_text(table)}; {basis_text(estimate)}",
-        serving=serving_text(estimate),
+        serving="; ".join([serving_text(estimate), *(text for _, text in limits_facts(estimate))]),
         notes=estimate_warnings(estimate, table),
         serving_facts=serving_facts(estimate),
         timeline_figures=_timeline_figures(estimate),
         gap_figure=_gap_figure(estimate),
-        ideal_labels=IDEAL_LABELS,
+        ideal_labels=ideal_labels(estimate),
         ideal_notes=[rate_note(estimate), *below_ideal_notes(estimate)],
         parts_figure=_parts_figure(estimate),
         part_labels=PART_LABELS,
@@ -153,7 +158,7 @@ def _map_unit(estimate: Estimate) -> tuple[float, str]:
 def _gap_figure(estimate: Estimate) -> Markup:
     bars = [Bar("estimate", estimate.energy_j, "first", estimate.interval_j)]
     bars += [
-        Bar(f"ideal: {IDEAL_LABELS[name]}", ideal_j, "third")
+        Bar(f"ideal: {ideal_labels(estimate)[name]}", ideal_j, "third")
         for name, ideal_j in estimate.ideal_j.items()
     ]
     return energy_bars(bars, "gap", "The estimate's energy beside those of the ideals")

@@ -29,7 +29,7 @@ def plot_timeline(estimate: Estimate, path: Path) -> None:
     if serving is None:
         raise InputError(
             f"{estimate.trace}: its requests are all there at once, so that nothing goes on over "
-            "time; leave --plot out, or give --rate"
+            "time; leave --plot out, or give a trace with times, or --rate"
         )
     timeline = serving.timeline
     figure, axes = panels(3)

@@ -21,7 +21,12 @@ from joulecast.views.estimate import (
 )
 from joulecast.views.footprint import facility_figures, facility_notes, facility_text
 from joulecast.views.numbers import joules
-from joulecast.views.online.serving import OFFLINE_TEXT, serving_text, waiting_text
+from joulecast.views.online.serving import (
+    OFFLINE_TEXT,
+    limits_facts,
+    serving_text,
+    waiting_text,
+)
 from joulecast.views.parts import Bar, add_row, facts_table, grid_table, notes_text
 from joulecast.views.report import Report
 from joulecast.views.steps import interval_note
@@ -52,6 +57,7 @@ def compare_report(comparison: Comparison, tables: "Sequence[Served]") -> Report
     facts = [
         ("trace", trace_text(first)),
         ("method", first.method_text),
+        *limits_facts(first),
         *serving_lines(estimates),
         ("requests", requests_text(first)),
     ]

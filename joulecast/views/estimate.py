@@ -11,7 +11,12 @@ from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.views.footprint import facility_facts, facility_notes
 from joulecast.views.numbers import invalid_text, joules, kwh, percent
-from joulecast.views.online.serving import serving_facts, serving_notes, serving_text
+from joulecast.views.online.serving import (
+    limits_facts,
+    serving_facts,
+    serving_notes,
+    serving_text,
+)
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text, table_text
 from joulecast.views.report import Report
 from joulecast.views.steps import RECONSTRUCTED_NOTE, interval_facts, interval_note, parts_view
@@ -28,6 +33,13 @@ LINKS_NOTE = (
     "What the GPUs send each other is priced as over an H100's NVLink; over PCIe it takes several "
     "times as long."
 )
+
+
+def ideal_labels(estimate: Estimate) -> Mapping[Ideal, str]:
+    """What the ideals are called: the roofline is that of the steps as they were formed."""
+    if estimate.serving is None:
+        return IDEAL_LABELS
+    return {**IDEAL_LABELS, "roofline": "roofline of the steps that the load makes"}
 
 
 def coverage_text(estimate: Estimate) -> str:
@@ -67,6 +79,8 @@ def requests_text(estimate: Estimate) -> str:
         beyond += f", {requests['beyond_positions']:,} longer than the model has positions for"
     if requests["beyond_memory"]:
         beyond += f", {requests['beyond_memory']:,} longer than the GPU's memory holds"
+    if requests.get("untimed"):
+        beyond += f", {requests['untimed']:,} without a time"
     return (
         f"{requests['estimated']:,} of {requests['total']:,} estimated; left out: {beyond}, "
         f"{requests['failed']:,} failed, {invalid_text(estimate.invalid)}"
@@ -151,6 +165,7 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
         *served_facts(estimate, served),
         ("method", estimate.method_text),
         ("serving", serving_text(estimate)),
+        *limits_facts(estimate),
         ("requests", requests_text(estimate)),
         ("coverage", coverage_text(estimate)),
         ("", ""),
@@ -166,9 +181,10 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
     ideals.add_column("ideal")
     ideals.add_column("energy", justify="right")
     ideals.add_column("estimate above it", justify="right")
+    labels = ideal_labels(estimate)
     for name, ideal_j in estimate.ideal_j.items():
         excess = estimate.excess_percent[name]
-        add_row(ideals, IDEAL_LABELS[name], joules(ideal_j), f"{excess:,.1f} %")
+        add_row(ideals, labels[name], joules(ideal_j), f"{excess:,.1f} %")
     parts = [parts_view(estimate, served)] if explain else []
     notes = notes_text(estimate_notes(estimate))
     document = estimate.to_dict()

@@ -110,7 +110,8 @@ class TraceInTime(Trace):
             where, row = self._first_row(f"({reading.sql}) = {reading.last_s!r}")
             raise InputError(
                 f'{where}: {reading.column} is "{_shown(row)}", {span_s / YEAR_S:,.0f} years after '
-                "the earliest of the others; mend the row, or state the unit with --arrival-unit"
+                "the earliest of the others; mend the row, state the unit of numbers with "
+                "--arrival-unit, or take --arrival-column none"
             )
         return reading
 

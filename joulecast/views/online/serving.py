@@ -2,7 +2,7 @@
 
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.over_time.serving import LATENCIES, Quantiles, Serving
-from joulecast.views.numbers import four_digits, joules, percent
+from joulecast.views.numbers import joules, percent, plain_digits
 
 OFFLINE_TEXT = "offline, all requests at once (a live server took 1.2 to 5 times as much)"
 """What an offline estimate is of; docs/meaning.md has the four runs that the factor is from."""
@@ -10,13 +10,19 @@ OFFLINE_TEXT = "offline, all requests at once (a live server took 1.2 to 5 times
 _LONG = 3.0
 """Requests that come over so many times the time that they take leave the card waiting."""
 
+_LIMITS = {
+    "max_num_seqs": "requests that run at once:",
+    "max_num_batched_tokens": "tokens that a step feeds:",
+}
+
 _UNITS = ((86_400.0, "days"), (3600.0, "h"), (60.0, "min"))
 
 
 def duration(seconds: float) -> str:
     """A time in the fitting unit."""
     size, unit = time_unit(seconds)
-    return f"{seconds / size:,.4g} {unit}"
+    shown = seconds / size
+    return f"{shown:,.0f} {unit}" if shown >= 10_000 else f"{shown:.4g} {unit}"
 
 
 def time_unit(seconds: float) -> tuple[float, str]:
@@ -38,8 +44,11 @@ def serving_text(estimate: Estimate) -> str:
         return OFFLINE_TEXT
     rate = serving.requests_per_s
     came = f"over {duration(serving.arrivals_s)}" if serving.arrivals_s else "all at once"
-    came += "" if rate is None else f", {four_digits(rate)} a second"
-    return f"online, requests {serving.how}: {came}; {replicas_text(serving)}"
+    came += "" if rate is None else f", {plain_digits(rate)} a second"
+    text = f"online, requests {serving.how}: {came}; {replicas_text(serving)}"
+    if serving.scale_to_zero_s is None:
+        return text
+    return f"{text}; drawing nothing after {duration(serving.scale_to_zero_s)} with nothing to do"
 
 
 def replicas_text(serving: Serving) -> str:
@@ -71,8 +80,23 @@ def serving_facts(estimate: Estimate) -> list[tuple[str, str]]:
         for name, text in LATENCIES.items()
         if (values := serving.latencies[name]) is not None
     ]
-    running = f"{serving.mean_running:,.4g} running, {serving.mean_waiting:,.4g}"
-    return [*facts, ("requests", f"{running} waiting, on average")]
+    running = f"{plain_digits(serving.mean_running)} running"
+    waiting = f"{plain_digits(serving.mean_waiting)} waiting, on average"
+    facts.append(("requests", f"{running}, {waiting}{preempted_text(serving)}"))
+    return [*facts, *([] if serving.reading is None else [("times", serving.reading)])]
+
+
+def preempted_text(serving: Serving) -> str:
+    """How often requests had to start over, if any had to."""
+    if not serving.preempted:
+        return ""
+    return f"; {serving.preempted:,} times one had to give its cache back and start over"
+
+
+def limits_facts(estimate: Estimate) -> list[tuple[str, str]]:
+    """What-ifs of the engine's limits."""
+    texts = [f"{_LIMITS[name]} at most {limit:,}" for name, limit in estimate.limits.items()]
+    return [("what if", ", ".join(texts))] if texts else []
 
 
 def waiting_text(estimate: Estimate) -> str:
@@ -101,7 +125,7 @@ def serving_notes(estimate: Estimate) -> list[str]:
         return []
     notes = []
     busy_s = serving.busy_share * serving.replicas * serving.span_s
-    if serving.span_s > _LONG * busy_s / serving.replicas:
+    if serving.span_s > _LONG * busy_s / serving.replicas and serving.idle_j > 0:
         share = percent(serving.idle_j / estimate.energy_j)
         notes.append(
             f"The requests take {duration(busy_s)} of work and come over "
@@ -109,8 +133,8 @@ def serving_notes(estimate: Estimate) -> list[str]:
         )
     if serving.untimed:
         notes.append(
-            f"{serving.untimed:,} requests have no time and are not served over time: what they "
-            "take comes on top."
+            f"Requests without a time: {serving.untimed:,}. They are not served over time; what "
+            "they take comes on top."
         )
     if serving.replicas_needed is not None:
         which = "1 REPLICA" if serving.replicas == 1 else f"{serving.replicas:,} REPLICAS"
