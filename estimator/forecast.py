@@ -10,6 +10,12 @@ from joulecast.estimator.compare import Comparison, EstimationMethod, compare_ta
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.carbon import CarbonIntensity
 from joulecast.estimator.footprint.facility import Facility, Price
+from joulecast.estimator.keywords import (
+    EstimateKeywords,
+    most_lengths,
+    serving_wish,
+    wants_arrivals,
+)
 from joulecast.estimator.method import METHODS, Method, Mode, ServingKeywords
 from joulecast.estimator.steps.progress import Progress
 from joulecast.measurements.table.table import EnergyTable, load_table
@@ -22,13 +28,6 @@ from joulecast.traces.workload import Workload
 if TYPE_CHECKING:
     from joulecast.estimator.online.wish import ServingWish
     from joulecast.estimator.unit_prices.model import Served
-
-
-_MOST_AT_A_RATE = 5_000_000
-
-
-class EstimateKeywords(ReadingKeywords, ServingKeywords):
-    """How to read a trace, and how its requests are served."""
 
 
 def estimate(
@@ -150,46 +149,6 @@ def compare(
     make = estimation_method(method, loaded, whole_batches, wish=serving)
     name = trace_name(trace)
     return compare_tables(make, loaded.workload, served, name, is_across).at(facility)
-
-
-def serving_wish(
-    method: Method, serving: ServingKeywords, by_default: Mode | None = None
-) -> "ServingWish | None":
-    """How requests are to be served; None for the method binned.
-
-    Args:
-        method: Which.
-        serving: What is asked for.
-        by_default: The mode where nothing is asked for that is of one; None goes by the trace.
-
-    Raises:
-        InputError: Something is asked for that cannot be, or that this method does not take.
-    """
-    from joulecast.estimator.online.wish import ServingWish
-
-    wish = ServingWish(**serving)
-    if wish.serving is None and not wish.asks_for_online:
-        wish = replace(wish, serving=by_default)
-    if method != "binned":
-        return wish
-    if wish not in (ServingWish(), ServingWish(serving="offline")):
-        raise InputError(
-            "how requests are served (--serving, --rate, --replicas and the like) is for --method "
-            "stepwise; leave these out, or --method binned"
-        )
-    return None
-
-
-def most_lengths(most: int, wish: "ServingWish | None") -> int:
-    """Up to how many requests are wanted one by one: more, where they come at a rate."""
-    return most if wish is None or wish.rate is None else max(most, _MOST_AT_A_RATE)
-
-
-def wants_arrivals(method: Method, wish: "ServingWish | None") -> bool:
-    """Whether it matters when the requests of a trace came."""
-    if method == "binned" or wish is None:
-        return False
-    return wish.serving != "offline" and wish.rate is None
 
 
 class Wish(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, Unpack, get_type_hints
 import pytest
 
 import joulecast as jc
-from joulecast.estimator.forecast import EstimateKeywords
+from joulecast.estimator.keywords import EstimateKeywords
 from joulecast.estimator.method import ServingKeywords
 from joulecast.estimator.online.wish import ServingWish
 from joulecast.traces.reading.options import ReadingKeywords, ReadingOptions

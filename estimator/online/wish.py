@@ -168,7 +168,7 @@ class ServingWish:
         paced = requests.faster(self.speed)
         if paced.span_s > _LONGEST_S:
             raise InputError(
-                f"{trace}: at this pace its requests come over {paced.span_s / _YEAR_S:,.0f} "
+                f"{trace}: at this pace its requests come over {paced.span_s / _YEAR_S:.3g} "
                 "years; give a larger --rate or --speed"
             )
         return paced

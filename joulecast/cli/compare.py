@@ -77,7 +77,8 @@ def compare(
     """
     from joulecast.estimator.compare import compare_tables
     from joulecast.estimator.footprint.facility import Facility
-    from joulecast.estimator.forecast import served_of_text, serving_wish
+    from joulecast.estimator.forecast import served_of_text
+    from joulecast.estimator.keywords import serving_wish
     from joulecast.views.compare import compare_report
 
     facility = Facility.of(pue, carbon, price)

@@ -136,7 +136,8 @@ def estimate(
     name of a public trace (see: joulecast trace list).
     """
     from joulecast.estimator.footprint.facility import Facility
-    from joulecast.estimator.forecast import Wish, choose_served, serving_wish
+    from joulecast.estimator.forecast import Wish, choose_served
+    from joulecast.estimator.keywords import serving_wish
     from joulecast.measurements.table.table import load_table
     from joulecast.views.estimate import estimate_report
 
@@ -182,12 +183,8 @@ def load_for(
     serving: "ServingWish | None" = None,
 ) -> "tuple[LoadedTrace, EstimationMethod]":
     """TRACE as a method and a page want it, and the method; without `serving`, all at once."""
-    from joulecast.estimator.forecast import (
-        estimation_method,
-        most_lengths,
-        reading_of,
-        wants_arrivals,
-    )
+    from joulecast.estimator.forecast import estimation_method, reading_of
+    from joulecast.estimator.keywords import most_lengths, wants_arrivals
     from joulecast.traces.load import load_trace
 
     if whole_batches and method != "binned":

@@ -274,15 +274,10 @@ def test_every_axis_and_every_map_has_its_unit(name: str, shown: Any) -> None:
     )
     assert pictures
     for texts in pictures:
-        units = [
-            text
-            for text in texts
-            if re.search(r"\[(tokens|%|[kMGT]?J|s|min|h|days|W|number)\]$", text)
-        ]
-        is_curve = any("time from the first arrival" in text for text in texts)
-        assert len(units) == (
-            2 if is_curve or "requests of at most this length [%]" in texts else 1
-        ), texts
+        unit = r"\[(tokens|%|[kMGT]?J|min|W|s|number)\]$"
+        units = [text for text in texts if re.search(unit, text)]
+        of_two = "requests of at most this length [%]", "time from the first arrival"
+        assert len(units) == 1 + any(text.startswith(of_two) for text in texts), texts
     for caption in page.evaluate(
         "[...document.querySelectorAll('.maps .caption, .map .axis')].map(e => e.textContent)"
     ):

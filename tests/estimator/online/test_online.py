@@ -84,7 +84,8 @@ def test_the_order_of_rows_does_not_matter(poisson: Path, tmp_path: Path) -> Non
     assert first.energy_j == second.energy_j
     sorted_rows, any_order = serving_of(first), serving_of(second)
     # All at once, they are asked in the order of the rows.
-    assert sorted_rows == {**any_order, "offline_j": sorted_rows["offline_j"]}
+    told = {key: sorted_rows[key] for key in ("offline_j", "arrivals_read")}
+    assert sorted_rows == {**any_order, **told}
 
 
 def test_two_replicas_are_two_servers_with_half_the_trace_each(tmp_path: Path) -> None:
@@ -170,12 +171,18 @@ def test_smaller_limits_make_requests_wait(poisson: Path) -> None:
         ({"replicas": 0}, "replicas is 0"),
         ({"replicas": "auto"}, "go together"),
         ({"slo": "ttft_p99=2s"}, "go together"),
+        ({"rate": "2"}, "rate is '2'"),
+        ({"rate": True}, "rate is True"),
+        ({"replicas": "auto", "slo": ["ttft_p99=2s"]}, "give a text such as"),
+        ({"replicas": "auto", "slo": "ttft_p99=2s,ttft_p99=1s"}, "twice"),
+        ({"speed": 1e-300}, "years; give a larger"),
+        ({"rate": 1e-9}, "years; give a larger"),
         ({"replicas": "auto", "slo": "ttft=2"}, "give a list such as"),
         ({"router": "random"}, "is none of"),
         ({"serving": "batch"}, "is none of"),
-        ({"serving": "offline", "rate": 3.0}, "leave serving offline out"),
+        ({"serving": "offline", "rate": 3.0}, "leave it out, or --serving offline"),
         ({"scale_to_zero_s": -1}, "give 0 or more"),
-        ({"method": "binned", "rate": 3.0}, "for the method stepwise"),
+        ({"method": "binned", "rate": 3.0}, "is for --method stepwise"),
         ({"table": "h100-sxm/llama-3.1-8b/pytorch", "rate": 3.0}, "--serving offline"),
     ],
 )
@@ -202,3 +209,57 @@ def test_bounds_are_read() -> None:
     assert values is not None
     assert first.is_met({"ttft": values}) is False
     assert second.is_met({"tpot": None}) is True
+
+
+def test_rows_without_a_time_are_in_no_divisor(run_cli: RunCli, tmp_path: Path) -> None:
+    trace = tmp_path / "missing.csv"
+    rows = ["0,100,5", ",900,50", "2,100,5", "4,100,5"]
+    trace.write_text("\n".join(["arrival_s,input_tokens,output_tokens", *rows]) + "\n")
+    words = "estimate", trace, "--on-invalid", "skip"
+    document = json.loads(run_cli(*words, "--format", "json").stdout)
+    assert document["requests"]["estimated"] == 3
+    assert document["requests"]["untimed"] == 1
+    assert document["requests"]["total"] == 4
+    assert document["estimated_tokens"] == {"input": 300, "output": 15}
+    assert document["joules_per_request"] == pytest.approx(document["energy_j"] / 3)
+    shown = " ".join(run_cli(*words).stdout.split())
+    assert "3 of 4 estimated" in shown
+    assert "1 without a time" in shown
+    both = run_cli("compare", *words[1:], "--serving", "online", "--on", "gpu=h100-sxm").stdout
+    assert "1 without a time" in " ".join(both.split())
+
+
+def test_a_burst_that_one_server_cannot_take_says_how_many_could(tmp_path: Path) -> None:
+    trace = a_trace(tmp_path / "burst.csv", np.linspace(0, 5, 2000))
+    serving = serving_of(jc.estimate(trace))
+    assert serving["replicas_needed"] is not None
+    enough = serving_of(jc.estimate(trace, replicas=2 * serving["replicas_needed"]))
+    assert enough["replicas_needed"] is None
+    assert enough["ttft_s"]["p99"] < serving["ttft_s"]["p99"] / 4
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_what_ifs_are_said(mode: str, poisson: Path, run_cli: RunCli) -> None:
+    words = "estimate", poisson, "--serving", mode, "--max-num-seqs", 8
+    document = json.loads(run_cli(*words, "--format", "json").stdout)
+    assert document["serving"]["max_num_seqs"] == 8
+    assert "at most 8" in run_cli(*words).stdout
+
+
+def test_a_rate_takes_no_notice_of_times(tmp_path: Path) -> None:
+    trace = tmp_path / "odd.csv"
+    trace.write_text("arrival_s,input_tokens,output_tokens\nsoon,100,5\n,100,5\n")
+    assert serving_of(jc.estimate(trace, rate=1))["arrivals"] == "at random, 1 a second"
+
+
+def test_a_page_says_how_its_requests_were_served(
+    poisson: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    run_cli("estimate", poisson, "--scale-to-zero", 9, "--html", page)
+    text = page.read_text()
+    assert "as its requests came" in text
+    assert "as one offline batch" not in text
+    assert "drawing nothing after 9 s" in text
+    run_cli("compare", poisson, "--on", "gpu=h100-sxm", "--html", page)
+    assert "as one offline batch" in page.read_text()
