@@ -1,7 +1,7 @@
 """Serving requests over time by some replicas behind a router."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -232,7 +232,10 @@ def _together(
     slice_s: float,
 ) -> FleetRun:
     """What all replicas took."""
-    total: Callable[[str], float] = lambda name: sum(getattr(each, name) for each in tallies)  # noqa: E731
+
+    def total(name: str) -> float:
+        return float(sum(getattr(tally, name) for tally in tallies))
+
     over_time = Spread(slice_s, _OVER_TIME)
     for tally in tallies:
         over_time.merge(tally.over_time)

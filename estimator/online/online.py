@@ -44,7 +44,7 @@ _FULL = 0.9
 PART_LOAD_SD = 0.03
 """What steps of few requests cost more or less than a law that is fitted to many batches at the
 power limit, too. Chosen after a look at the first fourteen metered replays of requests that came
-over time, which it is held against in docs/accuracy.md; later ones will tell."""
+over time, which it is held against in docs/online.md; later ones will tell."""
 
 
 @dataclass(frozen=True)
