@@ -219,7 +219,9 @@ def with_limits(model: StepModel, wish: ServingWish) -> StepModel:
             f"a step of {budget} tokens has less than one for each of {most} requests that may run "
             "at once; raise --max-num-batched-tokens, or lower --max-num-seqs"
         )
-    return replace(model, scheduler=replace(scheduler, token_budget=budget, most_requests=most))
+    # How long its steps last is known for its own limits alone.
+    limited = replace(scheduler, token_budget=budget, most_requests=most, times=None)
+    return replace(model, scheduler=limited)
 
 
 def server_of(served: Served, model: StepModel) -> Server:

@@ -6,7 +6,7 @@ over time.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,8 +18,10 @@ from joulecast.estimator.steps.in_time.state import (
     PAIRS,
     PROMPT,
     SAMPLED,
+    SECONDS,
     STEPS,
     Rules,
+    StepTimes,
 )
 from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.steps.work import LengthArray, StepCounts, Steps
@@ -45,6 +47,7 @@ class ContinuousBatching:
             the next step is scheduled before the last one's tokens are there.
         graph_tokens: Most tokens of a step that runs as a CUDA graph.
         mixture: The model, if it is one of experts, of which a step reads those that it needs.
+        times: How long steps last; None where only their order matters.
     """
 
     reconstruction_sd: ClassVar[float] = 0.02
@@ -58,6 +61,7 @@ class ContinuousBatching:
     steps_to_release: int = 1
     graph_tokens: int = GRAPH_TOKENS
     mixture: ModelShape | None = None
+    times: StepTimes | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], where: str) -> "ContinuousBatching":
@@ -162,7 +166,7 @@ class ContinuousBatching:
         served = serve_replica(
             self.rules_for(lengths),
             self.cache_blocks,
-            None,
+            self.times,
             at_once,
             lengths,
             parts.append,
@@ -205,6 +209,7 @@ class ContinuousBatching:
             is_launched=decoding + fed > self.graph_tokens,
             requests=requests,
             share_read=None if mixture is None else mixture.share_read(decoding + fed),
+            seconds=None if self.times is None else np.repeat(rows[:, SECONDS] / count, count),
         )
 
     def rows_as_steps(self, rows: FloatArray, requests: int) -> Steps:
@@ -221,6 +226,7 @@ class ContinuousBatching:
             requests=requests,
             share_read=None if mixture is None else mixture.share_read(decoding + fed),
             repeats=rows[:, STEPS],
+            seconds=rows[:, SECONDS] / rows[:, STEPS],
         )
 
     def never_served(self, request: int, lengths: LengthArray) -> InputError:

@@ -74,6 +74,8 @@ class Steps:
         share_read: Share of all weights that each reads; None where all are read, as of every dense
             model.
         repeats: How many equal steps each row stands for; None where each is one.
+        seconds: How long each lasted, on average over equal ones [s]; None where nobody followed it
+            in time.
     """
 
     decoding: FloatArray
@@ -85,6 +87,7 @@ class Steps:
     requests: int
     share_read: FloatArray | None = None
     repeats: FloatArray | None = None
+    seconds: FloatArray | None = None
 
     def total(self, values: FloatArray) -> float:
         """The sum over all steps of a quantity that is the same in the equal ones.

@@ -7,6 +7,7 @@ from joulecast.estimator.basis import Basis, BasisKind
 from joulecast.estimator.flops import load_flops
 from joulecast.estimator.ideal import Roofline
 from joulecast.estimator.positions import within_positions
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.schedulers import Scheduler
 from joulecast.estimator.stepwise import StepModel
 from joulecast.estimator.unit_prices.carry import (
@@ -18,6 +19,7 @@ from joulecast.estimator.unit_prices.carry import (
 )
 from joulecast.estimator.unit_prices.deployment import Deployment, own_format
 from joulecast.estimator.unit_prices.fit import fit_unit_prices
+from joulecast.estimator.unit_prices.in_time import step_times
 from joulecast.estimator.unit_prices.law import UnitLaw
 from joulecast.estimator.unit_prices.memory import scheduler_for
 from joulecast.estimator.unit_prices.prices import UnitPrices
@@ -196,7 +198,7 @@ class Scaling:
             gpu=deployment.gpu,
             compute_dtype=deployment.compute_dtype,
             length_ranges=[(1, longest_input), (1, longest_output)],
-            scheduler=scheduler,
+            scheduler=_in_time(scheduler, prices, deployment),
             law=UnitLaw(carried, deployment, roofline, self._model_sd(prices, is_own), is_own),
             roofline=roofline,
         )
@@ -237,6 +239,14 @@ class Scaling:
             from_gpu=carried.from_gpu,
             is_completed=self.table is not None and self.table.is_at_capacity_alone,
         )
+
+
+def _in_time(scheduler: Scheduler, prices: UnitPrices, deployment: Deployment) -> Scheduler:
+    """A scheduler that knows how long its steps last, where it follows them one by one."""
+    if not isinstance(scheduler, ContinuousBatching):
+        return scheduler
+    budget, graph_tokens = scheduler.token_budget, scheduler.graph_tokens
+    return replace(scheduler, times=step_times(prices, deployment, budget, graph_tokens))
 
 
 Served = EnergyTable | Scaling

@@ -101,9 +101,11 @@ class UnitPrices:
         for piece in pieces(steps):
             work = deployment.work_of(piece)
             total += work.total if piece.repeats is None else work.amounts @ piece.repeats
-            seconds += piece.total(self.step_seconds(work, deployment))
+            alone = self.step_seconds(work, deployment)  # each with a host of its own
+            followed = piece.total(alone if piece.seconds is None else piece.seconds)
+            seconds += followed
             slow_host = math.exp(2 * HOST_SPREAD)
-            slow += piece.total(self.step_seconds(work, deployment, slow_host))
+            slow += followed + piece.total(self.step_seconds(work, deployment, slow_host) - alone)
         return Spent(total, seconds, slow)
 
     def energy_of(self, spent: Spent, gpus: int) -> float:

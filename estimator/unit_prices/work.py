@@ -140,6 +140,7 @@ def pieces(steps: Steps, most: int = 500_000) -> list[Steps]:
             is_launched=steps.is_launched[part],
             requests=steps.requests if part.start == 0 else 0,
             repeats=None if steps.repeats is None else steps.repeats[part],
+            seconds=None if steps.seconds is None else steps.seconds[part],
         )
         for part in (slice(first, first + most) for first in range(0, count, most))
     ]

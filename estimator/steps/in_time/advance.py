@@ -1,7 +1,9 @@
 """The loop of a replica: which step feeds what, and when it ends.
 
 A step is scheduled when the one before it begins, if the engine schedules ahead, and sees what has
-come by then. Equal steps between two events (an arrival, an end, a prompt fed) are one row.
+come by then; its host launches it kernel by kernel from then on, unless it is a recorded graph, and
+it cannot end before it is launched. Equal steps between two events (an arrival, an end, a prompt
+fed) are one row.
 """
 
 from joulecast.estimator.steps.in_time.equal_steps import run_equal_steps, step_seconds, write_row
@@ -25,6 +27,7 @@ from joulecast.estimator.steps.in_time.state import (
     IS_BUSY,
     IS_STUCK,
     LAST_END,
+    LAUNCHED,
     NOW,
     RELEASED,
     WIDTH,
@@ -80,6 +83,9 @@ def advance(
             continue
         sampled = decoding + counts[COMPLETED]
         seconds = step_seconds(law, decoding, prompt, context, pairs, sampled)
+        begin_s = times[BEGIN] if rules.lag and counts[IS_BUSY] else times[CLOCK]
+        times[LAUNCHED] = max(times[LAUNCHED], begin_s) + law.launch[decoding + prompt]
+        seconds = max(seconds, times[LAUNCHED] - times[CLOCK])
         row = filled * WIDTH
         write_row(rows, row, 1, decoding, prompt, context, pairs, sampled, seconds, state)
         filled += 1

@@ -37,7 +37,7 @@ _LINEAR = 1e-9
 def step_seconds(
     law: StepTimes, decoding: int, prompt: int, context: float, pairs: float, sampled: int
 ) -> float:
-    """How long a step lasts [s]: what its parts take, what the power limit and the host allow."""
+    """How long the GPU takes for a step [s]: by its parts, and by what the power limit allows."""
     tokens = decoding + prompt
     products = law.products[tokens] + law.head * sampled
     seconds = max(law.reading[tokens], products) + law.other[tokens] + law.output * sampled
@@ -47,7 +47,7 @@ def step_seconds(
         read, paired = min(context, window * decoding), min(pairs, window * prompt)
         seconds += law.context[kind] * read + law.pair[kind] * paired
         energy_j += law.context_j[kind] * read + law.pair_j[kind] * paired
-    return max(seconds, energy_j / law.spare_w, law.launch[tokens])
+    return max(seconds, energy_j / law.spare_w)
 
 
 def write_row(
@@ -86,14 +86,14 @@ def run_equal_steps(
 ) -> int:
     """Steps that only decode, up to the next event, in closed form; 1 if there are any, else 0.
 
-    Their time grows evenly with what is cached, as long as no other part of the law comes to
-    matter; where one does, they are fewer.
+    Of recorded graphs, that is: others may wait for their host. Their time grows evenly with what
+    is cached, as long as no other part of the law comes to matter; where one does, they are fewer.
     """
     counts, times = state.counts, state.times
     decoding = counts[DECODING]
     steps = state.heap_step[0] - counts[NOW] - 1 if decoding > 0 else 0
     steps = min(steps, _steps_with_room(rules, state))
-    if steps < 1:
+    if steps < 1 or law.launch[decoding] > 0:
         return 0
     context = float(counts[CACHED] + decoding)
     first_s = step_seconds(law, decoding, 0, context, 0.0, decoding)

@@ -197,7 +197,7 @@ def _state(rules: Rules, cache_blocks: int, count: int) -> State:
     counts[FREE], counts[COUNT], counts[PARTIAL] = cache_blocks, count, NONE
     counts[COMING] = 0 if count else NONE
     many = [np.zeros(size, dtype=np.int64) for _ in range(5)]
-    parts: list[Any] = [counts, np.zeros(2), np.zeros(rules.block_tokens, dtype=np.int64), *many]
+    parts: list[Any] = [counts, np.zeros(3), np.zeros(rules.block_tokens, dtype=np.int64), *many]
     return State(*parts)
 
 

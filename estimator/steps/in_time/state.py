@@ -18,8 +18,8 @@ HEAP, ENDED, RELEASED, COMPLETED, COUNT, DONE, LAST_END = range(11, 18)
 IS_BUSY, IS_STUCK, PREEMPTED, COMING_LAST = range(18, 22)
 COUNTERS = 22
 
-# What `State.times` holds [s].
-CLOCK, BEGIN = 0, 1
+# What `State.times` holds [s]: when the last step ended, when it began, when it was launched.
+CLOCK, BEGIN, LAUNCHED = 0, 1, 2
 
 # What a row holds: how many equal steps; of each, requests that decode, prompt tokens, cached
 # tokens read (their mean over the steps), prompt pairs, tokens sampled; of all, when they begin and
@@ -49,10 +49,10 @@ class StepTimes(NamedTuple):
     """How long a step lasts [s], and what it takes beside idle power [J].
 
     Arrays by the tokens of a step, 0 to the budget: `reading` and `products`, of which the longer
-    counts, `other`, `launch` at least, and `token_j`. By kind of layer: `context` and `pair`, with
-    `context_j` and `pair_j`, each for at most `window` tokens of a request. `output` and `head`
-    (with the products), `output_j` a token sampled. `spare_w`: power beside idle power that the
-    limit leaves [W].
+    counts, `other`, what the host needs to `launch` it (0 for a recorded graph), and `token_j`. By
+    kind of layer: `context` and `pair`, with `context_j` and `pair_j`, each for at most `window`
+    tokens of a request. `output` and `head` (with the products), `output_j` a token sampled.
+    `spare_w`: power beside idle power that the limit leaves [W].
     """
 
     reading: Numbers

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from tests.estimator.slow_scheduler import Request, SlowScheduler
 
-Law = Callable[[float, float, float, float, float], float]
-"""Decoding requests, prompt tokens, context, pairs, sampled tokens of a step -> seconds."""
+Law = Callable[[float, float, float, float, float], tuple[float, float]]
+"""Decoding requests, prompt tokens, context, pairs, sampled tokens of a step -> seconds that the
+GPU takes, and those that its host needs to launch it."""
 
 
 class SlowServer(SlowScheduler):
@@ -25,6 +26,7 @@ class SlowServer(SlowScheduler):
         self.coming = list(zip(arrivals, self.requests, strict=True))
         self.law = law
         self.clock, self.began, self.is_ahead = 0.0, 0.0, False
+        self.host_is_free = 0.0
         self.first: dict[int, float] = {}
         self.last: dict[int, float] = {}
 
@@ -45,7 +47,10 @@ class SlowServer(SlowScheduler):
                 self.admit()
             if self.scheduled:
                 step = self.execute()
-                seconds = self.law(*step)
+                gpu_seconds, launch_seconds = self.law(*step)
+                begin = self.began if looks_ahead and self.is_ahead else self.clock
+                self.host_is_free = max(self.host_is_free, begin) + launch_seconds
+                seconds = max(self.clock + gpu_seconds, self.host_is_free) - self.clock
                 log.append((*step, self.clock, seconds))
                 self.began, self.clock, self.is_ahead = self.clock, self.clock + seconds, True
                 self.note_tokens()

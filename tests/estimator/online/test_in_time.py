@@ -19,14 +19,21 @@ WINDOW = 24.0
 
 
 def law(decoding: float, prompt: float, context: float, pairs: float, sampled: float) -> float:
-    """What `times_of` says, of one step."""
+    """What `times_of` says, of one step that waits for no other."""
+    return max(gpu_and_host(decoding, prompt, context, pairs, sampled))
+
+
+def gpu_and_host(
+    decoding: float, prompt: float, context: float, pairs: float, sampled: float
+) -> tuple[float, float]:
+    """How long the GPU takes for it, and how long its host to launch it."""
     tokens = decoding + prompt
     read, paired = min(context, WINDOW * decoding), min(pairs, WINDOW * prompt)
     products = 2e-5 * tokens + 1e-5 * sampled
     seconds = max(5e-4, products) + 1e-4 + 1e-6 * tokens + 3e-6 * sampled
     seconds += 2e-6 * context + 1e-6 * read + 1e-7 * pairs + 5e-7 * paired
     energy_j = 0.1 + 0.01 * tokens + 0.002 * sampled + 3e-3 * context + 1e-3 * read
-    return max(seconds, energy_j / 200, 3e-3 if tokens > 32 else 0.0)
+    return max(seconds, energy_j / 200), 3e-3 if tokens > 3 else 0.0
 
 
 def times_of(budget: int) -> StepTimes:
@@ -36,7 +43,7 @@ def times_of(budget: int) -> StepTimes:
         "reading": 5e-4 + 0 * tokens,
         "products": 2e-5 * tokens,
         "other": 1e-4 + 1e-6 * tokens,
-        "launch": np.where(tokens > 32, 3e-3, 0.0),
+        "launch": np.where(tokens > 3, 3e-3, 0.0),
         "token_j": 0.1 + 0.01 * tokens,
         "context": np.array([2e-6, 1e-6]),
         "pair": np.array([1e-7, 5e-7]),
@@ -90,7 +97,7 @@ def test_it_serves_as_one_that_follows_every_request(lag: int, data: st.DataObje
         block_tokens=block,
         steps_to_release=lag,
     )
-    slow = SlowServer(rules, lengths, arrivals, law)
+    slow = SlowServer(rules, lengths, arrivals, gpu_and_host)
     log = np.array(slow.serve())
     rows, served = serve(rules, arrivals, lengths)
     steps = rules.steps_of(rows, len(lengths))
@@ -116,10 +123,10 @@ def test_a_request_alone_waits_for_its_prompt_and_then_for_each_token() -> None:
 def test_a_step_is_scheduled_while_the_one_before_it_runs() -> None:
     """Who comes then is fed in the step after the next; an engine that looks again, in the next."""
     ahead = ContinuousBatching(64, 4, 100, 4, steps_to_release=1)
-    lengths, arrivals = [(4, 40), (4, 2)], [0.0, law(0, 4, 0, 8, 1) + 1e-5]
+    lengths, arrivals = [(2, 40), (2, 2)], [0.0, law(0, 2, 0, 2, 1) + 1e-5]
     _, late = serve(ahead, arrivals, lengths)
     _, soon = serve(replace(ahead, steps_to_release=0), arrivals, lengths)
-    assert late.first_s[1] - soon.first_s[1] == pytest.approx(law(1, 0, 6, 0, 1), rel=0.05)
+    assert late.first_s[1] - soon.first_s[1] == pytest.approx(law(1, 0, 4, 0, 1), rel=0.05)
 
 
 def test_what_a_prefix_cache_holds_is_read_and_not_computed() -> None:
