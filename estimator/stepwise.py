@@ -212,8 +212,7 @@ class StepModel:
         draws_j = [self.law.drawn_j(gauged_by_law(draw)) for draw in services.draws]
         shorter = services.shorter
         shorter_j = None if shorter is None else self.law.drawn_j(gauged_by_law(shorter))
-        shares = [(cell.energy_j or 0.0) / spending.energy_j for cell in cells]
-        cell_count = 1 / sum(share * share for share in shares)
+        cell_count = effective_cells(cells, spending.energy_j)
         sds = self.law.relative_sds(gauged_by_law(services.mean), spending, cell_count)
         host_sd = sds.pop("host", None)
         sds["sampling"] = sampling_sd(draws_j, shorter_j)
@@ -249,6 +248,17 @@ class StepModel:
                 )
             )
         return cells
+
+
+def effective_cells(cells: Sequence[CellEstimate], energy_j: float) -> float:
+    """As many cells of equal energy would spread it as much: 1 over the sum of squared shares.
+
+    Args:
+        cells: Parts of an estimate.
+        energy_j: All of it [J].
+    """
+    shares = [(cell.energy_j or 0.0) / energy_j for cell in cells]
+    return 1 / sum(share * share for share in shares)
 
 
 def gauged_by_law(service: Service) -> Service:

@@ -125,9 +125,6 @@ class Fleet:
                 preempted += times
                 if progress is not None:
                     progress(k / self.replicas)
-        end_s = float(last_s.max())
-        for tally in tallies:
-            tally.close(end_s)
         return _together(tallies, first_s, last_s, preempted, self.slice_s)
 
     def _serve_by_load(self, requests: TimedRequests, progress: Progress | None) -> FleetRun:
@@ -144,9 +141,6 @@ class Fleet:
         )
         if served.stuck is not None:
             raise self.scheduler.never_served(served.stuck, requests.lengths)
-        end_s = float(served.last_s.max())
-        for tally in tallies:
-            tally.close(end_s)
         preempted = int(served.preempted.sum())
         return _together(tallies, served.first_s, served.last_s, preempted, self.slice_s)
 
@@ -231,13 +225,15 @@ def _together(
     preempted: int,
     slice_s: float,
 ) -> FleetRun:
-    """What all replicas took."""
+    """What all replicas took, each there until the whole fleet is done."""
 
     def total(name: str) -> float:
         return float(sum(getattr(tally, name) for tally in tallies))
 
     over_time = Spread(slice_s, _OVER_TIME)
+    end_s = float(last_s.max())
     for tally in tallies:
+        tally.close(end_s)
         over_time.merge(tally.over_time)
     counts = np.sum([tally.counts for tally in tallies], axis=0)
     counts[TERMS.index("requests")] = len(first_s)

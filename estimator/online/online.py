@@ -15,7 +15,13 @@ import numpy as np
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.method import Router
 from joulecast.estimator.online.fleet import Fleet, FleetRun
-from joulecast.estimator.over_time.serving import Objective, Quantiles, Serving
+from joulecast.estimator.over_time.serving import (
+    Objective,
+    Quantiles,
+    Serving,
+    latencies_of,
+    token_seconds,
+)
 from joulecast.estimator.over_time.timeline import Timeline, quantile_by_slice, slice_seconds
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.in_time.state import StepTimes
@@ -23,8 +29,7 @@ from joulecast.estimator.steps.intervals import interval_j
 from joulecast.estimator.steps.progress import Progress, part_of
 from joulecast.estimator.steps.spending import Spending
 from joulecast.estimator.steps.work import LengthArray
-from joulecast.estimator.stepwise import StepModel, gauged_by_law
-from joulecast.measurements.arrays import FloatArray
+from joulecast.estimator.stepwise import StepModel, effective_cells, gauged_by_law
 from joulecast.traces.errors import InputError
 from joulecast.traces.requests import TimedRequests
 from joulecast.traces.workload import Workload
@@ -166,20 +171,7 @@ def _served(
 
 def _latencies(requests: TimedRequests, run: FleetRun) -> dict[str, Quantiles | None]:
     """How long requests waited [s]."""
-    outputs = requests.lengths[:, 1]
-    is_long = outputs > 1
-    return {
-        "ttft": Quantiles.of(run.first_s - requests.arrival_s),
-        "tpot": Quantiles.of(_token_seconds(run, outputs)[is_long]),
-        "e2e": Quantiles.of(run.last_s - requests.arrival_s),
-    }
-
-
-def _token_seconds(
-    run: FleetRun, outputs: "np.ndarray[tuple[int], np.dtype[np.int64]]"
-) -> FloatArray:
-    """Time per output token after the first [s]; 0 for those of one token."""
-    return np.asarray((run.last_s - run.first_s) / np.maximum(1, outputs - 1))
+    return latencies_of(requests.arrival_s, run.first_s, run.last_s, requests.lengths[:, 1])
 
 
 def _fewest(
@@ -271,8 +263,7 @@ def _relative_sds(
     model: StepModel, offline: Estimate, run: FleetRun, spending: Spending, energy_j: float
 ) -> dict[str, float]:
     """What the interval is made of: that of the steps, by their share, and idle power."""
-    shares = [(cell.energy_j or 0.0) / offline.energy_j for cell in offline.cells]
-    cells = 1 / sum(share * share for share in shares)
+    cells = effective_cells(offline.cells, offline.energy_j)
     sds = model.law.relative_sds(gauged_by_law(run.service), spending, cells)
     steps = spending.energy_j / energy_j
     sds = {cause: sd * steps for cause, sd in sds.items()}
@@ -351,7 +342,7 @@ def _timeline(
     seconds = np.minimum(slice_s, end_s - slice_s * np.arange(slices))
     outputs = requests.lengths[:, 1]
     is_long, ttft_s = outputs > 1, run.first_s - requests.arrival_s
-    tpot_s = _token_seconds(run, outputs)
+    tpot_s = token_seconds(run.first_s, run.last_s, outputs)
     return Timeline(
         slice_s=slice_s,
         end_s=end_s,

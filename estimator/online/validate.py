@@ -9,12 +9,12 @@ import numpy as np
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.online.online import Plan, Server, estimate_online
 from joulecast.estimator.online.wish import server_of
-from joulecast.estimator.over_time.serving import Quantiles
+from joulecast.estimator.over_time.serving import Quantiles, latencies_of
 from joulecast.estimator.stepwise import StepModel
 from joulecast.estimator.unit_prices.model import Scaling, Served
 from joulecast.estimator.unit_prices.sources import deployment_of
 from joulecast.measurements.identity import differences
-from joulecast.measurements.replay import Replay, ServedAt
+from joulecast.measurements.replay import Replay
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID
@@ -119,14 +119,13 @@ def validate_online(name: str, replay: Replay, tables: Sequence[EnergyTable]) ->
         raise InputError(
             f"{name}: has no valid run: {replay.runs[0].reason}; make it again, or take it away"
         )
-    served_at = replay.served
     alike = [table for table in tables if not differences(table.metadata, replay.facts)]
     served: Served = (
         alike[0] if alike else Scaling(deployment_of(replay.facts, replay.facts["model"]))
     )
     lengths = np.array(replay.lengths, dtype=np.int64)
     workload = Workload.of_lengths(PAPER_GRID, lengths)
-    arrival_s = np.array([arrival for arrival, _, _ in served_at])
+    arrival_s, first_s, last_s = np.array(replay.served).T
     requests = TimedRequests.in_order(arrival_s, lengths)
     try:
         server = _server(served, workload)
@@ -142,7 +141,7 @@ def validate_online(name: str, replay: Replay, tables: Sequence[EnergyTable]) ->
         replay=replay,
         estimate=estimate,
         metered_j=run.energy_j - before_j,
-        latencies=timed_latencies(served_at, lengths),
+        latencies=latencies_of(arrival_s, first_s, last_s, lengths[:, 1]),
     )
 
 
@@ -150,17 +149,3 @@ def _server(served: Served, workload: Workload) -> Server:
     if isinstance(served, EnergyTable):
         return server_of(served, StepModel.of(served))
     return server_of(served, served.step_model(workload))
-
-
-def timed_latencies(
-    served: Sequence[ServedAt], lengths: "np.ndarray[Any, np.dtype[np.int64]]"
-) -> dict[str, Quantiles | None]:
-    """How long requests waited, by the clock [s]."""
-    arrival_s, first_s, last_s = np.array(served).T
-    is_long = lengths[:, 1] > 1
-    token_s = (last_s - first_s)[is_long] / (lengths[is_long, 1] - 1)
-    return {
-        "ttft": Quantiles.of(first_s - arrival_s),
-        "tpot": Quantiles.of(token_s),
-        "e2e": Quantiles.of(last_s - arrival_s),
-    }

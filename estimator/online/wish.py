@@ -230,12 +230,14 @@ def server_of(served: Served, model: StepModel) -> Server:
     Raises:
         InputError: The engine forms static batches, or no prices tell its times.
     """
-    Server.require_continuous(model)
+    scheduler = Server.require_continuous(model)
+    if scheduler.times is not None:
+        return Server(model, scheduler, scheduler.times)
     if isinstance(served, EnergyTable):
         deployment = deployment_of(served.metadata, served.config)
         is_priced = f"{deployment.gpu.name}/{deployment.engine}" in price_list_names()
         table = None if is_priced or not can_scale_from(served) else served
         served = Scaling(deployment, table=table)
-    prices, scheduler = served.carried_prices().prices, Server.require_continuous(model)
+    prices = served.carried_prices().prices
     times = step_times(prices, served.deployment, scheduler.token_budget, scheduler.graph_tokens)
     return Server(model, scheduler, times)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from joulecast.estimator.method import Router
 from joulecast.estimator.over_time.timeline import Timeline
@@ -43,6 +44,31 @@ class Quantiles:
     def to_dict(self) -> dict[str, float]:
         """As plain JSON values."""
         return {"p50": self.p50, "p90": self.p90, "p99": self.p99, "mean": self.mean}
+
+
+def latencies_of(
+    arrival_s: FloatArray, first_s: FloatArray, last_s: FloatArray, outputs: npt.NDArray[np.int64]
+) -> dict[str, Quantiles | None]:
+    """How long requests waited [s].
+
+    Args:
+        arrival_s: When each came, shape (n,) [s].
+        first_s: When it had its first token [s].
+        last_s: When it had its last [s].
+        outputs: Its output [tokens].
+    """
+    return {
+        "ttft": Quantiles.of(first_s - arrival_s),
+        "tpot": Quantiles.of(token_seconds(first_s, last_s, outputs)[outputs > 1]),
+        "e2e": Quantiles.of(last_s - arrival_s),
+    }
+
+
+def token_seconds(
+    first_s: FloatArray, last_s: FloatArray, outputs: npt.NDArray[np.int64]
+) -> FloatArray:
+    """Time per output token after the first [s]; 0 for requests of one token."""
+    return np.asarray((last_s - first_s) / np.maximum(1, outputs - 1))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """How serving goes over time: sums over slices of equal length."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +84,7 @@ class Timeline:
 
 def _plain(values: FloatArray) -> list[float | None]:
     """Numbers, with None for NaN."""
-    return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124
+    return [None if math.isnan(value) else value for value in values.tolist()]
 
 
 class Spread:

@@ -29,7 +29,7 @@ from joulecast.estimator.steps.serving import Service
 from joulecast.estimator.steps.spending import Spending
 from joulecast.estimator.steps.static_batching import StaticBatching
 from joulecast.estimator.steps.work import StepCounts
-from joulecast.estimator.stepwise import StepModel
+from joulecast.estimator.stepwise import StepModel, gauged_by_law
 from joulecast.measurements.engines import MAX_BATCH_SIZE
 from joulecast.measurements.table.interpolation import CellKey, Coverage
 from joulecast.traces.errors import InputError
@@ -125,8 +125,8 @@ def _spending(
     workload: Workload, model: StepModel, total: Service, cells: int
 ) -> tuple[Spending, dict[str, float]]:
     """What all batches cost, and what makes a metered run of them differ."""
-    spending = model.law.spending(_by_law(total))
-    sds = model.law.relative_sds(_by_law(total), spending, float(cells))
+    spending = model.law.spending(gauged_by_law(total))
+    sds = model.law.relative_sds(gauged_by_law(total), spending, float(cells))
     if workload.is_reconstructed:
         sds["reconstruction"] = RECONSTRUCTION_SD
     return spending, sds
@@ -157,13 +157,9 @@ def _service(model: StepModel, cell: CellKey, batch_size: int, requests: int) ->
     """What N / B batches of a cell take: the roofline [J] first, then what the law asks for."""
     steps = model.scheduler.schedule_batch(*cell, batch_size)
     batches = requests / batch_size
-    gauged = np.concatenate([[model.roofline.steps_energy(steps)], model.law.gauge(steps)])
-    return Service(StepCounts(*(batches * steps.counts.array()).tolist()), batches * gauged)
-
-
-def _by_law(service: Service) -> Service:
-    """A service with what the law asked for alone."""
-    return Service(service.counts, service.gauged[1:])
+    return Service(
+        StepCounts(*(batches * steps.counts.array()).tolist()), batches * model.gauge(steps)
+    )
 
 
 def _sum(services: list[Service]) -> Service:
@@ -190,7 +186,7 @@ def _cells(
             low <= edge <= high for edge, (low, high) in zip(cell, model.length_ranges, strict=True)
         )
         coverage: Coverage = "interpolated" if is_within else "extrapolated"
-        energy_j = model.law.spending(_by_law(services[place])).energy_j
+        energy_j = model.law.spending(gauged_by_law(services[place])).energy_j
         cells.append(
             CellEstimate(*edges, sums.requests, energy_j, coverage, float(batch_sizes[cell]))
         )

@@ -60,8 +60,9 @@ class ServedTimes:
 @cache
 def _no_times(token_budget: int, as_stored: Callable[[Any], Any]) -> Any:
     """The law of steps that take no time, of requests that are all there from the start."""
-    parts: list[Any] = [*[np.zeros(token_budget + 1)] * 5, *[np.zeros(0)] * 5]
-    return as_stored(StepTimes(*parts, 0.0, 0.0, 0.0, math.inf))  # type: ignore[call-arg]
+    by_tokens, by_kind = [np.zeros(token_budget + 1)] * 5, [np.zeros(0)] * 5
+    parts: list[Any] = [*by_tokens, *by_kind, 0.0, 0.0, 0.0, math.inf]
+    return as_stored(StepTimes(*parts))
 
 
 def serve_replica(
