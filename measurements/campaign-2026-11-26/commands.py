@@ -94,6 +94,29 @@ class Online:
         return ["replay", *words, "--seed", SEED, *common, "-o", str(output)]
 
 
+@dataclass(frozen=True)
+class Typed:
+    """Commands written out.
+
+    Attributes:
+        folder: Of their results.
+        commands: Of each: its name, which its output has too, the seconds it may take at most, and
+            its words; {results} stands for the folder above.
+    """
+
+    folder: str
+    commands: Sequence[tuple[str, float, str]]
+
+    @property
+    def parts(self) -> Sequence[tuple[str, float]]:
+        return [(name, seconds) for name, seconds, _ in self.commands]
+
+    def command(self, part: str, results: Path) -> list[str]:
+        words = next(words for name, _, words in self.commands if name == part)
+        folder = results / self.folder
+        return [*words.format(results=folder).split(), "-o", str(folder / part)]
+
+
 CONV, CODE = TRACES
 SERVED = (
     ("busy", 350, f"{CONV} {CODE} {CONV} {CODE} --speed 1.7 --speed 1 --speed 2.2 --speed 6"),
@@ -103,7 +126,47 @@ SERVED = (
     ("beyond", 160, f"{CONV} --speed 3.2 --begin 900"),
 )
 
+PYTORCH = "--engine pytorch --model llama-3.1-8b"
+BATCHES = "measure --plan batches --runs 1 --log --engine vllm --model"
+"""Of figure 2: a mixture of experts beside dense models."""
+
 SITTINGS = {
+    "h200-pytorch": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-pytorch",
+            (
+                ("pytorch-quick", 300, f"measure --plan quick {PYTORCH}"),
+                (
+                    "replays",
+                    170,
+                    "replay code-at-most-32-outputs.csv conv-at-most-128-outputs.csv --requests "
+                    f"1000 --requests 700 --seed {SEED} {PYTORCH} --table {{results}}/pytorch-quick",
+                ),
+            ),
+        )
+    ],
+    "h200-sweeps": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-sweeps",
+            (
+                (
+                    "vllm-sweeps",
+                    300,
+                    "measure --plan sweeps --runs 1 --log --time-budget 11 --engine vllm --model "
+                    "llama-3.1-8b",
+                ),
+            ),
+        )
+    ],
+    "h200-batches-olmoe": [
+        Typed("h200-sxm/olmoe-1b-7b-batches", (("vllm-batches", 165, f"{BATCHES} olmoe-1b-7b"),))
+    ],
+    "h200-batches-olmo-1b": [
+        Typed("h200-sxm/olmo-1b-batches", (("vllm-batches", 165, f"{BATCHES} olmo-1b"),))
+    ],
+    "h200-batches-olmo-7b": [
+        Typed("h200-sxm/olmo-7b-batches", (("vllm-batches", 165, f"{BATCHES} olmo-7b"),))
+    ],
     "h200-online-llama": [Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online", SERVED)],
     "h200-online-qwen2.5": [
         Online(

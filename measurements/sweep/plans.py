@@ -9,10 +9,11 @@ import numpy as np
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.sweep.cost import CostModel, batch_terms, cost_from_runs
 from joulecast.measurements.sweep.run_spec import RunSpec
+from joulecast.measurements.sweep.studies import STUDIES, study_cells, study_runs
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.grid import Grid
 
-PLANS = ("paper", "full", "spread", "quick")
+PLANS = ("paper", "full", "spread", "quick", *STUDIES)
 SMALL_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 192, 256)
 QUICK_RUNS = 12
 QUICK_SECONDS = 78.0
@@ -39,12 +40,14 @@ def make_plan(
     Args:
         name: "paper", every cell of the grid at capacity; "full", these and 20 runs at smaller
             batches; "spread", twelve cells over the whole grid at capacity; "quick", 10 to 12
-            runs chosen for the step model.
+            runs chosen for the step model; or a study of `STUDIES`.
         grid: The cells.
         capacity: B(I, O) on this engine; 0 leaves a cell out.
         cost: Predicts how long runs take and what they cost.
         runs: Repeats of every run.
     """
+    if name in STUDIES:
+        return study_runs(name, grid, capacity, runs)
     cells = plan_cells(name, grid)
     at_capacity = [RunSpec(i, o, b, True, 1) for i, o in cells if (b := capacity(i, o))]
     small = small_batches(grid, capacity) if name in {"full", "quick"} else []
@@ -80,6 +83,8 @@ def quick_batches(table: EnergyTable) -> set[tuple[int, int, int]]:
 
 def plan_cells(name: str, grid: Grid) -> list[tuple[int, int]]:
     """The cells whose B(I, O) a plan needs."""
+    if name in STUDIES:
+        return study_cells(name)
     return spread_cells(grid) if name == "spread" else list(grid.cells())
 
 

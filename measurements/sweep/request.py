@@ -21,7 +21,7 @@ from joulecast.measurements.sweep.folder import read_unfinished
 from joulecast.measurements.sweep.plans import Capacity, in_order, make_plan, plan_cells
 from joulecast.measurements.sweep.run_spec import RunSpec
 from joulecast.measurements.sweep.sweep import missing_runs
-from joulecast.measurements.table.interpolation import CellKey
+from joulecast.measurements.table.interpolation import CellKey, fill_batch_sizes
 from joulecast.measurements.table.metadata import MODEL_CONFIG
 from joulecast.measurements.table.runs import Run
 from joulecast.measurements.table.table import EnergyTable, load_table, table_names
@@ -140,9 +140,9 @@ def model_name(model: str) -> str:
     return path.name if path.is_dir() else path.stem
 
 
-def longest_request(model: str) -> int:
-    """Longest request of the grid that a model has positions for [tokens]."""
-    longest = PAPER_GRID.input_edges[-1] + PAPER_GRID.output_edges[-1]
+def longest_request(model: str, plan_name: str) -> int:
+    """Longest request of a plan that a model has positions for [tokens]."""
+    longest = max(i + o for i, o in plan_cells(plan_name, PAPER_GRID))
     return min(longest, load_shape(model).positions or longest)
 
 
@@ -189,8 +189,8 @@ def _rough_capacity(sheet: Gpu, model: str, engine: str, variant: EngineVariant)
         is_of_it = table.engine == engine and is_of_variant(table.metadata, variant)
         if is_of_it and table.metadata["engine_settings"].get("max_num_seqs", most) >= most:
             with suppress(InputError):  # a table of few cells does not tell of the others
-                cells = table.cells
-                return lambda i, o: min(most, int(cells[i, o].batch_size))
+                sizes = table.largest_batches
+                return lambda i, o: min(most, int(fill_batch_sizes(sizes, [(i, o)])[i, o]))
     shape = load_shape(model)
 
     def capacity(i: int, o: int) -> int:

@@ -62,8 +62,9 @@ from joulecast.views.report import print_line
     type=click.Choice([*PLANS, TRAFFIC]),
     default="full",
     help="Which batches to run: all cells (paper), also smaller batches (full), twelve cells over "
-    "the whole grid (spread), or a minute and a half for the step model (quick). Or a minute of "
-    "made-up traffic, logged step by step (traffic).",
+    "the whole grid (spread), or a minute and a half for the step model (quick). Or the paper's "
+    "controlled experiments: one length varied at a time (sweeps), one batch size after the other "
+    "(batches). Or a minute of made-up traffic, logged step by step (traffic).",
 )
 @click.option("--runs", type=click.IntRange(1, 99), default=3, help="Repeats of every run.")
 @click.option("--seed", type=int, default=0, help="Seed of the order of the runs.")
@@ -119,8 +120,9 @@ def measure(
     """
     _check_words(gpu_type, output, resume, dry_run)
     config, variant = load_config(model), engine_variant(engine, model, options)
+    longest = longest_request(model, plan_name)
     request = SweepRequest(
-        model, engine, plan_name, runs, seed, time_budget, longest_request(model), variant
+        model, engine, plan_name, runs, seed, time_budget, longest, variant
     )
     if plan_name == TRAFFIC:
         _check_traffic_words(time_budget, cross_check)
