@@ -12,6 +12,7 @@ from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.table.interpolation import Coverage
 from joulecast.traces.grid import Grid
 from joulecast.traces.html import html_of
+from joulecast.traces.reading.rows.reading import TraceReading
 from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Estimate:
         basis: What it stands on.
         serving: How the requests were served as they came; None where all were there at once.
         limits: Settings of the engine that were taken in place of its own -> value.
+        reading: What was read of the log; None where the requests come from a workload.
     """
 
     trace: str
@@ -128,6 +130,7 @@ class Estimate:
     basis: Basis | None = None
     serving: "Serving | None" = None
     limits: Mapping[str, int] = field(default_factory=dict)
+    reading: TraceReading | None = None
 
     @property
     def is_scaled(self) -> bool:
@@ -204,6 +207,7 @@ class Estimate:
             "trace": self.trace,
             "source": self.source,
             "table": None if self.is_scaled else self.table,
+            "reading": None if self.reading is None else self.reading.to_dict(),
             **({} if self.basis is None else self.basis.to_dict()),
             "method": self.method_text,
             "serving": {

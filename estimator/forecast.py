@@ -300,10 +300,18 @@ def estimation_method(
 
         if host is not None:
             raise InputError("the pace of a host is for the method stepwise")
-        return partial(estimate_binned, whole_batches=whole_batches)
+        return _saying(loaded, partial(estimate_binned, whole_batches=whole_batches))
     if whole_batches:
         raise InputError("whole batches are for the method binned")
-    return partial(_estimate_stepwise, loaded=loaded, host=host, progress=progress, wish=wish)
+    made = partial(_estimate_stepwise, loaded=loaded, host=host, progress=progress, wish=wish)
+    return _saying(loaded, made)
+
+
+def _saying(loaded: LoadedTrace, method: EstimationMethod) -> EstimationMethod:
+    """The same method, whose estimates say what was read of the trace."""
+    return lambda workload, served, trace: replace(
+        method(workload, served, trace), reading=loaded.reading
+    )
 
 
 def _estimate_stepwise(

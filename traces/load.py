@@ -21,7 +21,7 @@ from joulecast.traces.public.catalog import (
     load_cached,
     load_embedded,
 )
-from joulecast.traces.reading.options import DEFAULTS, NO_ARRIVALS, ReadingKeywords, ReadingOptions
+from joulecast.traces.reading.options import DEFAULTS, NO_COLUMN, ReadingKeywords, ReadingOptions
 from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.traces.workload import Workload
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from joulecast.traces.binning.file_trace import FileTrace
     from joulecast.traces.distribution import Distribution
     from joulecast.traces.reading.arrivals import ArrivalReading
+    from joulecast.traces.reading.rows.reading import TraceReading
     from joulecast.traces.requests import TimedRequests
     from joulecast.traces.summary import TraceSummary
 
@@ -50,6 +51,7 @@ class LoadedTrace:
             not asked for.
         arrivals: What was read as arrival times; None if there is no column of them, or only a
             workload.
+        reading: What was read of the log; None if there is only a workload.
     """
 
     workload: Workload
@@ -57,6 +59,7 @@ class LoadedTrace:
     counts: tuple[Mapping[int, int], Mapping[int, int]] | None = None
     timed: "TimedRequests | None" = None
     arrivals: "ArrivalReading | None" = None
+    reading: "TraceReading | None" = None
 
     @property
     def untimed(self) -> int:
@@ -103,6 +106,7 @@ def load_trace(
             length_counts(requests) if with_counts else None,
             timed,
             arrivals,
+            requests.reading(workload),
         )
 
 
@@ -269,7 +273,10 @@ def _binned(
     from joulecast.traces.binning.file_trace import open_trace
 
     with open_trace(str(trace), options) as requests:
-        yield requests, bin_trace(requests, grid)
+        workload = bin_trace(requests, grid)
+        others = requests.without_total(workload)
+        is_less = others.total is not None and others.total.is_left_out
+        yield others, bin_trace(others, grid) if is_less else workload
 
 
 def _ready_workload(trace: str | Path | Workload, options: ReadingOptions) -> Workload | None:
@@ -277,7 +284,7 @@ def _ready_workload(trace: str | Path | Workload, options: ReadingOptions) -> Wo
     workload = trace if isinstance(trace, Workload) else _saved_workload(str(trace))
     if workload is not None and options.names_columns:
         raise InputError(f"{trace_name(trace)}: is a workload and has no columns to name")
-    is_timeless = options.arrival_column == NO_ARRIVALS
+    is_timeless = options.arrival_column == NO_COLUMN
     return workload.without_arrivals() if workload is not None and is_timeless else workload
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from joulecast.traces.distribution import length_counts
 from joulecast.traces.grid import PAPER_GRID
 from joulecast.traces.reading.arrivals import ArrivalReading
+from joulecast.traces.reading.rows.reading import TraceReading
 from joulecast.traces.slices import Slices
 from joulecast.traces.workload import CellSums, Workload
 
@@ -71,6 +72,7 @@ class TraceSummary:
         rates: Requests a second, where times are known and differ.
         untimed: Requests whose arrival time is not known.
         arrivals: What was read as arrival times; None if there is no column of them.
+        reading: What was read of the log; None from a workload.
     """
 
     requests: int
@@ -86,6 +88,7 @@ class TraceSummary:
     rates: Rates | None = None
     untimed: int = 0
     arrivals: ArrivalReading | None = None
+    reading: TraceReading | None = None
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -113,6 +116,7 @@ class TraceSummary:
             "requests_per_s": None if self.rates is None else asdict(self.rates),
             "without_time": self.untimed,
             "arrivals": None if self.arrivals is None else self.arrivals.to_dict(),
+            "reading": None if self.reading is None else self.reading.to_dict(),
             **{
                 name: statistics
                 and {
@@ -155,7 +159,7 @@ def summarise_trace(trace: "FileTrace", workload: Workload) -> TraceSummary:
     span_s = None if arrivals is None else arrivals.span_s
     inputs, outputs = length_counts(trace)
     summary = _summary(workload, _from_counts(inputs), _from_counts(outputs), span_s)
-    return replace(summary, arrivals=arrivals)
+    return replace(summary, arrivals=arrivals, reading=trace.reading(workload))
 
 
 def _summary(

@@ -140,6 +140,24 @@ TRACE_OPTIONS: list[Option] = [
         help="Unit of its numbers, where it is not what they look like.",
     ),
     click.option(
+        "--cached-column",
+        help="Column of the input tokens that came from a prefix cache, where it is not called so; "
+        "none to take all as computed.",
+    ),
+    click.option(
+        "--count-column",
+        help="Column of how many requests a row sums, likewise; none to take each row for one.",
+    ),
+    click.option(
+        "--id-column",
+        help="Column of a name that rows of one request share, likewise; none to count each row.",
+    ),
+    click.option(
+        "--where",
+        metavar="CONDITION",
+        help="Read only these rows, such as 'model = \"llama-3.1-8b\" and status != failure'.",
+    ),
+    click.option(
         "--on-invalid",
         type=click.Choice(["error", "skip"]),
         default="error",

@@ -80,6 +80,6 @@ def compare_page(
         all_table_facts=[
             served_facts(table, estimate) for table, estimate in zip(tables, estimates, strict=True)
         ],
-        source_facts=source_facts(loaded.workload),
+        source_facts=source_facts(loaded),
         provenance=provenance(command),
     )

@@ -127,7 +127,7 @@ def estimate_page(
         meaning=[interval_note(estimate), *facility_notes(estimate.facility)],
         table_facts=served_facts(table, estimate),
         host_facts=[] if host is None else table_facts(host),
-        source_facts=source_facts(loaded.workload),
+        source_facts=source_facts(loaded),
         gpu_facts=gpu_facts(table),
         provenance=provenance(command),
     )
@@ -208,6 +208,7 @@ def estimate_warnings(estimate: Estimate, table: Served) -> list[str]:
     if estimate.source == "reconstructed":
         notes.append(RECONSTRUCTED_NOTE)
     notes += serving_notes(estimate)
+    notes += [] if estimate.reading is None else estimate.reading.notes
     basis = estimate.basis
     if basis is not None and basis.kind == "gpu scaled" and basis.gpus > 1:
         notes.append(LINKS_NOTE)

@@ -19,6 +19,7 @@ from joulecast.estimator.unit_prices.memory import default_limits
 from joulecast.estimator.unit_prices.model import Served
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.grid import Grid
+from joulecast.traces.load import LoadedTrace
 from joulecast.traces.printable import printable
 from joulecast.traces.workload import Workload
 from joulecast.version import VERSION
@@ -203,10 +204,10 @@ def gpu_facts(served: Served) -> list[tuple[str, str]]:
     ]
 
 
-def source_facts(workload: Workload) -> list[tuple[str, str]]:
-    """Where the requests come from."""
-    facts = []
-    for source in workload.sources:
+def source_facts(loaded: LoadedTrace) -> list[tuple[str, str]]:
+    """Where the requests come from, and what was read."""
+    facts = [] if loaded.reading is None else [("read", loaded.reading.text)]
+    for source in loaded.workload.sources:
         about = [str(source.get("name", "unnamed"))]
         about += [f"{key} {source[key]}" for key in ("kind", "format", "licence", "citation")
                   if key in source]  # fmt: skip

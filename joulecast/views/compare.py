@@ -20,7 +20,7 @@ from joulecast.views.estimate import (
     trace_text,
 )
 from joulecast.views.footprint import facility_figures, facility_notes, facility_text
-from joulecast.views.numbers import joules
+from joulecast.views.numbers import joules, reading_facts
 from joulecast.views.online.serving import (
     OFFLINE_TEXT,
     limits_facts,
@@ -56,6 +56,7 @@ def compare_report(comparison: Comparison, tables: "Sequence[Served]") -> Report
     first = estimates[0]
     facts = [
         ("trace", trace_text(first)),
+        *reading_facts(first.reading),
         ("method", first.method_text),
         *limits_facts(first),
         *serving_lines(estimates),

@@ -10,7 +10,7 @@ from joulecast.estimator.ideal import Ideal
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.views.footprint import facility_facts, facility_notes
-from joulecast.views.numbers import invalid_text, joules, kwh, percent
+from joulecast.views.numbers import invalid_text, joules, kwh, percent, reading_facts
 from joulecast.views.online.serving import (
     limits_facts,
     serving_facts,
@@ -162,6 +162,7 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
     """`joulecast estimate`."""
     facts = [
         ("trace", trace_text(estimate)),
+        *reading_facts(estimate.reading),
         *served_facts(estimate, served),
         ("method", estimate.method_text),
         ("serving", serving_text(estimate)),
@@ -193,8 +194,9 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
 
 
 def csv_row(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A CSV row of an estimate: everything but its cells."""
-    row = {key: value for key, value in document.items() if key not in {"cells", "serving"}}
+    """A CSV row of an estimate: everything but its cells and what was read."""
+    apart = {"cells", "serving", "reading"}
+    row = {key: value for key, value in document.items() if key not in apart}
     serving = document["serving"]
     row |= {f"serving_{key}": value for key, value in serving.items() if key != "timeline"}
     return {**row, "tables": " ".join(document["tables"])} if "tables" in document else row

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from joulecast.traces.reading.arrivals import ArrivalReading
+    from joulecast.traces.reading.rows.reading import TraceReading
     from joulecast.traces.workload import Workload
 
 QUANTITIES = {
@@ -97,6 +98,13 @@ def invalid_text(invalid: Mapping[str, int]) -> str:
     if not invalid:
         return total
     return f"{total} ({', '.join(f'{count:,} {reason}' for reason, count in invalid.items())})"
+
+
+def reading_facts(reading: "TraceReading | None") -> list[tuple[str, str]]:
+    """What was read of a log, in lines; none of a workload."""
+    if reading is None:
+        return []
+    return [("read", reading.text), *(("", note) for note in reading.notes)]
 
 
 def arrivals_text(workload: "Workload", reading: "ArrivalReading | None" = None) -> str:

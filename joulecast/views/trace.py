@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 
-from joulecast.views.numbers import invalid_text, percent, three_digits
+from joulecast.views.numbers import invalid_text, percent, reading_facts, three_digits
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text
 from joulecast.views.report import Report
 
@@ -50,6 +50,7 @@ def summary_report(trace: str, summary: "TraceSummary") -> Report:
     made_up = " (reconstructed)" if summary.is_reconstructed else ""
     facts = [
         ("trace", trace + made_up),
+        *reading_facts(summary.reading),
         ("rows", f"{total:,}: {summary.requests:,} requests, {summary.failed:,} failed (o = 0)"),
         ("left out", invalid_text(summary.invalid)),
         ("beyond the grid", beyond),

@@ -4,37 +4,42 @@ All files together are one view, `requests`: nothing is read until something is 
 only the columns that the question needs are parsed.
 """
 
-import contextlib
-import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
+from joulecast.traces.binning.connecting import ROWS, connect, fetch, view_all
 from joulecast.traces.binning.timing import TraceInTime
+from joulecast.traces.binning.totals import is_labelled, lengths_of_total, sum_of_others
 from joulecast.traces.binning.trace import Query, watched
 from joulecast.traces.errors import InputError
-from joulecast.traces.reading.arrivals import VIEW_COLUMNS, ArrivalReading
+from joulecast.traces.reading.arrivals import ArrivalReading
 from joulecast.traces.reading.faults import line_of_record, malformed_line
 from joulecast.traces.reading.formats import TraceFormat, shorten
-from joulecast.traces.reading.layout import common_format, describe_sources, layout
-from joulecast.traces.reading.lengths import REQUESTS, Stored, succeeded, union, with_problems
+from joulecast.traces.reading.layout import common_format, describe_sources
+from joulecast.traces.reading.lengths import (
+    REQUESTS,
+    Stored,
+    succeeded,
+    with_problems,
+    with_tokens,
+)
 from joulecast.traces.reading.options import DEFAULTS, OnProgress, ReadingOptions
 from joulecast.traces.reading.problems import PROBLEMS
+from joulecast.traces.reading.rows.decide import decide
+from joulecast.traces.reading.rows.reading import TotalRow, TraceReading
+from joulecast.traces.reading.rows.rules import RowRules
 from joulecast.traces.reading.scan import create_view, too_little_memory
 from joulecast.traces.reading.sniff import (
-    STANDARD_INPUT,
     TraceFile,
     describe,
-    find_files,
-    spool_standard_input,
 )
+from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,9 +48,7 @@ if TYPE_CHECKING:
 
 _Answer = TypeVar("_Answer")
 
-_ONE_FILE = "one_file"
-_MEGABYTES_PER_CORE = 100
-"""Every thread of DuckDB reads into buffers of its own, of 32 MB each."""
+_ONE_FILE, _ONE_FILE_ROWS, _READ = "one_file", "one_file_rows", "joulecast_rows_read"
 
 _TEXT_AS_TEXT = "SET disabled_optimizers = 'type_pushdown'"
 """Keeps DuckDB from reading CSV text as numbers at once, which is faster, but loses rows where it
@@ -59,10 +62,77 @@ class FileTrace(TraceInTime):
     Attributes:
         database: The DuckDB that reads them.
         watch: Told of progress, if anyone is.
+        rules: What its rows mean; None where each is a request whose lengths two columns hold.
+        total: The row that has the sums of all others, if there is one.
     """
 
     database: duckdb.DuckDBPyConnection = field(repr=False)
     watch: OnProgress | None = field(default=None, repr=False)
+    rules: RowRules | None = None
+    total: TotalRow | None = None
+
+    def with_rules(self) -> "FileTrace":
+        """The same, after a look at what its rows mean; as it is where that is plain.
+
+        Raises:
+            InputError: As in `ask`, or it cannot be told.
+        """
+        if self.format.is_plain:
+            return self
+        # Every further question is asked of the table, so that files are read once.
+        self._answer(lambda: self.database.execute(f"CREATE TEMP TABLE {_READ} AS FROM {ROWS}"))
+        rules = decide(self.select, self.name, self.format, self.stored, _READ)
+        if rules.has_counts:
+            rules = replace(rules, total=self._total_of_counts())
+        self.database.execute(f"CREATE TEMP VIEW {REQUESTS} AS {rules.requests(_READ)}")
+        return replace(self, format=rules.format, stored=rules.requests_stored, rules=rules)
+
+    def _total_of_counts(self) -> int | None:
+        """Which row, from 0, sums all others that sum requests; None if none calls itself so."""
+        (row,) = self.select(sum_of_others(_READ))
+        if row["number"] is None or len(self.files) > 1:
+            return None
+        line = line_of_record(self.files[0], row["number"] + 1)
+        is_it = line is not None and is_labelled(self.files[0], line, self.format)
+        return int(row["number"]) if is_it else None
+
+    def reading(self, workload: Workload) -> TraceReading:
+        """What was read, told with the workload that was made of it."""
+        counts = workload.total.requests, workload.failed.requests, *workload.invalid.values()
+        return TraceReading.of(self.format, self.rules, sum(counts)).with_total(self.total)
+
+    def without_total(self, workload: Workload) -> "FileTrace":
+        """The same, without a row that is told by its label to sum all others.
+
+        Args:
+            workload: All rows of the trace, such a row included.
+
+        Returns:
+            This trace, with `total` where a row has the sums of all others; the row is left out if
+            it calls itself so, or has nothing beside its numbers.
+
+        Raises:
+            InputError: As in `ask`.
+        """
+        lengths = lengths_of_total(workload)
+        if lengths is None:
+            return self
+        is_it = "input_tokens = {} AND output_tokens = {}".format(*lengths)
+        numbered = with_tokens(self.stored, self.numbered(REQUESTS))
+        rows = self.select(f"SELECT number FROM ({numbered}) AS rows WHERE {is_it} LIMIT 2")
+        if len(rows) != 1:
+            return self
+        number = int(rows[0]["number"])
+        line = line_of_record(self.files[0], number) if len(self.files) == 1 else None
+        is_left_out = line is not None and is_labelled(self.files[0], line, self.format)
+        total = TotalRow(number if line is None else line, lengths[0], is_left_out)
+        if is_left_out:
+            others = f"SELECT * FROM {REQUESTS} WHERE NOT ({_stored_as(self.stored, lengths)})"
+            self.database.execute(f"CREATE TEMP TABLE {REQUESTS}_others AS {others}")
+            self.database.execute(
+                f"CREATE OR REPLACE TEMP VIEW {REQUESTS} AS FROM {REQUESTS}_others"
+            )
+        return replace(self, total=total)
 
     def lengths(self) -> "LengthArray":
         """Lengths of the requests that did not fail, in the trace's order, shape (n, 2) [tokens].
@@ -176,12 +246,9 @@ class FileTrace(TraceInTime):
         self.database.execute(_TEXT_AS_TEXT)
         for file in self.files:
             stored, view = self.one_file(file)
-            numbered = (
-                f"SELECT *, ROW_NUMBER() OVER () AS number "
-                f"FROM ({with_problems(stored, view)}) AS rows"
-            )
             rows = self.select(
-                f"SELECT * FROM ({numbered}) WHERE problem <> 0 ORDER BY number LIMIT 1"
+                f"SELECT * FROM ({with_problems(stored, self.numbered(view))}) AS rows "
+                "WHERE problem <> 0 ORDER BY number LIMIT 1"
             )
             if rows:
                 # Rows that are none were left out here, and shift the count.
@@ -193,8 +260,20 @@ class FileTrace(TraceInTime):
 
     def one_file(self, file: TraceFile) -> tuple[Stored, str]:
         """How a file alone is stored, and the view of it; its broken rows are left out."""
-        stored = create_view(self.database, _ONE_FILE, [file], self.format, is_strict=False)
-        return stored, _ONE_FILE
+        if self.rules is None:
+            view = _ONE_FILE if self.format.is_plain else _ONE_FILE_ROWS
+            return create_view(self.database, view, [file], self.format, is_strict=False), view
+        create_view(self.database, _ONE_FILE_ROWS, [file], self.format, is_strict=False)
+        table = f"{_ONE_FILE_ROWS}_read"
+        self.database.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS FROM {_ONE_FILE_ROWS}")
+        requests = self.rules.requests(table)
+        self.database.execute(f"CREATE OR REPLACE TEMP VIEW {_ONE_FILE} AS {requests}")
+        return self.stored, _ONE_FILE
+
+    def numbered(self, view: str) -> str:
+        """The requests of a view of one file, with `number`: which row of the file each is."""
+        number = "ROW_NUMBER() OVER ()" if self.rules is None else "row + 1"
+        return f"(SELECT *, {number} AS number FROM {view}) AS numbered"
 
     def _malformed(self, file: TraceFile, line: int, reason: str) -> InputError:
         remedy = "; mend it or pass --on-invalid skip" if self.on_invalid == "error" else ""
@@ -232,6 +311,14 @@ _LENGTHS = (
     "CAST(input_tokens AS INTEGER) AS input_tokens, CAST(output_tokens AS INTEGER) AS output_tokens"
 )
 """Lengths are counts within 32 bits, which halves what they take."""
+
+
+def _stored_as(stored: Stored, lengths: tuple[int, int]) -> str:
+    """Whether a row has lengths, as SQL of how they are stored."""
+    return " AND ".join(
+        f"COALESCE(TRY_CAST({side} AS DOUBLE) = {length}, FALSE)"
+        for side, length in zip(stored._fields[:2], lengths, strict=True)
+    )
 
 
 def _lengths(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "LengthArray":
@@ -273,15 +360,15 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
         InputError: No such file, not a trace, or the columns are not there.
     """
     with tempfile.TemporaryDirectory(prefix="joulecast-") as folder:
-        database = _connect(folder, options.memory_limit)
+        database = connect(folder, options.memory_limit)
         try:
-            files = tuple(describe(path, name, database) for path, name in _fetch(source, folder))
+            files = tuple(describe(path, name, database) for path, name in fetch(source, folder))
             trace_format = common_format(source, files, options)
             if options.on_invalid == "skip":
                 database.execute(_TEXT_AS_TEXT)
-            stored = _view_all(database, files, trace_format, options.on_invalid == "error")
+            stored = view_all(database, files, trace_format, options.on_invalid == "error")
             sources = describe_sources(files, trace_format)
-            yield FileTrace(
+            trace = FileTrace(
                 source,
                 options.on_invalid,
                 sources,
@@ -292,64 +379,9 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
                 database,
                 options.watch,
             )
+            yield trace.with_rules()
         finally:
             database.close()
-
-
-def _view_all(
-    database: duckdb.DuckDBPyConnection,
-    files: Sequence[TraceFile],
-    trace_format: TraceFormat,
-    is_strict: bool,
-) -> Stored:
-    """Make `REQUESTS`: the rows of all files in their order, neighbours of one layout together."""
-    runs = [list(run) for _, run in groupby(files, lambda file: layout(file, trace_format))]
-    if len(runs) == 1:
-        return create_view(database, REQUESTS, files, trace_format, is_strict)
-    views = {
-        view: create_view(database, view, run, trace_format, is_strict)
-        for view, run in ((f"{REQUESTS}_{k}", run) for k, run in enumerate(runs))
-    }
-    select, stored = union(views, VIEW_COLUMNS if trace_format.arrival_column is not None else ())
-    database.execute(f"CREATE TEMP VIEW {REQUESTS} AS {select}")
-    return stored
-
-
-def _fetch(source: str, folder: str) -> list[tuple[Path, str]]:
-    """The files behind a source, here: those of an address are copied into `folder`."""
-    if source == STANDARD_INPUT:
-        return [spool_standard_input(folder)]
-    if "://" in source:
-        from joulecast.traces.reading.remote import fetch_remote
-
-        return fetch_remote(source, Path(folder))
-    return find_files(source)
-
-
-def _connect(folder: str, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
-    settings = {
-        "autoinstall_known_extensions": False,
-        "temp_directory": folder,
-        "timezone": "UTC",  # of timestamps without an offset
-    }
-    database = duckdb.connect(config=settings)
-    # Makes query_progress() answer; the bar itself is ours. In a notebook without ipywidgets DuckDB
-    # refuses that, and the progress stays unknown.
-    with contextlib.suppress(duckdb.InvalidInputException):
-        database.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
-    if memory_limit is None:
-        # Without a limit DuckDB keeps what it read of many files until memory is full.
-        memory_limit = f"{_MEGABYTES_PER_CORE * max(2, os.cpu_count() or 1)}MB"
-    try:
-        if not memory_limit.strip()[:1].isdigit():  # to DuckDB, "none" and -1 are no bound
-            raise duckdb.ParserException
-        database.execute(f"SET memory_limit = '{memory_limit.replace(chr(39), '')}'")
-    except duckdb.Error as error:
-        database.close()
-        raise InputError(
-            f'"{memory_limit}" is no size of memory; give one such as 500MB'
-        ) from error
-    return database
 
 
 def _describe_problem(

@@ -49,6 +49,10 @@ class TraceInTime(Trace):
     def one_file(self, file: TraceFile) -> tuple[Stored, str]:
         """How a file alone is stored, and the view of it; its broken rows are left out."""
 
+    @abstractmethod
+    def numbered(self, view: str) -> str:
+        """The requests of a view of one file, with `number`: which row of the file each is."""
+
     @cached_property
     def arrivals(self) -> ArrivalReading | None:
         """What is read as arrival times, after a look at all; None without a column of them.
@@ -145,9 +149,9 @@ class TraceInTime(Trace):
         """The first request of which something is true, after the file and line it begins on."""
         for file in self.files:
             stored, view = self.one_file(file)
-            numbered = f"(SELECT *, ROW_NUMBER() OVER () AS number FROM {view}) AS numbered"
             rows = self.select(
-                f"SELECT * FROM ({succeeded(stored, numbered)}) AS rows WHERE {condition} "
+                f"SELECT * FROM ({succeeded(stored, self.numbered(view))}) AS rows "
+                f"WHERE {condition} "
                 "ORDER BY number LIMIT 1"
             )
             if rows:

@@ -115,11 +115,11 @@ class ArrivalReading:
         return {name: getattr(self, name) for name in names}
 
 
-def with_arrivals(columns: Sequence[str], value: str, type_name: str, source: str) -> str:
+def with_arrivals(columns: Mapping[str, str], value: str, type_name: str, source: str) -> str:
     """A query of columns of a source, and of `VIEW_COLUMNS`.
 
     Args:
-        columns: Those of the lengths, as SQL with their names.
+        columns: Names of the others, and what they are, as SQL.
         value: The column of arrival times there, as SQL.
         type_name: Of that column, as DuckDB calls it.
         source: What reads the source.
@@ -134,17 +134,22 @@ def with_arrivals(columns: Sequence[str], value: str, type_name: str, source: st
     else:
         return _with_text_arrivals(columns, value, source)
     return (
-        f"SELECT {', '.join(columns)}, CASE WHEN ABS({number}) < {_MOST} THEN {number} END AS "
+        f"SELECT {named(columns)}, CASE WHEN ABS({number}) < {_MOST} THEN {number} END AS "
         f"arrival_number, EPOCH_US({clock}) / 1e6 AS arrival_clock, {zone} AS arrival_zone, "
         f"CAST({value} AS TEXT) AS arrival_text FROM {source}"
     )
 
 
-def _with_text_arrivals(columns: Sequence[str], value: str, source: str) -> str:
+def named(columns: Mapping[str, str]) -> str:
+    """Columns, as SQL with their names."""
+    return ", ".join(f"{value} AS {name}" for name, value in columns.items())
+
+
+def _with_text_arrivals(columns: Mapping[str, str], value: str, source: str) -> str:
     """The same of times kept as text: each layer does once what every row has to go through."""
     text = f"CAST({value} AS TEXT)"  # from which there is a cast to anything
     cast = (
-        f"SELECT {', '.join(columns)}, {text} AS arrival_text, "
+        f"SELECT {named(columns)}, {text} AS arrival_text, "
         # A cast that fails takes long, and all times of day have a colon.
         f"CASE WHEN NOT CONTAINS({text}, ':') THEN TRY_CAST({text} AS DOUBLE) END AS number, "
         f"CASE WHEN CONTAINS({text}, ':') THEN TRY_CAST({text} AS TIMESTAMPTZ) END AS moment "
@@ -153,7 +158,8 @@ def _with_text_arrivals(columns: Sequence[str], value: str, source: str) -> str:
     # What is no time at first may be one with a blank before its offset or a decimal comma.
     mended = "REPLACE(REPLACE(REPLACE(arrival_text, ',', '.'), ' +', '+'), ' -', '-')"
     return (
-        f"SELECT input, output, CASE WHEN ABS(number) < {_MOST} THEN number END AS arrival_number, "
+        f"SELECT {', '.join(columns)}, CASE WHEN ABS(number) < {_MOST} THEN number END AS "
+        "arrival_number, "
         "EPOCH_US(CASE WHEN moment IS NOT NULL THEN moment "
         f"WHEN number IS NULL THEN TRY_CAST({mended} AS TIMESTAMPTZ) END) / 1e6 AS arrival_clock, "
         "CASE WHEN number IS NOT NULL THEN 0 WHEN CONTAINS(arrival_text, '+') THEN 1 "

@@ -2,8 +2,10 @@
 
 Sources: Azure/AzurePublicDataset (AzureLLMInferenceDataset2023.md, ...2024.md), HPMLL/BurstGPT
 (README of releases 1.1 and 1.2), kvcache-ai/Mooncake (trace files),
-alibaba-edu/qwen-bailian-usagetraces-anon (trace files), OpenAI's API reference (chat
-completions, responses, batch), BerriAI/litellm (schema.prisma, StandardLoggingPayload).
+alibaba-edu/qwen-bailian-usagetraces-anon, microsoft/vidur and casys-kaist/LLMServingSim (trace
+files), OpenAI's API reference (chat completions, responses, batch), BerriAI/litellm (schema.prisma,
+StandardLoggingPayload), the API references of Amazon, Anthropic and Google, the export formats of
+Langfuse and Phoenix, session files of Claude Code and Codex.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +13,15 @@ from dataclasses import dataclass, replace
 
 from joulecast.traces.errors import InputError
 from joulecast.traces.reading.arrivals import ArrivalUnit
-from joulecast.traces.reading.options import NO_ARRIVALS, ReadingOptions
+from joulecast.traces.reading.meaning.names import (
+    ARRIVALS,
+    Companions,
+    Names,
+    by_relevance,
+    is_beside_cache,
+)
+from joulecast.traces.reading.meaning.roles import NO_ROLES, Roles
+from joulecast.traces.reading.options import NO_COLUMN, ReadingOptions
 
 
 @dataclass(frozen=True)
@@ -25,7 +35,9 @@ class TraceFormat:
         arrival_column: Column of the arrival time, if the format has one.
         arrival_unit: Unit of numbers in that column.
         marks: Further columns by which the format is told from others.
+        is_sparse: Whether rows without lengths are expected, and no requests.
         is_arrival_named: Whether the user named the column of the arrival time.
+        roles: Further columns that say what a row or a length means.
     """
 
     name: str
@@ -34,13 +46,25 @@ class TraceFormat:
     arrival_column: str | None = None
     arrival_unit: ArrivalUnit = "seconds"
     marks: tuple[str, ...] = ()
+    is_sparse: bool = False
     is_arrival_named: bool = False
+    roles: Roles = NO_ROLES
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the lengths, and of the arrival time where there is one."""
         lengths = self.input_column, self.output_column
         return lengths if self.arrival_column is None else (*lengths, self.arrival_column)
+
+    @property
+    def all_columns(self) -> tuple[str, ...]:
+        """Every column that is read, each once."""
+        return tuple(dict.fromkeys((*self.columns, *self.roles.columns)))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every row is a request whose lengths its two columns hold."""
+        return self.roles == NO_ROLES and not self.is_sparse
 
 
 FORMATS = (
@@ -50,10 +74,23 @@ FORMATS = (
     TraceFormat(
         "Qwen-Bailian", "input_length", "output_length", "timestamp", marks=("parent_chat_id",)
     ),
-    TraceFormat("Mooncake", "input_length", "output_length", "timestamp", "milliseconds"),
+    TraceFormat(
+        "Mooncake", "input_length", "output_length", "timestamp", "milliseconds", ("hash_ids",)
+    ),
+    TraceFormat("Vidur", "num_prefill_tokens", "num_decode_tokens", "arrived_at"),
+    TraceFormat("LLMServingSim", "input_toks", "output_toks", "arrival_time_ns", "nanoseconds"),
     TraceFormat("OpenAI usage", "prompt_tokens", "completion_tokens", "startTime"),
+    TraceFormat("Ollama", "prompt_eval_count", "eval_count", "created_at"),
+    TraceFormat("llama.cpp", "tokens_evaluated", "tokens_predicted"),
+    TraceFormat("OpenRouter", "tokens_prompt", "tokens_completion", "created_at"),
     TraceFormat(
         "OpenAI completions", "usage.prompt_tokens", "usage.completion_tokens", "created", "seconds"
+    ),
+    TraceFormat(
+        "Anthropic messages",
+        "usage.input_tokens",
+        "usage.output_tokens",
+        marks=("usage.cache_read_input_tokens",),
     ),
     TraceFormat(
         "OpenAI responses", "usage.input_tokens", "usage.output_tokens", "created_at", "seconds"
@@ -72,27 +109,84 @@ FORMATS = (
         "response.body.created_at",
         "seconds",
     ),
+    TraceFormat(
+        "Claude Code session",
+        "message.usage.input_tokens",
+        "message.usage.output_tokens",
+        "timestamp",
+        is_sparse=True,
+    ),
+    TraceFormat(
+        "Codex session",
+        "payload.info.last_token_usage.input_tokens",
+        "payload.info.last_token_usage.output_tokens",
+        "timestamp",
+        is_sparse=True,
+    ),
+    TraceFormat(
+        "Gemini",
+        "usageMetadata.promptTokenCount",
+        "usageMetadata.candidatesTokenCount",
+        "createTime",
+    ),
+    TraceFormat(
+        "Bedrock invocations", "input.inputTokenCount", "output.outputTokenCount", "timestamp"
+    ),
+    TraceFormat("Langfuse", "usageDetails.input", "usageDetails.output", "startTime"),
+    TraceFormat("Langfuse", "usage.input", "usage.output", "startTime"),
+    TraceFormat(
+        "Phoenix",
+        "attributes.llm.token_count.prompt",
+        "attributes.llm.token_count.completion",
+        "start_time",
+    ),
+    TraceFormat("Phoenix", "llm.token_count.prompt", "llm.token_count.completion", "start_time"),
 )
 """Of several that fit, the first counts: what a row says itself comes before what lies within it.
 
 `startTime` is that of LiteLLM: a timestamp in its database, seconds in its JSON logs.
 """
 
+BY_NAME = "columns by their names"
+"""In the place of a format's name: none is known, but the columns say what they are."""
+
 _BENCHMARK_COLUMNS = {"input_lens", "output_lens"}
 """Arrays in the results of `vllm bench serve --save-detailed` and its like."""
 
 
 def recognise(columns: Iterable[str]) -> TraceFormat | None:
-    """The first known format whose length columns and marks are all there, or None."""
-    present = set(columns)
+    """The first known format whose length columns and marks are all there, else one by names.
+
+    Returns:
+        The format with its columns as they are spelled here; None if the names tell of no lengths.
+    """
+    names = Names(columns)
     for candidate in FORMATS:
-        if {candidate.input_column, candidate.output_column, *candidate.marks} <= present:
-            return candidate
-    return None
+        lengths = names.find(candidate.input_column), names.find(candidate.output_column)
+        has_marks = all(names.find(mark) is not None for mark in candidate.marks)
+        if lengths[0] is not None and lengths[1] is not None and has_marks:
+            return _with_usual_arrivals(_with_lengths(candidate, lengths[0], lengths[1]), names)
+    pair = names.pair()
+    if pair is None:
+        return None
+    return _with_usual_arrivals(TraceFormat(BY_NAME, *pair), names)
+
+
+def _with_lengths(candidate: TraceFormat, input_column: str, output_column: str) -> TraceFormat:
+    return replace(candidate, input_column=input_column, output_column=output_column)
+
+
+def _with_usual_arrivals(trace_format: TraceFormat, names: Names) -> TraceFormat:
+    """Its arrival times where the format has them, else in a column that is called so."""
+    usual = trace_format.arrival_column
+    own = None if usual is None else names.find(usual)
+    if own is not None:
+        return replace(trace_format, arrival_column=own)
+    return replace(trace_format, arrival_column=names.first(ARRIVALS), arrival_unit="seconds")
 
 
 def choose_columns(name: str, columns: Sequence[str], options: ReadingOptions) -> TraceFormat:
-    """Which columns of a source hold the lengths.
+    """Which columns of a source hold the lengths, and what else is to be read.
 
     Args:
         name: What to call the source in messages.
@@ -116,7 +210,13 @@ def choose_columns(name: str, columns: Sequence[str], options: ReadingOptions) -
         )
     for column in lengths:
         _require_column(name, columns, column)
-    if options.arrival_column == NO_ARRIVALS:
+    names = Names(columns)
+    for option, column in options.named_roles:
+        if names.find(column) is None:
+            _require_column(name, columns, column, option)
+    roles = _roles(names, trace_format.input_column, options)
+    trace_format = replace(trace_format, roles=roles)
+    if options.arrival_column == NO_COLUMN:
         return replace(trace_format, arrival_column=None)
     if options.arrival_column is not None:
         return _with_arrivals(name, columns, trace_format, options.arrival_column)
@@ -124,6 +224,49 @@ def choose_columns(name: str, columns: Sequence[str], options: ReadingOptions) -
     if arrival is not None and columns.count(arrival) != 1:
         trace_format = replace(trace_format, arrival_column=None)
     return trace_format
+
+
+def _roles(names: Names, input_column: str, options: ReadingOptions) -> Roles:
+    """The roles of the columns of a source, by their names and what the user says.
+
+    Args:
+        names: Of its columns.
+        input_column: Column of the input length.
+        options: Which columns the user named; they are there.
+    """
+    beside = names.companions(input_column)
+    also_input = _left_out_of_inputs(beside, input_column)
+    count = _chosen(names, options.count_column, beside.requests)
+    return Roles(
+        also_input,
+        () if beside.thoughts is None else (beside.thoughts,),
+        _chosen(names, options.cached_column, beside.cached or beside.cache_reads),
+        beside.reasoning,
+        beside.total,
+        count,
+        beside.perhaps_requests if options.count_column is None and count is None else None,
+        _chosen(names, options.id_column, beside.id),
+        beside.model,
+        beside.call,
+        beside.hit,
+        tuple(str(names.find(condition.column)) for condition in options.conditions),
+        options.conditions,
+    )
+
+
+def _chosen(names: Names, stated: str | None, by_name: str | None) -> str | None:
+    """The column that the user names, none at all, or the one that is called so."""
+    if stated == NO_COLUMN:
+        return None
+    return by_name if stated is None else names.find(stated)
+
+
+def _left_out_of_inputs(beside: Companions, input_column: str) -> tuple[str, ...]:
+    """Tokens that a cache of prefixes gave or took, where the input leaves them out."""
+    if beside.cached is not None or not is_beside_cache(input_column):
+        return ()
+    columns = beside.cache_reads, beside.cache_writes
+    return tuple(column for column in columns if column is not None)
 
 
 def _with_arrivals(
@@ -162,7 +305,7 @@ def _require_column(
             "file with a row for each pair of input_lens and output_lens"
         )
     if count == 0:
-        listed = ", ".join(shorten(present, 100) for present in columns[:12])
+        listed = ", ".join(shorten(present, 100) for present in by_relevance(columns)[:12])
         raise InputError(
             f'{name}: has no column "{column}", it has: {listed}; name the columns with {options}'
         )

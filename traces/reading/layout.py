@@ -2,9 +2,11 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from joulecast.traces.errors import InputError
 from joulecast.traces.reading.formats import TraceFormat, choose_columns
+from joulecast.traces.reading.meaning.roles import NO_ROLES, Roles
 from joulecast.traces.reading.options import ReadingOptions
 from joulecast.traces.reading.sniff import TraceFile
 
@@ -14,25 +16,32 @@ def layout(file: TraceFile, trace_format: TraceFormat) -> Hashable:
 
     JSON rows may lack keys, so there it only matters where the format's columns lie.
     """
-    columns = tuple(map(file.path_to, trace_format.columns)) if file.is_json else file.columns
+    columns = tuple(map(file.path_to, trace_format.all_columns)) if file.is_json else file.columns
     return file.kind, file.compression, columns, file.types, file.delimiter, file.blank_lines
 
 
 def common_format(source: str, files: Sequence[TraceFile], options: ReadingOptions) -> TraceFormat:
     """The format that all files share; arrival times only if every file has them alike.
 
+    Roles are those of all files together: where a file lacks the column, it says nothing.
+
     Raises:
         InputError: A file lacks the columns, or two are of different formats.
     """
-    formats = {choose_columns(file.name, file.names, options): file for file in files}
-    (first, first_file), *others = formats.items()
-    for other, file in others:
+    formats = [(choose_columns(file.name, file.names, options), file) for file in files]
+    first, first_file = formats[0]
+    for other, file in formats:
         if (other.input_column, other.output_column) != (first.input_column, first.output_column):
             raise InputError(
                 f"{source}: {first_file.name} is {first.name} and {file.name} is {other.name}; "
                 "bin them apart"
             )
-    return replace(first, arrival_column=None) if others else first
+    roles: dict[str, Any] = first.roles._asdict()
+    for other, _ in formats:
+        roles = {name: mine or getattr(other.roles, name) for name, mine in roles.items()}
+    is_timed_alike = len({replace(other, roles=NO_ROLES) for other, _ in formats}) == 1
+    arrival_column = first.arrival_column if is_timed_alike else None
+    return replace(first, arrival_column=arrival_column, roles=Roles(**roles))
 
 
 def describe_sources(

@@ -51,12 +51,14 @@ class Stored(NamedTuple):
         has_malformed: Whether there is a column `malformed`.
         is_duckdb: Whether the engine's own casts are DuckDB's; others, such as Spark ("17d" is a
             number there), are held to the same.
+        has_cached: Whether there is a column `cached`: input tokens from a cache of prefixes.
     """
 
     input: Kind
     output: Kind
     has_malformed: bool = False
     is_duckdb: bool = True
+    has_cached: bool = False
 
 
 def with_tokens(stored: Stored, table: str = REQUESTS) -> str:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypedDict
 
 from joulecast.traces.errors import InputError
 from joulecast.traces.reading.arrivals import ARRIVAL_UNITS, ArrivalUnit
+from joulecast.traces.reading.meaning.where import Condition, parse_where
 
 OnInvalid = Literal["error", "skip"]
 
-NO_ARRIVALS = "none"
-"""In the place of the column of arrival times: they are not to be read."""
+NO_COLUMN = "none"
+"""In the place of a column: what it says is not to be regarded."""
 
 OnProgress = Callable[[float], None]
 """Told now and then what share of a long read is done, 0 to 1."""
@@ -23,6 +25,10 @@ class ReadingKeywords(TypedDict, total=False):
     output_column: str | None
     arrival_column: str | None
     arrival_unit: ArrivalUnit | None
+    cached_column: str | None
+    count_column: str | None
+    id_column: str | None
+    where: str | None
     on_invalid: OnInvalid
     memory_limit: str | None
     watch: OnProgress | None
@@ -39,6 +45,14 @@ class ReadingOptions:
         arrival_column: Column of the arrival time, where the format has none or another one; dots
             lead likewise. "none" leaves arrival times unread, which is faster.
         arrival_unit: Unit of the numbers in it, where it is not what they look like.
+        cached_column: Column of the input tokens that came from a cache of prefixes, where it is
+            not called so; "none" takes all as computed.
+        count_column: Column of how many requests a row sums, likewise; "none" takes each row for
+            one request.
+        id_column: Column of a name that rows of one request share, such as the chunks of a streamed
+            answer, likewise; "none" takes each row for a request of its own.
+        where: Which rows to read, such as 'model = "llama-3.1-8b" and status != failure'
+            (`traces.reading.meaning.where`); all if not given.
         on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out and count
             them; requests whose arrival time cannot be read are then left out of what is served in
             time, and counted.
@@ -51,6 +65,10 @@ class ReadingOptions:
     output_column: str | None = None
     arrival_column: str | None = None
     arrival_unit: ArrivalUnit | None = None
+    cached_column: str | None = None
+    count_column: str | None = None
+    id_column: str | None = None
+    where: str | None = None
     on_invalid: OnInvalid = "error"
     memory_limit: str | None = None
     watch: OnProgress | None = None
@@ -63,10 +81,30 @@ class ReadingOptions:
                 f"arrival_unit is one of {', '.join(ARRIVAL_UNITS)}, not {self.arrival_unit!r}"
             )
 
+    @cached_property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions that a wanted row meets.
+
+        Raises:
+            InputError: `where` is not understood.
+        """
+        return () if self.where is None else parse_where(self.where)
+
+    @property
+    def named_roles(self) -> list[tuple[str, str]]:
+        """The option of each further column that the user names, and that column."""
+        stated = [
+            ("--cached-column", self.cached_column),
+            ("--count-column", self.count_column),
+            ("--id-column", self.id_column),
+            *(("--where", condition.column) for condition in self.conditions),
+        ]
+        return [(option, column) for option, column in stated if column not in (None, NO_COLUMN)]
+
     @property
     def names_columns(self) -> bool:
         """Whether a column is named, or the unit of one."""
-        return self.names_lengths or self.names_arrivals
+        return self.names_lengths or self.names_arrivals or bool(self.named_roles)
 
     @property
     def names_lengths(self) -> bool:
@@ -76,7 +114,7 @@ class ReadingOptions:
     @property
     def names_arrivals(self) -> bool:
         """Whether the column of arrival times is named, or their unit."""
-        return self.arrival_column not in (None, NO_ARRIVALS) or self.arrival_unit is not None
+        return self.arrival_column not in (None, NO_COLUMN) or self.arrival_unit is not None
 
     def require_elsewhere(self) -> None:
         """Refuse what only a read on this machine can heed.

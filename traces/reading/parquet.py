@@ -5,11 +5,13 @@ from pathlib import Path
 
 import duckdb
 
+from joulecast.traces.reading.nested import KeyPath
+
 
 def parquet_schema(
     path: Path, database: duckdb.DuckDBPyConnection
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names and types of the columns, in file order.
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[KeyPath, ...]]:
+    """Names and types of the columns, in file order, and where values lie within structs.
 
     Raises:
         duckdb.Error: It is no whole Parquet file.
@@ -19,13 +21,21 @@ def parquet_schema(
         "precision, logical_type) FROM parquet_schema(?)",
         [glob.escape(str(path.absolute()))],
     ).fetchall()
-    names, types = [], []
-    children = 0  # of the column at hand that are still to come
+    names, types, nested = [], [], []
+    open_: list[tuple[KeyPath, int, bool]] = []  # groups around, what each lacks, whether a struct
     for name, inner, kind in nodes[1:]:  # the first is the row itself
-        if children == 0:
+        above = open_[-1][0] if open_ else ()
+        is_value = all(is_struct for _, _, is_struct in open_)
+        if not open_:
             names.append(name)
             types.append(kind)
-        else:
-            children -= 1
-        children += inner or 0
-    return tuple(names), tuple(types)
+        elif is_value and not inner:
+            nested.append((*above, name))
+        if open_:
+            group, lacking, is_struct = open_.pop()
+            open_.append((group, lacking - 1, is_struct))
+        if inner:
+            open_.append(((*above, name), inner, kind == ""))
+        while open_ and open_[-1][1] == 0:
+            open_.pop()
+    return tuple(names), tuple(types), tuple(nested)

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 from joulecast.traces.errors import InputError
-from joulecast.traces.reading.arrivals import with_arrivals
+from joulecast.traces.reading.arrivals import named, with_arrivals
 from joulecast.traces.reading.formats import TraceFormat
 from joulecast.traces.reading.lengths import Kind, Stored, as_stored, kind_of
 from joulecast.traces.reading.nested import KeyPath, Tree, key_tree
+from joulecast.traces.reading.rows.rules import role_columns
 from joulecast.traces.reading.sniff import TraceFile
 
 
@@ -31,28 +32,34 @@ def create_view(
 
     Returns:
         How its columns `input` and `output` are stored; it also has those of
-        `traces.reading.arrivals` where the format has arrival times.
+        `traces.reading.arrivals` where the format has arrival times, and of
+        `traces.reading.rows.rules`
+        where it has roles.
 
     Raises:
         InputError: A file cannot be read, or a length's column can hold none.
     """
     file = files[0]
-    reader = _reader(files, trace_format.columns, is_strict)
+    reader = _reader(files, trace_format.all_columns, is_strict)
     try:
-        values = _values(database, reader, file, trace_format.columns)
-        described = database.execute(f"DESCRIBE SELECT {', '.join(values)} FROM {reader}")
+        values = _values(database, reader, file, trace_format.all_columns)
+        lengths = values[trace_format.input_column], values[trace_format.output_column]
+        arrival = values.get(trace_format.arrival_column or "")
+        asked = lengths if arrival is None else (*lengths, arrival)
+        described = database.execute(f"DESCRIBE SELECT {', '.join(asked)} FROM {reader}")
         types = [row[1] for row in described.fetchall()]
         stored = Stored(
             _require_kind(file.name, trace_format.input_column, types[0]),
             _require_kind(file.name, trace_format.output_column, types[1]),
         )
-        columns = [
-            f"{as_stored(values[0], stored.input)} AS input",
-            f"{as_stored(values[1], stored.output)} AS output",
-        ]
-        select = f"SELECT {', '.join(columns)} FROM {reader}"
-        if trace_format.arrival_column is not None:
-            select = with_arrivals(columns, values[2], types[2], reader)
+        columns = {
+            "input": as_stored(lengths[0], stored.input),
+            "output": as_stored(lengths[1], stored.output),
+            **role_columns(trace_format, values),
+        }
+        select = f"SELECT {named(columns)} FROM {reader}"
+        if arrival is not None:
+            select = with_arrivals(columns, arrival, types[2], reader)
         database.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {select}")
     except duckdb.OutOfMemoryException as error:
         raise too_little_memory(file.name) from error
@@ -68,17 +75,23 @@ def too_little_memory(name: str) -> InputError:
 
 def _values(
     database: duckdb.DuckDBPyConnection, reader: str, file: TraceFile, columns: Sequence[str]
-) -> list[str]:
-    """Columns of what a reader reads, as SQL."""
+) -> dict[str, str]:
+    """Columns of what a reader reads, as SQL; null for one that this file has not."""
     if file.is_json:
-        return [_value(file.path_to(column)) for column in columns]
-    positions = [file.columns.index(column) for column in columns]
+        return {column: _value(file.path_to(column)) for column in columns}
     if file.kind == "csv":
         # Columns go by position: headers may repeat a name or differ in case alone.
-        return [f"c{position}" for position in positions]
-    # DuckDB renames columns that differ in case alone; their order stays.
-    names = [row[0] for row in database.execute(f"DESCRIBE FROM {reader}").fetchall()]
-    return [quoted(names[position]) for position in positions]
+        names = [f"c{position}" for position in range(len(file.columns))]
+    else:
+        # DuckDB renames columns that differ in case alone; their order stays.
+        described = database.execute(f"DESCRIBE FROM {reader}").fetchall()
+        names = [quoted(row[0]) for row in described]
+    values = {}
+    for column in columns:
+        first, *inner = file.path_to(column)
+        is_there = first in file.columns
+        values[column] = _within(names[file.columns.index(first)], inner) if is_there else "NULL"
+    return values
 
 
 def _require_kind(name: str, column: str, type_name: str) -> Kind:
@@ -133,8 +146,12 @@ def _json_type(below: Tree | None) -> str:
 
 def _value(path: KeyPath) -> str:
     """A value within the objects of a row, as SQL."""
-    value = quoted(path[0])
-    for key in path[1:]:
+    return _within(quoted(path[0]), path[1:])
+
+
+def _within(value: str, keys: Sequence[str]) -> str:
+    """What lies within an object, as SQL."""
+    for key in keys:
         value = f"struct_extract({value}, {_literal(key)})"
     return value
 

@@ -62,7 +62,7 @@ class TraceFile:
         delimiter: Between the fields of a CSV file.
         blank_lines: Above the header of a CSV file.
         types: Of the columns of a Parquet file.
-        nested: Where values lie within the objects of JSON rows.
+        nested: Where values lie within the objects of JSON rows, or structs of Parquet files.
     """
 
     path: Path
@@ -89,7 +89,8 @@ class TraceFile:
     def path_to(self, name: str) -> KeyPath:
         """Where a column of that name lies; one really called so wins, then the least nested."""
         paths = [] if name in self.columns else [p for p in self.nested if ".".join(p) == name]
-        return min(paths, key=len, default=(name,))
+        is_row_value = not self.is_json or name in self.columns
+        return min(paths, key=len, default=(name,) if is_row_value else tuple(name.split(".")))
 
 
 def find_files(source: str) -> list[tuple[Path, str]]:
@@ -224,13 +225,13 @@ def _describe_parquet(
     from joulecast.traces.reading.parquet import parquet_schema
 
     try:
-        columns, types = parquet_schema(path, database or duckdb.connect())
+        columns, types, nested = parquet_schema(path, database or duckdb.connect())
     except duckdb.Error as error:
         said = str(error).splitlines()[0]
         raise InputError(
             f"{name}: is not a whole Parquet file ({said}); get the file again"
         ) from error
-    return TraceFile(path, name, "parquet", "none", columns, types=types)
+    return TraceFile(path, name, "parquet", "none", columns, types=types, nested=nested)
 
 
 def _describe_text(path: Path, name: str, compression: Compression) -> TraceFile:

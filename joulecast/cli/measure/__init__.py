@@ -121,9 +121,7 @@ def measure(
     _check_words(gpu_type, output, resume, dry_run)
     config, variant = load_config(model), engine_variant(engine, model, options)
     longest = longest_request(model, plan_name)
-    request = SweepRequest(
-        model, engine, plan_name, runs, seed, time_budget, longest, variant
-    )
+    request = SweepRequest(model, engine, plan_name, runs, seed, time_budget, longest, variant)
     if plan_name == TRAFFIC:
         _check_traffic_words(time_budget, cross_check)
         order = TrafficOrder(request, config, weights, options["gpu_indices"], output, resume)

@@ -1,0 +1,80 @@
+"""Rows that sum all others, as exports and spreadsheets have them below their last row."""
+
+import csv
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from joulecast.traces.files import parse_json
+from joulecast.traces.reading.formats import TraceFormat
+from joulecast.traces.reading.sniff import TraceFile, open_lines
+from joulecast.traces.workload import Workload
+
+_LABEL = re.compile(r"\W*((grand|sub)[\s_-]*)?(totals?|sums?|overall|all)\W*", re.IGNORECASE)
+_FEWEST = 3
+"""Rows without which a row with half of all tokens tells nothing."""
+
+
+def lengths_of_total(workload: Workload) -> tuple[int, int] | None:
+    """Input and output [tokens] that a row would have that sums all others; None if none can be.
+
+    Squares of lengths tell that without another look at the rows: one with half of all tokens has
+    a square that hardly any log's cell comes near to.
+    """
+    total = workload.total
+    i, o = total.input_tokens // 2, total.output_tokens // 2
+    if (
+        total.requests < _FEWEST
+        or not i
+        or not o
+        or total.input_tokens % 2
+        or total.output_tokens % 2
+    ):
+        return None
+    row, column = workload.grid.assign([i], [o])
+    sums = workload.cells.get((int(row[0]), int(column[0])))
+    if sums is None or sums.input_tokens_squared < i * i or sums.output_tokens_squared < o * o:
+        return None
+    return i, o
+
+
+def sum_of_others(table: str) -> str:
+    """A query: `number`, the row of a table of rows that has half of all tokens; null if none."""
+    lengths = "TRY_CAST(input AS DOUBLE) AS i, TRY_CAST(output AS DOUBLE) AS o"
+    return (
+        f"SELECT CASE WHEN COUNT(*) >= {_FEWEST} AND 2 * MAX(i) = SUM(i) AND 2 * MAX(o) = SUM(o) "
+        "AND ARG_MAX(row, i) = ARG_MAX(row, o) THEN ARG_MAX(row, i) END AS number "
+        f"FROM (SELECT {lengths}, rowid AS row FROM {table} WHERE reason IS NULL) AS lengths"
+    )
+
+
+def is_labelled(file: TraceFile, line: int, trace_format: TraceFormat) -> bool:
+    """Whether a row calls itself a total, or has nothing beside its numbers.
+
+    Args:
+        file: Where it is.
+        line: On which line it begins.
+        trace_format: Which columns hold the lengths.
+    """
+    (text,) = itertools.islice(open_lines(file.path, file.compression), line - 1, line)
+    values = _values(file, text)
+    if values is None:
+        return False
+    numbers = {*trace_format.columns[:2], trace_format.roles.requests, trace_format.roles.total}
+    others = [str(value or "").strip() for name, value in values.items() if name not in numbers]
+    if any(_LABEL.fullmatch(value) for value in others):
+        return True
+    return bool(others) and not any(others)
+
+
+def _values(file: TraceFile, text: str) -> Mapping[str, Any] | None:
+    """The values of a row by their columns; None where the line is not all of it."""
+    if file.kind == "csv":
+        fields = next(csv.reader([text], delimiter=file.delimiter), [])
+        return dict(zip(file.columns, fields, strict=False))
+    try:
+        record = parse_json(text)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None

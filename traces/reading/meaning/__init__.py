@@ -1,0 +1,1 @@
+"""What columns are called that say the same, which of them matter, and which rows are wanted."""
