@@ -7,7 +7,7 @@ from joulecast.traces.errors import InputError
 
 _CONDITION = re.compile(
     r"""\s*(?P<column>"(?:[^"]|"")+"|[^\s"'=!<>~()]+)\s*
-    (?P<operator>=|==|!=|<>|<=|>=|<|>|~|\bin\b)\s*
+    (?P<operator>==|!=|<>|<=|>=|=|<|>|~|\bin\b)\s*
     (?P<values>\((?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^)"'])*\)
     |"(?:[^"]|"")*"|'(?:[^']|'')*'|[^\s"'()]+)\s*""",
     re.VERBOSE | re.IGNORECASE,
