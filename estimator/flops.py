@@ -23,10 +23,11 @@ from typing import Any
 from joulecast.measurements.models import load_config, load_shape
 from joulecast.measurements.shapes.architectures import text_config
 from joulecast.measurements.shapes.shape import ModelShape
+from joulecast.traces.cell_sums import CellSums
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import write_text
 from joulecast.traces.grid import Grid
-from joulecast.traces.workload import CellSums, Workload
+from joulecast.traces.workload import Workload
 
 CONVENTION = (
     "DeepSpeed profiler on meta tensors: a multiply-add is 2 FLOPs; attention over the full square "

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from joulecast.traces.cell_sums import CellSums
 from joulecast.traces.errors import InputError
-from joulecast.traces.workload import CellSums, Workload
+from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +40,24 @@ def sample_lengths(
     Returns:
         (i, o) per request [tokens], 1 or more each, shape (count, 2).
     """
+    return sample_with_cached(workload, count, generator, tail)[0]
+
+
+def sample_with_cached(
+    workload: Workload,
+    count: int,
+    generator: "np.random.Generator",
+    tail: Tail = "gamma",
+) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64] | None]":
+    """Draw requests as `sample_lengths` does, with what of their prompts is in a cache.
+
+    Of each prompt of a cell the same share is, up to a token, as of all input tokens of that cell
+    together: how it differs from prompt to prompt, sums do not tell.
+
+    Returns:
+        (i, o) per request [tokens], shape (count, 2), and cached tokens of each prompt, shape
+        (count,); None where the workload knows nothing of them.
+    """
     import numpy as np
 
     cells = list(workload.cells.items())
@@ -64,13 +83,22 @@ def sample_lengths(
         if k
     ]
     lengths = np.concatenate(drawn) if drawn else np.zeros((0, 2))
-    return generator.permutation(np.maximum(1, np.rint(lengths)).astype(np.int64))
+    whole = np.maximum(1, np.rint(lengths)).astype(np.int64)
+    if workload.cached is None:
+        return generator.permutation(whole), None
+    shares = [
+        workload.cached_in(cell) / sums.input_tokens if sums.input_tokens else 0.0
+        for cell, sums in cells
+    ]
+    cached = _parts(whole[:, 0], np.repeat(shares, counts))
+    permuted = generator.permutation(np.column_stack([whole, cached]))
+    return permuted[:, :2], permuted[:, 2]
 
 
 def sample_requests(
     workload: Workload, generator: "np.random.Generator", tail: Tail = "gamma"
 ) -> "TimedRequests":
-    """Draw a workload's requests with lengths and times.
+    """Draw a workload's requests with lengths and times, and cached tokens where it knows these.
 
     Every slice of time gives exactly its own requests of each cell, at moments spread evenly over
     it; their lengths are drawn as in `sample_lengths`, apart from the times. Requests without a
@@ -101,13 +129,28 @@ def sample_requests(
         for cell, count in held.items():
             begins.setdefault(cell, []).append(index - first)
             counts.setdefault(cell, []).append(count)
-    moments, lengths = [], []
+    moments, drawn = [], []
     for cell in sorted(counts):
         index_of = np.repeat(np.array(begins[cell], dtype=float), counts[cell])
         moments.append((index_of + generator.random(len(index_of))) * slices.width_s)
-        alone = Workload(workload.grid, {cell: workload.cells[cell]})
-        lengths.append(sample_lengths(alone, len(index_of), generator, tail))
-    return TimedRequests.in_order(np.concatenate(moments), np.concatenate(lengths))
+        alone = workload.of_cells({cell})
+        drawn.append(sample_with_cached(alone, len(index_of), generator, tail))
+    lengths, cached = zip(*drawn, strict=True)
+    return TimedRequests.in_order(
+        np.concatenate(moments),
+        np.concatenate(lengths),
+        None if workload.cached is None else np.concatenate(cached),
+    )
+
+
+def _parts(
+    tokens: "npt.NDArray[np.int64]", shares: "npt.NDArray[np.float64]"
+) -> "npt.NDArray[np.int64]":
+    """Whole numbers of tokens that are given shares of some, and so of their sum up to one."""
+    import numpy as np
+
+    ends = np.floor(np.cumsum(tokens * shares) + 1 / 2)
+    return np.clip(np.diff(ends, prepend=0.0), 0, tokens).astype(np.int64)
 
 
 def _moments(sums: CellSums, side: str) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulecast.measurements.arrays import FloatArray
-from joulecast.traces.workload import CellSums
+from joulecast.traces.cell_sums import CellSums
 
 LengthArray = npt.NDArray[np.int64]
 """(i, o) per request [tokens], shape (n, 2)."""

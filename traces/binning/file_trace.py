@@ -24,7 +24,14 @@ from joulecast.traces.reading.arrivals import VIEW_COLUMNS, ArrivalReading
 from joulecast.traces.reading.faults import line_of_record, malformed_line
 from joulecast.traces.reading.formats import TraceFormat, shorten
 from joulecast.traces.reading.layout import common_format, describe_sources, layout
-from joulecast.traces.reading.lengths import REQUESTS, Stored, succeeded, union, with_problems
+from joulecast.traces.reading.lengths import (
+    REQUESTS,
+    Stored,
+    cached_tokens,
+    succeeded,
+    union,
+    with_problems,
+)
 from joulecast.traces.reading.options import DEFAULTS, OnProgress, ReadingOptions
 from joulecast.traces.reading.problems import PROBLEMS
 from joulecast.traces.reading.scan import create_view, too_little_memory
@@ -39,7 +46,7 @@ from joulecast.traces.reading.sniff import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from joulecast.traces.requests import LengthArray, TimedRequests
+    from joulecast.traces.requests import LengthArray, TimedRequests, TokenArray
 
 _Answer = TypeVar("_Answer")
 
@@ -64,13 +71,26 @@ class FileTrace(TraceInTime):
     database: duckdb.DuckDBPyConnection = field(repr=False)
     watch: OnProgress | None = field(default=None, repr=False)
 
-    def lengths(self) -> "LengthArray":
-        """Lengths of the requests that did not fail, in the trace's order, shape (n, 2) [tokens].
+    def lengths_and_cached(self) -> "tuple[LengthArray, TokenArray | None]":
+        """The requests that did not fail, in the trace's order.
+
+        Returns:
+            (i, o) of each, shape (n, 2) [tokens], and tokens of each prompt that were in a cache of
+            prefixes, shape (n,); None if the trace does not say.
 
         Raises:
             InputError: As in `ask`.
         """
-        return _lengths(self.arrays(f"SELECT {_LENGTHS} FROM ({succeeded(self.stored)})"))
+        columns = self.arrays(f"SELECT {self._tokens} FROM ({succeeded(self.stored)})")
+        return _lengths(columns), _cached(columns)
+
+    @property
+    def _tokens(self) -> str:
+        """What is read of requests one by one, as SQL: counts within 32 bits, half as large."""
+        columns = {"input_tokens": "input_tokens", "output_tokens": "output_tokens"}
+        if self.stored.has_cached:
+            columns["cached_tokens"] = cached_tokens("input_tokens")
+        return ", ".join(f"CAST({sql} AS INTEGER) AS {name}" for name, sql in columns.items())
 
     def timed(self) -> "tuple[TimedRequests, ArrivalReading]":
         """The requests that did not fail, in the order in which they came, and what was read.
@@ -87,12 +107,12 @@ class FileTrace(TraceInTime):
 
         reading = self.require_times()
         columns = self.arrays(
-            f"SELECT {_LENGTHS}, {reading.sql} AS arrival_s FROM ({succeeded(self.stored)}) "
+            f"SELECT {self._tokens}, {reading.sql} AS arrival_s FROM ({succeeded(self.stored)}) "
             "WHERE arrival_s IS NOT NULL"
         )
         arrival_s = np.asarray(columns["arrival_s"], dtype=np.float64)
         reading = replace(reading, out_of_order=int((np.diff(arrival_s) < 0).sum()))
-        return TimedRequests.in_order(arrival_s, _lengths(columns)), reading
+        return TimedRequests.in_order(arrival_s, _lengths(columns), _cached(columns)), reading
 
     def ask(self, query: Query) -> list[dict[str, Any]]:
         """The rows of the answer.
@@ -228,18 +248,20 @@ class FileTrace(TraceInTime):
         return False
 
 
-_LENGTHS = (
-    "CAST(input_tokens AS INTEGER) AS input_tokens, CAST(output_tokens AS INTEGER) AS output_tokens"
-)
-"""Lengths are counts within 32 bits, which halves what they take."""
-
-
 def _lengths(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "LengthArray":
     """Shape (n, 2) [tokens]."""
     import numpy as np
 
     pair = [np.asarray(columns[f"{side}_tokens"], dtype=np.int64) for side in ("input", "output")]
     return np.stack(pair, axis=1)
+
+
+def _cached(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "TokenArray | None":
+    """Shape (n,) [tokens]; None without such a column."""
+    import numpy as np
+
+    tokens = columns.get("cached_tokens")
+    return None if tokens is None else np.asarray(tokens, dtype=np.int64)
 
 
 _REASONS = re.compile(
