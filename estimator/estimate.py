@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from joulecast.estimator.basis import Basis
+from joulecast.estimator.cached import CachedPrompts
 from joulecast.estimator.footprint.facility import Facility
 from joulecast.estimator.ideal import Ideal, implied_flops_per_s
 from joulecast.estimator.method import Method
@@ -103,6 +104,8 @@ class Estimate:
         basis: What it stands on.
         serving: How the requests were served as they came; None where all were there at once.
         limits: Settings of the engine that were taken in place of its own -> value.
+        cached: Prompt tokens that were in a cache of prefixes; None where the trace says nothing of
+            it.
     """
 
     trace: str
@@ -128,6 +131,17 @@ class Estimate:
     basis: Basis | None = None
     serving: "Serving | None" = None
     limits: Mapping[str, int] = field(default_factory=dict)
+    cached: CachedPrompts | None = None
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """Prompt tokens that were in a cache of prefixes [tokens]; None if that is not known."""
+        return None if self.cached is None else self.cached.tokens
+
+    @property
+    def uncached_j(self) -> float | None:
+        """Energy if nothing were cached [J]; None likewise."""
+        return None if self.cached is None else self.cached.uncached_j
 
     @property
     def is_scaled(self) -> bool:
@@ -234,6 +248,8 @@ class Estimate:
             "relative_sds": self.relative_sds and dict(self.relative_sds),
             "cells": [cell.to_dict() for cell in self.cells],
         }
+        if self.cached is not None:
+            document["cached"] = self.cached.to_dict(self.energy_j)
         if self.facility is not None:
             document |= self.facility.to_dict(self.energy_j, self.interval_j)
         return document

@@ -89,6 +89,15 @@ class FlopsModel:
         pairs = i2 + (io + o - i - n) + (o2 - 3 * o + 2 * n) // 2
         return self.per_token * (i + o - n) + self.per_pair * pairs + self.per_pass * o
 
+    def saved(self, cached_tokens: float, times_input: float) -> float:
+        """FLOPs of prompt tokens that are in a cache of prefixes, F(i, 0) - F(i - c, c) [FLOP].
+
+        Args:
+            cached_tokens: Sum of c over requests [tokens].
+            times_input: Sum of i c [tokens^2].
+        """
+        return self.per_token * cached_tokens + self.per_pair * times_input
+
     def grid(self, grid: Grid) -> dict[tuple[int, int], int]:
         """FLOPs of a request of every cell's own lengths [FLOP]."""
         return {(i, o): self.request(i, o) for i, o in grid.cells()}

@@ -40,24 +40,6 @@ def sample_lengths(
     Returns:
         (i, o) per request [tokens], 1 or more each, shape (count, 2).
     """
-    return sample_with_cached(workload, count, generator, tail)[0]
-
-
-def sample_with_cached(
-    workload: Workload,
-    count: int,
-    generator: "np.random.Generator",
-    tail: Tail = "gamma",
-) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64] | None]":
-    """Draw requests as `sample_lengths` does, with what of their prompts is in a cache.
-
-    Of each prompt of a cell the same share is, up to a token, as of all input tokens of that cell
-    together: how it differs from prompt to prompt, sums do not tell.
-
-    Returns:
-        (i, o) per request [tokens], shape (count, 2), and cached tokens of each prompt, shape
-        (count,); None where the workload knows nothing of them.
-    """
     import numpy as np
 
     cells = list(workload.cells.items())
@@ -83,16 +65,50 @@ def sample_with_cached(
         if k
     ]
     lengths = np.concatenate(drawn) if drawn else np.zeros((0, 2))
-    whole = np.maximum(1, np.rint(lengths)).astype(np.int64)
-    if workload.cached is None:
-        return generator.permutation(whole), None
-    shares = [
-        workload.cached_in(cell) / sums.input_tokens if sums.input_tokens else 0.0
-        for cell, sums in cells
-    ]
-    cached = _parts(whole[:, 0], np.repeat(shares, counts))
-    permuted = generator.permutation(np.column_stack([whole, cached]))
-    return permuted[:, :2], permuted[:, 2]
+    return generator.permutation(np.maximum(1, np.rint(lengths)).astype(np.int64))
+
+
+def sample_with_cached(
+    workload: Workload,
+    count: int,
+    generator: "np.random.Generator",
+    tail: Tail = "gamma",
+) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64] | None]":
+    """Draw requests as `sample_lengths` does, with what of their prompts is in a cache.
+
+    Returns:
+        (i, o) per request [tokens], shape (count, 2), and `cached_by_share` of them; None where the
+        workload knows nothing of a cache.
+    """
+    lengths = sample_lengths(workload, count, generator, tail)
+    return lengths, None if workload.cached is None else cached_by_share(workload, lengths)
+
+
+def cached_by_share(
+    workload: Workload, lengths: "npt.NDArray[np.int64]"
+) -> "npt.NDArray[np.int64]":
+    """How many tokens of each prompt are in a cache of prefixes.
+
+    The same share of each prompt of a cell, up to a token, as of all input tokens of that cell
+    together: how it differs from prompt to prompt, sums do not tell.
+
+    Args:
+        workload: One that knows of cached tokens.
+        lengths: (i, o) of requests like its own [tokens], shape (n, 2).
+
+    Returns:
+        Tokens, shape (n,).
+    """
+    import numpy as np
+
+    rows, columns = workload.grid.assign(lengths[:, 0], lengths[:, 1])
+    shares = np.zeros(workload.requests.shape)
+    for cell, sums in workload.cells.items():
+        shares[cell] = workload.cached_in(cell) / max(1, sums.input_tokens)
+    order = np.lexsort((columns, rows))
+    cached = np.zeros(len(lengths), dtype=np.int64)
+    cached[order] = _parts(lengths[order, 0], shares[rows, columns][order])
+    return cached
 
 
 def sample_requests(
