@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable
 from typing import cast
 
+from joulecast.estimator.cached import CachedPrompts
 from joulecast.estimator.estimate import (
     CellEstimate,
     Estimate,
@@ -96,7 +97,7 @@ def estimate_binned(
         InputError: No request to estimate, grids that do not fit, or a model without FLOPs.
     """
     everything = workload.on_grid(table.grid)
-    workload, _ = within_positions(everything, None, table.config)
+    workload = within_positions(everything, None, table.config).workload
     inside = workload.inside
     counts = request_counts(everything, workload, inside.requests)
     if inside.requests == 0:
@@ -127,4 +128,14 @@ def estimate_binned(
         coverage=coverage_of(cells),
         dense_peak_flops_per_s=gpu.peak(dtype),
         cells=tuple(cells),
+        cached=_cached(workload, energy_j),
     )
+
+
+def _cached(workload: Workload, energy_j: float) -> CachedPrompts | None:
+    """Cached prompt tokens of the estimated requests, which the paper's method computes."""
+    if workload.cached is None:
+        return None
+    inside = workload.of_cells([cell for cell in workload.cells if not workload.is_beyond(cell)])
+    tokens = inside.cached_tokens or 0
+    return CachedPrompts(tokens, inside.total.input_tokens, energy_j, is_read=False)

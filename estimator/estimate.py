@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from joulecast.estimator.basis import Basis
+from joulecast.estimator.cached import CachedPrompts
 from joulecast.estimator.footprint.facility import Facility
 from joulecast.estimator.ideal import Ideal, implied_flops_per_s
 from joulecast.estimator.method import Method
@@ -105,6 +106,8 @@ class Estimate:
         serving: How the requests were served as they came; None where all were there at once.
         limits: Settings of the engine that were taken in place of its own -> value.
         reading: What was read of the log; None where the requests come from a workload.
+        cached: Prompt tokens that were in a cache of prefixes; None where the trace says nothing of
+            it.
     """
 
     trace: str
@@ -131,6 +134,17 @@ class Estimate:
     serving: "Serving | None" = None
     limits: Mapping[str, int] = field(default_factory=dict)
     reading: TraceReading | None = None
+    cached: CachedPrompts | None = None
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """Prompt tokens that were in a cache of prefixes [tokens]; None if that is not known."""
+        return None if self.cached is None else self.cached.tokens
+
+    @property
+    def uncached_j(self) -> float | None:
+        """Energy if nothing were cached [J]; None likewise."""
+        return None if self.cached is None else self.cached.uncached_j
 
     @property
     def is_scaled(self) -> bool:
@@ -238,6 +252,8 @@ class Estimate:
             "relative_sds": self.relative_sds and dict(self.relative_sds),
             "cells": [cell.to_dict() for cell in self.cells],
         }
+        if self.cached is not None:
+            document["cached"] = self.cached.to_dict(self.energy_j)
         if self.facility is not None:
             document |= self.facility.to_dict(self.energy_j, self.interval_j)
         return document

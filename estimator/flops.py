@@ -23,10 +23,11 @@ from typing import Any
 from joulecast.measurements.models import load_config, load_shape
 from joulecast.measurements.shapes.architectures import text_config
 from joulecast.measurements.shapes.shape import ModelShape
+from joulecast.traces.cell_sums import CellSums
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import write_text
 from joulecast.traces.grid import Grid
-from joulecast.traces.workload import CellSums, Workload
+from joulecast.traces.workload import Workload
 
 CONVENTION = (
     "DeepSpeed profiler on meta tensors: a multiply-add is 2 FLOPs; attention over the full square "
@@ -87,6 +88,15 @@ class FlopsModel:
         n, i, i2, o, o2, io = sums
         pairs = i2 + (io + o - i - n) + (o2 - 3 * o + 2 * n) // 2
         return self.per_token * (i + o - n) + self.per_pair * pairs + self.per_pass * o
+
+    def saved(self, cached_tokens: float, times_input: float) -> float:
+        """FLOPs of prompt tokens that are in a cache of prefixes, F(i, 0) - F(i - c, c) [FLOP].
+
+        Args:
+            cached_tokens: Sum of c over requests [tokens].
+            times_input: Sum of i c [tokens^2].
+        """
+        return self.per_token * cached_tokens + self.per_pair * times_input
 
     def grid(self, grid: Grid) -> dict[tuple[int, int], int]:
         """FLOPs of a request of every cell's own lengths [FLOP]."""

@@ -336,7 +336,7 @@ def _estimate_stepwise(
             "--host out"
         )
     if wish is None:
-        return model.estimate(workload, trace, loaded.lengths, progress)
+        return model.estimate(workload, trace, loaded.lengths, progress, loaded.cached)
     import numpy as np
 
     from joulecast.estimator.online.online import estimate_online
@@ -344,20 +344,22 @@ def _estimate_stepwise(
     from joulecast.estimator.steps.serving import MOST_SIMULATED
 
     model = with_limits(model, wish)
-    arrivals, lengths = wish.arrivals(loaded, trace, model), loaded.lengths
+    arrivals, lengths, cached = wish.arrivals(loaded, trace, model), loaded.lengths, loaded.cached
     if lengths is not None and len(lengths) > MOST_SIMULATED:
-        lengths = None
+        lengths, cached = None, None
     if arrivals is None:
-        made = model.estimate(workload, trace, lengths, progress)
+        made = model.estimate(workload, trace, lengths, progress, cached)
         return replace(made, limits=wish.limits)
     requests, how = arrivals
     plan = wish.plan(how, loaded)
     if plan.untimed:
-        lengths = requests.lengths if len(requests) <= MOST_SIMULATED else None
-        timed = Workload.of_lengths(workload.grid, np.maximum(requests.lengths, 1))
-        workload = replace(workload, cells=timed.cells, arrivals=None)
+        is_small = len(requests) <= MOST_SIMULATED
+        lengths, cached = (requests.lengths, requests.cached) if is_small else (None, None)
+        asked = np.maximum(requests.lengths, 1)
+        timed = Workload.of_lengths(workload.grid, asked, requests.cached)
+        workload = replace(workload, cells=timed.cells, cached=timed.cached, arrivals=None)
     server = server_of(served, model)
-    made = estimate_online(server, workload, requests, trace, plan, lengths, progress)
+    made = estimate_online(server, workload, requests, trace, plan, lengths, progress, cached)
     return replace(made, limits=wish.limits)
 
 

@@ -138,13 +138,15 @@ class Roofline:
         """Least energy of a run whose steps are known: that of each step, as above [J]."""
         tokens = steps.decoding + steps.prompt_tokens
         attended = steps.context + 2 * steps.pairs
+        if steps.prefixes is not None:
+            attended = attended - steps.prefixes.pairs  # which no mask halves
         flops = (
             self.flops.per_token * tokens
             + self.flops.per_pair * attended
             + self.flops.per_pass * steps.sampled
         )
         kv_bytes = self.shape.kv_bytes_per_token(self.dtype)
-        moved = self._weight_bytes(tokens) + kv_bytes * (steps.context + steps.prompt_tokens)
+        moved = self._weight_bytes(tokens) + kv_bytes * (steps.tokens_read + steps.prompt_tokens)
         return float(self.gpu.tdp_w * steps.total(self._step_seconds(flops, moved)))
 
     def parts_energy(self, counts: StepCounts) -> dict[str, float]:

@@ -1,28 +1,52 @@
 """Requests that can be served at all: a model has so many positions, and a cache so much room."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from joulecast.estimator.steps.work import LengthArray
 from joulecast.measurements.models import load_shape
+from joulecast.traces.requests import TokenArray
 from joulecast.traces.workload import Workload
 
 
+class Served(NamedTuple):
+    """Requests that can be served.
+
+    Attributes:
+        workload: Their sums.
+        lengths: (i, o) of each, shape (n, 2) [tokens]; None if only sums are known.
+        cached: Tokens of each prompt that are in a cache of prefixes, shape (n,) [tokens]; None if
+            nothing is known of it, or without `lengths`.
+    """
+
+    workload: Workload
+    lengths: LengthArray | None = None
+    cached: TokenArray | None = None
+
+
 def within_positions(
-    workload: Workload, lengths: LengthArray | None, config: str
-) -> tuple[Workload, LengthArray | None]:
+    workload: Workload,
+    lengths: LengthArray | None,
+    config: str,
+    cached: TokenArray | None = None,
+) -> Served:
     """The requests of a workload that a model has positions for.
 
     Args:
         workload: Requests.
         lengths: As for `no_longer_than`.
         config: What `load_shape` takes for the model.
+        cached: As for `no_longer_than`.
     """
-    return no_longer_than(workload, lengths, load_shape(config).positions)
+    return no_longer_than(workload, lengths, load_shape(config).positions, cached)
 
 
 def no_longer_than(
-    workload: Workload, lengths: LengthArray | None, longest: int | None
-) -> tuple[Workload, LengthArray | None]:
+    workload: Workload,
+    lengths: LengthArray | None,
+    longest: int | None,
+    cached: TokenArray | None = None,
+) -> Served:
     """The requests of a workload of at most so many tokens.
 
     Args:
@@ -30,18 +54,20 @@ def no_longer_than(
         lengths: Theirs, one by one, shape (n, 2) [tokens]; None if cells alone are known. A cell
             then counts as too long where its requests are in the mean.
         longest: Input and output together [tokens]; None for any length.
+        cached: Tokens of each prompt that are in a cache of prefixes, beside `lengths`.
     """
     if longest is None:
-        return workload, lengths
+        return Served(workload, lengths, cached)
     if lengths is None:
-        cells = {
-            place: sums
+        short = [
+            place
             for place, sums in workload.cells.items()
             if sums.input_tokens + sums.output_tokens <= longest * sums.requests
-        }
-        return replace(workload, cells=cells), None
+        ]
+        return Served(workload.of_cells(short))
     fits = lengths.sum(axis=1) <= longest
     if fits.all():
-        return workload, lengths
-    kept = lengths[fits]
-    return replace(workload, cells=Workload.of_lengths(workload.grid, kept).cells), kept
+        return Served(workload, lengths, cached)
+    kept, cached = lengths[fits], None if cached is None else cached[fits]
+    of_kept = Workload.of_lengths(workload.grid, kept, cached)
+    return Served(replace(workload, cells=of_kept.cells, cached=of_kept.cached), kept, cached)

@@ -7,12 +7,13 @@ the steps cost: that of a table (`table_law.py`), or prices per unit of physical
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from joulecast.estimator.basis import Basis
+from joulecast.estimator.cached import CachedPrompts
 from joulecast.estimator.estimate import (
     CellEstimate,
     Estimate,
@@ -22,20 +23,22 @@ from joulecast.estimator.estimate import (
     request_counts,
     source_of,
 )
-from joulecast.estimator.ideal import Roofline
-from joulecast.estimator.positions import no_longer_than, within_positions
+from joulecast.estimator.ideal import Ideal, Roofline
+from joulecast.estimator.positions import Served, no_longer_than, within_positions
 from joulecast.estimator.steps.intervals import interval_j, sampling_sd
-from joulecast.estimator.steps.progress import Progress
+from joulecast.estimator.steps.progress import Progress, part_of
 from joulecast.estimator.steps.schedulers import Scheduler, scheduler_of
 from joulecast.estimator.steps.serving import Service, Services, serve
 from joulecast.estimator.steps.spending import Spending
-from joulecast.estimator.steps.work import LengthArray, StepCounts, Steps
+from joulecast.estimator.steps.work import CachedSums, LengthArray, StepCounts, Steps
 from joulecast.estimator.table_law import TableLaw
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.hardware import Gpu
 from joulecast.measurements.models import load_shape
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
+from joulecast.traces.requests import TokenArray
+from joulecast.traces.sampling import cached_by_share
 from joulecast.traces.workload import Workload
 
 
@@ -77,6 +80,7 @@ def estimate_stepwise(
     lengths: LengthArray | None = None,
     host: EnergyTable | None = None,
     progress: Progress | None = None,
+    cached: TokenArray | None = None,
 ) -> Estimate:
     """Estimate a workload from a table with the step model, with an interval.
 
@@ -92,6 +96,8 @@ def estimate_stepwise(
         host: A table measured on the host that will serve, `--plan quick` will do: it tells how
             long that host takes to launch a step. None if it is not known.
         progress: Told what share of a long simulation is done, 0 to 1.
+        cached: Tokens of each prompt that were in a cache of prefixes, beside `lengths`, shape
+            (n,); None for what the workload says, or for none.
 
     Returns:
         Energies [J] with a 95 % interval, time on the GPU [s], and the parts of the energy [J].
@@ -100,7 +106,7 @@ def estimate_stepwise(
         InputError: No request to estimate, a table that no step model can be fitted to, or a
             request that the engine's memory does not hold.
     """
-    return StepModel.of(table, host).estimate(workload, trace, lengths, progress)
+    return StepModel.of(table, host).estimate(workload, trace, lengths, progress, cached)
 
 
 @dataclass(frozen=True)
@@ -155,20 +161,68 @@ class StepModel:
         trace: str,
         lengths: LengthArray | None = None,
         progress: Progress | None = None,
+        cached: TokenArray | None = None,
     ) -> Estimate:
-        """Estimate a workload; arguments and errors as for `estimate_stepwise`."""
-        everything = workload
-        served, lengths = within_positions(everything, lengths, self.config)
-        workload, lengths = no_longer_than(served, lengths, self.scheduler.longest_request)
+        """Estimate a workload; arguments and errors as for `estimate_stepwise`.
+
+        Where prompt tokens are cached, the same requests are also served as if none were.
+        """
+        if lengths is not None and cached is None and workload.cached is not None:
+            cached = cached_by_share(workload, lengths)
+        elif lengths is not None and cached is not None:
+            of_lengths = Workload.of_lengths(workload.grid, lengths, cached)
+            workload = replace(workload, cached=of_lengths.cached)
+        told, is_read = workload.cached_tokens, self.scheduler.has_prefix_cache
+        if not is_read:
+            made = self._estimate(workload.without_cached(), trace, lengths, progress)
+        else:
+            half = part_of(progress, 0.0, 0.5) if told else progress
+            made = self._estimate(workload, trace, lengths, half, cached)
+        if told is None:
+            return made
+        if not (told and is_read):
+            uncached_j = made.energy_j
+        else:
+            half = part_of(progress, 0.5, 1.0)
+            uncached_j = self._energy_j(workload.without_cached(), lengths, half)
+        tokens = self._served(workload, lengths, cached).workload.cached_tokens or 0
+        inputs = made.estimated_tokens["input"]
+        return replace(made, cached=CachedPrompts(tokens, inputs, uncached_j, is_read))
+
+    def _served(
+        self, workload: Workload, lengths: LengthArray | None, cached: TokenArray | None = None
+    ) -> Served:
+        """The requests that the model has positions for and the memory holds."""
+        served = within_positions(workload, lengths, self.config, cached)
+        return no_longer_than(*served[:2], self.scheduler.longest_request, served.cached)
+
+    def _energy_j(
+        self, workload: Workload, lengths: LengthArray | None, progress: Progress | None
+    ) -> float:
+        """What requests take of which nothing is cached [J]."""
+        workload, lengths, _ = self._served(workload, lengths)
+        services = serve(workload, lengths, self.scheduler, self.gauge, progress)
+        return self.law.spending(gauged_by_law(services.mean)).energy_j
+
+    def _estimate(
+        self,
+        everything: Workload,
+        trace: str,
+        lengths: LengthArray | None,
+        progress: Progress | None,
+        cached: TokenArray | None = None,
+    ) -> Estimate:
+        """The estimate but for what would be without a cache of prefixes."""
+        in_positions = within_positions(everything, lengths, self.config).workload
+        workload, lengths, cached = self._served(everything, lengths, cached)
         total = workload.total
-        counts = request_counts(everything, served, total.requests, workload)
+        counts = request_counts(everything, in_positions, total.requests, workload)
         if total.requests == 0:
             raise InputError(f"{trace}: has no request to estimate: {left_out_text(counts)}")
-        services = serve(workload, lengths, self.scheduler, self.gauge, progress)
+        services = serve(workload, lengths, self.scheduler, self.gauge, progress, cached)
         spending = self.law.spending(gauged_by_law(services.mean))
         cells = self.cells(workload, spending.energy_j)
         sds = self._relative_sds(services, spending, cells, workload.is_reconstructed)
-        flops = self.roofline.flops.of_sums(total)
         return Estimate(
             trace=trace,
             source=source_of(workload),
@@ -181,10 +235,7 @@ class StepModel:
             energy_j=spending.energy_j,
             interval_j=interval_j(spending.energy_j, sds, self.law.freedom),
             ideal_j={
-                **{
-                    peak: self.gpu.tdp_w / rate * flops
-                    for peak, rate in self.gpu.peaks(self.compute_dtype).items()
-                },
+                **self._peak_ideals_j(Served(workload, lengths, cached)),
                 "roofline": float(services.mean.gauged[0]),
             },
             coverage=coverage_of(cells),
@@ -196,6 +247,19 @@ class StepModel:
             relative_sds=sds,
             basis=self.basis,
         )
+
+    def _peak_ideals_j(self, served: Served) -> dict[Ideal, float]:
+        """Peak -> energy if the chip did nothing but the arithmetic that must be done [J]."""
+        model, workload = self.roofline.flops, served.workload
+        if served.lengths is None:
+            cached = CachedSums.of_cells(workload)
+        else:
+            cached = CachedSums.of_lengths(served.lengths, served.cached)
+        flops: float = model.of_sums(workload.total)
+        if cached.tokens:
+            flops -= model.saved(cached.tokens, cached.times_input)
+        peaks = self.gpu.peaks(self.compute_dtype).items()
+        return {peak: self.gpu.tdp_w / rate * flops for peak, rate in peaks}
 
     def gauge(self, steps: Steps) -> FloatArray:
         """The roofline [J], then what the law asks for."""
@@ -228,7 +292,9 @@ class StepModel:
         A fit meets no run exactly, so nothing counts as measured. Steps are shared in proportion.
         """
         alone_j = {
-            place: self.law.alone_j(StepCounts.of_sums(sums))
+            place: self.law.alone_j(
+                StepCounts.of_sums(sums, CachedSums.of_cells(workload.of_cells([place])))
+            )
             for place, sums in workload.cells.items()
         }
         whole_j = sum(alone_j.values())

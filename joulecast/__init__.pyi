@@ -48,6 +48,9 @@ from .measurements.table.table import (
     load_table,
     table_names,
 )
+from .traces.cell_sums import (
+    CellSums,
+)
 from .traces.errors import (
     InputError,
 )
@@ -68,7 +71,6 @@ from .traces.summary import (
     TraceSummary,
 )
 from .traces.workload import (
-    CellSums,
     Failed,
     Workload,
 )

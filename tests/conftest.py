@@ -12,8 +12,9 @@ from joulecast import measurements
 from joulecast.cli.main import main
 from joulecast.estimator.paper import table4 as paper_table4
 from joulecast.estimator.paper.table4 import Table4
+from joulecast.traces.cell_sums import CellSums
 from joulecast.traces.grid import Grid
-from joulecast.traces.workload import CellSums, Workload
+from joulecast.traces.workload import Workload
 
 RunCli = Callable[..., Result]
 

@@ -52,6 +52,8 @@ class LoadedTrace:
         arrivals: What was read as arrival times; None if there is no column of them, or only a
             workload.
         reading: What was read of the log; None if there is only a workload.
+        cached: Tokens of each prompt that were in a cache of prefixes, in the order of `lengths`,
+            shape (n,) [tokens]; None where the trace says nothing of it, or without `lengths`.
     """
 
     workload: Workload
@@ -60,6 +62,7 @@ class LoadedTrace:
     timed: "TimedRequests | None" = None
     arrivals: "ArrivalReading | None" = None
     reading: "TraceReading | None" = None
+    cached: "npt.NDArray[np.int64] | None" = None
 
     @property
     def untimed(self) -> int:
@@ -100,13 +103,17 @@ def load_trace(
         timed, arrivals = None, requests.arrivals
         if with_arrivals and requests.has_arrivals:
             timed, arrivals = requests.timed()
+        lengths, cached = None, None
+        if workload.total.requests <= most_lengths:
+            lengths, cached = requests.lengths_and_cached()
         return LoadedTrace(
             workload,
-            requests.lengths() if workload.total.requests <= most_lengths else None,
+            lengths,
             length_counts(requests) if with_counts else None,
             timed,
             arrivals,
             requests.reading(workload),
+            cached,
         )
 
 

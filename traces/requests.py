@@ -1,12 +1,14 @@
 """Requests one by one: how long each is, and when it came."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 LengthArray = npt.NDArray[np.int64]
+TokenArray = npt.NDArray[np.int64]
+"""A number of tokens for each request, shape (n,)."""
 
 
 @dataclass(frozen=True)
@@ -16,10 +18,13 @@ class TimedRequests:
     Attributes:
         arrival_s: When each comes, ascending, from the first [s], shape (n,).
         lengths: (i, o) of each, shape (n, 2) [tokens].
+        cached: Tokens of each prompt that were in a cache of prefixes, shape (n,) [tokens]; None
+            where that is not known.
     """
 
     arrival_s: FloatArray
     lengths: LengthArray
+    cached: TokenArray | None = None
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -30,15 +35,22 @@ class TimedRequests:
         return float(self.arrival_s[-1] - self.arrival_s[0]) if len(self) else 0.0
 
     @classmethod
-    def in_order(cls, arrival_s: FloatArray, lengths: LengthArray) -> "TimedRequests":
+    def in_order(
+        cls, arrival_s: FloatArray, lengths: LengthArray, cached: TokenArray | None = None
+    ) -> "TimedRequests":
         """Requests in any order, those that come at once in theirs, counted from the first."""
         order = np.argsort(arrival_s, kind="stable")
         begins = arrival_s[order]
-        return cls(begins - begins[0] if len(begins) else begins, lengths[order])
+        begins = begins - begins[0] if len(begins) else begins
+        return cls(begins, lengths[order], None if cached is None else cached[order])
 
     @classmethod
     def at_rate(
-        cls, lengths: LengthArray, rate: float, generator: np.random.Generator
+        cls,
+        lengths: LengthArray,
+        rate: float,
+        generator: np.random.Generator,
+        cached: TokenArray | None = None,
     ) -> "TimedRequests":
         """Requests that come at random moments (Poisson), in the order of `lengths`.
 
@@ -46,15 +58,21 @@ class TimedRequests:
             lengths: (i, o) of each, shape (n, 2) [tokens].
             rate: How many come in a second, on average.
             generator: Source of randomness.
+            cached: Tokens of each prompt that were in a cache of prefixes, if that is known.
         """
         gaps = generator.exponential(1 / rate, len(lengths))
-        return cls(np.cumsum(gaps) - gaps[:1], lengths)
+        return cls(np.cumsum(gaps) - gaps[:1], lengths, cached)
 
     def faster(self, speed: float) -> "TimedRequests":
         """The same, so many times as fast."""
-        return TimedRequests(self.arrival_s / speed, self.lengths)
+        return replace(self, arrival_s=self.arrival_s / speed)
 
     def between(self, begin_s: float, end_s: float) -> "TimedRequests":
         """Those that come from one moment up to another, counted from the first of these [s]."""
         first, last = np.searchsorted(self.arrival_s, [begin_s, end_s])
-        return TimedRequests(self.arrival_s[first:last] - begin_s, self.lengths[first:last])
+        cached = None if self.cached is None else self.cached[first:last]
+        return TimedRequests(self.arrival_s[first:last] - begin_s, self.lengths[first:last], cached)
+
+    def without_cached(self) -> "TimedRequests":
+        """The same, as if nothing were known of a cache of prefixes."""
+        return replace(self, cached=None)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from joulecast.traces.cell_sums import CellSums
 from joulecast.traces.errors import InputError
-from joulecast.traces.workload import CellSums, Workload
+from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,10 +68,53 @@ def sample_lengths(
     return generator.permutation(np.maximum(1, np.rint(lengths)).astype(np.int64))
 
 
+def sample_with_cached(
+    workload: Workload,
+    count: int,
+    generator: "np.random.Generator",
+    tail: Tail = "gamma",
+) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64] | None]":
+    """Draw requests as `sample_lengths` does, with what of their prompts is in a cache.
+
+    Returns:
+        (i, o) per request [tokens], shape (count, 2), and `cached_by_share` of them; None where the
+        workload knows nothing of a cache.
+    """
+    lengths = sample_lengths(workload, count, generator, tail)
+    return lengths, None if workload.cached is None else cached_by_share(workload, lengths)
+
+
+def cached_by_share(
+    workload: Workload, lengths: "npt.NDArray[np.int64]"
+) -> "npt.NDArray[np.int64]":
+    """How many tokens of each prompt are in a cache of prefixes.
+
+    The same share of each prompt of a cell, up to a token, as of all input tokens of that cell
+    together: how it differs from prompt to prompt, sums do not tell.
+
+    Args:
+        workload: One that knows of cached tokens.
+        lengths: (i, o) of requests like its own [tokens], shape (n, 2).
+
+    Returns:
+        Tokens, shape (n,).
+    """
+    import numpy as np
+
+    rows, columns = workload.grid.assign(lengths[:, 0], lengths[:, 1])
+    shares = np.zeros(workload.requests.shape)
+    for cell, sums in workload.cells.items():
+        shares[cell] = workload.cached_in(cell) / max(1, sums.input_tokens)
+    order = np.lexsort((columns, rows))
+    cached = np.zeros(len(lengths), dtype=np.int64)
+    cached[order] = _parts(lengths[order, 0], shares[rows, columns][order])
+    return cached
+
+
 def sample_requests(
     workload: Workload, generator: "np.random.Generator", tail: Tail = "gamma"
 ) -> "TimedRequests":
-    """Draw a workload's requests with lengths and times.
+    """Draw a workload's requests with lengths and times, and cached tokens where it knows these.
 
     Every slice of time gives exactly its own requests of each cell, at moments spread evenly over
     it; their lengths are drawn as in `sample_lengths`, apart from the times. Requests without a
@@ -101,13 +145,28 @@ def sample_requests(
         for cell, count in held.items():
             begins.setdefault(cell, []).append(index - first)
             counts.setdefault(cell, []).append(count)
-    moments, lengths = [], []
+    moments, drawn = [], []
     for cell in sorted(counts):
         index_of = np.repeat(np.array(begins[cell], dtype=float), counts[cell])
         moments.append((index_of + generator.random(len(index_of))) * slices.width_s)
-        alone = Workload(workload.grid, {cell: workload.cells[cell]})
-        lengths.append(sample_lengths(alone, len(index_of), generator, tail))
-    return TimedRequests.in_order(np.concatenate(moments), np.concatenate(lengths))
+        alone = workload.of_cells({cell})
+        drawn.append(sample_with_cached(alone, len(index_of), generator, tail))
+    lengths, cached = zip(*drawn, strict=True)
+    return TimedRequests.in_order(
+        np.concatenate(moments),
+        np.concatenate(lengths),
+        None if workload.cached is None else np.concatenate(cached),
+    )
+
+
+def _parts(
+    tokens: "npt.NDArray[np.int64]", shares: "npt.NDArray[np.float64]"
+) -> "npt.NDArray[np.int64]":
+    """Whole numbers of tokens that are given shares of some, and so of their sum up to one."""
+    import numpy as np
+
+    ends = np.floor(np.cumsum(tokens * shares) + 1 / 2)
+    return np.clip(np.diff(ends, prepend=0.0), 0, tokens).astype(np.int64)
 
 
 def _moments(sums: CellSums, side: str) -> tuple[float, float]:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from joulecast.traces.cell_sums import CellSums
 from joulecast.traces.distribution import length_counts
 from joulecast.traces.grid import PAPER_GRID
 from joulecast.traces.reading.arrivals import ArrivalReading
 from joulecast.traces.reading.rows.reading import TraceReading
 from joulecast.traces.slices import Slices
-from joulecast.traces.workload import CellSums, Workload
+from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
     from joulecast.traces.binning.file_trace import FileTrace
@@ -73,6 +74,8 @@ class TraceSummary:
         untimed: Requests whose arrival time is not known.
         arrivals: What was read as arrival times; None if there is no column of them.
         reading: What was read of the log; None from a workload.
+        cached: Prompt tokens that were in a cache of prefixes, and their share of all input tokens;
+            None where that is not known.
     """
 
     requests: int
@@ -89,6 +92,7 @@ class TraceSummary:
     untimed: int = 0
     arrivals: ArrivalReading | None = None
     reading: TraceReading | None = None
+    cached: tuple[int, float] | None = None
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -101,6 +105,10 @@ class TraceSummary:
         ]
         head = [f"{self.requests:,} requests, lengths [tokens]", "mean", "sd", "median"]
         return html_table([*head, "99th percentile", "longest"], rows)
+
+    @property
+    def _cached_dict(self) -> dict[str, Any] | None:
+        return self.cached and dict(zip(("tokens", "share_of_input"), self.cached, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain JSON values."""
@@ -117,6 +125,7 @@ class TraceSummary:
             "without_time": self.untimed,
             "arrivals": None if self.arrivals is None else self.arrivals.to_dict(),
             "reading": None if self.reading is None else self.reading.to_dict(),
+            **({} if self.cached is None else {"cached": self._cached_dict}),
             **{
                 name: statistics
                 and {
@@ -171,6 +180,7 @@ def _summary(
     if workload.grid.refines(PAPER_GRID):
         workload = workload.on_grid(PAPER_GRID)
     beyond, total = workload.beyond, workload.total
+    cached = workload.cached_tokens
     return TraceSummary(
         requests=total.requests,
         failed=workload.failed.requests,
@@ -183,6 +193,7 @@ def _summary(
         is_reconstructed=workload.is_reconstructed,
         rates=_rates(workload.arrivals, span_s),
         untimed=workload.untimed,
+        cached=None if cached is None else (cached, _share(cached, total.input_tokens)),
     )
 
 

@@ -1,12 +1,21 @@
 """A trace reduced to what the estimates need: six sums per cell of the grid."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from joulecast.traces.cell_sums import (
+    LONGEST,
+    NO_REQUESTS,
+    CellSums,
+    cached_from_list,
+    cells_from_lists,
+    require_counts,
+    total_of,
+)
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import read_json, write_text
 from joulecast.traces.grid import Grid
@@ -19,45 +28,6 @@ if TYPE_CHECKING:
 
 _MARK = "joulecast workload"
 _VERSION = 1
-_TOO_MANY = 2**126
-_LONGEST = 2**31
-_SHORT = 2**20
-"""So many squares of lengths below this stay below 2^63."""
-
-
-class CellSums(NamedTuple):
-    """Sums over the requests of one cell, exact at any size.
-
-    Attributes:
-        requests: n.
-        input_tokens: sum i [tokens].
-        input_tokens_squared: sum i^2 [tokens^2].
-        output_tokens: sum o [tokens].
-        output_tokens_squared: sum o^2 [tokens^2].
-        input_times_output: sum i*o [tokens^2].
-    """
-
-    requests: int
-    input_tokens: int
-    input_tokens_squared: int
-    output_tokens: int
-    output_tokens_squared: int
-    input_times_output: int
-
-    @classmethod
-    def of_lengths(cls, lengths: "npt.NDArray[np.int64]") -> "CellSums":
-        """The sums over requests (i, o) [tokens], shape (n, 2)."""
-        # Python's integers hold any sum, but take longer.
-        is_short = lengths.max(initial=0) < _SHORT and len(lengths) < _SHORT
-        i, o = (lengths if is_short else lengths.astype(object)).T
-        return cls(*map(int, (len(i), i.sum(), i @ i, o.sum(), o @ o, i @ o)))
-
-    def merged(self, other: "CellSums") -> "CellSums":
-        """The sums over both sets of requests."""
-        return CellSums(*(a + b for a, b in zip(self, other, strict=True)))
-
-
-NO_REQUESTS = CellSums(0, 0, 0, 0, 0, 0)
 
 
 class Failed(NamedTuple):
@@ -87,6 +57,8 @@ class Workload:
         invalid: Rows left out because a length was unusable: what was wrong -> how many.
         sources: Where the requests come from; not part of equality.
         arrivals: Requests per slice of time, where times are known.
+        cached: (row, column) -> prompt tokens of the cell's requests that were in a cache of
+            prefixes, none for cells that are not there; None where nothing is known of it.
     """
 
     grid: Grid
@@ -95,31 +67,47 @@ class Workload:
     invalid: Mapping[str, int] = field(default_factory=dict)
     sources: tuple[Mapping[str, str], ...] = field(default=(), compare=False)
     arrivals: Slices | None = None
+    cached: Mapping[tuple[int, int], int] | None = None
 
     @classmethod
-    def of_lengths(cls, grid: Grid, lengths: "npt.NDArray[np.int64]") -> "Workload":
-        """Requests (i, o) with an output each [tokens], shape (n, 2)."""
+    def of_lengths(
+        cls,
+        grid: Grid,
+        lengths: "npt.NDArray[np.int64]",
+        cached: "npt.NDArray[np.int64] | None" = None,
+    ) -> "Workload":
+        """The workload of some requests.
+
+        Args:
+            grid: The cells.
+            lengths: (i, o) of each, with an output each [tokens], shape (n, 2).
+            cached: Tokens of each prompt that were in a cache of prefixes, shape (n,); None if that
+                is not known.
+        """
         rows, columns = grid.assign(lengths[:, 0], lengths[:, 1])
         occupied = sorted(set(zip(rows.tolist(), columns.tolist(), strict=True)))
+        members = {cell: (rows == cell[0]) & (columns == cell[1]) for cell in occupied}
         return cls(
             grid,
-            {
-                (row, column): CellSums.of_lengths(lengths[(rows == row) & (columns == column)])
-                for row, column in occupied
-            },
+            {cell: CellSums.of_lengths(lengths[inside]) for cell, inside in members.items()},
+            cached=None
+            if cached is None
+            else {cell: int(cached[inside].sum()) for cell, inside in members.items()},
         )
 
     def __add__(self, other: "Workload") -> "Workload":
         """Both workloads' requests together; the grids must be equal.
 
-        Where only one knows arrival times, the other's requests are `untimed`.
+        Where only one knows arrival times, the other's requests are `untimed`; where only one knows
+        of cached tokens, the other's requests have none.
         """
         if self.grid != other.grid:
             raise InputError("workloads on different grids do not add; use on_grid() first")
         sources = list(self.sources) + [s for s in other.sources if s not in self.sources]
+        cells = _added(self.cells, other.cells)
         return Workload(
             self.grid,
-            _added(self.cells, other.cells),
+            cells,
             Failed(*(a + b for a, b in zip(self.failed, other.failed, strict=True))),
             {
                 problem: self.invalid.get(problem, 0) + other.invalid.get(problem, 0)
@@ -127,6 +115,9 @@ class Workload:
             },
             tuple(sources),
             _both(self.arrivals, other.arrivals),
+            None
+            if self.cached is None and other.cached is None
+            else {cell: self.cached_in(cell) + other.cached_in(cell) for cell in cells},
         )
 
     @property
@@ -143,6 +134,25 @@ class Workload:
     def without_arrivals(self) -> "Workload":
         """The same requests, without when they come."""
         return replace(self, arrivals=None)
+
+    def without_cached(self) -> "Workload":
+        """The same requests, as if nothing were known of a cache of prefixes."""
+        return replace(self, cached=None)
+
+    def of_cells(self, chosen: Container[tuple[int, int]]) -> "Workload":
+        """Only the requests of some cells; when they come is left as it is."""
+        cells = {cell: sums for cell, sums in self.cells.items() if cell in chosen}
+        cached = None if self.cached is None else {cell: self.cached_in(cell) for cell in cells}
+        return replace(self, cells=cells, cached=cached)
+
+    def cached_in(self, cell: tuple[int, int]) -> int:
+        """Prompt tokens of a cell that were in a cache of prefixes [tokens]."""
+        return 0 if self.cached is None else self.cached.get(cell, 0)
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """Prompt tokens that were in a cache of prefixes [tokens]; None where that is not known."""
+        return None if self.cached is None else sum(map(self.cached_in, self.cells))
 
     @cached_property
     def requests(self) -> "npt.NDArray[np.float64]":
@@ -175,17 +185,17 @@ class Workload:
     @property
     def inside(self) -> CellSums:
         """Sums over the requests that the grid holds."""
-        return _total(sums for cell, sums in self.cells.items() if not self.is_beyond(cell))
+        return total_of(sums for cell, sums in self.cells.items() if not self.is_beyond(cell))
 
     @property
     def beyond(self) -> CellSums:
         """Sums over the requests beyond the grid's last edges."""
-        return _total(sums for cell, sums in self.cells.items() if self.is_beyond(cell))
+        return total_of(sums for cell, sums in self.cells.items() if self.is_beyond(cell))
 
     @property
     def total(self) -> CellSums:
         """Sums over all requests that did not fail."""
-        return _total(self.cells.values())
+        return total_of(self.cells.values())
 
     def on_grid(self, grid: Grid) -> "Workload":
         """The same requests on a coarser grid.
@@ -213,7 +223,11 @@ class Workload:
         for cell, sums in self.cells.items():
             cells[target[cell]] = cells.get(target[cell], NO_REQUESTS).merged(sums)
         arrivals = None if self.arrivals is None else self.arrivals.with_cells(target)
-        return Workload(grid, cells, self.failed, self.invalid, self.sources, arrivals)
+        cached = dict.fromkeys(cells, 0)
+        for cell in self.cells:
+            cached[target[cell]] += self.cached_in(cell)
+        moved = Workload(grid, cells, self.failed, self.invalid, self.sources, arrivals, cached)
+        return moved.without_cached() if self.cached is None else moved
 
     def with_provenance(self, **facts: str | None) -> "Workload":
         """The same workload with further facts (licence, citation) on every source."""
@@ -221,11 +235,15 @@ class Workload:
         return replace(self, sources=tuple({**source, **stated} for source in self.sources))
 
     def to_dict(self) -> dict[str, Any]:
-        """The workload as plain JSON values; an edge of null means beyond the grid."""
+        """The workload as plain JSON values; an edge of null means beyond the grid.
+
+        Where cached tokens are known, `cached` has those of each cell, in the order of `cells`.
+        """
         inputs = [*self.grid.input_edges, None]
         outputs = [*self.grid.output_edges, None]
         order = sorted(self.cells)
         arrivals = {} if self.arrivals is None else {"arrivals": self.arrivals.to_dict(order)}
+        cached = {"cached": [self.cached_in(cell) for cell in order]}
         return {
             "format": _MARK,
             "version": _VERSION,
@@ -233,6 +251,7 @@ class Workload:
             "failed": self.failed._asdict(),
             "invalid": dict(sorted(self.invalid.items())),
             "sources": [dict(source) for source in self.sources],
+            **({} if self.cached is None else cached),
             "columns": ["input_edge", "output_edge", *CellSums._fields],
             "cells": [
                 [inputs[row], outputs[column], *self.cells[row, column]] for row, column in order
@@ -295,19 +314,20 @@ class Workload:
                 raise ValueError("failed and invalid are objects")
             failed = Failed(*(document["failed"][key] for key in Failed._fields))
             invalid = dict(document["invalid"])
-            _require_counts([*failed, *invalid.values()], "failed and invalid")
-            if failed.input_tokens > failed.requests * _LONGEST:
+            require_counts([*failed, *invalid.values()], "failed and invalid")
+            if failed.input_tokens > failed.requests * LONGEST:
                 raise ValueError("failed requests cannot have that many tokens")
             if not all(isinstance(source, dict) for source in document["sources"]):
                 raise ValueError("sources are objects")
-            cells = _cells_from_lists(grid, document["cells"])
+            cells = cells_from_lists(grid, document["cells"])
             counts = {cell: sums.requests for cell, sums in cells.items()}
             arrivals = document.get("arrivals")  # files of before have none
             slices = None if arrivals is None else Slices.from_dict(arrivals, counts)
+            cached = cached_from_list(cells, document.get("cached"))
         except (KeyError, TypeError, ValueError) as error:
             fault = f"lacks {error}" if isinstance(error, KeyError) else str(error)
             raise InputError(f"{name}: is not a valid workload: {fault}") from error
-        return cls(grid, cells, failed, invalid, tuple(document["sources"]), slices)
+        return cls(grid, cells, failed, invalid, tuple(document["sources"]), slices, cached)
 
 
 def _lines(rows: list[list[Any]], separators: tuple[str, str] | None = None) -> str:
@@ -329,64 +349,6 @@ def _added(
     }
 
 
-def _total(cells: Any) -> CellSums:
-    total = NO_REQUESTS
-    for sums in cells:
-        total = total.merged(sums)
-    return total
-
-
 def _edges(grid: Grid) -> str:
     rows, columns = grid.shape
     return f"a grid of {rows} x {columns} cells"
-
-
-def _cells_from_lists(grid: Grid, rows: Any) -> dict[tuple[int, int], CellSums]:
-    inputs: list[int | None] = [*grid.input_edges, None]
-    outputs: list[int | None] = [*grid.output_edges, None]
-    cells: dict[tuple[int, int], CellSums] = {}
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, list) or len(row) != 2 + len(CellSums._fields):
-            raise ValueError(f"cell {number} does not have {2 + len(CellSums._fields)} values")
-        input_edge, output_edge, *values = row
-        if input_edge not in inputs or output_edge not in outputs:
-            raise ValueError(f"cell {number} ({input_edge}, {output_edge}) is not in its grid")
-        _require_counts(values, f"cell {number}")
-        cell = inputs.index(input_edge), outputs.index(output_edge)
-        if cell in cells:
-            raise ValueError(f"cell {number} ({input_edge}, {output_edge}) is there twice")
-        cells[cell] = sums = CellSums(*values)
-        low, high = _bounds(grid.output_edges, cell[1])
-        # Requests without output are not in cells.
-        _check_sums(sums, _bounds(grid.input_edges, cell[0]), (max(1, low), high))
-    return cells
-
-
-def _bounds(edges: tuple[int, ...], index: int) -> tuple[int, int | None]:
-    """Shortest and longest length in a bin [tokens]."""
-    lowest = 0 if index == 0 else edges[index - 1] + 1
-    return lowest, edges[index] if index < len(edges) else None
-
-
-def _require_counts(values: list[Any], what: str) -> None:
-    if any(type(value) is not int or not 0 <= value < _TOO_MANY for value in values):
-        raise ValueError(f"{what}: counts are whole numbers from 0 to 2^126")
-
-
-def _check_sums(
-    sums: CellSums, inputs: tuple[int, int | None], outputs: tuple[int, int | None]
-) -> None:
-    """Whether any requests of that cell could have these sums."""
-    n = sums.requests
-    for name, first, second, (low, high) in (
-        ("input", sums.input_tokens, sums.input_tokens_squared, inputs),
-        ("output", sums.output_tokens, sums.output_tokens_squared, outputs),
-    ):
-        if not n * low <= first or (high is not None and first > n * high):
-            raise ValueError(f"{n} requests of a cell cannot have {first} {name} tokens")
-        if n * second < first * first or not first <= second <= first * (high or _LONGEST):
-            raise ValueError(f"the squared {name} lengths of a cell do not fit its lengths")
-    cross = sums.input_times_output
-    least = max(outputs[0] * sums.input_tokens, inputs[0] * sums.output_tokens)
-    if cross < least or n < 1 or cross**2 > sums.input_tokens_squared * sums.output_tokens_squared:
-        raise ValueError("a cell's sums do not fit one another")

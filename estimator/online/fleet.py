@@ -18,6 +18,8 @@ from joulecast.estimator.steps.in_time.state import (
     DECODE,
     PAIRS,
     PROMPT,
+    READ,
+    READ_BY,
     RUN,
     SAMPLED,
     SECONDS,
@@ -113,6 +115,7 @@ class Fleet:
                 requests.arrival_s[mine],
                 lengths,
                 tallies[k].add,
+                None if requests.cached is None else requests.cached[mine],
                 progress=progress if self.replicas == 1 else None,
             )
             if served.stuck is not None:
@@ -137,6 +140,7 @@ class Fleet:
             requests.arrival_s,
             requests.lengths,
             [tally.add for tally in tallies],
+            requests.cached,
             progress,
         )
         if served.stuck is not None:
@@ -208,7 +212,9 @@ def row_energy_j(times: StepTimes, rows: FloatArray) -> FloatArray:
     energy_j = token_j + times.output_j * rows[:, SAMPLED]
     kinds = zip(times.window, times.context_j, times.pair_j, strict=True)
     for window, context_j, pair_j in kinds:
-        energy_j = energy_j + context_j * np.minimum(rows[:, CONTEXT], _most(window, decoding))
+        read = np.minimum(rows[:, CONTEXT], _most(window, decoding))
+        read = read + np.minimum(rows[:, READ], _most(window, rows[:, READ_BY]))
+        energy_j = energy_j + context_j * read
         energy_j = energy_j + pair_j * np.minimum(rows[:, PAIRS], _most(window, prompt))
     return np.asarray(energy_j * rows[:, STEPS])
 

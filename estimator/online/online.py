@@ -31,7 +31,7 @@ from joulecast.estimator.steps.spending import Spending
 from joulecast.estimator.steps.work import LengthArray
 from joulecast.estimator.stepwise import StepModel, effective_cells, gauged_by_law
 from joulecast.traces.errors import InputError
-from joulecast.traces.requests import TimedRequests
+from joulecast.traces.requests import TimedRequests, TokenArray
 from joulecast.traces.workload import Workload
 
 _MOST_REPLICAS = 100_000
@@ -113,6 +113,7 @@ def estimate_online(
     plan: Plan,
     lengths: LengthArray | None = None,
     progress: Progress | None = None,
+    cached: TokenArray | None = None,
 ) -> Estimate:
     """Estimate requests that arrive over time, with an interval.
 
@@ -125,6 +126,8 @@ def estimate_online(
         lengths: (i, o) of each in the order in which they would be asked all at once [tokens],
             shape (n, 2); None to draw them from the workload.
         progress: Told what share of a long simulation is done, 0 to 1.
+        cached: Tokens of each prompt that were in a cache of prefixes, beside `lengths`, shape
+            (n,); of the requests as they come, these tell it themselves.
 
     Returns:
         Energies [J] with a 95 % interval: of all replicas from the first arrival to the last token.
@@ -140,7 +143,7 @@ def estimate_online(
             "or take --serving offline"
         )
     kept = _served(requests, model, server.scheduler)
-    offline = model.estimate(workload, trace, lengths, part_of(progress, 0.0, 0.3))
+    offline = model.estimate(workload, trace, lengths, part_of(progress, 0.0, 0.3), cached)
     fleet = Fleet(
         scheduler=server.scheduler,
         times=server.times,
@@ -150,12 +153,25 @@ def estimate_online(
         scale_to_zero_s=plan.scale_to_zero_s,
         slice_s=slice_seconds(kept.span_s),
     )
-    rest = part_of(progress, 0.3, 1.0)
+    rest = part_of(progress, 0.3, 0.65 if offline.cached_tokens else 1.0)
     if plan.replicas is None:
         fleet, run = _fewest(fleet, kept, plan.objectives, rest)
     else:
         run = fleet.serve(kept, rest)
-    return _estimate(offline, model, fleet, run, kept, plan)
+    estimate = _estimate(offline, model, fleet, run, kept, plan)
+    if offline.cached is None:
+        return estimate
+    uncached_j = estimate.energy_j
+    if offline.cached.tokens:
+        without = fleet.serve(kept.without_cached(), part_of(progress, 0.65, 1.0))
+        uncached_j = _energy_j(model, without)
+    return replace(estimate, cached=replace(offline.cached, uncached_j=uncached_j))
+
+
+def _energy_j(model: StepModel, run: FleetRun) -> float:
+    """What serving took, and waiting [J]."""
+    spending = model.law.spending(gauged_by_law(run.service))
+    return spending.energy_j + model.law.idle_power_w * run.idle_s
 
 
 def _served(
@@ -166,7 +182,8 @@ def _served(
     fits = requests.lengths.sum(axis=1) <= longest
     lengths = np.maximum(requests.lengths[fits], 1)
     scheduler.require_fits(lengths)
-    return TimedRequests.in_order(requests.arrival_s[fits], lengths)
+    cached = None if requests.cached is None else requests.cached[fits]
+    return TimedRequests.in_order(requests.arrival_s[fits], lengths, cached)
 
 
 def _latencies(requests: TimedRequests, run: FleetRun) -> dict[str, Quantiles | None]:

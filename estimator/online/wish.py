@@ -20,7 +20,7 @@ from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 from joulecast.traces.load import LoadedTrace
 from joulecast.traces.requests import TimedRequests
-from joulecast.traces.sampling import sample_lengths, sample_requests
+from joulecast.traces.sampling import sample_requests, sample_with_cached
 
 _SEED = 20_251_128
 _MOST_DRAWN = 5_000_000
@@ -187,9 +187,9 @@ def _at_rate(loaded: LoadedTrace, rate: float, trace: str) -> TimedRequests:
     """The requests of a trace at random moments; in their order, where that is known."""
     generator = np.random.default_rng(_SEED)
     if loaded.timed is not None:
-        lengths = loaded.timed.lengths
+        lengths, cached = loaded.timed.lengths, loaded.timed.cached
     elif loaded.lengths is not None:
-        lengths = loaded.lengths
+        lengths, cached = loaded.lengths, loaded.cached
     else:
         count = loaded.workload.total.requests
         if count > _MOST_DRAWN:
@@ -197,8 +197,8 @@ def _at_rate(loaded: LoadedTrace, rate: float, trace: str) -> TimedRequests:
                 f"{trace}: has {count:,} requests of which only sums are known, and at most "
                 f"{_MOST_DRAWN:,} are drawn; give the file, or a part of it"
             )
-        lengths = sample_lengths(loaded.workload, count, generator)
-    return TimedRequests.at_rate(lengths, rate, generator)
+        lengths, cached = sample_with_cached(loaded.workload, count, generator)
+    return TimedRequests.at_rate(lengths, rate, generator, cached)
 
 
 def with_limits(model: StepModel, wish: ServingWish) -> StepModel:

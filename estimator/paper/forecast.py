@@ -71,7 +71,7 @@ def forecast_binned(workload: Workload, model: StepModel, trace: str) -> Estimat
         InputError: No request to estimate.
     """
     everything = workload.on_grid(PAPER_GRID)
-    served, _ = within_positions(everything, None, model.config)
+    served = within_positions(everything, None, model.config).workload
     batch_sizes = {cell: largest_batch(model.scheduler, cell) for cell in PAPER_GRID.cells()}
     held = {
         place: sums

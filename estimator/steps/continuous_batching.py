@@ -17,6 +17,9 @@ from joulecast.estimator.steps.in_time.state import (
     DECODE,
     PAIRS,
     PROMPT,
+    READ,
+    READ_BY,
+    READ_PAIRS,
     SAMPLED,
     SECONDS,
     STEPS,
@@ -24,10 +27,11 @@ from joulecast.estimator.steps.in_time.state import (
     StepTimes,
 )
 from joulecast.estimator.steps.progress import Progress
-from joulecast.estimator.steps.work import LengthArray, StepCounts, Steps
+from joulecast.estimator.steps.work import LengthArray, PrefixReads, StepCounts, Steps
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.shapes.shape import ModelShape
 from joulecast.traces.errors import InputError
+from joulecast.traces.requests import TokenArray
 
 GRAPH_TOKENS = 512
 """vLLM records CUDA graphs for steps of up to so many tokens, unless it is told otherwise."""
@@ -50,6 +54,7 @@ class ContinuousBatching:
         times: How long steps last; None where only their order matters.
     """
 
+    has_prefix_cache: ClassVar[bool] = True
     reconstruction_sd: ClassVar[float] = 0.02
     """As found where the truth is known (docs/reconstruction.md)."""
 
@@ -147,12 +152,18 @@ class ContinuousBatching:
         counts = StepCounts.of_lengths(lengths)
         return max(counts.context / self.cache_tokens, counts.outputs / self.most_requests)
 
-    def schedule(self, lengths: LengthArray, progress: Progress | None = None) -> Steps:
+    def schedule(
+        self,
+        lengths: LengthArray,
+        progress: Progress | None = None,
+        cached: TokenArray | None = None,
+    ) -> Steps:
         """Serve requests that are all there from the start, in their order.
 
         Args:
             lengths: (i, o) per request [tokens], 1 or more each, shape (n, 2).
             progress: Told what share of the requests has ended.
+            cached: Tokens of each prompt that are read from a cache of prefixes, shape (n,).
 
         Returns:
             What every step feeds.
@@ -170,6 +181,7 @@ class ContinuousBatching:
             at_once,
             lengths,
             parts.append,
+            cached=cached,
             progress=progress,
         )
         if served.stuck is not None:
@@ -193,9 +205,9 @@ class ContinuousBatching:
     def steps_of(self, rows: FloatArray, requests: int) -> Steps:
         """Rows of a simulation, as `in_time.state` has them, step by step."""
         count = rows[:, STEPS].astype(np.int64)
-        decoding, fed, pairs, sampled, context = (
+        decoding, fed, pairs, sampled, context, *reads = (
             np.repeat(rows[:, column], count)
-            for column in (DECODE, PROMPT, PAIRS, SAMPLED, CONTEXT)
+            for column in (DECODE, PROMPT, PAIRS, SAMPLED, CONTEXT, READ_BY, READ, READ_PAIRS)
         )
         place = np.arange(len(decoding)) - np.repeat(np.cumsum(count) - count, count)
         context += decoding * (place - np.repeat((rows[:, STEPS] - 1) / 2, count))
@@ -210,6 +222,7 @@ class ContinuousBatching:
             requests=requests,
             share_read=None if mixture is None else mixture.share_read(decoding + fed),
             seconds=None if self.times is None else np.repeat(rows[:, SECONDS] / count, count),
+            prefixes=PrefixReads.of(*reads),
         )
 
     def rows_as_steps(self, rows: FloatArray, requests: int) -> Steps:
@@ -227,6 +240,7 @@ class ContinuousBatching:
             share_read=None if mixture is None else mixture.share_read(decoding + fed),
             repeats=rows[:, STEPS],
             seconds=rows[:, SECONDS] / rows[:, STEPS],
+            prefixes=PrefixReads.of(rows[:, READ_BY], rows[:, READ], rows[:, READ_PAIRS]),
         )
 
     def never_served(self, request: int, lengths: LengthArray) -> InputError:

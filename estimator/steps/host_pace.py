@@ -111,7 +111,7 @@ def step_work(steps: Steps, chosen: npt.NDArray[np.bool_]) -> FloatArray:
         [
             steps.weights_read[chosen],
             (steps.decoding + steps.prompt_tokens)[chosen],
-            steps.context[chosen],
+            steps.tokens_read[chosen],
             steps.pairs[chosen],
             steps.sampled[chosen],
         ],

@@ -12,6 +12,7 @@ from joulecast.measurements.models import load_shape
 from joulecast.measurements.shapes.shape import ModelShape
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
+from joulecast.traces.requests import TokenArray
 
 
 class Scheduler(Protocol):
@@ -22,15 +23,25 @@ class Scheduler(Protocol):
         """Relative sd of an energy whose lengths were reconstructed (docs/reconstruction.md)."""
 
     @property
+    def has_prefix_cache(self) -> bool:
+        """Whether tokens of prompts that a cache holds are read there, and not computed."""
+
+    @property
     def longest_request(self) -> int | None:
         """Input and output of the longest request that it can serve [tokens]; None for any."""
 
-    def schedule(self, lengths: LengthArray, progress: Progress | None = None) -> Steps:
+    def schedule(
+        self,
+        lengths: LengthArray,
+        progress: Progress | None = None,
+        cached: TokenArray | None = None,
+    ) -> Steps:
         """What every step feeds.
 
         Args:
             lengths: (i, o) per request, in their order [tokens], shape (n, 2).
             progress: Told what share of the requests has ended.
+            cached: Tokens of each prompt that are in a cache of prefixes, shape (n,).
         """
 
     def fewest_steps(self, lengths: LengthArray) -> float:

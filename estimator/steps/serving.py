@@ -7,9 +7,10 @@ import numpy as np
 
 from joulecast.estimator.steps.progress import Progress, part_of
 from joulecast.estimator.steps.schedulers import Scheduler
-from joulecast.estimator.steps.work import TERMS, LengthArray, StepCounts, Steps
+from joulecast.estimator.steps.work import TERMS, CachedSums, LengthArray, StepCounts, Steps
 from joulecast.measurements.arrays import FloatArray
-from joulecast.traces.sampling import Tail, sample_lengths
+from joulecast.traces.requests import TokenArray
+from joulecast.traces.sampling import Tail, sample_with_cached
 from joulecast.traces.workload import Workload
 
 MOST_SIMULATED = 50_000
@@ -67,6 +68,7 @@ def serve(
     scheduler: Scheduler,
     gauge: Gauge,
     progress: Progress | None = None,
+    cached: TokenArray | None = None,
 ) -> Services:
     """Serve the requests if they are known and not too many, else several draws of such requests.
 
@@ -76,13 +78,15 @@ def serve(
         scheduler: Who is fed when.
         gauge: What to add up over the steps beside their work.
         progress: Told what share of it is done.
+        cached: Tokens of each prompt that are in a cache of prefixes, beside `lengths`, shape (n,);
+            None for none. Where lengths are drawn, the workload tells.
 
     Raises:
         InputError: A request is longer than the engine takes.
     """
     requests = _longest(workload) if lengths is None else np.maximum(lengths, 1)
     if lengths is not None and scheduler.fewest_steps(requests) <= MOST_STEPS:
-        steps = scheduler.schedule(requests, progress)
+        steps = scheduler.schedule(requests, progress, cached)
         return Services([Service(steps.counts, gauge(steps))])
     scheduler.require_fits(requests)  # what is drawn is shortened to what fits
     tails: list[Tail] = ["gamma"] * _DRAWS
@@ -119,29 +123,40 @@ def _serve_drawn(
     progress: Progress | None,
 ) -> Service:
     count = workload.total.requests
-    drawn = scheduler.clip(sample_lengths(workload, min(count, MOST_SIMULATED), generator, tail))
+    most = min(count, MOST_SIMULATED)
+    sampled, cached = sample_with_cached(workload, most, generator, tail)
+    drawn = scheduler.clip(sampled)
     share = _MOST_STEPS_OF_A_DRAW / max(1.0, scheduler.fewest_steps(drawn))
     if share < 1:
         drawn = drawn[: max(2, int(share * len(drawn)))]  # they are in random order
+    if cached is not None:
+        cached = np.minimum(cached[: len(drawn)], drawn[:, 0])
     is_part = count > len(drawn)
     whole = part_of(progress, 0.0, 2 / 3 if is_part else 1.0)
-    surplus = _surplus(drawn, scheduler, gauge, whole)
+    surplus = _surplus(drawn, cached, scheduler, gauge, whole)
     if is_part:
         # What each further request adds, once all are running: the start and the end are long
         # in a part and short in the whole.
         half = len(drawn) // 2
-        each = surplus - _surplus(drawn[:half], scheduler, gauge, part_of(progress, 2 / 3, 1.0))
+        rest = part_of(progress, 2 / 3, 1.0)
+        of_half = None if cached is None else cached[:half]
+        each = surplus - _surplus(drawn[:half], of_half, scheduler, gauge, rest)
         each /= len(drawn) - half
         surplus += (count - len(drawn)) * each
     terms = len(TERMS)
-    work = StepCounts.of_sums(workload.total).array() + surplus[:terms]
+    needed = StepCounts.of_sums(workload.total, CachedSums.of_cells(workload))
+    work = needed.array() + surplus[:terms]
     return Service(StepCounts(*work.tolist()), surplus[terms:])
 
 
 def _surplus(
-    lengths: LengthArray, scheduler: Scheduler, gauge: Gauge, progress: Progress | None
+    lengths: LengthArray,
+    cached: TokenArray | None,
+    scheduler: Scheduler,
+    gauge: Gauge,
+    progress: Progress | None,
 ) -> FloatArray:
     """What serving takes beyond the sums over the requests, and what the gauge says of it."""
-    steps = scheduler.schedule(lengths, progress)
-    beyond = steps.counts.array() - StepCounts.of_lengths(lengths).array()
+    steps = scheduler.schedule(lengths, progress, cached)
+    beyond = steps.counts.array() - StepCounts.of_lengths(lengths, cached).array()
     return np.concatenate([beyond, gauge(steps)])

@@ -13,6 +13,7 @@ from joulecast.measurements.engines import MAX_BATCH_SIZE
 from joulecast.measurements.table.interpolation import CellKey
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import Grid
+from joulecast.traces.requests import TokenArray
 
 _MOST_STEPS = 20_000_000
 
@@ -28,6 +29,7 @@ class StaticBatching:
             not known, and a batch of one is taken to fit.
     """
 
+    has_prefix_cache: ClassVar[bool] = False
     reconstruction_sd: ClassVar[float] = 0.12
     """As found where the truth is known (docs/reconstruction.md): batches last as long as their
     longest request, which four figures tell badly."""
@@ -86,8 +88,13 @@ class StaticBatching:
                 f"memory, which holds {self.longest_request} of one request"
             )
 
-    def schedule(self, lengths: LengthArray, progress: Progress | None = None) -> Steps:  # noqa: ARG002
-        """What every step of the batches feeds; all at once, so that there is no progress."""
+    def schedule(
+        self,
+        lengths: LengthArray,
+        progress: Progress | None = None,  # noqa: ARG002 - all at once
+        cached: TokenArray | None = None,  # noqa: ARG002 - plain PyTorch keeps no prefixes
+    ) -> Steps:
+        """What every step of the batches feeds; cached tokens are computed like all others."""
         return self._steps(self.batches(lengths), len(lengths))
 
     def schedule_batch(self, input_tokens: int, output_tokens: int, batch_size: int) -> Steps:

@@ -2,18 +2,64 @@
 
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from joulecast.measurements.arrays import FloatArray
-from joulecast.traces.workload import CellSums
+from joulecast.traces.cell_sums import CellSums
+from joulecast.traces.requests import TokenArray
+from joulecast.traces.workload import Workload
 
 LengthArray = npt.NDArray[np.int64]
 """(i, o) per request [tokens], shape (n, 2)."""
 
 TERMS = ("steps", "tokens", "context", "pairs", "outputs", "requests")
 _values = attrgetter(*TERMS)
+
+
+class CachedSums(NamedTuple):
+    """Sums over requests of which a cache of prefixes holds c tokens of the prompt each.
+
+    All but the last token of a prompt, at most: an engine computes one to know what comes next.
+
+    Attributes:
+        tokens: sum c [tokens].
+        squared: sum c^2 [tokens^2].
+        times_input: sum i*c [tokens^2].
+    """
+
+    tokens: float
+    squared: float
+    times_input: float
+
+    @classmethod
+    def of_lengths(cls, lengths: LengthArray, cached: TokenArray | None) -> "CachedSums":
+        """Of (i, o) per request and cached tokens of each prompt; None for none."""
+        if cached is None:
+            return NOTHING_CACHED
+        i = lengths[:, 0].astype(float)
+        c = np.clip(cached, 0, i - 1)
+        return cls(float(c.sum()), float(c @ c), float(i @ c))
+
+    @classmethod
+    def of_cells(cls, workload: Workload) -> "CachedSums":
+        """Of a workload: all prompts of a cell with the same share, as they are drawn from it."""
+        shares = [
+            (min(workload.cached_in(cell), sums.input_tokens - sums.requests), sums)
+            for cell, sums in workload.cells.items()
+            if sums.input_tokens > sums.requests
+        ]
+        parts = [(c, c / sums.input_tokens, sums.input_tokens_squared) for c, sums in shares]
+        return cls(
+            float(sum(c for c, _, _ in parts)),
+            sum(share * share * squared for _, share, squared in parts),
+            sum(share * squared for _, share, squared in parts),
+        )
+
+
+NOTHING_CACHED = CachedSums(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -24,8 +70,9 @@ class StepCounts:
         steps: S, engine steps; each reads the weights and launches the kernels. Of a mixture of
             experts, a step counts as the share of all weights that it reads.
         tokens: T, tokens fed through the network, padding and recomputation included.
-        context: K, cached tokens read: the context lengths over all decode steps.
-        pairs: P, prompt query-key pairs, i^2 / 2 each.
+        context: K, cached tokens read: the context lengths over all decode steps, and prefixes that
+            a cache holds, in every step that feeds what is left of their prompt.
+        pairs: P, prompt query-key pairs, i^2 / 2 each, less c^2 / 2 where c tokens are cached.
         outputs: Tokens sampled: the output head, and scheduling a request for a step.
         requests: Requests taken in.
     """
@@ -42,18 +89,50 @@ class StepCounts:
         return np.array(_values(self), dtype=float)
 
     @classmethod
-    def of_sums(cls, sums: CellSums) -> "StepCounts":
+    def of_sums(cls, sums: CellSums, cached: CachedSums = NOTHING_CACHED) -> "StepCounts":
         """What requests of these sums need, whoever schedules them: all but the steps.
 
-        T = sum (i + o - 1), K = sum of i + k over the o - 1 decode steps k, P = sum i^2 / 2.
+        T = sum (i - c + o - 1), K = sum of c, and of i + k over the o - 1 decode steps k,
+        P = sum (i^2 - c^2) / 2, with c tokens of a prompt in a cache of prefixes.
         """
         n, i, i2, o, o2, io = (float(value) for value in sums)
-        return cls(0.0, i + o - n, io - i + (o2 - o) / 2, i2 / 2, o, n)
+        c, c2, _ = cached
+        return cls(0.0, i - c + o - n, io - i + (o2 - o) / 2 + c, (i2 - c2) / 2, o, n)
 
     @classmethod
-    def of_lengths(cls, lengths: LengthArray) -> "StepCounts":
-        """The same from (i, o) per request."""
-        return cls.of_sums(CellSums.of_lengths(lengths))
+    def of_lengths(cls, lengths: LengthArray, cached: TokenArray | None = None) -> "StepCounts":
+        """The same from (i, o) per request, and cached tokens of each prompt."""
+        return cls.of_sums(CellSums.of_lengths(lengths), CachedSums.of_lengths(lengths, cached))
+
+
+@dataclass(frozen=True)
+class PrefixReads:
+    """What steps read of prefixes that a cache holds; arrays of shape (steps,).
+
+    Attributes:
+        prompts: Prompts fed whose prefix is read.
+        tokens: Tokens of these prefixes.
+        pairs: Query-key pairs of tokens fed with those read, which `Steps.pairs` hold, too.
+    """
+
+    prompts: FloatArray
+    tokens: FloatArray
+    pairs: FloatArray
+
+    @classmethod
+    def of(cls, prompts: FloatArray, tokens: FloatArray, pairs: FloatArray) -> "PrefixReads | None":
+        """None where nothing is read."""
+        return cls(prompts, tokens, pairs) if tokens.any() else None
+
+    def part(self, chosen: slice) -> "PrefixReads":
+        """Of some of the steps."""
+        return PrefixReads(self.prompts[chosen], self.tokens[chosen], self.pairs[chosen])
+
+    def within(self, window: float | None) -> FloatArray:
+        """Tokens that a layer reads, which sees so many of each request; None for all."""
+        if window is None:
+            return self.tokens
+        return np.minimum(self.tokens, window * self.prompts)
 
 
 @dataclass(frozen=True)
@@ -76,6 +155,7 @@ class Steps:
         repeats: How many equal steps each row stands for; None where each is one.
         seconds: How long each lasted, on average over equal ones [s]; None where nobody followed it
             in time.
+        prefixes: What each reads of prefixes that a cache holds; None where none does.
     """
 
     decoding: FloatArray
@@ -88,6 +168,7 @@ class Steps:
     share_read: FloatArray | None = None
     repeats: FloatArray | None = None
     seconds: FloatArray | None = None
+    prefixes: PrefixReads | None = None
 
     def total(self, values: FloatArray) -> float:
         """The sum over all steps of a quantity that is the same in the equal ones.
@@ -103,12 +184,17 @@ class Steps:
         return np.ones(len(self.decoding)) if self.share_read is None else self.share_read
 
     @property
+    def tokens_read(self) -> FloatArray:
+        """Cached tokens that each step reads, for requests that decode and for prompts."""
+        return self.context if self.prefixes is None else self.context + self.prefixes.tokens
+
+    @property
     def counts(self) -> StepCounts:
         """Sums over the run."""
         return StepCounts(
             steps=self.total(self.weights_read),
             tokens=self.total(self.decoding + self.prompt_tokens),
-            context=self.total(self.context),
+            context=self.total(self.tokens_read),
             pairs=self.total(self.pairs),
             outputs=self.total(self.sampled),
             requests=float(self.requests),

@@ -208,7 +208,7 @@ class Scaling:
         deployment = self.deployment
         if deployment.engine == "pytorch":
             return static_batching_for(deployment)
-        total = within_positions(workload, None, deployment.model)[0].total
+        total = within_positions(workload, None, deployment.model).workload.total
         mean = (total.input_tokens + total.output_tokens) / max(1, total.requests)
         return scheduler_for(deployment, mean)
 

@@ -91,6 +91,8 @@ def step_work(
         if layer.window is not None:
             context = np.minimum(context, layer.window * steps.decoding)
             pairs = np.minimum(pairs, layer.window * steps.prompt_tokens)
+        if steps.prefixes is not None:
+            context = context + steps.prefixes.within(layer.window)
         cached += count * layer.cache_width * context
         if layer.score_width > WIDE_HEAD * shape.attention_heads:
             wide += count * layer.cache_width * context
@@ -141,6 +143,7 @@ def pieces(steps: Steps, most: int = 500_000) -> list[Steps]:
             requests=steps.requests if part.start == 0 else 0,
             repeats=None if steps.repeats is None else steps.repeats[part],
             seconds=None if steps.seconds is None else steps.seconds[part],
+            prefixes=None if steps.prefixes is None else steps.prefixes.part(part),
         )
         for part in (slice(first, first + most) for first in range(0, count, most))
     ]

@@ -42,6 +42,7 @@ from joulecast.views.estimate import (
 from joulecast.views.footprint import facility_notes
 from joulecast.views.numbers import compact
 from joulecast.views.online.serving import (
+    cached_notes,
     limits_facts,
     serving_facts,
     serving_notes,
@@ -207,7 +208,7 @@ def estimate_warnings(estimate: Estimate, table: Served) -> list[str]:
         notes.append(binned_note(estimate))
     if estimate.source == "reconstructed":
         notes.append(RECONSTRUCTED_NOTE)
-    notes += serving_notes(estimate)
+    notes += [*cached_notes(estimate), *serving_notes(estimate)]
     notes += [] if estimate.reading is None else estimate.reading.notes
     basis = estimate.basis
     if basis is not None and basis.kind == "gpu scaled" and basis.gpus > 1:

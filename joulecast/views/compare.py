@@ -23,6 +23,7 @@ from joulecast.views.footprint import facility_figures, facility_notes, facility
 from joulecast.views.numbers import joules, reading_facts
 from joulecast.views.online.serving import (
     OFFLINE_TEXT,
+    cached_notes,
     limits_facts,
     serving_text,
     waiting_text,
@@ -76,6 +77,7 @@ def compare_report(comparison: Comparison, tables: "Sequence[Served]") -> Report
     notes = [rate_note(estimate, f"{estimate.table}: ") for estimate in estimates]
     notes += [interval_note(first)] if first.interval_j is None else [SAVING_NOTE]
     notes += other_requests_notes(comparison)
+    notes += dict.fromkeys(note for estimate in estimates for note in cached_notes(estimate))
     notes += facility_notes(first.facility)
     view = Group(
         facts_table(facts),

@@ -12,6 +12,8 @@ from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.views.footprint import facility_facts, facility_notes
 from joulecast.views.numbers import invalid_text, joules, kwh, percent, reading_facts
 from joulecast.views.online.serving import (
+    cached_facts,
+    cached_notes,
     limits_facts,
     serving_facts,
     serving_notes,
@@ -104,7 +106,7 @@ def implied_note(implied: float, peak: float, whose: str = "") -> str:
 def estimate_notes(estimate: Estimate) -> list[str]:
     """Remarks on an estimate."""
     notes = [rate_note(estimate), interval_note(estimate)]
-    notes += [*serving_notes(estimate), *below_ideal_notes(estimate)]
+    notes += [*cached_notes(estimate), *serving_notes(estimate), *below_ideal_notes(estimate)]
     if estimate.source == "reconstructed":
         notes.append(RECONSTRUCTED_NOTE)
     basis = estimate.basis
@@ -172,6 +174,7 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
         ("", ""),
         ("GPU energy", f"{joules(estimate.energy_j)} = {kwh(estimate.energy_kwh)}"),
         *interval_facts(estimate),
+        *cached_facts(estimate),
         *serving_facts(estimate),
         ("per request", joules(estimate.joules_per_request)),
         ("per output token", joules(estimate.joules_per_output_token)),

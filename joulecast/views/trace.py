@@ -55,6 +55,9 @@ def summary_report(trace: str, summary: "TraceSummary") -> Report:
         ("left out", invalid_text(summary.invalid)),
         ("beyond the grid", beyond),
     ]
+    if summary.cached is not None:
+        tokens, share = summary.cached
+        facts.append(("cached", f"{tokens:,} input tokens ({percent(share)}) were in a cache"))
     facts += _time_facts(summary)
     document = {"trace": trace, **summary.to_dict()}
     return Report(document, [document], Group(facts_table(facts), view))

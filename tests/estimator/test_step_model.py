@@ -14,9 +14,9 @@ from joulecast.estimator.steps.metered_batches import MeteredBatch, metered_batc
 from joulecast.estimator.steps.prices import fit_prices, held_out_errors
 from joulecast.estimator.steps.work import TERMS, StepCounts
 from joulecast.measurements.table.table import load_table
+from joulecast.traces.cell_sums import CellSums
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID
-from joulecast.traces.workload import CellSums
 from tests.conftest import workload_of
 
 VLLM = "h100-sxm/llama-3.1-8b/vllm"

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joulecast.traces.cell_sums import CellSums
 from joulecast.traces.distribution import distributions
 from joulecast.traces.grid import PAPER_GRID, Grid
 from joulecast.traces.load import load_distributions, load_workload
-from joulecast.traces.workload import CellSums, Failed, Workload
+from joulecast.traces.workload import Failed, Workload
 from tests.conftest import RunCli
 
 HEAD = "input_tokens,output_tokens\n"

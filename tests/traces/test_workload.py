@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from joulecast.traces.cell_sums import CellSums
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
 from joulecast.traces.load import load_workload
-from joulecast.traces.workload import CellSums, Failed, Workload
+from joulecast.traces.workload import Failed, Workload
 from tests.conftest import workload_of
 
 request_lists = st.lists(st.tuples(st.integers(0, 20_000), st.integers(1, 1_000)), max_size=60)

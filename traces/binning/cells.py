@@ -1,15 +1,16 @@
 """One query makes a `Workload` of a trace, whatever its size: per cell, the six sums."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from joulecast.traces.binning.trace import Query, Slicing, Trace
+from joulecast.traces.cell_sums import CellSums
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import Grid
-from joulecast.traces.reading.lengths import Stored, with_problems, with_tokens
+from joulecast.traces.reading.lengths import Stored, cached_tokens, with_problems, with_tokens
 from joulecast.traces.reading.problems import MALFORMED, PROBLEMS
 from joulecast.traces.slices import Slices
-from joulecast.traces.workload import CellSums, Failed, Workload
+from joulecast.traces.workload import Failed, Workload
 
 LIMBS, LIMB_BITS = 3, 21
 """Most engines sum whole numbers in 64 bits, and warehouses of logs may hold 10^11 requests whose
@@ -21,6 +22,7 @@ _NEGATIVE, _FAILED = -1, -1
 
 _OVER_ANY_LENGTH = 2**31 + 1
 _TERMS = dict(zip(CellSums._fields[1:], ("i", "i * i", "o", "o * o", "i * o"), strict=True))
+_CACHED = {"cached_tokens": "c"}
 
 
 def bin_trace(trace: Trace, grid: Grid) -> Workload:
@@ -31,6 +33,7 @@ def bin_trace(trace: Trace, grid: Grid) -> Workload:
     """
     cells: dict[tuple[int, int], CellSums] = {}
     slices: dict[int, dict[tuple[int, int], int]] = {}
+    cached: dict[tuple[int, int], int] = {}
     failed = Failed(0, 0)
     has_invalid = False
     rows, columns = grid.shape
@@ -47,6 +50,8 @@ def bin_trace(trace: Trace, grid: Grid) -> Workload:
             )
         else:
             cells[row, column] = sums
+            if trace.stored.has_cached:
+                cached[row, column] = _whole_sum(group, "cached_tokens")
             for index, requests in group.get("slices") or ():
                 slices.setdefault(index, {})[row, column] = requests
     invalid: dict[str, int] = {}
@@ -65,6 +70,7 @@ def bin_trace(trace: Trace, grid: Grid) -> Workload:
         dict(sorted(invalid.items())),
         trace.sources,
         Slices(slicing.exponent, slices).within_bounds() if slicing and slices else None,
+        dict(sorted(cached.items())) if trace.stored.has_cached else None,
     )
 
 
@@ -79,7 +85,7 @@ def count_problems(trace: Trace) -> dict[str, int]:
 
 
 def cell_sums(stored: Stored, grid: Grid, slicing: Slicing | None = None) -> Query:
-    """The query: per cell the six sums of its requests.
+    """The query: per cell the six sums of its requests, and that of their cached tokens if told.
 
     Args:
         stored: How the rows of the trace are stored.
@@ -97,22 +103,24 @@ def cell_sums(stored: Stored, grid: Grid, slicing: Slicing | None = None) -> Que
     # length, beyond which nulls end up; so validity needs no column and no comparison of its own.
     input_edges = (-1, *grid.input_edges, _OVER_ANY_LENGTH)
     output_edges = (-1, 0, *grid.output_edges, _OVER_ANY_LENGTH)
+    terms = {**_TERMS, **_CACHED} if stored.has_cached else _TERMS
     if stored.is_duckdb:
-        sums = {name: f"CAST(SUM({term}) AS TEXT)" for name, term in _TERMS.items()}
+        sums = {name: f"CAST(SUM({term}) AS TEXT)" for name, term in terms.items()}
     else:
         sums = {
             f"{name}_{k}": f"SUM((({term}) >> {LIMB_BITS * k}) & {2**LIMB_BITS - 1})"
-            for name, term in _TERMS.items()
+            for name, term in terms.items()
             for k in range(LIMBS)
         }
     bins = (
-        f"SELECT i, o, {_bin('i', input_edges, _NEGATIVE)} AS input_bin, "
+        f"SELECT i, o{', c' if stored.has_cached else ''}, "
+        f"{_bin('i', input_edges, _NEGATIVE)} AS input_bin, "
         f"{_bin('o', output_edges, _FAILED - 1)} AS output_bin{_slice(slicing)} "
-        f"FROM (SELECT input_tokens AS i, output_tokens AS o{_arrival(slicing)} "
+        f"FROM (SELECT input_tokens AS i, output_tokens AS o{_cached(stored)}{_arrival(slicing)} "
         f"FROM ({with_tokens(stored)}) AS lengths) AS pairs"
     )
     if slicing is not None:
-        return _sliced(bins)
+        return _sliced(bins, terms)
     selected = ", ".join(f"{value} AS {name}" for name, value in sums.items())
     types = dict.fromkeys(sums, "string" if stored.is_duckdb else "int64")
     return Query(
@@ -122,10 +130,10 @@ def cell_sums(stored: Stored, grid: Grid, slicing: Slicing | None = None) -> Que
     )
 
 
-def _sliced(bins: str) -> Query:
+def _sliced(bins: str, terms: Mapping[str, str]) -> Query:
     """Sums per cell and slice first, then per cell: as many lists as there are cells."""
-    inner = ", ".join(f"SUM({term}) AS {name}" for name, term in _TERMS.items())
-    outer = ", ".join(f"CAST(SUM({name}) AS TEXT) AS {name}" for name in _TERMS)
+    inner = ", ".join(f"SUM({term}) AS {name}" for name, term in terms.items())
+    outer = ", ".join(f"CAST(SUM({name}) AS TEXT) AS {name}" for name in terms)
     return Query(
         f"SELECT input_bin, output_bin, CAST(SUM(requests) AS BIGINT) AS requests, {outer}, "
         "LIST([slice, requests]) FILTER (slice IS NOT NULL) AS slices FROM ("
@@ -133,6 +141,10 @@ def _sliced(bins: str) -> Query:
         "GROUP BY 1, 2, 3) AS sliced GROUP BY 1, 2",
         {},
     )
+
+
+def _cached(stored: Stored) -> str:
+    return f", {cached_tokens('input_tokens')} AS c" if stored.has_cached else ""
 
 
 def _arrival(slicing: Slicing | None) -> str:

@@ -19,18 +19,17 @@ from joulecast.traces.binning.totals import is_labelled, lengths_of_total, sum_o
 from joulecast.traces.binning.trace import Query, watched
 from joulecast.traces.errors import InputError
 from joulecast.traces.reading.arrivals import ArrivalReading
-from joulecast.traces.reading.faults import line_of_record, malformed_line
-from joulecast.traces.reading.formats import TraceFormat, shorten
+from joulecast.traces.reading.faults import describe_problem, gist, line_of_record, malformed_line
 from joulecast.traces.reading.layout import common_format, describe_sources
 from joulecast.traces.reading.lengths import (
     REQUESTS,
     Stored,
+    cached_tokens,
     succeeded,
     with_problems,
     with_tokens,
 )
 from joulecast.traces.reading.options import DEFAULTS, OnProgress, ReadingOptions
-from joulecast.traces.reading.problems import PROBLEMS
 from joulecast.traces.reading.rows.decide import decide
 from joulecast.traces.reading.rows.reading import TotalRow, TraceReading
 from joulecast.traces.reading.rows.rules import RowRules
@@ -44,7 +43,7 @@ from joulecast.traces.workload import Workload
 if TYPE_CHECKING:
     import numpy as np
 
-    from joulecast.traces.requests import LengthArray, TimedRequests
+    from joulecast.traces.requests import LengthArray, TimedRequests, TokenArray
 
 _Answer = TypeVar("_Answer")
 
@@ -134,13 +133,26 @@ class FileTrace(TraceInTime):
             )
         return replace(self, total=total)
 
-    def lengths(self) -> "LengthArray":
-        """Lengths of the requests that did not fail, in the trace's order, shape (n, 2) [tokens].
+    def lengths_and_cached(self) -> "tuple[LengthArray, TokenArray | None]":
+        """The requests that did not fail, in the trace's order.
+
+        Returns:
+            (i, o) of each, shape (n, 2) [tokens], and tokens of each prompt that were in a cache of
+            prefixes, shape (n,); None if the trace does not say.
 
         Raises:
             InputError: As in `ask`.
         """
-        return _lengths(self.arrays(f"SELECT {_LENGTHS} FROM ({succeeded(self.stored)})"))
+        columns = self.arrays(f"SELECT {self._tokens} FROM ({succeeded(self.stored)})")
+        return _lengths(columns), _cached(columns)
+
+    @property
+    def _tokens(self) -> str:
+        """What is read of requests one by one, as SQL: counts within 32 bits, half as large."""
+        columns = {"input_tokens": "input_tokens", "output_tokens": "output_tokens"}
+        if self.stored.has_cached:
+            columns["cached_tokens"] = cached_tokens("input_tokens")
+        return ", ".join(f"CAST({sql} AS INTEGER) AS {name}" for name, sql in columns.items())
 
     def timed(self) -> "tuple[TimedRequests, ArrivalReading]":
         """The requests that did not fail, in the order in which they came, and what was read.
@@ -157,12 +169,12 @@ class FileTrace(TraceInTime):
 
         reading = self.require_times()
         columns = self.arrays(
-            f"SELECT {_LENGTHS}, {reading.sql} AS arrival_s FROM ({succeeded(self.stored)}) "
+            f"SELECT {self._tokens}, {reading.sql} AS arrival_s FROM ({succeeded(self.stored)}) "
             "WHERE arrival_s IS NOT NULL"
         )
         arrival_s = np.asarray(columns["arrival_s"], dtype=np.float64)
         reading = replace(reading, out_of_order=int((np.diff(arrival_s) < 0).sum()))
-        return TimedRequests.in_order(arrival_s, _lengths(columns)), reading
+        return TimedRequests.in_order(arrival_s, _lengths(columns), _cached(columns)), reading
 
     def ask(self, query: Query) -> list[dict[str, Any]]:
         """The rows of the answer.
@@ -255,7 +267,7 @@ class FileTrace(TraceInTime):
                 line = line_of_record(file, rows[0]["number"])
                 if line is not None and (fault := malformed_line(file, self.format, line)):
                     return self._malformed(file, *fault)
-                return _describe_problem(file, self.format, rows[0], line)
+                return describe_problem(file, self.format, rows[0], line)
         return None
 
     def one_file(self, file: TraceFile) -> tuple[Stored, str]:
@@ -293,7 +305,7 @@ class FileTrace(TraceInTime):
                 return self._malformed(file, *fault)
         line = re.search(r"CSV Error on Line: (\d+)", message)
         where = f":{line[1]}" if line else ""
-        return InputError(f"{named[0].name}{where}: cannot be read ({_gist(message)})")
+        return InputError(f"{named[0].name}{where}: cannot be read ({gist(message)})")
 
     def _is_damaged(self, file: TraceFile) -> bool:
         """Whether a file cannot be read by itself."""
@@ -305,12 +317,6 @@ class FileTrace(TraceInTime):
         except (duckdb.Error, InputError):
             return True
         return False
-
-
-_LENGTHS = (
-    "CAST(input_tokens AS INTEGER) AS input_tokens, CAST(output_tokens AS INTEGER) AS output_tokens"
-)
-"""Lengths are counts within 32 bits, which halves what they take."""
 
 
 def _stored_as(stored: Stored, lengths: tuple[int, int]) -> str:
@@ -329,18 +335,12 @@ def _lengths(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "Length
     return np.stack(pair, axis=1)
 
 
-_REASONS = re.compile(
-    r"Expected Number of Columns.*|Maximum line size.*exceeded|Value with unterminated quote.*"
-    r"|Invalid unicode.*|a stray quote.*|a row of over.*"
-)
+def _cached(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "TokenArray | None":
+    """Shape (n,) [tokens]; None without such a column."""
+    import numpy as np
 
-
-def _gist(message: str) -> str:
-    """What DuckDB says is wrong, without the data, advice and settings that it lists."""
-    if reason := _REASONS.search(message):
-        return reason[0].strip()
-    first = message.strip().splitlines()[0] if message.strip() else "no reason given"
-    return shorten(first.split(" Try ")[0].split("; Try")[0], 200)
+    tokens = columns.get("cached_tokens")
+    return None if tokens is None else np.asarray(tokens, dtype=np.int64)
 
 
 @contextmanager
@@ -382,17 +382,3 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
             yield trace.with_rules()
         finally:
             database.close()
-
-
-def _describe_problem(
-    file: TraceFile, trace_format: TraceFormat, row: dict[str, Any], line: int | None
-) -> InputError:
-    side = "input" if row["input_problem"] else "output"
-    column = trace_format.input_column if side == "input" else trace_format.output_column
-    value, problem = row[side], PROBLEMS[row["problem"]]
-    where = f"{file.name}:{line}" if line is not None else f"{file.name}: row {row['number']}"
-    said = "is missing" if value is None else f'is "{shorten(str(value))}" ({problem})'
-    return InputError(
-        f"{where}: {column} {said}; lengths are counts, 0 or more; "
-        "mend the row or pass --on-invalid skip"
-    )

@@ -3,11 +3,15 @@
 import csv
 import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+from joulecast.traces.errors import InputError
 from joulecast.traces.files import parse_json
-from joulecast.traces.reading.formats import TraceFormat
+from joulecast.traces.reading.formats import TraceFormat, shorten
 from joulecast.traces.reading.nested import KeyPath
+from joulecast.traces.reading.problems import PROBLEMS
 from joulecast.traces.reading.sniff import TraceFile, open_lines
 
 
@@ -134,3 +138,39 @@ def _path_fault(row: _Object, path: KeyPath) -> str | None:
             return f'has the key "{".".join(path[: depth + 1])}" twice'
         value = values[0] if values else None
     return None
+
+
+_REASONS = re.compile(
+    r"Expected Number of Columns.*|Maximum line size.*exceeded|Value with unterminated quote.*"
+    r"|Invalid unicode.*|a stray quote.*|a row of over.*"
+)
+
+
+def gist(message: str) -> str:
+    """What DuckDB says is wrong, without the data, advice and settings that it lists."""
+    if reason := _REASONS.search(message):
+        return reason[0].strip()
+    first = message.strip().splitlines()[0] if message.strip() else "no reason given"
+    return shorten(first.split(" Try ")[0].split("; Try")[0], 200)
+
+
+def describe_problem(
+    file: TraceFile, trace_format: TraceFormat, row: dict[str, Any], line: int | None
+) -> InputError:
+    """The error for a row with an invalid length.
+
+    Args:
+        file: Where it is.
+        trace_format: Which columns hold the lengths.
+        row: What `with_problems` says of it, and its `number`.
+        line: On which it begins, if files of the kind have lines.
+    """
+    side = "input" if row["input_problem"] else "output"
+    column = trace_format.input_column if side == "input" else trace_format.output_column
+    value, problem = row[side], PROBLEMS[row["problem"]]
+    where = f"{file.name}:{line}" if line is not None else f"{file.name}: row {row['number']}"
+    said = "is missing" if value is None else f'is "{shorten(str(value))}" ({problem})'
+    return InputError(
+        f"{where}: {column} {said}; lengths are counts, 0 or more; "
+        "mend the row or pass --on-invalid skip"
+    )

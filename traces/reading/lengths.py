@@ -51,7 +51,8 @@ class Stored(NamedTuple):
         has_malformed: Whether there is a column `malformed`.
         is_duckdb: Whether the engine's own casts are DuckDB's; others, such as Spark ("17d" is a
             number there), are held to the same.
-        has_cached: Whether there is a column `cached`: input tokens from a cache of prefixes.
+        has_cached: Whether there is a column `cached` (BIGINT): how many tokens of a prompt were in
+            a cache of prefixes; null for none.
     """
 
     input: Kind
@@ -107,6 +108,15 @@ def succeeded(stored: Stored, table: str = REQUESTS) -> str:
     )
 
 
+def cached_tokens(length: str) -> str:
+    """How many tokens of a prompt were in a cache of prefixes, as SQL: at most all of them.
+
+    Args:
+        length: Of the prompt, as SQL.
+    """
+    return f"LEAST(GREATEST(COALESCE(cached, 0), 0), {length})"
+
+
 def as_stored(column: str, kind: Kind) -> str:
     """A column of lengths as `REQUESTS` has it: real numbers in 64 bits."""
     return f"CAST({column} AS DOUBLE)" if kind == "real" else column
@@ -123,7 +133,10 @@ def union(views: Mapping[str, Stored], others: Sequence[str] = ()) -> tuple[str,
         A query, and how its lengths are stored: as text where that is not the same in all views.
     """
     inputs, outputs = zip(*(stored[:2] for stored in views.values()), strict=True)
-    common = Stored(_common_kind(inputs), _common_kind(outputs), *next(iter(views.values()))[2:])
+    has_cached = any(stored.has_cached for stored in views.values())
+    common = next(iter(views.values()))._replace(
+        input=_common_kind(inputs), output=_common_kind(outputs), has_cached=has_cached
+    )
     selects = []
     for view, stored in views.items():
         columns = [
@@ -131,6 +144,8 @@ def union(views: Mapping[str, Stored], others: Sequence[str] = ()) -> tuple[str,
             _cast("output", stored.output, common.output),
             *others,
         ]
+        if has_cached:
+            columns.append("cached" if stored.has_cached else "CAST(NULL AS BIGINT) AS cached")
         selects.append(f"SELECT {', '.join(columns)} FROM {view}")
     return " UNION ALL ".join(selects), common
 

@@ -29,7 +29,10 @@ from joulecast.estimator.steps.in_time.state import (
     LAST_END,
     LAUNCHED,
     NOW,
+    READERS,
     RELEASED,
+    REUSED,
+    REUSED_PAIRS,
     WIDTH,
     Numbers,
     Requests,
@@ -74,6 +77,7 @@ def advance(
         release(rules, requests, state)
         has_preempted = make_room(rules, requests, state)
         decoding, context = counts[DECODING], counts[CACHED] + counts[DECODING]
+        counts[READERS] = counts[REUSED] = counts[REUSED_PAIRS] = 0
         prompt, pairs = feed_prompts(rules, requests, state, decoding, has_preempted)
         if decoding + prompt == 0:
             if counts[ENDED] > counts[RELEASED]:
@@ -82,7 +86,8 @@ def advance(
                 break
             continue
         sampled = decoding + counts[COMPLETED]
-        seconds = step_seconds(law, decoding, prompt, context, pairs, sampled)
+        reused, readers = counts[REUSED], counts[READERS]
+        seconds = step_seconds(law, decoding, prompt, context, pairs, sampled, reused, readers)
         begin_s = times[BEGIN] if rules.lag and counts[IS_BUSY] else times[CLOCK]
         times[LAUNCHED] = max(times[LAUNCHED], begin_s) + law.launch[decoding + prompt]
         seconds = max(seconds, times[LAUNCHED] - times[CLOCK])

@@ -16,6 +16,12 @@ from joulecast.estimator.steps.in_time.state import (
     NOW,
     PAIRS,
     PROMPT,
+    READ,
+    READ_BY,
+    READ_PAIRS,
+    READERS,
+    REUSED,
+    REUSED_PAIRS,
     RUN,
     RUNNING,
     SAMPLED,
@@ -35,9 +41,19 @@ _LINEAR = 1e-9
 
 
 def step_seconds(
-    law: StepTimes, decoding: int, prompt: int, context: float, pairs: float, sampled: int
+    law: StepTimes,
+    decoding: int,
+    prompt: int,
+    context: float,
+    pairs: float,
+    sampled: int,
+    reused: int,
+    readers: int,
 ) -> float:
-    """How long the GPU takes for a step [s]: by its parts, and by what the power limit allows."""
+    """How long the GPU takes for a step [s]: by its parts, and by what the power limit allows.
+
+    Reading the cached prefix of a prompt takes as long as reading the cache while decoding.
+    """
     tokens = decoding + prompt
     products = law.products[tokens] + law.head * sampled
     seconds = max(law.reading[tokens], products) + law.other[tokens] + law.output * sampled
@@ -45,6 +61,8 @@ def step_seconds(
     for kind in range(len(law.window)):
         window = law.window[kind]
         read, paired = min(context, window * decoding), min(pairs, window * prompt)
+        if readers > 0:
+            read += min(reused, window * readers)
         seconds += law.context[kind] * read + law.pair[kind] * paired
         energy_j += law.context_j[kind] * read + law.pair_j[kind] * paired
     return max(seconds, energy_j / law.spare_w)
@@ -73,6 +91,9 @@ def write_row(
     rows[row + SECONDS] = seconds
     rows[row + RUN] = state.counts[RUNNING]
     rows[row + WAIT] = state.counts[WAITING]
+    rows[row + READ_BY] = state.counts[READERS]
+    rows[row + READ] = state.counts[REUSED]
+    rows[row + READ_PAIRS] = state.counts[REUSED_PAIRS]
 
 
 def run_equal_steps(
@@ -96,12 +117,12 @@ def run_equal_steps(
     if steps < 1 or law.launch[decoding] > 0:
         return 0
     context = float(counts[CACHED] + decoding)
-    first_s = step_seconds(law, decoding, 0, context, 0.0, decoding)
+    first_s = step_seconds(law, decoding, 0, context, 0.0, decoding, 0, 0)
     growth_s = 0.0
     while steps > 1:
         last = context + decoding * (steps - 1.0)
-        last_s = step_seconds(law, decoding, 0, last, 0.0, decoding)
-        middle_s = step_seconds(law, decoding, 0, (context + last) / 2, 0.0, decoding)
+        last_s = step_seconds(law, decoding, 0, last, 0.0, decoding, 0, 0)
+        middle_s = step_seconds(law, decoding, 0, (context + last) / 2, 0.0, decoding, 0, 0)
         if abs(first_s + last_s - 2 * middle_s) <= _LINEAR * middle_s:
             growth_s = (last_s - first_s) / (steps - 1)
             break

@@ -83,8 +83,9 @@ def serve_replica(
         law: How long steps last; None where it does not matter, since all requests are there.
         arrival_s: When each request comes, ascending [s], shape (n,).
         lengths: (i, o) of each [tokens], 1 or more each, shape (n, 2).
-        take: Given rows as `state.py` has them, in their order, shape (rows, 10).
+        take: Given rows as `state.py` has them, in their order, shape (rows, WIDTH).
         cached: Tokens of each prompt that are read from a cache of prefixes; none if not given.
+            The last token of a prompt is computed even so, as vLLM does.
         progress: Told what share of the requests has ended.
     """
     loop, as_stored = _loop(advance, len(lengths))
@@ -111,6 +112,7 @@ def serve_by_load(
     arrival_s: FloatArray,
     lengths: LengthArray,
     takes: Sequence[Callable[[FloatArray], None]],
+    cached: "np.ndarray[Any, Any] | None" = None,
     progress: Progress | None = None,
 ) -> ServedTimes:
     """Serve requests by several replicas, each by the one that has least to do when it comes.
@@ -122,10 +124,11 @@ def serve_by_load(
         arrival_s: When each request comes, ascending [s], shape (n,).
         lengths: (i, o) of each [tokens], 1 or more each, shape (n, 2).
         takes: Given the rows of each replica.
+        cached: As in `serve_replica`, on whatever replica.
         progress: Told what share of the requests has been assigned.
     """
     loop, as_stored = _loop(route, len(lengths))
-    unassigned = _requests(arrival_s, lengths, None)._replace(link=_whole(len(lengths), NONE))
+    unassigned = _requests(arrival_s, lengths, cached)._replace(link=_whole(len(lengths), NONE))
     requests = as_stored(unassigned)
     each = _state(rules, cache_blocks, 0)
     stacked: list[Any] = [np.tile(part, (len(takes), 1)) for part in each]
@@ -180,7 +183,7 @@ def _requests(
     return Requests(
         arrival=arrivals,
         prompt=inputs.copy(),
-        cached=zeros.copy() if cached is None else np.minimum(cached, inputs - 1),
+        cached=zeros.copy() if cached is None else np.minimum(cached, inputs - 1).astype(np.int64),
         left=outputs.copy(),
         fed=zeros.copy(),
         began=zeros.copy(),

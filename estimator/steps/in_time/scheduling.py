@@ -33,7 +33,10 @@ from joulecast.estimator.steps.in_time.state import (
     NOW,
     PARTIAL,
     PREEMPTED,
+    READERS,
     RELEASED,
+    REUSED,
+    REUSED_PAIRS,
     RUNNING,
     TAIL,
     WAITING,
@@ -186,7 +189,11 @@ def feed_prompts(
 
 def _feed(rules: Rules, requests: Requests, state: State, request: int, after: int) -> float:
     """Feed a prompt up to so many tokens; the rest is fed in the next step. The pairs."""
-    counts, before = state.counts, requests.fed[request]
+    counts, before, cached = state.counts, requests.fed[request], requests.cached[request]
+    if cached > 0:
+        counts[READERS] += 1
+        counts[REUSED] += cached
+        counts[REUSED_PAIRS] += cached * (after - before)
     counts[FREE] -= _blocks(rules, after) - _blocks(rules, before)
     requests.fed[request] = after
     counts[PARTIAL] = request if after < requests.prompt[request] else NONE

@@ -16,16 +16,19 @@ Numbers = MutableSequence[float]
 NOW, DECODING, CACHED, FREE, RUNNING, PARTIAL, HEAD, TAIL, WAITING, COMING, ADMITTED = range(11)
 HEAP, ENDED, RELEASED, COMPLETED, COUNT, DONE, LAST_END = range(11, 18)
 IS_BUSY, IS_STUCK, PREEMPTED, COMING_LAST = range(18, 22)
-COUNTERS = 22
+READERS, REUSED, REUSED_PAIRS = range(22, 25)
+COUNTERS = 25
 
 # What `State.times` holds [s]: when the last step ended, when it began, when it was launched.
 CLOCK, BEGIN, LAUNCHED = 0, 1, 2
 
 # What a row holds: how many equal steps; of each, requests that decode, prompt tokens, cached
 # tokens read (their mean over the steps), prompt pairs, tokens sampled; of all, when they begin and
-# how long they last [s]; requests that run and that wait.
+# how long they last [s]; requests that run and that wait; prompts fed whose prefix is read from a
+# cache, tokens of these prefixes, and pairs of theirs with what is fed.
 STEPS, DECODE, PROMPT, CONTEXT, PAIRS, SAMPLED, BEGIN_S, SECONDS, RUN, WAIT = range(10)
-WIDTH = 10
+READ_BY, READ, READ_PAIRS = range(10, 13)
+WIDTH = 13
 
 NONE = -1
 """Stands for no request."""

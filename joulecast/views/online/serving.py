@@ -1,5 +1,6 @@
 """Facts and remarks of how requests were served."""
 
+from joulecast.estimator.cached import CachedPrompts
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.over_time.serving import LATENCIES, Quantiles, Serving
 from joulecast.views.numbers import joules, percent, plain_digits
@@ -84,6 +85,39 @@ def serving_facts(estimate: Estimate) -> list[tuple[str, str]]:
     waiting = f"{plain_digits(serving.mean_waiting)} waiting, on average"
     facts.append(("requests", f"{running}, {waiting}{preempted_text(serving)}"))
     return [*facts, *([] if serving.reading is None else [("times", serving.reading)])]
+
+
+def cached_facts(estimate: Estimate) -> list[tuple[str, str]]:
+    """What a cache of prefixes saves; nothing where it held nothing, or where that is not known."""
+    cached = estimate.cached
+    if cached is None or not cached.tokens:
+        return []
+    text = f"{cached.tokens:,} of {cached.input_tokens:,} input tokens ({_share(cached)})"
+    if cached.is_read:
+        saved = percent(cached.saved_j(estimate.energy_j) / cached.uncached_j)
+        text += f"; were none, it would take {joules(cached.uncached_j)} ({saved} saved)"
+    return [("cached", text)]
+
+
+def _share(cached: CachedPrompts) -> str:
+    return percent(cached.share_of_input)
+
+
+def cached_notes(estimate: Estimate) -> list[str]:
+    """What a reader has to know of cached prompts: what is made of them, and what was metered."""
+    cached = estimate.cached
+    if cached is None or not cached.tokens:
+        return []
+    said = f"{cached.tokens:,} input tokens ({_share(cached)}) were in a cache of prefixes"
+    if cached.is_read:
+        note = (
+            f"{said}: they are read and not computed. No server with such a cache was metered, and "
+            "the interval does not hold what that may be off by."
+        )
+        return [note]
+    if estimate.method == "binned":
+        return [f"{said}, of which the binned method knows nothing: they count as computed."]
+    return [f"{said}, which plain PyTorch does not have: they are computed like all others."]
 
 
 def preempted_text(serving: Serving) -> str:

@@ -55,6 +55,7 @@ def decide(ask: Ask, name: str, trace_format: TraceFormat, stored: Stored, table
         trace_format = replace(trace_format, arrival_column=None)
     if repeated := _repeated(ask, trace_format, table, remarks):
         left_out["repeated"] = repeated
+    _look_at_cached(ask, trace_format, table, remarks)
     models = _models(ask, trace_format, table, remarks)
     return RowRules(
         trace_format,
@@ -210,6 +211,22 @@ def _repeated(ask: Ask, trace_format: TraceFormat, table: str, remarks: list[str
             "streamed answer do; the longest of each was kept"
         )
     return int(row["repeated"])
+
+
+def _look_at_cached(ask: Ask, trace_format: TraceFormat, table: str, remarks: list[str]) -> None:
+    """Say where what a cache of prefixes gave is no count."""
+    column = trace_format.roles.cached
+    if column is None:
+        return
+    (row,) = ask(
+        "SELECT COUNT(*) FILTER (ISNAN(cached) OR cached < 0 OR FLOOR(cached) <> cached) AS invalid "
+        f"FROM {table} WHERE reason IS NULL"
+    )
+    if row["invalid"]:
+        remarks.append(
+            f'"{column}" has no count of tokens in {row["invalid"]:,} rows, which are taken as '
+            "without any"
+        )
 
 
 def _models(ask: Ask, trace_format: TraceFormat, table: str, remarks: list[str]) -> dict[str, int]:

@@ -130,7 +130,8 @@ class RowRules:
             "row": "rowid",
         }
         if self.format.roles.cached is not None:
-            columns["cached"] = "cached"
+            is_count = "cached >= 0 AND NOT ISNAN(cached)"
+            columns["cached"] = f"CASE WHEN {is_count} THEN TRY_CAST(cached AS BIGINT) END"
         times = VIEW_COLUMNS if self.format.arrival_column is not None else ()
         columns |= {name: name for name in times}
         own = dict(columns)
