@@ -219,8 +219,8 @@ def _look_at_cached(ask: Ask, trace_format: TraceFormat, table: str, remarks: li
     if column is None:
         return
     (row,) = ask(
-        "SELECT COUNT(*) FILTER (ISNAN(cached) OR cached < 0 OR FLOOR(cached) <> cached) AS invalid "
-        f"FROM {table} WHERE reason IS NULL"
+        "SELECT COUNT(*) AS invalid FROM "
+        f"{table} WHERE reason IS NULL AND (ISNAN(cached) OR cached < 0 OR FLOOR(cached) <> cached)"
     )
     if row["invalid"]:
         remarks.append(
