@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from joulecast.traces.binning.file_trace import FileTrace
+    from joulecast.traces.binning.cluster import Cluster
+    from joulecast.traces.binning.timing import TraceInTime
     from joulecast.traces.distribution import Distribution
     from joulecast.traces.reading.arrivals import ArrivalReading
     from joulecast.traces.requests import TimedRequests
@@ -50,6 +51,7 @@ class LoadedTrace:
             not asked for.
         arrivals: What was read as arrival times; None if there is no column of them, or only a
             workload.
+        cluster: The Spark that read it, if one did, and can do more; None for this machine.
     """
 
     workload: Workload
@@ -57,6 +59,7 @@ class LoadedTrace:
     counts: tuple[Mapping[int, int], Mapping[int, int]] | None = None
     timed: "TimedRequests | None" = None
     arrivals: "ArrivalReading | None" = None
+    cluster: "Cluster | None" = None
 
     @property
     def untimed(self) -> int:
@@ -72,6 +75,7 @@ def load_trace(
     most_lengths: int = 0,
     with_counts: bool = False,
     with_arrivals: bool = False,
+    cluster: "Cluster | None" = None,
     **reading: Unpack[ReadingKeywords],
 ) -> LoadedTrace:
     """A workload, and from a file of requests also how long they are.
@@ -82,18 +86,22 @@ def load_trace(
         most_lengths: Give the lengths one by one if there are at most so many requests.
         with_counts: Count the lengths, which takes memory for each that occurs.
         with_arrivals: Give the requests with their times, where the trace has these.
+        cluster: Spark, to read files there; None to read them here.
         **reading: How to read, as the attributes of `ReadingOptions` say.
 
     Raises:
         InputError: As in `load_workload`.
     """
-    from joulecast.traces.distribution import length_counts
-
     options = ReadingOptions(**reading)
     workload = _ready_workload(trace, options)
     if workload is not None:
-        return LoadedTrace(workload if grid is None else workload.on_grid(grid))
-    with _binned(trace, grid or POWER_OF_TWO_GRID, options) as (requests, workload):
+        on_grid = workload if grid is None else workload.on_grid(grid)
+        return LoadedTrace(on_grid, cluster=cluster)
+    from joulecast.traces.binning.cells import bin_trace
+    from joulecast.traces.distribution import length_counts
+
+    with _opened(trace, options, cluster) as requests:
+        workload = bin_trace(requests, grid or POWER_OF_TWO_GRID)
         timed, arrivals = None, requests.arrivals
         if with_arrivals and requests.has_arrivals:
             timed, arrivals = requests.timed()
@@ -103,6 +111,7 @@ def load_trace(
             length_counts(requests) if with_counts else None,
             timed,
             arrivals,
+            cluster,
         )
 
 
@@ -164,20 +173,18 @@ def load_from_spark(
         master: Spark's master URL, such as "spark://host:7077", "yarn" or "local[2]".
         grid: The cells.
         **reading: How to read, as the attributes of `ReadingOptions` say, but for `memory_limit`
-            and `watch`.
+            and `watch`. Arrival times are read by the workers' own joulecast.
 
     Returns:
-        The workload, equal to the one that `load_workload` reads from the same rows, but that no
-        arrival times are read.
+        The workload, equal to the one that `load_workload` reads from the same rows.
 
     Raises:
         InputError: No PySpark, no Java, no cluster, no such files, or they are not a trace.
     """
-    from joulecast.traces.binning.cells import bin_trace
-    from joulecast.traces.binning.spark import open_spark
+    from joulecast.traces.binning.cluster import cluster_at
 
-    with open_spark(source, master, ReadingOptions(**reading)) as requests:
-        return bin_trace(requests, grid)
+    with cluster_at(master) as cluster:
+        return load_trace(source, grid, cluster=cluster, **reading).workload
 
 
 def load_from_table(
@@ -229,8 +236,11 @@ def summarise(trace: str | Path | Workload, **reading: Unpack[ReadingKeywords]) 
     workload = _ready_workload(trace, options)
     if workload is not None:
         return summarise_workload(workload)
-    with _binned(trace, PAPER_GRID, options) as binned:
-        return summarise_trace(*binned)
+    from joulecast.traces.binning.cells import bin_trace
+    from joulecast.traces.binning.file_trace import open_trace
+
+    with open_trace(str(trace), options) as requests:
+        return summarise_trace(requests, bin_trace(requests, PAPER_GRID))
 
 
 def load_distributions(
@@ -260,16 +270,20 @@ def is_reconstructed(trace: str | Path) -> bool:
 
 
 @contextmanager
-def _binned(
-    trace: str | Path | Workload, grid: Grid, options: ReadingOptions
-) -> "Iterator[tuple[FileTrace, Workload]]":
-    """A file of requests, open for more questions, and its workload."""
+def _opened(
+    trace: str | Path | Workload, options: ReadingOptions, cluster: "Cluster | None" = None
+) -> "Iterator[TraceInTime]":
+    """Files of requests, open for questions, here or on Spark."""
+    if cluster is not None:
+        from joulecast.traces.binning.spark import open_spark
+
+        yield open_spark(str(trace), cluster, options)
+        return
     # DuckDB takes longer to import than a shipped workload takes to estimate.
-    from joulecast.traces.binning.cells import bin_trace
     from joulecast.traces.binning.file_trace import open_trace
 
     with open_trace(str(trace), options) as requests:
-        yield requests, bin_trace(requests, grid)
+        yield requests
 
 
 def _ready_workload(trace: str | Path | Workload, options: ReadingOptions) -> Workload | None:

@@ -76,6 +76,7 @@ def open_table(address: str, table_name: str, options: ReadingOptions) -> Iterat
         InputError: No such backend, database, table or columns.
     """
     options.require_elsewhere()
+    options.require_timeless()
     shown = f"{_without_password(address)} {table_name}"
     backend, is_address, _ = address.partition("://")
     if not is_address:

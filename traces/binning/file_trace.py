@@ -8,7 +8,7 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -27,7 +27,7 @@ from joulecast.traces.reading.layout import common_format, describe_sources, lay
 from joulecast.traces.reading.lengths import REQUESTS, Stored, succeeded, union, with_problems
 from joulecast.traces.reading.options import DEFAULTS, OnProgress, ReadingOptions
 from joulecast.traces.reading.problems import PROBLEMS
-from joulecast.traces.reading.scan import create_view, too_little_memory
+from joulecast.traces.reading.scan import DATABASE_SETTINGS, create_view, too_little_memory
 from joulecast.traces.reading.sniff import (
     STANDARD_INPUT,
     TraceFile,
@@ -38,8 +38,6 @@ from joulecast.traces.reading.sniff import (
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from joulecast.traces.requests import LengthArray, TimedRequests
 
 _Answer = TypeVar("_Answer")
 
@@ -57,42 +55,27 @@ class FileTrace(TraceInTime):
     """A trace in files, read by DuckDB.
 
     Attributes:
+        files: The files behind it.
         database: The DuckDB that reads them.
         watch: Told of progress, if anyone is.
     """
 
+    files: tuple[TraceFile, ...]
     database: duckdb.DuckDBPyConnection = field(repr=False)
     watch: OnProgress | None = field(default=None, repr=False)
 
-    def lengths(self) -> "LengthArray":
-        """Lengths of the requests that did not fail, in the trace's order, shape (n, 2) [tokens].
-
-        Raises:
-            InputError: As in `ask`.
-        """
-        return _lengths(self.arrays(f"SELECT {_LENGTHS} FROM ({succeeded(self.stored)})"))
-
-    def timed(self) -> "tuple[TimedRequests, ArrivalReading]":
-        """The requests that did not fail, in the order in which they came, and what was read.
-
-        With `on_invalid="skip"`, those without a time are left out; what was read counts them.
-
-        Raises:
-            InputError: As in `ask`; or it has no arrival times, a row lacks its own, or they lie
-                decades apart.
-        """
-        import numpy as np
-
-        from joulecast.traces.requests import TimedRequests
-
-        reading = self.require_times()
-        columns = self.arrays(
-            f"SELECT {_LENGTHS}, {reading.sql} AS arrival_s FROM ({succeeded(self.stored)}) "
-            "WHERE arrival_s IS NOT NULL"
+    def arrivals_in_order(self) -> ArrivalReading | None:
+        """What is read as arrival times, and how many come before the row above them."""
+        reading = self.arrivals
+        if reading is None or not reading.requests:
+            return reading
+        (counted,) = self.select(
+            "SELECT COUNT(*) FILTER (arrival_s < previous_s) AS requests FROM ("
+            "SELECT arrival_s, LAG(arrival_s) OVER () AS previous_s FROM ("
+            f"SELECT {reading.sql} AS arrival_s FROM ({succeeded(self.stored)}) AS requests) "
+            "AS rows WHERE arrival_s IS NOT NULL) AS pairs"
         )
-        arrival_s = np.asarray(columns["arrival_s"], dtype=np.float64)
-        reading = replace(reading, out_of_order=int((np.diff(arrival_s) < 0).sum()))
-        return TimedRequests.in_order(arrival_s, _lengths(columns)), reading
+        return replace(reading, out_of_order=counted["requests"])
 
     def ask(self, query: Query) -> list[dict[str, Any]]:
         """The rows of the answer.
@@ -100,30 +83,25 @@ class FileTrace(TraceInTime):
         Raises:
             InputError: A file broke off or has a row that is none; file and line are named.
         """
-        return self.select(query.sql)
-
-    def select(self, sql: str) -> list[dict[str, Any]]:
-        """The rows of the answer to a question that is only asked of files.
-
-        Raises:
-            InputError: As in `ask`.
-        """
 
         def rows() -> list[dict[str, Any]]:
-            answer = self.database.execute(sql)
+            answer = self.database.execute(query.sql)
             names = [column[0] for column in answer.description]
             return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
         return self._answer(rows)
 
-    def arrays(self, sql: str) -> "dict[str, np.ma.MaskedArray | np.ndarray]":
-        """The columns of the answer to a question that is only asked of files.
+    def arrays(self, columns: str, condition: str) -> "dict[str, np.ma.MaskedArray | np.ndarray]":
+        """Columns of the requests that did not fail, in the order of files and rows.
 
-        Missing values are masked.
+        Args:
+            columns: As SQL.
+            condition: Which requests, as SQL.
 
         Raises:
             InputError: As in `ask`.
         """
+        sql = f"SELECT {columns} FROM ({succeeded(self.stored)}) AS requests WHERE {condition}"
         return self._answer(lambda: self.database.execute(sql).fetchnumpy())
 
     def _answer(self, run: Callable[[], _Answer]) -> _Answer:
@@ -175,7 +153,7 @@ class FileTrace(TraceInTime):
         """The error for it, with its line; None if every row is valid."""
         self.database.execute(_TEXT_AS_TEXT)
         for file in self.files:
-            stored, view = self.one_file(file)
+            stored, view = self._one_file(file)
             numbered = (
                 f"SELECT *, ROW_NUMBER() OVER () AS number "
                 f"FROM ({with_problems(stored, view)}) AS rows"
@@ -191,7 +169,23 @@ class FileTrace(TraceInTime):
                 return _describe_problem(file, self.format, rows[0], line)
         return None
 
-    def one_file(self, file: TraceFile) -> tuple[Stored, str]:
+    def first_row(self, condition: str) -> tuple[str, dict[str, Any]]:
+        """The first request of which something is true, after the file and line it begins on."""
+        for file in self.files:
+            stored, view = self._one_file(file)
+            numbered = f"(SELECT *, ROW_NUMBER() OVER () AS number FROM {view}) AS numbered"
+            rows = self.select(
+                f"SELECT * FROM ({succeeded(stored, numbered)}) AS rows WHERE {condition} "
+                "ORDER BY number LIMIT 1"
+            )
+            if rows:
+                number = rows[0]["number"]
+                line = line_of_record(file, number)
+                place = f": row {number}" if line is None else f":{line}"
+                return f"{file.name}{place}", rows[0]
+        return self.name, {"arrival_text": None}
+
+    def _one_file(self, file: TraceFile) -> tuple[Stored, str]:
         """How a file alone is stored, and the view of it; its broken rows are left out."""
         stored = create_view(self.database, _ONE_FILE, [file], self.format, is_strict=False)
         return stored, _ONE_FILE
@@ -226,20 +220,6 @@ class FileTrace(TraceInTime):
         except (duckdb.Error, InputError):
             return True
         return False
-
-
-_LENGTHS = (
-    "CAST(input_tokens AS INTEGER) AS input_tokens, CAST(output_tokens AS INTEGER) AS output_tokens"
-)
-"""Lengths are counts within 32 bits, which halves what they take."""
-
-
-def _lengths(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "LengthArray":
-    """Shape (n, 2) [tokens]."""
-    import numpy as np
-
-    pair = [np.asarray(columns[f"{side}_tokens"], dtype=np.int64) for side in ("input", "output")]
-    return np.stack(pair, axis=1)
 
 
 _REASONS = re.compile(
@@ -286,9 +266,9 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
                 options.on_invalid,
                 sources,
                 stored,
-                files,
                 trace_format,
                 options.arrival_unit,
+                files,
                 database,
                 options.watch,
             )
@@ -327,12 +307,7 @@ def _fetch(source: str, folder: str) -> list[tuple[Path, str]]:
 
 
 def _connect(folder: str, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
-    settings = {
-        "autoinstall_known_extensions": False,
-        "temp_directory": folder,
-        "timezone": "UTC",  # of timestamps without an offset
-    }
-    database = duckdb.connect(config=settings)
+    database = duckdb.connect(config={**DATABASE_SETTINGS, "temp_directory": folder})
     # Makes query_progress() answer; the bar itself is ours. In a notebook without ipywidgets DuckDB
     # refuses that, and the progress stays unknown.
     with contextlib.suppress(duckdb.InvalidInputException):

@@ -1,12 +1,13 @@
 """When the requests of a trace in files come: what is read as their times, and which have none."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from joulecast.traces.binning.trace import Slicing, Trace
+from joulecast.traces.binning.trace import Query, Slicing, Trace
 from joulecast.traces.errors import InputError
 from joulecast.traces.reading.arrivals import (
     EPOCH_BEGINS_S,
@@ -18,11 +19,19 @@ from joulecast.traces.reading.arrivals import (
     census,
     decide,
 )
-from joulecast.traces.reading.faults import line_of_record
 from joulecast.traces.reading.formats import TraceFormat, shorten
-from joulecast.traces.reading.lengths import Stored, succeeded
-from joulecast.traces.reading.sniff import TraceFile
+from joulecast.traces.reading.lengths import succeeded
 from joulecast.traces.slices import exponent_for
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from joulecast.traces.requests import LengthArray, TimedRequests
+
+_LENGTHS = (
+    "CAST(input_tokens AS INTEGER) AS input_tokens, CAST(output_tokens AS INTEGER) AS output_tokens"
+)
+"""Lengths are counts within 32 bits, which halves what they take."""
 
 _HOW_TO_WRITE = "seconds or ISO 8601, such as 2026-01-31T09:30:00.5Z"
 
@@ -32,22 +41,70 @@ class TraceInTime(Trace):
     """A trace in files, whose rows may tell when requests come.
 
     Attributes:
-        files: The files behind it.
         format: Which columns hold what.
         arrival_unit: Unit of its arrival times, if the user states one.
     """
 
-    files: tuple[TraceFile, ...]
     format: TraceFormat
     arrival_unit: ArrivalUnit | None
 
     @abstractmethod
-    def select(self, sql: str) -> list[dict[str, Any]]:
-        """The rows of the answer to a question that is only asked of files."""
+    def arrays(
+        self, columns: str, condition: str
+    ) -> "Mapping[str, np.ma.MaskedArray | np.ndarray]":
+        """Columns of the requests that did not fail, in the order of files and rows.
+
+        Args:
+            columns: As SQL.
+            condition: Which requests, as SQL.
+
+        Raises:
+            InputError: As in `ask`.
+        """
 
     @abstractmethod
-    def one_file(self, file: TraceFile) -> tuple[Stored, str]:
-        """How a file alone is stored, and the view of it; its broken rows are left out."""
+    def first_row(self, condition: str) -> tuple[str, dict[str, Any]]:
+        """A request of which something is true, after where it lies: the first, if that is known.
+
+        Call it only if there is one.
+        """
+
+    def select(self, sql: str) -> list[dict[str, Any]]:
+        """The rows of the answer to a question that is only asked of files.
+
+        Raises:
+            InputError: As in `ask`.
+        """
+        return self.ask(Query(sql, {}))
+
+    def lengths(self) -> "LengthArray":
+        """Lengths of the requests that did not fail, in the trace's order, shape (n, 2) [tokens].
+
+        Raises:
+            InputError: As in `ask`.
+        """
+        return _lengths(self.arrays(_LENGTHS, "TRUE"))
+
+    def timed(self) -> "tuple[TimedRequests, ArrivalReading]":
+        """The requests that did not fail, in the order in which they came, and what was read.
+
+        With `on_invalid="skip"`, those without a time are left out; what was read counts them.
+
+        Raises:
+            InputError: As in `ask`; or it has no arrival times, a row lacks its own, or they lie
+                decades apart.
+        """
+        import numpy as np
+
+        from joulecast.traces.requests import TimedRequests
+
+        reading = self.require_times()
+        columns = self.arrays(
+            f"{_LENGTHS}, {reading.sql} AS arrival_s", f"({reading.sql}) IS NOT NULL"
+        )
+        arrival_s = np.asarray(columns["arrival_s"], dtype=np.float64)
+        reading = replace(reading, out_of_order=int((np.diff(arrival_s) < 0).sum()))
+        return TimedRequests.in_order(arrival_s, _lengths(columns)), reading
 
     @cached_property
     def arrivals(self) -> ArrivalReading | None:
@@ -80,19 +137,6 @@ class TraceInTime(Trace):
             return None
         return Slicing(times.sql, exponent_for(times.first_s, times.last_s, times.requests))
 
-    def arrivals_in_order(self) -> ArrivalReading | None:
-        """What is read as arrival times, and how many come before the row above them."""
-        reading = self.arrivals
-        if reading is None or not reading.requests:
-            return reading
-        (counted,) = self.select(
-            "SELECT COUNT(*) FILTER (arrival_s < previous_s) AS requests FROM ("
-            "SELECT arrival_s, LAG(arrival_s) OVER () AS previous_s FROM ("
-            f"SELECT {reading.sql} AS arrival_s FROM ({succeeded(self.stored)}) AS requests) "
-            "AS rows WHERE arrival_s IS NOT NULL) AS pairs"
-        )
-        return replace(reading, out_of_order=counted["requests"])
-
     def require_times(self) -> ArrivalReading:
         """What is read as arrival times, if requests can be served at them.
 
@@ -107,7 +151,7 @@ class TraceInTime(Trace):
             raise self._first_untimed(reading)
         span_s = reading.span_s or 0.0
         if span_s > LONGEST_SPAN_S:
-            where, row = self._first_row(f"({reading.sql}) = {reading.last_s!r}")
+            where, row = self.first_row(f"({reading.sql}) = {reading.last_s!r}")
             raise InputError(
                 f'{where}: {reading.column} is "{_shown(row)}", {span_s / YEAR_S:,.0f} years after '
                 "the earliest of the others; mend the row, state the unit of numbers with "
@@ -122,7 +166,7 @@ class TraceInTime(Trace):
 
     def _first_untimed(self, reading: ArrivalReading) -> InputError:
         """The error that names the first request without a time. Call it only if there is one."""
-        where, row = self._first_row(f"({reading.sql}) IS NULL")
+        where, row = self.first_row(f"({reading.sql}) IS NULL")
         if not (row["arrival_text"] or "").strip():
             what = "is missing"
         elif row["arrival_number"] is None and row["arrival_clock"] is None:
@@ -141,21 +185,13 @@ class TraceInTime(Trace):
             "out of serving"
         )
 
-    def _first_row(self, condition: str) -> tuple[str, dict[str, Any]]:
-        """The first request of which something is true, after the file and line it begins on."""
-        for file in self.files:
-            stored, view = self.one_file(file)
-            numbered = f"(SELECT *, ROW_NUMBER() OVER () AS number FROM {view}) AS numbered"
-            rows = self.select(
-                f"SELECT * FROM ({succeeded(stored, numbered)}) AS rows WHERE {condition} "
-                "ORDER BY number LIMIT 1"
-            )
-            if rows:
-                number = rows[0]["number"]
-                line = line_of_record(file, number)
-                place = f": row {number}" if line is None else f":{line}"
-                return f"{file.name}{place}", rows[0]
-        return self.name, {"arrival_text": None}
+
+def _lengths(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "LengthArray":
+    """Shape (n, 2) [tokens]."""
+    import numpy as np
+
+    pair = [np.asarray(columns[f"{side}_tokens"], dtype=np.int64) for side in ("input", "output")]
+    return np.stack(pair, axis=1)
 
 
 def _shown(row: dict[str, Any]) -> str:

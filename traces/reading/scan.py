@@ -12,6 +12,12 @@ from joulecast.traces.reading.lengths import Kind, Stored, as_stored, kind_of
 from joulecast.traces.reading.nested import KeyPath, Tree, key_tree
 from joulecast.traces.reading.sniff import TraceFile
 
+DATABASE_SETTINGS = {
+    "autoinstall_known_extensions": False,
+    "timezone": "UTC",  # of timestamps without an offset
+}
+"""Of every DuckDB that reads traces."""
+
 
 def create_view(
     database: duckdb.DuckDBPyConnection,
