@@ -19,6 +19,7 @@ from joulecast.estimator.keywords import (
 from joulecast.estimator.method import METHODS, Method, Mode, ServingKeywords
 from joulecast.estimator.steps.progress import Progress
 from joulecast.measurements.table.table import EnergyTable, load_table
+from joulecast.traces.binning.cluster import Cluster, cluster_at
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import Grid
 from joulecast.traces.load import LoadedTrace, load_trace, trace_name
@@ -47,6 +48,7 @@ def estimate(
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
+    spark: str | None = None,
     **how: Unpack[EstimateKeywords],
 ) -> Estimate:
     """Estimate the energy of a trace.
@@ -69,6 +71,8 @@ def estimate(
         pue: Facility energy over GPU energy, 1 or more.
         carbon: Carbon intensity [gCO2e/kWh], or a region such as "FR" or "US-CA".
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
+        spark: Master of a Spark that reads the trace and simulates its servers, such as "yarn" or
+            "local[4]"; None for this machine.
         **how: How to read, as the attributes of `ReadingOptions` say, and how the requests are
             served (stepwise), as those of `ServingWish` do.
 
@@ -81,10 +85,11 @@ def estimate(
     wish = Wish(_text(model), _text(gpu), engine, gpus, dtype)
     from_table = None if table is None else _table(table)
     served = choose_served(from_table, wish, idle_watts, decode_watts, method)
-    loaded, serving = _load(trace, method, served, how)
     serving_host = None if host is None else _table(host)
-    make = estimation_method(method, loaded, whole_batches, serving_host, wish=serving)
-    made = make(loaded.workload, served, trace_name(trace))
+    with cluster_at(spark) as cluster:
+        loaded, serving = _load(trace, method, served, how, cluster)
+        make = estimation_method(method, loaded, whole_batches, serving_host, wish=serving)
+        made = make(loaded.workload, served, trace_name(trace))
     return made.at(Facility.of(pue, carbon, price))
 
 
@@ -93,6 +98,7 @@ def _load(
     method: Method,
     served: "Served",
     how: EstimateKeywords,
+    cluster: Cluster | None,
     by_default: Mode | None = None,
 ) -> tuple[LoadedTrace, "ServingWish | None"]:
     """A trace as a method wants it, and how its requests are to be served."""
@@ -106,7 +112,8 @@ def _load(
     most = most_lengths(most, wish)
     needs_times = wants_arrivals(method, wish)
     keywords = cast("ReadingKeywords", reading)
-    return load_trace(trace, grid, most, with_arrivals=needs_times, **keywords), wish
+    loaded = load_trace(trace, grid, most, False, needs_times, cluster, **keywords)
+    return loaded, wish
 
 
 def compare(
@@ -118,6 +125,7 @@ def compare(
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
+    spark: str | None = None,
     **how: Unpack[EstimateKeywords],
 ) -> Comparison:
     """Estimate a trace from several tables: engines, GPUs or batch limits side by side.
@@ -131,6 +139,7 @@ def compare(
         pue: Facility energy over GPU energy, 1 or more.
         carbon: Carbon intensity [gCO2e/kWh], or a region.
         price: Price of a kilowatt hour.
+        spark: Master of a Spark.
         **how: How to read, as the attributes of `ReadingOptions` say, and how the requests are
             served, as those of `ServingWish` do; here all at once, unless something else is said.
 
@@ -145,10 +154,11 @@ def compare(
         raise InputError("compare takes a list of one or more tables")
     served = [_served(table, method) for table in tables]
     is_across = any(isinstance(table, str) and "=" in table for table in tables)
-    loaded, serving = _load(trace, method, served[0], how, by_default="offline")
-    make = estimation_method(method, loaded, whole_batches, wish=serving)
-    name = trace_name(trace)
-    return compare_tables(make, loaded.workload, served, name, is_across).at(facility)
+    with cluster_at(spark) as cluster:
+        loaded, serving = _load(trace, method, served[0], how, cluster, by_default="offline")
+        make = estimation_method(method, loaded, whole_batches, wish=serving)
+        name = trace_name(trace)
+        return compare_tables(make, loaded.workload, served, name, is_across).at(facility)
 
 
 class Wish(NamedTuple):

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,28 @@ def azure_folder() -> Path:
     if folder is None:
         pytest.skip("JOULECAST_TRACES does not name the folder of the real traces")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[str]:
+    """The master of a Spark that runs already: starting one takes longer than all that it reads."""
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java")
+    from pyspark.sql import SparkSession
+
+    settings = {
+        "spark.log.level": "ERROR",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": "2",
+    }
+    builder = SparkSession.builder.master("local[2]")
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.pythonExec = sys.executable  # of the workers
+    yield "local[2]"
+    session.stop()
 
 
 @pytest.fixture

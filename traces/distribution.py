@@ -9,7 +9,7 @@ from joulecast.traces.reading.lengths import succeeded
 from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
-    from joulecast.traces.binning.file_trace import FileTrace
+    from joulecast.traces.binning.timing import TraceInTime
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Distribution:
     binned_shares: tuple[float, ...]
 
 
-def length_counts(trace: "FileTrace") -> tuple[dict[int, int], dict[int, int]]:
+def length_counts(trace: "TraceInTime") -> tuple[dict[int, int], dict[int, int]]:
     """Input and output lengths of the requests that did not fail -> how many have them."""
     requests = succeeded(trace.stored)
     inputs, outputs = (

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from joulecast.traces.errors import InputError, unknown_name
 from joulecast.traces.files import exists, shown_address
@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from joulecast.traces.binning.file_trace import FileTrace
+    from joulecast.traces.binning.cluster import Cluster
+    from joulecast.traces.binning.timing import TraceInTime
     from joulecast.traces.distribution import Distribution
     from joulecast.traces.reading.arrivals import ArrivalReading
     from joulecast.traces.reading.rows.reading import TraceReading
     from joulecast.traces.requests import TimedRequests
     from joulecast.traces.summary import TraceSummary
+
+_InTime = TypeVar("_InTime", bound="TraceInTime")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class LoadedTrace:
         reading: What was read of the log; None if there is only a workload.
         cached: Tokens of each prompt that were in a cache of prefixes, in the order of `lengths`,
             shape (n,) [tokens]; None where the trace says nothing of it, or without `lengths`.
+        cluster: The Spark that read it, if one did, and can do more; None for this machine.
     """
 
     workload: Workload
@@ -63,6 +67,7 @@ class LoadedTrace:
     arrivals: "ArrivalReading | None" = None
     reading: "TraceReading | None" = None
     cached: "npt.NDArray[np.int64] | None" = None
+    cluster: "Cluster | None" = None
 
     @property
     def untimed(self) -> int:
@@ -78,6 +83,7 @@ def load_trace(
     most_lengths: int = 0,
     with_counts: bool = False,
     with_arrivals: bool = False,
+    cluster: "Cluster | None" = None,
     **reading: Unpack[ReadingKeywords],
 ) -> LoadedTrace:
     """A workload, and from a file of requests also how long they are.
@@ -88,18 +94,21 @@ def load_trace(
         most_lengths: Give the lengths one by one if there are at most so many requests.
         with_counts: Count the lengths, which takes memory for each that occurs.
         with_arrivals: Give the requests with their times, where the trace has these.
+        cluster: Spark, to read files there; None to read them here.
         **reading: How to read, as the attributes of `ReadingOptions` say.
 
     Raises:
         InputError: As in `load_workload`.
     """
-    from joulecast.traces.distribution import length_counts
-
     options = ReadingOptions(**reading)
     workload = _ready_workload(trace, options)
     if workload is not None:
-        return LoadedTrace(workload if grid is None else workload.on_grid(grid))
-    with _binned(trace, grid or POWER_OF_TWO_GRID, options) as (requests, workload):
+        on_grid = workload if grid is None else workload.on_grid(grid)
+        return LoadedTrace(on_grid, cluster=cluster)
+    from joulecast.traces.distribution import length_counts
+
+    with _opened(trace, options, cluster) as everything:
+        requests, workload = _binned(everything, grid or POWER_OF_TWO_GRID)
         timed, arrivals = None, requests.arrivals
         if with_arrivals and requests.has_arrivals:
             timed, arrivals = requests.timed()
@@ -114,6 +123,7 @@ def load_trace(
             arrivals,
             requests.reading(workload),
             cached,
+            cluster,
         )
 
 
@@ -175,20 +185,18 @@ def load_from_spark(
         master: Spark's master URL, such as "spark://host:7077", "yarn" or "local[2]".
         grid: The cells.
         **reading: How to read, as the attributes of `ReadingOptions` say, but for `memory_limit`
-            and `watch`.
+            and `watch`. Arrival times are read by the workers' own joulecast.
 
     Returns:
-        The workload, equal to the one that `load_workload` reads from the same rows, but that no
-        arrival times are read.
+        The workload, equal to the one that `load_workload` reads from the same rows.
 
     Raises:
         InputError: No PySpark, no Java, no cluster, no such files, or they are not a trace.
     """
-    from joulecast.traces.binning.cells import bin_trace
-    from joulecast.traces.binning.spark import open_spark
+    from joulecast.traces.binning.cluster import cluster_at
 
-    with open_spark(source, master, ReadingOptions(**reading)) as requests:
-        return bin_trace(requests, grid)
+    with cluster_at(master) as cluster:
+        return load_trace(source, grid, cluster=cluster, **reading).workload
 
 
 def load_from_table(
@@ -240,8 +248,10 @@ def summarise(trace: str | Path | Workload, **reading: Unpack[ReadingKeywords]) 
     workload = _ready_workload(trace, options)
     if workload is not None:
         return summarise_workload(workload)
-    with _binned(trace, PAPER_GRID, options) as binned:
-        return summarise_trace(*binned)
+    from joulecast.traces.binning.file_trace import open_trace
+
+    with open_trace(str(trace), options) as requests:
+        return summarise_trace(*_binned(requests, PAPER_GRID))
 
 
 def load_distributions(
@@ -271,19 +281,29 @@ def is_reconstructed(trace: str | Path) -> bool:
 
 
 @contextmanager
-def _binned(
-    trace: str | Path | Workload, grid: Grid, options: ReadingOptions
-) -> "Iterator[tuple[FileTrace, Workload]]":
-    """A file of requests, open for more questions, and its workload."""
+def _opened(
+    trace: str | Path | Workload, options: ReadingOptions, cluster: "Cluster | None" = None
+) -> "Iterator[TraceInTime]":
+    """Files of requests, open for questions, here or on Spark."""
+    if cluster is not None:
+        from joulecast.traces.binning.spark import open_spark
+
+        yield open_spark(str(trace), cluster, options)
+        return
     # DuckDB takes longer to import than a shipped workload takes to estimate.
-    from joulecast.traces.binning.cells import bin_trace
     from joulecast.traces.binning.file_trace import open_trace
 
     with open_trace(str(trace), options) as requests:
-        workload = bin_trace(requests, grid)
-        others = requests.without_total(workload)
-        is_less = others.total is not None and others.total.is_left_out
-        yield others, bin_trace(others, grid) if is_less else workload
+        yield requests
+
+
+def _binned(trace: "_InTime", grid: Grid) -> "tuple[_InTime, Workload]":
+    """A trace without rows that sum all others, and its workload."""
+    from joulecast.traces.binning.cells import bin_trace
+
+    workload = bin_trace(trace, grid)
+    others = trace.without_total(workload)
+    return others, workload if others.has_all else bin_trace(others, grid)
 
 
 def _ready_workload(trace: str | Path | Workload, options: ReadingOptions) -> Workload | None:

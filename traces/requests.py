@@ -67,6 +67,10 @@ class TimedRequests:
         """The same, so many times as fast."""
         return replace(self, arrival_s=self.arrival_s / speed)
 
+    def dealt(self, turn: int, among: int) -> "TimedRequests":
+        """Those that one of so many gets when they are dealt out in turn."""
+        return TimedRequests(self.arrival_s[turn::among], self.lengths[turn::among])
+
     def between(self, begin_s: float, end_s: float) -> "TimedRequests":
         """Those that come from one moment up to another, counted from the first of these [s]."""
         first, last = np.searchsorted(self.arrival_s, [begin_s, end_s])

@@ -1,9 +1,10 @@
 """Serving requests over time by some replicas behind a router."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from joulecast.estimator.method import Router
 from joulecast.estimator.over_time.timeline import Spread
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
-from joulecast.estimator.steps.in_time.replica import serve_by_load, serve_replica
+from joulecast.estimator.steps.in_time.replica import ServedTimes, serve_by_load, serve_replica
 from joulecast.estimator.steps.in_time.state import (
     BEGIN_S,
     CONTEXT,
@@ -31,6 +32,7 @@ from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.steps.serving import Gauge, Service
 from joulecast.estimator.steps.work import TERMS, StepCounts
 from joulecast.measurements.arrays import FloatArray
+from joulecast.traces.binning.cluster import Cluster
 from joulecast.traces.requests import TimedRequests
 
 
@@ -82,6 +84,8 @@ class Fleet:
         router: How requests are shared out.
         scale_to_zero_s: After so long with nothing to do a replica draws nothing [s]; None: never.
         slice_s: Length of a slice of time [s].
+        cluster: The Spark whose workers simulate replicas that do not depend on one another; None
+            for threads here.
     """
 
     scheduler: ContinuousBatching
@@ -91,6 +95,7 @@ class Fleet:
     router: Router
     scale_to_zero_s: float | None
     slice_s: float
+    cluster: Cluster | None = None
 
     def serve(self, requests: TimedRequests, progress: Progress | None = None) -> FleetRun:
         """Serve requests until all have ended.
@@ -100,46 +105,42 @@ class Fleet:
         """
         if self.router == "least-loaded" and self.replicas > 1:
             return self._serve_by_load(requests, progress)
-        shares = [np.arange(k, len(requests), self.replicas) for k in range(self.replicas)]
+        shares = [requests.dealt(k, self.replicas) for k in range(self.replicas)]
         first_s, last_s = np.full(len(requests), np.nan), np.full(len(requests), np.nan)
-        tallies = [_Tally(self) for _ in shares]
+        tallies = []
         preempted = 0
-
-        def serve_share(k: int) -> int:
-            mine = shares[k]
-            lengths = requests.lengths[mine]
-            served = serve_replica(
-                self.scheduler.rules_for(lengths),
-                self.scheduler.cache_blocks,
-                self.times,
-                requests.arrival_s[mine],
-                lengths,
-                tallies[k].add,
-                None if requests.cached is None else requests.cached[mine],
-                progress=progress if self.replicas == 1 else None,
-            )
+        for k, (served, tally) in enumerate(self._serve_shares(shares, progress)):
             if served.stuck is not None:
-                raise self.scheduler.never_served(served.stuck, lengths)
-            first_s[mine], last_s[mine] = served.first_s, served.last_s
-            return int(served.preempted.sum())
-
-        with ThreadPoolExecutor(min(self.replicas, os.cpu_count() or 1)) as pool:
-            for k, times in enumerate(pool.map(serve_share, range(self.replicas)), start=1):
-                preempted += times
-                if progress is not None:
-                    progress(k / self.replicas)
+                raise self.scheduler.never_served(served.stuck, shares[k].lengths)
+            first_s[k :: self.replicas] = served.first_s
+            last_s[k :: self.replicas] = served.last_s
+            preempted += int(served.preempted.sum())
+            tallies.append(tally)
+            if progress is not None:
+                progress((k + 1) / self.replicas)
         return _together(tallies, first_s, last_s, preempted, self.slice_s)
+
+    def _serve_shares(
+        self, shares: Sequence[TimedRequests], progress: Progress | None
+    ) -> "Iterable[tuple[ServedTimes, _Tally]]":
+        """What each replica makes of its share, in their order."""
+        if self.cluster is not None:
+            yield from self.cluster.map(partial(_serve, replace(self, cluster=None)), shares)
+            return
+        serve = partial(_serve, self, progress=progress if self.replicas == 1 else None)
+        with ThreadPoolExecutor(min(self.replicas, os.cpu_count() or 1)) as pool:
+            yield from pool.map(serve, shares)
 
     def _serve_by_load(self, requests: TimedRequests, progress: Progress | None) -> FleetRun:
         """Each request by the replica that has least to do when it comes."""
-        tallies = [_Tally(self) for _ in range(self.replicas)]
+        tallies = [_Tally.of(self) for _ in range(self.replicas)]
         served = serve_by_load(
             self.scheduler.rules_for(requests.lengths),
             self.scheduler.cache_blocks,
             self.times,
             requests.arrival_s,
             requests.lengths,
-            [tally.add for tally in tallies],
+            [partial(tally.add, self) for tally in tallies],
             requests.cached,
             progress,
         )
@@ -149,11 +150,30 @@ class Fleet:
         return _together(tallies, served.first_s, served.last_s, preempted, self.slice_s)
 
 
+def _serve(
+    fleet: Fleet, share: TimedRequests, progress: Progress | None = None
+) -> "tuple[ServedTimes, _Tally]":
+    """Serve a share of the requests by one replica, wherever that is simulated."""
+    tally = _Tally.of(fleet)
+    served = serve_replica(
+        fleet.scheduler.rules_for(share.lengths),
+        fleet.scheduler.cache_blocks,
+        fleet.times,
+        share.arrival_s,
+        share.lengths,
+        partial(tally.add, fleet),
+        share.cached,
+        progress=progress,
+    )
+    return served, tally
+
+
 @dataclass
 class _Tally:
     """Adds up the rows of one replica."""
 
-    fleet: Fleet
+    scale_to_zero_s: float | None
+    over_time: Spread
     counts: FloatArray = field(default_factory=lambda: np.zeros(len(TERMS)))
     gauged: Any = 0.0
     steps: float = 0.0
@@ -163,23 +183,25 @@ class _Tally:
     waiting_s: float = 0.0
     reached_s: float = 0.0
 
-    def __post_init__(self) -> None:
-        self.over_time = Spread(self.fleet.slice_s, _OVER_TIME)
+    @classmethod
+    def of(cls, fleet: Fleet) -> "_Tally":
+        """Nothing so far."""
+        return cls(fleet.scale_to_zero_s, Spread(fleet.slice_s, _OVER_TIME))
 
-    def add(self, rows: FloatArray) -> None:
+    def add(self, fleet: Fleet, rows: FloatArray) -> None:
         """The next rows."""
         if not len(rows):
             return
-        steps = self.fleet.scheduler.rows_as_steps(rows, 0)
+        steps = fleet.scheduler.rows_as_steps(rows, 0)
         self.counts += steps.counts.array()
-        self.gauged = self.gauged + self.fleet.gauge(steps)
+        self.gauged = self.gauged + fleet.gauge(steps)
         begin_s, seconds = rows[:, BEGIN_S], rows[:, SECONDS]
         running_s, waiting_s = rows[:, RUN] * seconds, rows[:, WAIT] * seconds
         self.steps += float(rows[:, STEPS].sum())
         self.busy_s += float(seconds.sum())
         self.running_s += float(running_s.sum())
         self.waiting_s += float(waiting_s.sum())
-        energy_j = row_energy_j(self.fleet.times, rows)
+        energy_j = row_energy_j(fleet.times, rows)
         self._wait_until(begin_s, begin_s + seconds)
         self.over_time.add(begin_s, seconds, np.stack([energy_j, seconds, running_s, waiting_s]))
 
@@ -187,8 +209,8 @@ class _Tally:
         """Time in which nothing was to do, before each row."""
         since_s = np.concatenate([[self.reached_s], end_s[:-1]])
         idle_s = np.maximum(0.0, begin_s - since_s)
-        if self.fleet.scale_to_zero_s is not None:
-            idle_s = np.minimum(idle_s, self.fleet.scale_to_zero_s)
+        if self.scale_to_zero_s is not None:
+            idle_s = np.minimum(idle_s, self.scale_to_zero_s)
         waits = idle_s > 0
         amounts = np.zeros((len(_OVER_TIME), int(waits.sum())))
         amounts[_OVER_TIME.index("awake")] = idle_s[waits]

@@ -30,6 +30,7 @@ from joulecast.estimator.steps.progress import Progress, part_of
 from joulecast.estimator.steps.spending import Spending
 from joulecast.estimator.steps.work import LengthArray
 from joulecast.estimator.stepwise import StepModel, effective_cells, gauged_by_law
+from joulecast.traces.binning.cluster import Cluster
 from joulecast.traces.errors import InputError
 from joulecast.traces.requests import TimedRequests, TokenArray
 from joulecast.traces.workload import Workload
@@ -94,6 +95,7 @@ class Plan:
         how: Where the arrivals are from, in words.
         untimed: Requests of which it is not known when they came, which are not served.
         reading: What was read as arrival times, in words; None if nothing was read.
+        cluster: The Spark that simulates them; None for this machine.
     """
 
     replicas: int | None = 1
@@ -103,6 +105,7 @@ class Plan:
     how: str = ""
     untimed: int = 0
     reading: str | None = None
+    cluster: Cluster | None = None
 
 
 def estimate_online(
@@ -152,6 +155,7 @@ def estimate_online(
         router=plan.router,
         scale_to_zero_s=plan.scale_to_zero_s,
         slice_s=slice_seconds(kept.span_s),
+        cluster=plan.cluster,
     )
     rest = part_of(progress, 0.3, 0.65 if offline.cached_tokens else 1.0)
     if plan.replicas is None:

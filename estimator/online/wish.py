@@ -124,6 +124,7 @@ class ServingWish:
             how=how,
             untimed=untimed,
             reading=None if loaded.arrivals is None or self.rate else loaded.arrivals.text,
+            cluster=loaded.cluster,
         )
 
     def arrivals(

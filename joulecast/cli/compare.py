@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from joulecast.cli.completion import complete_tables, complete_traces
-from joulecast.cli.deployment import SERVING_OPTIONS, serving_keywords
+from joulecast.cli.deployment import SERVING_OPTIONS, SPARK_OPTION, cluster_of, serving_keywords
 from joulecast.cli.estimate import (
     HTML_OPTION,
     METHOD_OPTIONS,
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 @with_options(METHOD_OPTIONS)
 @with_options(COST_OPTIONS)
 @HTML_OPTION
+@SPARK_OPTION
 @with_options(TRACE_OPTIONS)
 @with_options(FORMAT_OPTIONS)
 def compare(
@@ -89,9 +90,10 @@ def compare(
     named = [*table_names, *(spec for spec in specs if "=" not in spec)]
     results = {"--output": options["output"], "--html": html}
     check_results(results, traces=[trace], tables=named)
-    with SimulationBar() as bar:
+    with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
-            method, whole_batches, trace, tables[0], html, options, None, bar.watch, serving
+            *(method, whole_batches, trace, tables[0], html, options),
+            *(None, bar.watch, serving, cluster),
         )
         result = compare_tables(
             make, loaded.workload, tables, shown_address(trace), bool(specs)

@@ -1,7 +1,8 @@
 """Options that say what serves, measured or not, and how."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -9,6 +10,9 @@ from joulecast.cli.completion import complete_gpus, complete_models
 from joulecast.cli.options import FiniteRange, Option
 from joulecast.estimator.method import MODES, ROUTERS, ServingKeywords
 from joulecast.measurements.engines import ENGINES
+
+if TYPE_CHECKING:
+    from joulecast.traces.binning.cluster import Cluster
 
 DTYPE = click.Choice(["bfloat16", "float16", "fp8", "int4"])
 
@@ -125,8 +129,22 @@ SERVING_OPTIONS: list[Option] = [
 ]
 """What `ServingWish` takes."""
 
+SPARK_OPTION = click.option(
+    "--spark",
+    metavar="MASTER",
+    help="Read TRACE on Spark at this master (yarn, spark://host:7077, local[4]), and simulate "
+    "each replica in a task there.",
+)
+
 
 def serving_keywords(options: Mapping[str, Any]) -> ServingKeywords:
     """How requests are to be served, as the values of `SERVING_OPTIONS` say."""
     names = ServingKeywords.__annotations__.keys() & options.keys()
     return cast("ServingKeywords", {name: options[name] for name in names})
+
+
+def cluster_of(options: Mapping[str, Any]) -> "AbstractContextManager[Cluster | None]":
+    """The Spark that the value of `SPARK_OPTION` names, while the context is open."""
+    from joulecast.traces.binning.cluster import cluster_at
+
+    return cluster_at(options["spark"])

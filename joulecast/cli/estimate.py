@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from joulecast.cli.completion import complete_tables, complete_traces
-from joulecast.cli.deployment import DEPLOYMENT_OPTIONS, SERVING_OPTIONS, serving_keywords
+from joulecast.cli.deployment import (
+    DEPLOYMENT_OPTIONS,
+    SERVING_OPTIONS,
+    SPARK_OPTION,
+    cluster_of,
+    serving_keywords,
+)
 from joulecast.cli.options import (
     COST_OPTIONS,
     FORMAT_OPTIONS,
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     from joulecast.estimator.steps.progress import Progress
     from joulecast.estimator.unit_prices.model import Served
     from joulecast.measurements.table.table import EnergyTable
+    from joulecast.traces.binning.cluster import Cluster
     from joulecast.traces.load import LoadedTrace
 
 METHOD_OPTIONS: list[Option] = [
@@ -107,6 +114,7 @@ def _single_table(
 @with_options(COST_OPTIONS)
 @HTML_OPTION
 @plot_option("Also draw power, requests and latencies over time")
+@SPARK_OPTION
 @with_options(TRACE_OPTIONS)
 @with_options(FORMAT_OPTIONS)
 def estimate(
@@ -153,9 +161,9 @@ def estimate(
     serving = serving_wish(method, serving_keywords(options))
     results = {"--output": options["output"], "--html": html, "--plot": plot}
     check_results(results, traces=[trace], tables=names)
-    with SimulationBar() as bar:
+    with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
-            method, whole_batches, trace, served, html, options, host, bar.watch, serving
+            method, whole_batches, trace, served, html, options, host, bar.watch, serving, cluster
         )
         result = make(loaded.workload, served, shown_address(trace)).at(facility)
     if html is not None:
@@ -181,8 +189,12 @@ def load_for(
     host: "EnergyTable | None" = None,
     progress: "Progress | None" = None,
     serving: "ServingWish | None" = None,
+    cluster: "Cluster | None" = None,
 ) -> "tuple[LoadedTrace, EstimationMethod]":
-    """TRACE as a method and a page want it, and the method; without `serving`, all at once."""
+    """TRACE as a method and a page want it, and the method; without `serving`, all at once.
+
+    On a cluster, if one is given, which has to run until the method is done.
+    """
     from joulecast.estimator.forecast import estimation_method, reading_of
     from joulecast.estimator.keywords import most_lengths, wants_arrivals
     from joulecast.traces.load import load_trace
@@ -190,11 +202,10 @@ def load_for(
     if whole_batches and method != "binned":
         raise click.UsageError("--whole-batches is for --method binned")
     grid, most = reading_of(method, served)
-    with reading(options, trace) as keywords:
-        needs_times = serving is not None and wants_arrivals(method, serving)
-        loaded = load_trace(
-            trace, grid, most_lengths(most, serving), html is not None, needs_times, **keywords
-        )
+    most = most_lengths(most, serving)
+    needs_times = serving is not None and wants_arrivals(method, serving)
+    with reading(options, trace, is_elsewhere=cluster is not None) as keywords:
+        loaded = load_trace(trace, grid, most, html is not None, needs_times, cluster, **keywords)
     return loaded, estimation_method(method, loaded, whole_batches, host, progress, serving)
 
 

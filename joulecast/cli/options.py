@@ -338,8 +338,15 @@ def reading_keywords(options: Mapping[str, Any]) -> ReadingKeywords:
 
 
 @contextmanager
-def reading(options: Mapping[str, Any], trace: str) -> Iterator[ReadingKeywords]:
-    """The same, with a bar while TRACE is being read."""
+def reading(
+    options: Mapping[str, Any], trace: str, is_elsewhere: bool = False
+) -> Iterator[ReadingKeywords]:
+    """The same, with a bar while TRACE is being read, unless Spark or a database reads it."""
+    if is_elsewhere:
+        if options["memory_limit"] is not None:
+            raise click.UsageError("--memory-limit is for reading with DuckDB")
+        yield reading_keywords(options)
+        return
     with ReadingBar(trace) as bar:
         yield {**reading_keywords(options), "watch": bar.watch}
 

@@ -15,7 +15,6 @@ from joulecast.cli.options import (
     group,
     output_option,
     reading,
-    reading_keywords,
     say,
     with_options,
 )
@@ -188,28 +187,27 @@ def trace_bin(
     """Reduce TRACE to a small workload file.
 
     Estimates take it in TRACE's place. On one machine DuckDB reads it; --engine spark reads it on a
-    cluster, and --connect bins a table in the database that keeps it, both without arrival times.
+    cluster, and --connect bins a table in the database that keeps it, without arrival times.
     """
-    from joulecast.traces.grid import GRIDS
-    from joulecast.traces.load import load_from_spark, load_from_table, load_trace
+    from joulecast.traces.binning.cluster import cluster_at
+    from joulecast.traces.grid import GRIDS, POWER_OF_TWO_GRID
+    from joulecast.traces.load import load_from_table, load_trace
 
-    elsewhere = _is_elsewhere(source, bin_engine, master, address, table_name)
-    if elsewhere and options["memory_limit"] is not None:
-        raise click.UsageError("--memory-limit is for reading with DuckDB")
+    _check_where(source, bin_engine, master, address, table_name)
+    is_on_spark = bin_engine == "spark"
     name = str(source or table_name)
     database = None if address is None else database_file(address)
     sources = [str(place) for place in (source, database) if place is not None]
     check_results({"--output": output}, traces=sources)
-    grid = GRIDS[grid_name or "power-of-two"]
+    grid = GRIDS[grid_name] if grid_name else None
     arrivals = None
-    if address is not None:
-        workload = load_from_table(address, name, grid, **reading_keywords(options))
-    elif elsewhere:
-        workload = load_from_spark(name, master or "local[*]", grid, **reading_keywords(options))
-    else:
-        with reading(options, name) as keywords:
-            loaded = load_trace(name, grid if grid_name else None, **keywords)
-        workload, arrivals = loaded.workload, loaded.arrivals
+    with reading(options, name, is_on_spark or address is not None) as keywords:
+        if address is not None:
+            workload = load_from_table(address, name, grid or POWER_OF_TWO_GRID, **keywords)
+        else:
+            with cluster_at((master or "local[*]") if is_on_spark else None) as cluster:
+                loaded = load_trace(name, grid, cluster=cluster, **keywords)
+            workload, arrivals = loaded.workload, loaded.arrivals
     workload = workload.with_provenance(licence=licence, citation=citation)
     if output is None:
         print_text(workload.to_json())
@@ -223,14 +221,14 @@ def trace_bin(
     )
 
 
-def _is_elsewhere(
+def _check_where(
     source: str | None,
     bin_engine: str,
     master: str | None,
     address: str | None,
     table_name: str | None,
-) -> bool:
-    """Whether a database or a cluster bins the trace.
+) -> None:
+    """Refuse options that do not say where the trace is binned.
 
     Raises:
         UsageError: The options contradict one another.
@@ -243,4 +241,3 @@ def _is_elsewhere(
         raise click.UsageError("--master is for --engine spark")
     if address is not None and bin_engine == "spark":
         raise click.UsageError("--connect bins in the database; --engine spark is for files")
-    return address is not None or bin_engine == "spark"

@@ -90,7 +90,7 @@ def cell_sums(stored: Stored, grid: Grid, slicing: Slicing | None = None) -> Que
     Args:
         stored: How the rows of the trace are stored.
         grid: The cells.
-        slicing: How to count them per slice of time, too, which only DuckDB does.
+        slicing: How to count them per slice of time, too.
 
     Returns:
         `input_bin` and `output_bin` (indices of the cell; those below that of a failed request, or
@@ -105,10 +105,10 @@ def cell_sums(stored: Stored, grid: Grid, slicing: Slicing | None = None) -> Que
     output_edges = (-1, 0, *grid.output_edges, _OVER_ANY_LENGTH)
     terms = {**_TERMS, **_CACHED} if stored.has_cached else _TERMS
     if stored.is_duckdb:
-        sums = {name: f"CAST(SUM({term}) AS TEXT)" for name, term in terms.items()}
+        terms = dict(terms)
     else:
-        sums = {
-            f"{name}_{k}": f"SUM((({term}) >> {LIMB_BITS * k}) & {2**LIMB_BITS - 1})"
+        terms = {
+            f"{name}_{k}": f"(({term}) >> {LIMB_BITS * k}) & {2**LIMB_BITS - 1}"
             for name, term in terms.items()
             for k in range(LIMBS)
         }
@@ -119,10 +119,11 @@ def cell_sums(stored: Stored, grid: Grid, slicing: Slicing | None = None) -> Que
         f"FROM (SELECT input_tokens AS i, output_tokens AS o{_cached(stored)}{_arrival(slicing)} "
         f"FROM ({with_tokens(stored)}) AS lengths) AS pairs"
     )
+    total = "CAST(SUM({}) AS TEXT)" if stored.is_duckdb else "SUM({})"
     if slicing is not None:
-        return _sliced(bins, terms)
-    selected = ", ".join(f"{value} AS {name}" for name, value in sums.items())
-    types = dict.fromkeys(sums, "string" if stored.is_duckdb else "int64")
+        return _sliced(bins, terms, total)
+    selected = _selected({name: total.format(term) for name, term in terms.items()})
+    types = dict.fromkeys(terms, "string" if stored.is_duckdb else "int64")
     return Query(
         f"SELECT input_bin, output_bin, COUNT(*) AS requests, {selected} FROM ({bins}) AS bins "
         "GROUP BY 1, 2",
@@ -130,10 +131,16 @@ def cell_sums(stored: Stored, grid: Grid, slicing: Slicing | None = None) -> Que
     )
 
 
-def _sliced(bins: str, terms: Mapping[str, str]) -> Query:
-    """Sums per cell and slice first, then per cell: as many lists as there are cells."""
-    inner = ", ".join(f"SUM({term}) AS {name}" for name, term in terms.items())
-    outer = ", ".join(f"CAST(SUM({name}) AS TEXT) AS {name}" for name in terms)
+def _sliced(bins: str, terms: Mapping[str, str], total: str) -> Query:
+    """Sums per cell and slice first, then per cell: as many lists as there are cells.
+
+    Args:
+        bins: A query of the rows, each with its cell and slice.
+        terms: What to add up of them, as SQL by name.
+        total: How their sum is given, as SQL with a place for it.
+    """
+    inner = _selected({name: f"SUM({term})" for name, term in terms.items()})
+    outer = _selected({name: total.format(name) for name in terms})
     return Query(
         f"SELECT input_bin, output_bin, CAST(SUM(requests) AS BIGINT) AS requests, {outer}, "
         "LIST([slice, requests]) FILTER (slice IS NOT NULL) AS slices FROM ("
@@ -145,6 +152,10 @@ def _sliced(bins: str, terms: Mapping[str, str]) -> Query:
 
 def _cached(stored: Stored) -> str:
     return f", {cached_tokens('input_tokens')} AS c" if stored.has_cached else ""
+
+
+def _selected(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{value} AS {name}" for name, value in values.items())
 
 
 def _arrival(slicing: Slicing | None) -> str:

@@ -14,7 +14,7 @@ from joulecast.traces.reading.formats import TraceFormat
 from joulecast.traces.reading.layout import layout
 from joulecast.traces.reading.lengths import REQUESTS, Stored, union
 from joulecast.traces.reading.rows.rules import role_columns
-from joulecast.traces.reading.scan import create_view
+from joulecast.traces.reading.scan import DATABASE_SETTINGS, create_view
 from joulecast.traces.reading.sniff import (
     STANDARD_INPUT,
     TraceFile,
@@ -71,12 +71,7 @@ def connect(folder: str, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
     Raises:
         InputError: The limit is no size of memory.
     """
-    settings = {
-        "autoinstall_known_extensions": False,
-        "temp_directory": folder,
-        "timezone": "UTC",  # of timestamps without an offset
-    }
-    database = duckdb.connect(config=settings)
+    database = duckdb.connect(config={**DATABASE_SETTINGS, "temp_directory": folder})
     # Makes query_progress() answer; the bar itself is ours. In a notebook without ipywidgets DuckDB
     # refuses that, and the progress stays unknown.
     with contextlib.suppress(duckdb.InvalidInputException):

@@ -9,6 +9,7 @@ from joulecast.traces.binning.trace import Query, Trace, first_line, length_kind
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import database_file, shown_address
 from joulecast.traces.reading.formats import choose_columns
+from joulecast.traces.reading.layout import lengths_alone
 from joulecast.traces.reading.lengths import REQUESTS, Stored, as_stored
 from joulecast.traces.reading.options import ReadingOptions
 from joulecast.traces.reading.scan import quoted
@@ -76,6 +77,7 @@ def open_table(address: str, table_name: str, options: ReadingOptions) -> Iterat
         InputError: No such backend, database, table or columns.
     """
     options.require_elsewhere()
+    options.require_timeless()
     shown = f"{_without_password(address)} {table_name}"
     backend, is_address, _ = address.partition("://")
     if not is_address:
@@ -118,7 +120,7 @@ def _trace(shown: str, options: ReadingOptions, connection: Any, table_name: str
         table = connection.table(name, database=tuple(parts) or None)
     except Exception as error:
         raise InputError(f"{shown}: no such table ({first_line(error)})") from error
-    trace_format = choose_columns(shown, table.columns, options)
+    trace_format = lengths_alone(shown, choose_columns(shown, table.columns, options), "a database")
     columns = {"input": trace_format.input_column, "output": trace_format.output_column}
     kinds = {
         side: length_kind(shown, side, str(table.schema()[column]))

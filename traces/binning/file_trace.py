@@ -6,7 +6,7 @@ only the columns that the question needs are parsed.
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,7 +24,6 @@ from joulecast.traces.reading.layout import common_format, describe_sources
 from joulecast.traces.reading.lengths import (
     REQUESTS,
     Stored,
-    cached_tokens,
     succeeded,
     with_problems,
     with_tokens,
@@ -43,8 +42,6 @@ from joulecast.traces.workload import Workload
 if TYPE_CHECKING:
     import numpy as np
 
-    from joulecast.traces.requests import LengthArray, TimedRequests, TokenArray
-
 _Answer = TypeVar("_Answer")
 
 _ONE_FILE, _ONE_FILE_ROWS, _READ = "one_file", "one_file_rows", "joulecast_rows_read"
@@ -59,12 +56,14 @@ class FileTrace(TraceInTime):
     """A trace in files, read by DuckDB.
 
     Attributes:
+        files: The files behind it.
         database: The DuckDB that reads them.
         watch: Told of progress, if anyone is.
         rules: What its rows mean; None where each is a request whose lengths two columns hold.
         total: The row that has the sums of all others, if there is one.
     """
 
+    files: tuple[TraceFile, ...]
     database: duckdb.DuckDBPyConnection = field(repr=False)
     watch: OnProgress | None = field(default=None, repr=False)
     rules: RowRules | None = None
@@ -97,8 +96,13 @@ class FileTrace(TraceInTime):
 
     def reading(self, workload: Workload) -> TraceReading:
         """What was read, told with the workload that was made of it."""
-        counts = workload.total.requests, workload.failed.requests, *workload.invalid.values()
-        return TraceReading.of(self.format, self.rules, sum(counts)).with_total(self.total)
+        requests = super().reading(workload).requests
+        return TraceReading.of(self.format, self.rules, requests).with_total(self.total)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether no row was left out since it sums all others."""
+        return self.total is None or not self.total.is_left_out
 
     def without_total(self, workload: Workload) -> "FileTrace":
         """The same, without a row that is told by its label to sum all others.
@@ -133,48 +137,18 @@ class FileTrace(TraceInTime):
             )
         return replace(self, total=total)
 
-    def lengths_and_cached(self) -> "tuple[LengthArray, TokenArray | None]":
-        """The requests that did not fail, in the trace's order.
-
-        Returns:
-            (i, o) of each, shape (n, 2) [tokens], and tokens of each prompt that were in a cache of
-            prefixes, shape (n,); None if the trace does not say.
-
-        Raises:
-            InputError: As in `ask`.
-        """
-        columns = self.arrays(f"SELECT {self._tokens} FROM ({succeeded(self.stored)})")
-        return _lengths(columns), _cached(columns)
-
-    @property
-    def _tokens(self) -> str:
-        """What is read of requests one by one, as SQL: counts within 32 bits, half as large."""
-        columns = {"input_tokens": "input_tokens", "output_tokens": "output_tokens"}
-        if self.stored.has_cached:
-            columns["cached_tokens"] = cached_tokens("input_tokens")
-        return ", ".join(f"CAST({sql} AS INTEGER) AS {name}" for name, sql in columns.items())
-
-    def timed(self) -> "tuple[TimedRequests, ArrivalReading]":
-        """The requests that did not fail, in the order in which they came, and what was read.
-
-        With `on_invalid="skip"`, those without a time are left out; what was read counts them.
-
-        Raises:
-            InputError: As in `ask`; or it has no arrival times, a row lacks its own, or they lie
-                decades apart.
-        """
-        import numpy as np
-
-        from joulecast.traces.requests import TimedRequests
-
-        reading = self.require_times()
-        columns = self.arrays(
-            f"SELECT {self._tokens}, {reading.sql} AS arrival_s FROM ({succeeded(self.stored)}) "
-            "WHERE arrival_s IS NOT NULL"
+    def arrivals_in_order(self) -> ArrivalReading | None:
+        """What is read as arrival times, and how many come before the row above them."""
+        reading = self.arrivals
+        if reading is None or not reading.requests:
+            return reading
+        (counted,) = self.select(
+            "SELECT COUNT(*) FILTER (arrival_s < previous_s) AS requests FROM ("
+            "SELECT arrival_s, LAG(arrival_s) OVER () AS previous_s FROM ("
+            f"SELECT {reading.sql} AS arrival_s FROM ({succeeded(self.stored)}) AS requests) "
+            "AS rows WHERE arrival_s IS NOT NULL) AS pairs"
         )
-        arrival_s = np.asarray(columns["arrival_s"], dtype=np.float64)
-        reading = replace(reading, out_of_order=int((np.diff(arrival_s) < 0).sum()))
-        return TimedRequests.in_order(arrival_s, _lengths(columns), _cached(columns)), reading
+        return replace(reading, out_of_order=counted["requests"])
 
     def ask(self, query: Query) -> list[dict[str, Any]]:
         """The rows of the answer.
@@ -182,30 +156,25 @@ class FileTrace(TraceInTime):
         Raises:
             InputError: A file broke off or has a row that is none; file and line are named.
         """
-        return self.select(query.sql)
-
-    def select(self, sql: str) -> list[dict[str, Any]]:
-        """The rows of the answer to a question that is only asked of files.
-
-        Raises:
-            InputError: As in `ask`.
-        """
 
         def rows() -> list[dict[str, Any]]:
-            answer = self.database.execute(sql)
+            answer = self.database.execute(query.sql)
             names = [column[0] for column in answer.description]
             return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
         return self._answer(rows)
 
-    def arrays(self, sql: str) -> "dict[str, np.ma.MaskedArray | np.ndarray]":
-        """The columns of the answer to a question that is only asked of files.
+    def arrays(self, columns: str, condition: str) -> "dict[str, np.ma.MaskedArray | np.ndarray]":
+        """Columns of the requests that did not fail, in the order of files and rows.
 
-        Missing values are masked.
+        Args:
+            columns: As SQL.
+            condition: Which requests, as SQL.
 
         Raises:
             InputError: As in `ask`.
         """
+        sql = f"SELECT {columns} FROM ({succeeded(self.stored)}) AS requests WHERE {condition}"
         return self._answer(lambda: self.database.execute(sql).fetchnumpy())
 
     def _answer(self, run: Callable[[], _Answer]) -> _Answer:
@@ -257,7 +226,7 @@ class FileTrace(TraceInTime):
         """The error for it, with its line; None if every row is valid."""
         self.database.execute(_TEXT_AS_TEXT)
         for file in self.files:
-            stored, view = self.one_file(file)
+            stored, view = self._one_file(file)
             rows = self.select(
                 f"SELECT * FROM ({with_problems(stored, self.numbered(view))}) AS rows "
                 "WHERE problem <> 0 ORDER BY number LIMIT 1"
@@ -270,7 +239,22 @@ class FileTrace(TraceInTime):
                 return describe_problem(file, self.format, rows[0], line)
         return None
 
-    def one_file(self, file: TraceFile) -> tuple[Stored, str]:
+    def first_row(self, condition: str) -> tuple[str, dict[str, Any]]:
+        """The first request of which something is true, after the file and line it begins on."""
+        for file in self.files:
+            stored, view = self._one_file(file)
+            rows = self.select(
+                f"SELECT * FROM ({succeeded(stored, self.numbered(view))}) AS rows "
+                f"WHERE {condition} ORDER BY number LIMIT 1"
+            )
+            if rows:
+                number = rows[0]["number"]
+                line = line_of_record(file, number)
+                place = f": row {number}" if line is None else f":{line}"
+                return f"{file.name}{place}", rows[0]
+        return self.name, {"arrival_text": None}
+
+    def _one_file(self, file: TraceFile) -> tuple[Stored, str]:
         """How a file alone is stored, and the view of it; its broken rows are left out."""
         if self.rules is None:
             view = _ONE_FILE if self.format.is_plain else _ONE_FILE_ROWS
@@ -327,22 +311,6 @@ def _stored_as(stored: Stored, lengths: tuple[int, int]) -> str:
     )
 
 
-def _lengths(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "LengthArray":
-    """Shape (n, 2) [tokens]."""
-    import numpy as np
-
-    pair = [np.asarray(columns[f"{side}_tokens"], dtype=np.int64) for side in ("input", "output")]
-    return np.stack(pair, axis=1)
-
-
-def _cached(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "TokenArray | None":
-    """Shape (n,) [tokens]; None without such a column."""
-    import numpy as np
-
-    tokens = columns.get("cached_tokens")
-    return None if tokens is None else np.asarray(tokens, dtype=np.int64)
-
-
 @contextmanager
 def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[FileTrace]:
     """Open a trace: CSV, JSON lines or Parquet, plain or packed with gzip or zstd.
@@ -373,9 +341,9 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
                 options.on_invalid,
                 sources,
                 stored,
-                files,
                 trace_format,
                 options.arrival_unit,
+                files,
                 database,
                 options.watch,
             )

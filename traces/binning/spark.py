@@ -1,42 +1,51 @@
-"""Traces read by Spark, on a cluster or on this machine, through PySpark."""
+"""Traces read by Spark, on a cluster or on this machine, through PySpark.
+
+Lengths are read by Spark's SQL, times by the DuckDB of each worker, as everywhere.
+"""
 
 import re
 import tempfile
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from joulecast.traces.binning.trace import Query, Trace, first_line, length_kind
+from joulecast.traces.binning.cluster import Cluster, said
+from joulecast.traces.binning.timing import TraceInTime
+from joulecast.traces.binning.trace import Query, first_line, length_kind
 from joulecast.traces.errors import InputError
+from joulecast.traces.files import shown_address
+from joulecast.traces.reading.arrivals import VIEW_COLUMNS, with_arrivals
 from joulecast.traces.reading.formats import TraceFormat
-from joulecast.traces.reading.layout import common_format, describe_sources, layout
-from joulecast.traces.reading.lengths import REQUESTS, Stored, as_stored, union
+from joulecast.traces.reading.layout import common_format, describe_sources, layout, lengths_alone
+from joulecast.traces.reading.lengths import REQUESTS, Stored, as_stored, succeeded, union
 from joulecast.traces.reading.nested import KeyPath, Tree, key_tree
 from joulecast.traces.reading.options import ReadingOptions
-from joulecast.traces.reading.scan import create_view
+from joulecast.traces.reading.scan import DATABASE_SETTINGS, create_view
 from joulecast.traces.reading.sniff import TraceFile, describe, find_files
 
+if TYPE_CHECKING:
+    import numpy as np
+
+_Answer = TypeVar("_Answer")
+
+_SIDES = "input", "output"
 _CORRUPT = "_corrupt"
 _HEAD_LINES = 100
-_START_SETTINGS = {
-    "spark.app.name": "joulecast",
-    "spark.log.level": "ERROR",
-    "spark.ui.showConsoleProgress": "false",
+
+_PLACES = {
+    # As an address, in which a plus is no blank.
+    "source_file": "url_decode(replace(input_file_name(), '+', '%2B'))",
+    "source_block": "input_file_block_start()",
+    "source_row": "monotonically_increasing_id()",
 }
-_SETTINGS = {
-    "spark.sql.caseSensitive": "true",
-    # With pruning, a CSV row is only split as far as the wanted columns, whatever follows.
-    "spark.sql.csv.parser.columnPruning.enabled": "false",
-    "spark.sql.legacy.parquet.nanosAsLong": "true",
-}
+"""Where a row lies, by which rows come in the order of files and lines: Spark reads in any."""
 
 
 @dataclass(frozen=True)
-class SparkTrace(Trace):
+class SparkTrace(TraceInTime):
     """A trace that Spark reads.
 
     Attributes:
@@ -51,75 +60,76 @@ class SparkTrace(Trace):
         Raises:
             InputError: Spark could not read a file to its end.
         """
+        return self._answer(query.sql, lambda frame: [row.asDict() for row in frame.collect()])
+
+    def arrays(self, columns: str, condition: str) -> "dict[str, np.ndarray]":
+        """Columns of the requests that did not fail, in the order of files and rows.
+
+        Args:
+            columns: As SQL.
+            condition: Which requests, as SQL.
+
+        Raises:
+            InputError: As in `ask`.
+        """
+        table = self._answer(
+            f"SELECT {columns} FROM ({succeeded(self.stored)}) AS requests WHERE {condition} "
+            f"ORDER BY {', '.join(_PLACES)}",
+            lambda frame: frame.toArrow(),
+        )
+        return {name: table[name].to_numpy() for name in table.column_names}
+
+    def first_row(self, condition: str) -> tuple[str, dict[str, Any]]:
+        """The first request of which something is true, after the file that has it."""
+        (row,) = self.select(
+            f"SELECT * FROM ({succeeded(self.stored)}) AS rows WHERE {condition} "
+            f"ORDER BY {', '.join(_PLACES)} LIMIT 1"
+        )
+        return shown_address(row["source_file"].removeprefix("file://")), row
+
+    def _answer(self, sql: str, take: Callable[[Any], _Answer]) -> _Answer:
+        """What a question gives; Spark's errors become ours."""
         try:
-            return [row.asDict() for row in self.session.sql(_in_spark(query.sql)).collect()]
+            return take(self.session.sql(_in_spark(sql)))
         except Exception as error:
-            raise InputError(f"{self.name}: cannot be read ({first_line(error)})") from error
+            raise InputError(f"{self.name}: cannot be read ({said(error)})") from error
 
 
-@contextmanager
-def open_spark(source: str, master: str, options: ReadingOptions) -> Iterator[Trace]:
+def open_spark(source: str, cluster: Cluster, options: ReadingOptions) -> SparkTrace:
     """Open a trace on Spark.
 
     Args:
         source: A file or a glob that driver and workers find under the same path, or an address of
             a file system that Spark knows, such as hdfs:// or s3a://, whose files are all alike.
-        master: Spark's master URL, such as "spark://host:7077", "yarn" or "local[2]".
+        cluster: Where it is read; the trace can be asked for as long as that runs.
         options: How to read it; without `memory_limit` and `watch`.
-
-    Yields:
-        The trace; only the sums of its cells will come back from the workers.
 
     Raises:
         InputError: No PySpark, no Java, no cluster, no such files, or they are not a trace.
     """
     options.require_elsewhere()
-    session, is_ours = _session(master)
+    session = cluster.session
+    files: tuple[TraceFile, ...]
+    if "://" in source:
+        files = (_describe_far(session, source),)
+    else:
+        files = tuple(describe(path, name) for path, name in find_files(source))
+    trace_format = lengths_alone(source, common_format(source, files, options), "Spark")
     try:
-        files: tuple[TraceFile, ...]
-        if "://" in source:
-            files = (_describe_far(session, source),)
-        else:
-            files = tuple(describe(path, name) for path, name in find_files(source))
-        trace_format = common_format(source, files, options)
-        try:
-            stored = _view_all(session, files, trace_format)
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"{source}: Spark cannot read it ({first_line(error)})") from error
-        sources = describe_sources(files, trace_format)
-        yield SparkTrace(source, options.on_invalid, sources, stored, session)
-    finally:
-        if is_ours:
-            session.stop()
-
-
-def _session(master: str) -> tuple[Any, bool]:
-    """A session of our own, and whether it may be stopped: where Spark runs already, it goes on."""
-    try:
-        import sqlglot  # noqa: F401 - its questions need it
-        from pyspark.sql import SparkSession
-    except ImportError as error:
-        raise InputError(
-            f"Spark needs {error.name}; install it with: pip install 'joulecast[spark]'"
-        ) from error
-    running = SparkSession.getActiveSession()
-    if running is not None and running.sparkContext.master != master:
-        raise InputError(
-            f"Spark runs here already, with the master {running.sparkContext.master}; take that or "
-            "stop it"
-        )
-    builder = SparkSession.builder.master(master)
-    for key, value in _START_SETTINGS.items():
-        builder = builder.config(key, value)
-    try:
-        session = builder.getOrCreate() if running is None else running.newSession()
-        for key, value in _SETTINGS.items():
-            session.conf.set(key, value)
+        stored = _view_all(session, files, trace_format)
+    except InputError:
+        raise
     except Exception as error:
-        raise InputError(f"Spark does not start with {master} ({first_line(error)})") from error
-    return session, running is None
+        raise InputError(f"{source}: Spark cannot read it ({first_line(error)})") from error
+    return SparkTrace(
+        source,
+        options.on_invalid,
+        describe_sources(files, trace_format),
+        stored,
+        trace_format,
+        options.arrival_unit,
+        session,
+    )
 
 
 def _describe_far(session: Any, source: str) -> TraceFile:
@@ -148,33 +158,75 @@ def _view_all(session: Any, files: Sequence[TraceFile], trace_format: TraceForma
         f"{REQUESTS}_{k}": _view(session, f"{REQUESTS}_{k}", group, trace_format)
         for k, group in enumerate(groups.values())
     }
-    select, stored = union(views, ["malformed"])
+    times = VIEW_COLUMNS if trace_format.arrival_column is not None else ()
+    select, stored = union(views, ["malformed", *_PLACES, *times])
     session.sql(_in_spark(select)).createOrReplaceTempView(REQUESTS)
     return stored
 
 
 def _view(session: Any, view: str, files: Sequence[TraceFile], trace_format: TraceFormat) -> Stored:
-    """Make a view of the lengths in files of one layout, and whether their row is broken."""
+    """Make a view of the lengths in files of one layout, when they come, and where they lie."""
     file = files[0]
     frame, paths = _frame(session, files, trace_format)
     values = {side: ".".join(map(_ticked, path)) for side, path in paths.items()}
-    types = frame.selectExpr(*(f"{value} AS {side}" for side, value in values.items())).dtypes
+    types = frame.selectExpr(*(f"{values[side]} AS {side}" for side in _SIDES)).dtypes
     kinds = {side: length_kind(file.name, side, type_name) for side, type_name in types}
-    malformed = f"{_CORRUPT} IS NOT NULL" if file.kind == "csv" else "FALSE"
-    frame.selectExpr(
-        *(f"{as_stored(value, kinds[side])} AS {side}" for side, value in values.items()),
-        f"{malformed} AS malformed",
-    ).createOrReplaceTempView(view)
+    columns = {side: as_stored(values[side], kinds[side]) for side in _SIDES}
+    columns["malformed"] = f"{_CORRUPT} IS NOT NULL" if file.kind == "csv" else "FALSE"
+    columns |= _PLACES
+    if "arrival" in values:
+        columns["arrival"] = _moment(file, trace_format, values["arrival"])
+    frame = frame.selectExpr(*(f"{value} AS {name}" for name, value in columns.items()))
+    if "arrival" in values:
+        frame = _with_times(frame)
+    frame.createOrReplaceTempView(view)
     return Stored(kinds["input"], kinds["output"], has_malformed=True, is_duckdb=False)
+
+
+def _moment(file: TraceFile, trace_format: TraceFormat, value: str) -> str:
+    """The column of arrival times, as SQL; Spark takes nanoseconds since 1970 for whole numbers."""
+    types = dict(zip(file.columns, file.types, strict=False))
+    kind = types.get(str(trace_format.arrival_column), "")
+    if "NANOS=NanoSeconds" not in kind:
+        return value
+    moment = f"timestamp_micros(({value} + 500) DIV 1000)"
+    return moment if "isAdjustedToUTC=1" in kind else f"CAST({moment} AS TIMESTAMP_NTZ)"
+
+
+def _with_times(frame: Any) -> Any:
+    """Rows with `VIEW_COLUMNS` in the place of `arrival`."""
+    from pyspark.sql.types import StructType
+
+    schema = StructType(list(frame.drop("arrival").schema))
+    for name, type_name in zip(
+        VIEW_COLUMNS, ("double", "double", "integer", "string"), strict=True
+    ):
+        schema.add(name, type_name)
+    return frame.mapInArrow(_read_times, schema)
+
+
+def _read_times(batches: Iterable[Any]) -> Iterator[Any]:
+    """Times as DuckDB reads them of files; this runs on Spark's workers."""
+    # On one thread rows keep their order.
+    with duckdb.connect(config={**DATABASE_SETTINGS, "threads": 1}) as database:
+        for batch in batches:
+            database.register("rows_of_batch", batch)
+            (type_name,) = database.table("rows_of_batch").select("arrival").types
+            select = with_arrivals({}, "arrival", str(type_name), "rows_of_batch")
+            times = database.sql(select).to_arrow_table()
+            with_times = batch.drop_columns(["arrival"])
+            for name in VIEW_COLUMNS:
+                with_times = with_times.append_column(name, times[name].combine_chunks())
+            yield with_times
 
 
 def _frame(
     session: Any, files: Sequence[TraceFile], trace_format: TraceFormat
 ) -> tuple[Any, dict[str, KeyPath]]:
-    """What Spark reads of files of one layout, and where the lengths lie in it."""
+    """What Spark reads of files of one layout, and where lengths and times lie in it."""
     file = files[0]
     locations = [_location(part) for part in files]
-    columns = {"input": trace_format.input_column, "output": trace_format.output_column}
+    columns = dict(zip((*_SIDES, "arrival"), trace_format.columns, strict=False))
     if file.kind == "csv":
         _require_rows_on_lines(session, file.name, locations)
         texts = ", ".join(f"c{k} STRING" for k in range(len(file.columns)))
@@ -193,7 +245,8 @@ def _frame(
         if not any("://" in part.name for part in files):
             # Spark would take nanoseconds for counts.
             create_view(duckdb.connect(), REQUESTS, files, trace_format, is_strict=True)
-        return session.read.parquet(*locations), {side: (name,) for side, name in columns.items()}
+        paths = {side: file.path_to(name) for side, name in columns.items()}
+        return session.read.parquet(*locations), paths
     if file.kind == "json lines":
         paths = {side: file.path_to(name) for side, name in columns.items()}
         schema = _fields(key_tree(file.name, paths.values()), " ")
@@ -256,4 +309,5 @@ def _location(file: TraceFile) -> str:
     """A path as Spark takes it: an address, its pattern characters escaped where they are none."""
     if "://" in file.name:
         return file.name
-    return "file://" + re.sub(r"([\\{}\[\]*?])", r"\\\1", str(file.path.resolve()))
+    # Links are not followed, or files would come in another order.
+    return "file://" + re.sub(r"([\\{}\[\]*?])", r"\\\1", str(file.path.absolute()))

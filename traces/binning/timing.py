@@ -1,12 +1,13 @@
 """When the requests of a trace in files come: what is read as their times, and which have none."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from joulecast.traces.binning.trace import Slicing, Trace
+from joulecast.traces.binning.trace import Query, Slicing, Trace
 from joulecast.traces.errors import InputError
 from joulecast.traces.reading.arrivals import (
     EPOCH_BEGINS_S,
@@ -18,11 +19,16 @@ from joulecast.traces.reading.arrivals import (
     census,
     decide,
 )
-from joulecast.traces.reading.faults import line_of_record
 from joulecast.traces.reading.formats import TraceFormat, shorten
-from joulecast.traces.reading.lengths import Stored, succeeded
-from joulecast.traces.reading.sniff import TraceFile
+from joulecast.traces.reading.lengths import cached_tokens, succeeded
+from joulecast.traces.reading.rows.reading import TraceReading
 from joulecast.traces.slices import exponent_for
+from joulecast.traces.workload import Workload
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from joulecast.traces.requests import LengthArray, TimedRequests, TokenArray
 
 _HOW_TO_WRITE = "seconds or ISO 8601, such as 2026-01-31T09:30:00.5Z"
 
@@ -32,26 +38,101 @@ class TraceInTime(Trace):
     """A trace in files, whose rows may tell when requests come.
 
     Attributes:
-        files: The files behind it.
         format: Which columns hold what.
         arrival_unit: Unit of its arrival times, if the user states one.
     """
 
-    files: tuple[TraceFile, ...]
     format: TraceFormat
     arrival_unit: ArrivalUnit | None
 
     @abstractmethod
+    def arrays(
+        self, columns: str, condition: str
+    ) -> "Mapping[str, np.ma.MaskedArray | np.ndarray]":
+        """Columns of the requests that did not fail, in the order of files and rows.
+
+        Args:
+            columns: As SQL.
+            condition: Which requests, as SQL.
+
+        Raises:
+            InputError: As in `ask`.
+        """
+
+    @abstractmethod
+    def first_row(self, condition: str) -> tuple[str, dict[str, Any]]:
+        """A request of which something is true, after where it lies: the first, if that is known.
+
+        Call it only if there is one.
+        """
+
     def select(self, sql: str) -> list[dict[str, Any]]:
-        """The rows of the answer to a question that is only asked of files."""
+        """The rows of the answer to a question that is only asked of files.
 
-    @abstractmethod
-    def one_file(self, file: TraceFile) -> tuple[Stored, str]:
-        """How a file alone is stored, and the view of it; its broken rows are left out."""
+        Raises:
+            InputError: As in `ask`.
+        """
+        return self.ask(Query(sql, {}))
 
-    @abstractmethod
-    def numbered(self, view: str) -> str:
-        """The requests of a view of one file, with `number`: which row of the file each is."""
+    def reading(self, workload: Workload) -> TraceReading:
+        """What was read, told with the workload that was made of it."""
+        counts = workload.total.requests, workload.failed.requests, *workload.invalid.values()
+        return TraceReading.of(self.format, None, sum(counts))
+
+    def without_total(self, workload: Workload) -> Self:  # noqa: ARG002
+        """The same, without a row that sums all others, where there is one and it calls itself so.
+
+        Args:
+            workload: All rows of the trace, such a row included.
+        """
+        return self
+
+    @property
+    def has_all(self) -> bool:
+        """Whether no row was left out since it sums all others."""
+        return True
+
+    def lengths_and_cached(self) -> "tuple[LengthArray, TokenArray | None]":
+        """The requests that did not fail, in the trace's order.
+
+        Returns:
+            (i, o) of each, shape (n, 2) [tokens], and tokens of each prompt that were in a cache of
+            prefixes, shape (n,); None if the trace does not say.
+
+        Raises:
+            InputError: As in `ask`.
+        """
+        columns = self.arrays(self._tokens, "TRUE")
+        return _lengths(columns), _cached(columns)
+
+    @property
+    def _tokens(self) -> str:
+        """What is read of requests one by one, as SQL: counts within 32 bits, half as large."""
+        columns = {"input_tokens": "input_tokens", "output_tokens": "output_tokens"}
+        if self.stored.has_cached:
+            columns["cached_tokens"] = cached_tokens("input_tokens")
+        return ", ".join(f"CAST({sql} AS INTEGER) AS {name}" for name, sql in columns.items())
+
+    def timed(self) -> "tuple[TimedRequests, ArrivalReading]":
+        """The requests that did not fail, in the order in which they came, and what was read.
+
+        With `on_invalid="skip"`, those without a time are left out; what was read counts them.
+
+        Raises:
+            InputError: As in `ask`; or it has no arrival times, a row lacks its own, or they lie
+                decades apart.
+        """
+        import numpy as np
+
+        from joulecast.traces.requests import TimedRequests
+
+        reading = self.require_times()
+        columns = self.arrays(
+            f"{self._tokens}, {reading.sql} AS arrival_s", f"({reading.sql}) IS NOT NULL"
+        )
+        arrival_s = np.asarray(columns["arrival_s"], dtype=np.float64)
+        reading = replace(reading, out_of_order=int((np.diff(arrival_s) < 0).sum()))
+        return TimedRequests.in_order(arrival_s, _lengths(columns), _cached(columns)), reading
 
     @cached_property
     def arrivals(self) -> ArrivalReading | None:
@@ -84,19 +165,6 @@ class TraceInTime(Trace):
             return None
         return Slicing(times.sql, exponent_for(times.first_s, times.last_s, times.requests))
 
-    def arrivals_in_order(self) -> ArrivalReading | None:
-        """What is read as arrival times, and how many come before the row above them."""
-        reading = self.arrivals
-        if reading is None or not reading.requests:
-            return reading
-        (counted,) = self.select(
-            "SELECT COUNT(*) FILTER (arrival_s < previous_s) AS requests FROM ("
-            "SELECT arrival_s, LAG(arrival_s) OVER () AS previous_s FROM ("
-            f"SELECT {reading.sql} AS arrival_s FROM ({succeeded(self.stored)}) AS requests) "
-            "AS rows WHERE arrival_s IS NOT NULL) AS pairs"
-        )
-        return replace(reading, out_of_order=counted["requests"])
-
     def require_times(self) -> ArrivalReading:
         """What is read as arrival times, if requests can be served at them.
 
@@ -111,7 +179,7 @@ class TraceInTime(Trace):
             raise self._first_untimed(reading)
         span_s = reading.span_s or 0.0
         if span_s > LONGEST_SPAN_S:
-            where, row = self._first_row(f"({reading.sql}) = {reading.last_s!r}")
+            where, row = self.first_row(f"({reading.sql}) = {reading.last_s!r}")
             raise InputError(
                 f'{where}: {reading.column} is "{_shown(row)}", {span_s / YEAR_S:,.0f} years after '
                 "the earliest of the others; mend the row, state the unit of numbers with "
@@ -126,7 +194,7 @@ class TraceInTime(Trace):
 
     def _first_untimed(self, reading: ArrivalReading) -> InputError:
         """The error that names the first request without a time. Call it only if there is one."""
-        where, row = self._first_row(f"({reading.sql}) IS NULL")
+        where, row = self.first_row(f"({reading.sql}) IS NULL")
         if not (row["arrival_text"] or "").strip():
             what = "is missing"
         elif row["arrival_number"] is None and row["arrival_clock"] is None:
@@ -145,21 +213,21 @@ class TraceInTime(Trace):
             "out of serving"
         )
 
-    def _first_row(self, condition: str) -> tuple[str, dict[str, Any]]:
-        """The first request of which something is true, after the file and line it begins on."""
-        for file in self.files:
-            stored, view = self.one_file(file)
-            rows = self.select(
-                f"SELECT * FROM ({succeeded(stored, self.numbered(view))}) AS rows "
-                f"WHERE {condition} "
-                "ORDER BY number LIMIT 1"
-            )
-            if rows:
-                number = rows[0]["number"]
-                line = line_of_record(file, number)
-                place = f": row {number}" if line is None else f":{line}"
-                return f"{file.name}{place}", rows[0]
-        return self.name, {"arrival_text": None}
+
+def _lengths(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "LengthArray":
+    """Shape (n, 2) [tokens]."""
+    import numpy as np
+
+    pair = [np.asarray(columns[f"{side}_tokens"], dtype=np.int64) for side in ("input", "output")]
+    return np.stack(pair, axis=1)
+
+
+def _cached(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "TokenArray | None":
+    """Shape (n,) [tokens]; None without such a column."""
+    import numpy as np
+
+    tokens = columns.get("cached_tokens")
+    return None if tokens is None else np.asarray(tokens, dtype=np.int64)
 
 
 def _shown(row: dict[str, Any]) -> str:

@@ -127,44 +127,51 @@ def with_arrivals(columns: Mapping[str, str], value: str, type_name: str, source
     number, clock, zone = "CAST(NULL AS DOUBLE)", "CAST(NULL AS TIMESTAMPTZ)", "0"
     kind = kind_of(type_name)
     if type_name.startswith(("TIMESTAMP", "DATE")):
-        clock = f"CASE WHEN ISFINITE({value}) THEN CAST({value} AS TIMESTAMPTZ) END"
-        zone = "1" if type_name.endswith("TIME ZONE") else "0"
+        moment = f"CAST({value} AS TIMESTAMPTZ)"
+        clock = f"CASE WHEN ISFINITE({moment}) THEN {moment} END"
+        zone = "1" if type_name.startswith("TIMESTAMPTZ") or "WITH TIME" in type_name else "0"
     elif kind in ("whole", "real"):
         number = f"CAST({value} AS DOUBLE)"
     else:
         return _with_text_arrivals(columns, value, source)
-    return (
-        f"SELECT {named(columns)}, CASE WHEN ABS({number}) < {_MOST} THEN {number} END AS "
-        f"arrival_number, EPOCH_US({clock}) / 1e6 AS arrival_clock, {zone} AS arrival_zone, "
-        f"CAST({value} AS TEXT) AS arrival_text FROM {source}"
+    times = (
+        f"CASE WHEN ABS({number}) < {_MOST} THEN {number} END AS arrival_number",
+        f"EPOCH_US({clock}) / 1e6 AS arrival_clock",
+        f"{zone} AS arrival_zone",
+        f"CAST({value} AS TEXT) AS arrival_text",
     )
+    return f"SELECT {', '.join((*_named(columns), *times))} FROM {source}"
 
 
 def named(columns: Mapping[str, str]) -> str:
     """Columns, as SQL with their names."""
-    return ", ".join(f"{value} AS {name}" for name, value in columns.items())
+    return ", ".join(_named(columns))
+
+
+def _named(columns: Mapping[str, str]) -> list[str]:
+    return [f"{value} AS {name}" for name, value in columns.items()]
 
 
 def _with_text_arrivals(columns: Mapping[str, str], value: str, source: str) -> str:
     """The same of times kept as text: each layer does once what every row has to go through."""
     text = f"CAST({value} AS TEXT)"  # from which there is a cast to anything
-    cast = (
-        f"SELECT {named(columns)}, {text} AS arrival_text, "
+    times = (
+        f"{text} AS arrival_text",
         # A cast that fails takes long, and all times of day have a colon.
-        f"CASE WHEN NOT CONTAINS({text}, ':') THEN TRY_CAST({text} AS DOUBLE) END AS number, "
-        f"CASE WHEN CONTAINS({text}, ':') THEN TRY_CAST({text} AS TIMESTAMPTZ) END AS moment "
-        f"FROM {source}"
+        f"CASE WHEN NOT CONTAINS({text}, ':') THEN TRY_CAST({text} AS DOUBLE) END AS number",
+        f"CASE WHEN CONTAINS({text}, ':') THEN TRY_CAST({text} AS TIMESTAMPTZ) END AS moment",
     )
+    cast = f"SELECT {', '.join((*_named(columns), *times))} FROM {source}"
     # What is no time at first may be one with a blank before its offset or a decimal comma.
     mended = "REPLACE(REPLACE(REPLACE(arrival_text, ',', '.'), ' +', '+'), ' -', '-')"
     return (
-        f"SELECT {', '.join(columns)}, CASE WHEN ABS(number) < {_MOST} THEN number END AS "
-        "arrival_number, "
+        "SELECT * EXCLUDE (number, moment), "
+        f"CASE WHEN ABS(number) < {_MOST} THEN number END AS arrival_number, "
         "EPOCH_US(CASE WHEN moment IS NOT NULL THEN moment "
         f"WHEN number IS NULL THEN TRY_CAST({mended} AS TIMESTAMPTZ) END) / 1e6 AS arrival_clock, "
         "CASE WHEN number IS NOT NULL THEN 0 WHEN CONTAINS(arrival_text, '+') THEN 1 "
         r"WHEN REGEXP_MATCHES(arrival_text, '[A-Za-z]\s*$|:.*-\d\d(:?\d\d)?\s*$') THEN 1 "
-        f"ELSE 0 END AS arrival_zone, arrival_text FROM ({cast}) AS texts"
+        f"ELSE 0 END AS arrival_zone FROM ({cast}) AS texts"
     )
 
 
@@ -185,8 +192,9 @@ def census(requests: str) -> str:
         f"WHEN arrival_clock IS NOT NULL THEN {old} END {windows} ELSE {number} END"
     )
     return (
+        # Rounded rather than floored, which Spark does into 64 bits.
         "SELECT class, COUNT(*) AS requests, MIN(value) AS least, MAX(value) AS most, "
-        "BOOL_OR(value <> FLOOR(value)) AS has_fractions, SUM(arrival_zone) AS zoned FROM ("
+        "BOOL_OR(value <> ROUND(value)) AS has_fractions, SUM(arrival_zone) AS zoned FROM ("
         f"SELECT {code} AS class, COALESCE(arrival_number, arrival_clock) AS value, arrival_zone "
         f"FROM ({requests}) AS requests) AS times GROUP BY 1"
     )

@@ -38,6 +38,7 @@ class TraceFormat:
         is_sparse: Whether rows without lengths are expected, and no requests.
         is_arrival_named: Whether the user named the column of the arrival time.
         roles: Further columns that say what a row or a length means.
+        unregarded: Such columns that the engine at hand does not look at.
     """
 
     name: str
@@ -49,6 +50,7 @@ class TraceFormat:
     is_sparse: bool = False
     is_arrival_named: bool = False
     roles: Roles = NO_ROLES
+    unregarded: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -44,6 +44,35 @@ def common_format(source: str, files: Sequence[TraceFile], options: ReadingOptio
     return replace(first, arrival_column=arrival_column, roles=Roles(**roles))
 
 
+def lengths_alone(source: str, trace_format: TraceFormat, engine: str) -> TraceFormat:
+    """The same format, for an engine that takes every row for a request of two lengths.
+
+    Args:
+        source: What to call the trace in messages.
+        trace_format: The format.
+        engine: What to call the engine.
+
+    Raises:
+        InputError: Rows or lengths mean something else.
+    """
+    roles = trace_format.roles
+    for columns, option in (
+        ((roles.requests,), "--count-column none"),
+        ((roles.perhaps_requests,), "--count-column none"),
+        ((*roles.also_input, *roles.also_output), "--input-column and --output-column"),
+        (roles.where, ""),
+    ):
+        told = [f'"{column}"' for column in columns if column is not None]
+        if told:
+            other = f", or say with {option} what to take" if option else ""
+            raise InputError(
+                f"{source}: {' and '.join(told)} says what a row or a length means, and {engine} "
+                f"takes each row for one request of two lengths; read it without {engine}{other}"
+            )
+    unregarded = tuple(dict.fromkeys(roles.columns))
+    return replace(trace_format, roles=NO_ROLES, is_sparse=False, unregarded=unregarded)
+
+
 def describe_sources(
     files: Sequence[TraceFile], trace_format: TraceFormat
 ) -> tuple[dict[str, str], ...]:

@@ -120,17 +120,24 @@ class ReadingOptions:
         """Refuse what only a read on this machine can heed.
 
         Raises:
-            InputError: A memory limit, a callback or a column of arrival times is given.
+            InputError: A memory limit or a callback is given.
         """
-        if self.names_arrivals:
-            raise InputError(
-                "arrival times are read with DuckDB alone; leave out arrival_column and "
-                "arrival_unit (--arrival-column, --arrival-unit) for Spark and databases"
-            )
         if self.memory_limit is not None or self.watch is not None:
             raise InputError(
                 "memory_limit and watch are for reading with DuckDB; leave them out for Spark and "
                 "databases"
+            )
+
+    def require_timeless(self) -> None:
+        """Refuse what says where arrival times are.
+
+        Raises:
+            InputError: A column of them is named, or their unit.
+        """
+        if self.names_arrivals:
+            raise InputError(
+                "arrival times are read from files, and not from databases; leave out "
+                "arrival_column and arrival_unit (--arrival-column, --arrival-unit)"
             )
 
 

@@ -13,6 +13,12 @@ from joulecast.traces.reading.nested import KeyPath, Tree, key_tree
 from joulecast.traces.reading.rows.rules import role_columns
 from joulecast.traces.reading.sniff import TraceFile
 
+DATABASE_SETTINGS = {
+    "autoinstall_known_extensions": False,
+    "timezone": "UTC",  # of timestamps without an offset
+}
+"""Of every DuckDB that reads traces."""
+
 
 def create_view(
     database: duckdb.DuckDBPyConnection,

@@ -177,7 +177,7 @@ def _requests(
     inputs, outputs = columns
     zeros: Any = np.zeros(count, dtype=np.int64)
     unknown: Any = np.full(count, np.nan)
-    arrivals: Any = np.asarray(arrival_s, dtype=float)
+    arrivals: Any = np.ascontiguousarray(arrival_s, dtype=float)
     link: Any = np.arange(1, count + 1)
     link[-1:] = NONE
     return Requests(

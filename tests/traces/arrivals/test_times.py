@@ -318,9 +318,20 @@ def test_many_files_of_several_kinds(tmp_path: Path) -> None:
     assert arrivals_of(tmp_path / "*") == [0, 3, 5, 8]
 
 
-def test_spark_and_databases_have_no_arrivals(tmp_path: Path, run_cli: RunCli) -> None:
-    path = csv_of(tmp_path / "t.csv", "arrival_s", [1, 2])
-    words = "trace", "bin", path, "--engine", "spark", "--arrival-column", "arrival_s"
-    result = run_cli(*words)
+def test_times_of_parquet_in_nanoseconds_with_a_zone(tmp_path: Path) -> None:
+    """What pandas writes of times that know their zone."""
+    moments = [MAY_12 * 10**9, MAY_12 * 10**9 + 2_500_000_000, None]
+    times = pa.array(moments, pa.timestamp("ns", "Europe/Paris"))
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({OWN[0]: [1, 2, 3], OWN[1]: [2, 2, 2], "arrival_s": times}), path)
+    reading = reading_of(path)
+    assert (reading.requests, reading.missing, reading.span_s) == (2, 1, 2.5)
+    assert (reading.zoned, reading.unzoned) == (2, 0)
+
+
+def test_databases_have_no_arrivals(tmp_path: Path, run_cli: RunCli) -> None:
+    (tmp_path / "log.db").touch()
+    words = "--connect", f"duckdb://{tmp_path}/log.db", "--table-name", "t"
+    result = run_cli("trace", "bin", *words, "--arrival-column", "arrival_s")
     assert result.exit_code == 1
-    assert "read with DuckDB alone" in result.stderr
+    assert "are read from files, and not from databases" in result.stderr

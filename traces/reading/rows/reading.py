@@ -69,7 +69,10 @@ class TraceReading:
         }
         columns |= {name: (column,) for name, column in others.items() if column is not None}
         if rules is None:
-            return cls(trace_format.name, columns, requests, requests)
+            told = ", ".join(f'"{column}"' for column in trace_format.unregarded)
+            remark = f"not regarded, since each row is taken for a request: {told}"
+            remarks = (remark,) if told else ()
+            return cls(trace_format.name, columns, requests, requests, remarks=remarks)
         return cls(
             trace_format.name,
             columns,
