@@ -29,13 +29,13 @@ from joulecast.traces.reading.lengths import (
     with_tokens,
 )
 from joulecast.traces.reading.options import DEFAULTS, OnProgress, ReadingOptions
+from joulecast.traces.reading.rewriting.step import describe_rows
 from joulecast.traces.reading.rows.decide import decide
 from joulecast.traces.reading.rows.reading import TotalRow, TraceReading
 from joulecast.traces.reading.rows.rules import RowRules
 from joulecast.traces.reading.scan import create_view, too_little_memory
 from joulecast.traces.reading.sniff import (
     TraceFile,
-    describe,
 )
 from joulecast.traces.workload import Workload
 
@@ -273,7 +273,7 @@ class FileTrace(TraceInTime):
 
     def _malformed(self, file: TraceFile, line: int, reason: str) -> InputError:
         remedy = "; mend it or pass --on-invalid skip" if self.on_invalid == "error" else ""
-        return InputError(f"{file.name}:{line}: the row {reason}{remedy}")
+        return InputError(f"{file.place(line)}: the row {reason}{remedy}")
 
     def _translate(self, message: str) -> InputError:
         """The error for what DuckDB said, with our own line where we can find one."""
@@ -315,6 +315,8 @@ def _stored_as(stored: Stored, lengths: tuple[int, int]) -> str:
 def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[FileTrace]:
     """Open a trace: CSV, JSON lines or Parquet, plain or packed with gzip or zstd.
 
+    What is of a form of `traces.reading.rewriting.forms` is written anew as rows first.
+
     Args:
         source: A file, a glob (files of several kinds may mix), "-" for standard input, or an
             address (http, https, s3), which is copied into a temporary folder first.
@@ -330,7 +332,10 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
     with tempfile.TemporaryDirectory(prefix="joulecast-") as folder:
         database = connect(folder, options.memory_limit)
         try:
-            files = tuple(describe(path, name, database) for path, name in fetch(source, folder))
+            files = tuple(
+                describe_rows(path, name, folder, options, database)
+                for path, name in fetch(source, folder)
+            )
             trace_format = common_format(source, files, options)
             if options.on_invalid == "skip":
                 database.execute(_TEXT_AS_TEXT)

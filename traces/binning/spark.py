@@ -23,8 +23,9 @@ from joulecast.traces.reading.layout import common_format, describe_sources, lay
 from joulecast.traces.reading.lengths import REQUESTS, Stored, as_stored, succeeded, union
 from joulecast.traces.reading.nested import KeyPath, Tree, key_tree
 from joulecast.traces.reading.options import ReadingOptions
+from joulecast.traces.reading.rewriting.step import describe_as_is
 from joulecast.traces.reading.scan import DATABASE_SETTINGS, create_view
-from joulecast.traces.reading.sniff import TraceFile, describe, find_files
+from joulecast.traces.reading.sniff import TraceFile, find_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,9 +112,11 @@ def open_spark(source: str, cluster: Cluster, options: ReadingOptions) -> SparkT
     session = cluster.session
     files: tuple[TraceFile, ...]
     if "://" in source:
-        files = (_describe_far(session, source),)
+        files = (_describe_far(session, source, options),)
     else:
-        files = tuple(describe(path, name) for path, name in find_files(source))
+        files = tuple(
+            describe_as_is(path, name, options, "Spark") for path, name in find_files(source)
+        )
     trace_format = lengths_alone(source, common_format(source, files, options), "Spark")
     try:
         stored = _view_all(session, files, trace_format)
@@ -132,7 +135,7 @@ def open_spark(source: str, cluster: Cluster, options: ReadingOptions) -> SparkT
     )
 
 
-def _describe_far(session: Any, source: str) -> TraceFile:
+def _describe_far(session: Any, source: str, options: ReadingOptions) -> TraceFile:
     """What lies behind an address, as the first lines that Spark reads of it tell."""
     try:
         lines = session.sparkContext.textFile(source).take(_HEAD_LINES)
@@ -144,7 +147,7 @@ def _describe_far(session: Any, source: str) -> TraceFile:
     with tempfile.TemporaryDirectory() as folder:
         head = Path(folder) / "head"
         head.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        return replace(describe(head, source), path=Path(source))
+        return replace(describe_as_is(head, source, options, "Spark"), path=Path(source))
 
 
 def _view_all(session: Any, files: Sequence[TraceFile], trace_format: TraceFormat) -> Stored:

@@ -20,6 +20,8 @@ def line_of_record(file: TraceFile, record: int) -> int | None:
 
     Blank lines are no records; a quoted field may span lines. None for files without lines.
     """
+    if not file.has_lines:
+        return None
     if file.kind == "json lines":
         lines = (n for n, line in enumerate(_lines(file), start=1) if line.strip())
         return next((n for k, n in enumerate(lines, start=1) if k == record), None)

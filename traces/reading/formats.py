@@ -143,6 +143,22 @@ FORMATS = (
         "start_time",
     ),
     TraceFormat("Phoenix", "llm.token_count.prompt", "llm.token_count.completion", "start_time"),
+    TraceFormat("serving benchmark", "input_lens", "output_lens", "start_times", "seconds"),
+    TraceFormat("guidellm", "prompt_tokens", "output_tokens", "start_time", "seconds"),
+    TraceFormat(
+        "aiperf",
+        "metrics.input_sequence_length.value",
+        "metrics.output_sequence_length.value",
+        "metadata.request_start_ns",
+        "nanoseconds",
+    ),
+    TraceFormat(
+        "OpenTelemetry",
+        "gen_ai.usage.input_tokens",
+        "gen_ai.usage.output_tokens",
+        "startTimeUnixNano",
+        "nanoseconds",
+    ),
 )
 """Of several that fit, the first counts: what a row says itself comes before what lies within it.
 

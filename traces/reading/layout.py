@@ -78,6 +78,10 @@ def describe_sources(
 ) -> tuple[dict[str, str], ...]:
     """Provenance of what was read, for a workload."""
     return tuple(
-        {"name": file.name.rsplit("/", 1)[-1], "kind": file.kind, "format": trace_format.name}
+        {
+            "name": file.name.rsplit("/", 1)[-1],
+            "kind": file.form or file.kind,
+            "format": trace_format.name,
+        }
         for file in files
     )

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Literal, cast
 
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists, parse_json, shown_address
+from joulecast.traces.reading.foreign import foreign, pattern_within
 from joulecast.traces.reading.nested import KeyPath, key_paths
 
 if sys.version_info >= (3, 14):
@@ -41,12 +42,25 @@ _HEAD_CHARACTERS = 1 << 20
 _HEAD_OBJECTS = 100
 _BOM = b"\xef\xbb\xbf"
 _DELIMITERS = ",;\t|"
-_FOREIGN = {
-    b"PK\x03\x04": "zip",
-    b"BZh91AY&SY": "bzip2",
-    b"\xfd7zXZ\x00": "xz",
-    b"7z\xbc\xaf": "7z",
-}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a first look at a file tells.
+
+    Attributes:
+        path: Where its bytes are.
+        name: What to call it in messages.
+        compression: What it is packed with.
+        head: Its first bytes, unpacked.
+        is_whole: Whether that is all of it.
+    """
+
+    path: Path
+    name: str
+    compression: Compression
+    head: bytes
+    is_whole: bool
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,8 @@ class TraceFile:
         blank_lines: Above the header of a CSV file.
         types: Of the columns of a Parquet file.
         nested: Where values lie within the objects of JSON rows, or structs of Parquet files.
+        form: What it was before its rows were written anew, if they were.
+        has_lines: Whether its lines are those of the file that the user gave.
     """
 
     path: Path
@@ -74,6 +90,8 @@ class TraceFile:
     blank_lines: int = 0
     types: tuple[str, ...] = ()
     nested: tuple[KeyPath, ...] = ()
+    form: str | None = None
+    has_lines: bool = True
 
     @property
     def is_json(self) -> bool:
@@ -85,6 +103,10 @@ class TraceFile:
         """What its columns may be called: by their names, or by the keys of nested ones."""
         nested = dict.fromkeys(".".join(path) for path in self.nested)
         return self.columns + tuple(name for name in nested if name not in self.columns)
+
+    def place(self, line: int) -> str:
+        """What to call a line in messages; where rows were written anew, each has one."""
+        return f"{self.name}:{line}" if self.has_lines else f"{self.name}: row {line}"
 
     def path_to(self, name: str) -> KeyPath:
         """Where a column of that name lies; one really called so wins, then the least nested."""
@@ -113,8 +135,9 @@ def find_files(source: str) -> list[tuple[Path, str]]:
         )
     for path in paths:
         if Path(path).is_dir():
-            pattern = f"{path.rstrip('/')}/*.csv"
-            raise InputError(f"{path}: is a folder; give a pattern such as {pattern}")
+            pattern = pattern_within(Path(path))
+            advice = "give a file" if pattern is None else f"give a pattern such as {pattern}"
+            raise InputError(f"{path}: is a folder; {advice}")
         if not path.isprintable():
             shown = path.encode("utf-8", "backslashreplace").decode()
             raise InputError(f"{shown!r}: cannot be read under this name; rename the file")
@@ -137,18 +160,15 @@ def spool_standard_input(folder: str) -> tuple[Path, str]:
     return Path(file.name), "<standard input>"
 
 
-def describe(
-    path: Path, name: str, database: "duckdb.DuckDBPyConnection | None" = None
-) -> TraceFile:
-    """Recognise one file by its content and check that what packs it is whole.
+def look_at(path: Path, name: str) -> Look:
+    """Look at the head of a file, and check that what packs it is whole.
 
     Args:
         path: Where it is.
         name: What to call it in messages.
-        database: A DuckDB to look into Parquet files with, if one is at hand.
 
     Raises:
-        InputError: Unreadable, empty, truncated, binary, or without named columns.
+        InputError: Unreadable, empty, truncated, or no trace by its first bytes.
     """
     try:
         if not path.is_file():
@@ -159,11 +179,6 @@ def describe(
         raise InputError(f"{name}: cannot be read ({error.strerror})") from error
     if not head:
         raise InputError(f"{name}: is empty")
-    for magic, packer in _FOREIGN.items():
-        if head.startswith(magic):
-            raise InputError(f"{name}: is packed with {packer}; unpack it, or use gzip or zstd")
-    if head.startswith(b"PAR1") and b"\0" in head:
-        return _describe_parquet(path, name, database)
     compression: Compression = "none"
     if head.startswith(b"\x1f\x8b"):
         compression = "gzip"
@@ -171,7 +186,28 @@ def describe(
         compression = "zstd"
     if compression != "none":
         verify(path, name, compression)
-    return _describe_text(path, name, compression)
+        with open_bytes(path, compression) as stream:
+            head = stream.read(_HEAD_BYTES)
+    if told := foreign(head):
+        what, advice = told
+        within = f" within {compression}" if compression != "none" else ""
+        raise InputError(f"{name}: {what}{within}; {advice.replace('{name}', name)}")
+    return Look(path, name, compression, head, is_whole=len(head) < _HEAD_BYTES)
+
+
+def describe(look: Look, database: "duckdb.DuckDBPyConnection | None" = None) -> TraceFile:
+    """Recognise one file by its content.
+
+    Args:
+        look: The first look at it.
+        database: A DuckDB to look into Parquet files with, if one is at hand.
+
+    Raises:
+        InputError: Empty, binary, or without named columns.
+    """
+    if look.compression == "none" and look.head.startswith(b"PAR1") and b"\0" in look.head:
+        return _describe_parquet(look.path, look.name, database)
+    return _describe_text(look)
 
 
 def verify(path: Path, name: str, compression: Compression) -> None:
@@ -234,9 +270,8 @@ def _describe_parquet(
     return TraceFile(path, name, "parquet", "none", columns, types=types, nested=nested)
 
 
-def _describe_text(path: Path, name: str, compression: Compression) -> TraceFile:
-    with open_bytes(path, compression) as stream:
-        head = stream.read(_HEAD_BYTES)
+def _describe_text(look: Look) -> TraceFile:
+    path, name, compression, head = look.path, look.name, look.compression, look.head
     text = head.removeprefix(_BOM)
     if not text.strip():
         raise InputError(f"{name}: is empty")
@@ -245,8 +280,6 @@ def _describe_text(path: Path, name: str, compression: Compression) -> TraceFile
             f"{name}: is binary; a trace is UTF-8 CSV or JSON lines (plain, gzip, zstd), or Parquet"
         )
     first = text.lstrip()[:1]
-    if first == b"{" and text is not head:
-        raise InputError(f"{name}: begins with a byte order mark, which JSON lines may not have")
     if first == b"{":
         keys, nested = _json_keys(path, name, compression)
         return TraceFile(path, name, "json lines", compression, keys, nested=nested)
