@@ -17,6 +17,7 @@ from joulecast.traces.reading.rows.reading import TraceReading
 from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
+    from joulecast.estimator.groups import GroupShare
     from joulecast.estimator.over_time.serving import Serving
 
 Source = Literal["trace", "reconstructed"]
@@ -106,6 +107,7 @@ class Estimate:
         serving: How the requests were served as they came; None where all were there at once.
         limits: Settings of the engine that were taken in place of its own -> value.
         reading: What was read of the log; None where the requests come from a workload.
+        groups: Parts of groups of the requests, the largest first; empty if not asked for.
         cached: Prompt tokens that were in a cache of prefixes; None where the trace says nothing of
             it.
     """
@@ -134,6 +136,7 @@ class Estimate:
     serving: "Serving | None" = None
     limits: Mapping[str, int] = field(default_factory=dict)
     reading: TraceReading | None = None
+    groups: "tuple[GroupShare, ...]" = ()
     cached: CachedPrompts | None = None
 
     @property
@@ -252,6 +255,8 @@ class Estimate:
             "relative_sds": self.relative_sds and dict(self.relative_sds),
             "cells": [cell.to_dict() for cell in self.cells],
         }
+        if self.groups:
+            document["groups"] = [group.to_dict() for group in self.groups]
         if self.cached is not None:
             document["cached"] = self.cached.to_dict(self.energy_j)
         if self.facility is not None:

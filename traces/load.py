@@ -58,6 +58,7 @@ class LoadedTrace:
         cached: Tokens of each prompt that were in a cache of prefixes, in the order of `lengths`,
             shape (n,) [tokens]; None where the trace says nothing of it, or without `lengths`.
         cluster: The Spark that read it, if one did, and can do more; None for this machine.
+        groups: Name of a group -> its workload, their sum is the whole; None if not asked for.
     """
 
     workload: Workload
@@ -68,6 +69,7 @@ class LoadedTrace:
     reading: "TraceReading | None" = None
     cached: "npt.NDArray[np.int64] | None" = None
     cluster: "Cluster | None" = None
+    groups: Mapping[str, Workload] | None = None
 
     @property
     def untimed(self) -> int:
@@ -108,7 +110,7 @@ def load_trace(
     from joulecast.traces.distribution import length_counts
 
     with _opened(trace, options, cluster) as everything:
-        requests, workload = _binned(everything, grid or POWER_OF_TWO_GRID)
+        requests, workload, groups = _binned(everything, grid or POWER_OF_TWO_GRID)
         timed, arrivals = None, requests.arrivals
         if with_arrivals and requests.has_arrivals:
             timed, arrivals = requests.timed()
@@ -124,6 +126,7 @@ def load_trace(
             requests.reading(workload),
             cached,
             cluster,
+            groups if options.group_by else None,
         )
 
 
@@ -251,7 +254,8 @@ def summarise(trace: str | Path | Workload, **reading: Unpack[ReadingKeywords]) 
     from joulecast.traces.binning.file_trace import open_trace
 
     with open_trace(str(trace), options) as requests:
-        return summarise_trace(*_binned(requests, PAPER_GRID))
+        whole, workload, _ = _binned(requests, PAPER_GRID)
+        return summarise_trace(whole, workload)
 
 
 def load_distributions(
@@ -297,13 +301,13 @@ def _opened(
         yield requests
 
 
-def _binned(trace: "_InTime", grid: Grid) -> "tuple[_InTime, Workload]":
-    """A trace without rows that sum all others, and its workload."""
-    from joulecast.traces.binning.cells import bin_trace
+def _binned(trace: "_InTime", grid: Grid) -> "tuple[_InTime, Workload, dict[str, Workload]]":
+    """A trace without a row that sums all others, its workload, and those of its groups."""
+    from joulecast.traces.binning.cells import bin_groups
 
-    workload = bin_trace(trace, grid)
+    workload, groups = bin_groups(trace, grid)
     others = trace.without_total(workload)
-    return others, workload if others.has_all else bin_trace(others, grid)
+    return (others, workload, groups) if others.has_all else (others, *bin_groups(others, grid))
 
 
 def _ready_workload(trace: str | Path | Workload, options: ReadingOptions) -> Workload | None:

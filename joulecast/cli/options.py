@@ -158,6 +158,11 @@ TRACE_OPTIONS: list[Option] = [
         help="Read only these rows, such as 'model = \"llama-3.1-8b\" and status != failure'.",
     ),
     click.option(
+        "--group-by",
+        metavar="model|user|day|hour|COLUMN",
+        help="Also tell the parts of each model, user, day, hour (UTC) or value of a column.",
+    ),
+    click.option(
         "--on-invalid",
         type=click.Choice(["error", "skip"]),
         default="error",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
+from rich.table import Table
 
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.ideal import Ideal
@@ -190,15 +191,41 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
         excess = estimate.excess_percent[name]
         add_row(ideals, labels[name], joules(ideal_j), f"{excess:,.1f} %")
     parts = [parts_view(estimate, served)] if explain else []
+    parts += [groups_view(estimate)] if estimate.groups else []
     notes = notes_text(estimate_notes(estimate))
     document = estimate.to_dict()
     view = Group(facts_table(facts), ideals, *parts, notes)
-    return Report(document, [csv_row(document)], view)
+    rows = document.get("groups") or [csv_row(document)]
+    return Report(document, rows, view)
+
+
+MOST_GROUPS = 30
+"""So many groups are shown; JSON and CSV have all."""
+
+
+def groups_view(estimate: Estimate) -> Table:
+    """What each group of the requests takes."""
+    view = grid_table()
+    view.add_column("group")
+    for heading in ("requests", "input tokens", "output tokens", "energy", "share"):
+        view.add_column(heading, justify="right")
+    for group in estimate.groups[:MOST_GROUPS]:
+        tokens = f"{group.input_tokens:,}", f"{group.output_tokens:,}"
+        energy = joules(group.energy_j), percent(group.share)
+        add_row(view, group.name, f"{group.requests:,}", *tokens, *energy)
+    if others := estimate.groups[MOST_GROUPS:]:
+        requests = sum(group.requests for group in others)
+        inputs = sum(group.input_tokens for group in others)
+        tokens = f"{inputs:,}", f"{sum(group.output_tokens for group in others):,}"
+        energy_j = sum(group.energy_j for group in others)
+        energy = joules(energy_j), percent(energy_j / estimate.energy_j)
+        add_row(view, f"{len(others):,} others", f"{requests:,}", *tokens, *energy)
+    return view
 
 
 def csv_row(document: Mapping[str, Any]) -> dict[str, Any]:
     """A CSV row of an estimate: everything but its cells and what was read."""
-    apart = {"cells", "serving", "reading"}
+    apart = {"cells", "serving", "reading", "groups"}
     row = {key: value for key, value in document.items() if key not in apart}
     serving = document["serving"]
     row |= {f"serving_{key}": value for key, value in serving.items() if key != "timeline"}

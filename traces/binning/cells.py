@@ -1,6 +1,7 @@
 """One query makes a `Workload` of a trace, whatever its size: per cell, the six sums."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from joulecast.traces.binning.trace import Query, Slicing, Trace
@@ -10,7 +11,7 @@ from joulecast.traces.grid import Grid
 from joulecast.traces.reading.lengths import Stored, cached_tokens, with_problems, with_tokens
 from joulecast.traces.reading.problems import MALFORMED, PROBLEMS
 from joulecast.traces.slices import Slices
-from joulecast.traces.workload import Failed, Workload
+from joulecast.traces.workload import NOTHING_FAILED, Failed, Workload
 
 LIMBS, LIMB_BITS = 3, 21
 """Most engines sum whole numbers in 64 bits, and warehouses of logs may hold 10^11 requests whose
@@ -31,29 +32,21 @@ def bin_trace(trace: Trace, grid: Grid) -> Workload:
     Raises:
         InputError: A row is invalid and `trace.on_invalid` is "error", or there are no rows.
     """
-    cells: dict[tuple[int, int], CellSums] = {}
-    slices: dict[int, dict[tuple[int, int], int]] = {}
-    cached: dict[tuple[int, int], int] = {}
-    failed = Failed(0, 0)
+    return bin_groups(trace, grid)[0]
+
+
+def bin_groups(trace: Trace, grid: Grid) -> tuple[Workload, dict[str, Workload]]:
+    """The same, and that of each group, where the trace is read by groups; their sum is the whole.
+
+    Raises:
+        InputError: As in `bin_trace`.
+    """
+    parts: dict[str, _Part] = {}
     has_invalid = False
-    rows, columns = grid.shape
     slicing = trace.slicing()
-    for group in trace.ask(cell_sums(trace.stored, grid, slicing)):
-        row, column = group["input_bin"], group["output_bin"]
-        if not (_NEGATIVE < row <= rows and _FAILED <= column <= columns):
-            has_invalid = True
-            continue
-        sums = CellSums(group["requests"], *(_whole_sum(group, term) for term in _TERMS))
-        if column == _FAILED:
-            failed = Failed(
-                failed.requests + sums.requests, failed.input_tokens + sums.input_tokens
-            )
-        else:
-            cells[row, column] = sums
-            if trace.stored.has_cached:
-                cached[row, column] = _whole_sum(group, "cached_tokens")
-            for index, requests in group.get("slices") or ():
-                slices.setdefault(index, {})[row, column] = requests
+    for row in trace.ask(cell_sums(trace.stored, grid, slicing, trace.grouping())):
+        part = parts.setdefault(row.get("group_name") or _NO_GROUP, _Part(grid))
+        has_invalid |= not part.add(row)
     invalid: dict[str, int] = {}
     if malformed := trace.malformed_rows():
         invalid[MALFORMED] = malformed
@@ -61,17 +54,57 @@ def bin_trace(trace: Trace, grid: Grid) -> Workload:
         raise trace.first_problem()
     if has_invalid:
         invalid |= count_problems(trace)
-    if not (cells or failed.requests or invalid):
+    groups = {name: part.workload(trace, slicing) for name, part in sorted(parts.items())}
+    groups = {name: group for name, group in groups.items() if group.cells or group.failed.requests}
+    if not (groups or invalid):
         raise InputError(f"{trace.name}: has a header but no requests")
-    return Workload(
-        grid,
-        dict(sorted(cells.items())),
-        failed,
-        dict(sorted(invalid.items())),
-        trace.sources,
-        Slices(slicing.exponent, slices).within_bounds() if slicing and slices else None,
-        dict(sorted(cached.items())) if trace.stored.has_cached else None,
-    )
+    whole = sum(groups.values(), _Part(grid).workload(trace, None))
+    return replace(whole, invalid=dict(sorted(invalid.items()))), groups
+
+
+_NO_GROUP = "none"
+
+
+@dataclass
+class _Part:
+    """Adds up the cells of a group."""
+
+    grid: Grid
+    cells: dict[tuple[int, int], CellSums] = field(default_factory=dict)
+    slices: dict[int, dict[tuple[int, int], int]] = field(default_factory=dict)
+    cached: dict[tuple[int, int], int] = field(default_factory=dict)
+    failed: Failed = NOTHING_FAILED
+
+    def add(self, group: Mapping[str, Any]) -> bool:
+        """Take a row of the answer to `cell_sums`; whether it is of valid requests."""
+        rows, columns = self.grid.shape
+        row, column = group["input_bin"], group["output_bin"]
+        if not (_NEGATIVE < row <= rows and _FAILED <= column <= columns):
+            return False
+        sums = CellSums(group["requests"], *(_whole_sum(group, term) for term in _TERMS))
+        if column == _FAILED:
+            requests, tokens = self.failed
+            self.failed = Failed(requests + sums.requests, tokens + sums.input_tokens)
+            return True
+        self.cells[row, column] = sums
+        if any(name.startswith("cached_tokens") for name in group):
+            self.cached[row, column] = _whole_sum(group, "cached_tokens")
+        for index, requests in group.get("slices") or ():
+            self.slices.setdefault(index, {})[row, column] = requests
+        return True
+
+    def workload(self, trace: Trace, slicing: Slicing | None) -> Workload:
+        """What was added."""
+        slices = Slices(slicing.exponent, self.slices) if slicing and self.slices else None
+        return Workload(
+            self.grid,
+            dict(sorted(self.cells.items())),
+            self.failed,
+            {},
+            trace.sources,
+            None if slices is None else slices.within_bounds(),
+            dict(sorted(self.cached.items())) if trace.stored.has_cached else None,
+        )
 
 
 def count_problems(trace: Trace) -> dict[str, int]:
@@ -84,20 +117,23 @@ def count_problems(trace: Trace) -> dict[str, int]:
     return {PROBLEMS[group["problem"]]: group["requests"] for group in trace.ask(query)}
 
 
-def cell_sums(stored: Stored, grid: Grid, slicing: Slicing | None = None) -> Query:
+def cell_sums(
+    stored: Stored, grid: Grid, slicing: Slicing | None = None, grouping: str | None = None
+) -> Query:
     """The query: per cell the six sums of its requests, and that of their cached tokens if told.
 
     Args:
         stored: How the rows of the trace are stored.
         grid: The cells.
         slicing: How to count them per slice of time, too.
+        grouping: The group of a request, as SQL; None for one.
 
     Returns:
         `input_bin` and `output_bin` (indices of the cell; those below that of a failed request, or
         over that of the overflow, hold invalid requests, whose sums are of no use), `requests`, and
         the other fields of `CellSums`: as text where the engine sums in 128 bits, elsewhere each as
         sums of its `LIMBS` (`input_tokens_0`, ...). With slices, also `slices`: a list of pairs,
-        the slice and how many of the cell's requests come in it.
+        the slice and how many of the cell's requests come in it. With groups, also `group_name`.
     """
     # Three more edges than a grid has: below 0, at 0 for failed requests (no output), and over any
     # length, beyond which nulls end up; so validity needs no column and no comparison of its own.
@@ -112,40 +148,44 @@ def cell_sums(stored: Stored, grid: Grid, slicing: Slicing | None = None) -> Que
             for name, term in terms.items()
             for k in range(LIMBS)
         }
+    named = "" if grouping is None else "group_name, "
     bins = (
-        f"SELECT i, o{', c' if stored.has_cached else ''}, "
+        f"SELECT {named}i, o{', c' if stored.has_cached else ''}, "
         f"{_bin('i', input_edges, _NEGATIVE)} AS input_bin, "
         f"{_bin('o', output_edges, _FAILED - 1)} AS output_bin{_slice(slicing)} "
-        f"FROM (SELECT input_tokens AS i, output_tokens AS o{_cached(stored)}{_arrival(slicing)} "
+        f"FROM (SELECT {'' if grouping is None else f'{grouping} AS group_name, '}"
+        f"input_tokens AS i, output_tokens AS o{_cached(stored)}{_arrival(slicing)} "
         f"FROM ({with_tokens(stored)}) AS lengths) AS pairs"
     )
     total = "CAST(SUM({}) AS TEXT)" if stored.is_duckdb else "SUM({})"
     if slicing is not None:
-        return _sliced(bins, terms, total)
+        return _sliced(bins, terms, total, named)
     selected = _selected({name: total.format(term) for name, term in terms.items()})
     types = dict.fromkeys(terms, "string" if stored.is_duckdb else "int64")
     return Query(
-        f"SELECT input_bin, output_bin, COUNT(*) AS requests, {selected} FROM ({bins}) AS bins "
-        "GROUP BY 1, 2",
+        f"SELECT {named}input_bin, output_bin, COUNT(*) AS requests, {selected} FROM ({bins}) "
+        f"AS bins GROUP BY {named}input_bin, output_bin",
         {"input_bin": "int64", "output_bin": "int64", "requests": "int64", **types},
     )
 
 
-def _sliced(bins: str, terms: Mapping[str, str], total: str) -> Query:
+def _sliced(bins: str, terms: Mapping[str, str], total: str, named: str) -> Query:
     """Sums per cell and slice first, then per cell: as many lists as there are cells.
 
     Args:
         bins: A query of the rows, each with its cell and slice.
         terms: What to add up of them, as SQL by name.
         total: How their sum is given, as SQL with a place for it.
+        named: The column of their groups, with a comma behind it; empty without groups.
     """
     inner = _selected({name: f"SUM({term})" for name, term in terms.items()})
     outer = _selected({name: total.format(name) for name in terms})
+    cell = f"{named}input_bin, output_bin"
     return Query(
-        f"SELECT input_bin, output_bin, CAST(SUM(requests) AS BIGINT) AS requests, {outer}, "
+        f"SELECT {cell}, CAST(SUM(requests) AS BIGINT) AS requests, {outer}, "
         "LIST([slice, requests]) FILTER (slice IS NOT NULL) AS slices FROM ("
-        f"SELECT input_bin, output_bin, slice, COUNT(*) AS requests, {inner} FROM ({bins}) AS bins "
-        "GROUP BY 1, 2, 3) AS sliced GROUP BY 1, 2",
+        f"SELECT {cell}, slice, COUNT(*) AS requests, {inner} FROM ({bins}) AS bins "
+        f"GROUP BY {cell}, slice) AS sliced GROUP BY {cell}",
         {},
     )
 
@@ -182,7 +222,7 @@ def _bin(length: str, edges: Sequence[int], first: int) -> str:
     return f"CASE WHEN {length} <= {edges[middle]} THEN {below} ELSE {above} END"
 
 
-def _whole_sum(group: dict[str, Any], term: str) -> int:
+def _whole_sum(group: Mapping[str, Any], term: str) -> int:
     if term in group:
         return int(group[term])
     return sum(int(group[f"{term}_{k}"]) << (LIMB_BITS * k) for k in range(LIMBS))

@@ -18,7 +18,7 @@ from joulecast.traces.binning.timing import TraceInTime
 from joulecast.traces.binning.totals import is_labelled, lengths_of_total, sum_of_others
 from joulecast.traces.binning.trace import Query, watched
 from joulecast.traces.errors import InputError
-from joulecast.traces.reading.arrivals import ArrivalReading
+from joulecast.traces.reading.arrivals import ArrivalReading, group_in_time
 from joulecast.traces.reading.faults import describe_problem, gist, line_of_record, malformed_line
 from joulecast.traces.reading.layout import common_format, describe_sources
 from joulecast.traces.reading.lengths import (
@@ -28,7 +28,12 @@ from joulecast.traces.reading.lengths import (
     with_problems,
     with_tokens,
 )
-from joulecast.traces.reading.options import DEFAULTS, OnProgress, ReadingOptions
+from joulecast.traces.reading.options import (
+    DEFAULTS,
+    GROUPS_IN_TIME,
+    OnProgress,
+    ReadingOptions,
+)
 from joulecast.traces.reading.rewriting.step import describe_rows
 from joulecast.traces.reading.rows.decide import decide
 from joulecast.traces.reading.rows.reading import TotalRow, TraceReading
@@ -61,6 +66,7 @@ class FileTrace(TraceInTime):
         watch: Told of progress, if anyone is.
         rules: What its rows mean; None where each is a request whose lengths two columns hold.
         total: The row that has the sums of all others, if there is one.
+        group_by: What requests are grouped by, as the user says.
     """
 
     files: tuple[TraceFile, ...]
@@ -68,6 +74,7 @@ class FileTrace(TraceInTime):
     watch: OnProgress | None = field(default=None, repr=False)
     rules: RowRules | None = None
     total: TotalRow | None = None
+    group_by: str | None = None
 
     def with_rules(self) -> "FileTrace":
         """The same, after a look at what its rows mean; as it is where that is plain.
@@ -136,6 +143,16 @@ class FileTrace(TraceInTime):
                 f"CREATE OR REPLACE TEMP VIEW {REQUESTS} AS FROM {REQUESTS}_others"
             )
         return replace(self, total=total)
+
+    def grouping(self) -> str | None:
+        """The group of a request, as SQL; None if all are one.
+
+        Raises:
+            InputError: They are to be grouped by when they came, and nobody knows.
+        """
+        if self.group_by not in GROUPS_IN_TIME:
+            return None if self.format.roles.group is None else "COALESCE(group_name, 'none')"
+        return group_in_time(self.require_times(), self.group_by)
 
     def arrivals_in_order(self) -> ArrivalReading | None:
         """What is read as arrival times, and how many come before the row above them."""
@@ -351,6 +368,7 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
                 files,
                 database,
                 options.watch,
+                group_by=options.group_by,
             )
             yield trace.with_rules()
         finally:

@@ -12,7 +12,7 @@ from joulecast.traces.reading.sniff import TraceFile, open_lines
 from joulecast.traces.workload import Workload
 
 _LABEL = re.compile(r"\W*((grand|sub)[\s_-]*)?(totals?|sums?|overall|all)\W*", re.IGNORECASE)
-_FEWEST = 3
+_FEWEST = 4
 """Rows without which a row with half of all tokens tells nothing."""
 
 

@@ -68,6 +68,10 @@ class Trace(ABC):
         """How its requests are put into slices of time; None if it has no arrival times."""
         return None
 
+    def grouping(self) -> str | None:
+        """The group of a request, as SQL; None if all are one."""
+        return None
+
     def malformed_rows(self) -> int:
         """Rows that could not be split into fields and were left out (`on_invalid="skip"`)."""
         return 0

@@ -294,6 +294,21 @@ def _seconds(units: Sequence[ArrivalUnit], is_dated: bool) -> str:
     return f"CASE WHEN {want}({_RECENT}) THEN arrival_clock {' '.join(cases)} END"
 
 
+def group_in_time(reading: ArrivalReading, width: str) -> str:
+    """The day or hour in which a request comes, as SQL: of UTC, or of a trace that counts from 0.
+
+    Args:
+        reading: What was read as arrival times.
+        width: "day" or "hour".
+    """
+    arrival = f"({reading.sql})"
+    if (reading.first_s or 0.0) >= EPOCH_BEGINS_S:
+        form = "%Y-%m-%d" if width == "day" else "%Y-%m-%d %H:00"
+        return f"STRFTIME(MAKE_TIMESTAMP(CAST({arrival} * 1e6 AS BIGINT)), '{form}')"
+    seconds = 86_400 if width == "day" else 3_600
+    return f"PRINTF('{width} %3d', CAST(FLOOR({arrival} / {seconds}) AS INTEGER) + 1)"
+
+
 def _in_seconds(unit: ArrivalUnit) -> str:
     per_second = PER_SECOND[unit]
     return "arrival_number" if per_second == 1 else f"arrival_number / {per_second:.0f}"

@@ -15,6 +15,7 @@ from joulecast.traces.errors import InputError
 from joulecast.traces.reading.arrivals import ArrivalUnit
 from joulecast.traces.reading.meaning.names import (
     ARRIVALS,
+    USERS,
     Companions,
     Names,
     by_relevance,
@@ -233,6 +234,8 @@ def choose_columns(name: str, columns: Sequence[str], options: ReadingOptions) -
         if names.find(column) is None:
             _require_column(name, columns, column, option)
     roles = _roles(names, trace_format.input_column, options)
+    if options.group_column is not None and roles.group is None:
+        _require_column(name, columns, options.group_column, "--group-by COLUMN")
     trace_format = replace(trace_format, roles=roles)
     if options.arrival_column == NO_COLUMN:
         return replace(trace_format, arrival_column=None)
@@ -267,6 +270,7 @@ def _roles(names: Names, input_column: str, options: ReadingOptions) -> Roles:
         beside.model,
         beside.call,
         beside.hit,
+        _group(names, beside, options.group_column),
         tuple(str(names.find(condition.column)) for condition in options.conditions),
         options.conditions,
     )
@@ -277,6 +281,14 @@ def _chosen(names: Names, stated: str | None, by_name: str | None) -> str | None
     if stated == NO_COLUMN:
         return None
     return by_name if stated is None else names.find(stated)
+
+
+def _group(names: Names, beside: Companions, wanted: str | None) -> str | None:
+    """The column that requests are grouped by: as it is called, or what it is of."""
+    if wanted is None:
+        return None
+    kinds = {"model": beside.model, "user": names.first(USERS)}
+    return names.find(wanted) or kinds.get(wanted)
 
 
 def _left_out_of_inputs(beside: Companions, input_column: str) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ def lengths_alone(source: str, trace_format: TraceFormat, engine: str) -> TraceF
         ((roles.perhaps_requests,), "--count-column none"),
         ((*roles.also_input, *roles.also_output), "--input-column and --output-column"),
         (roles.where, ""),
+        ((roles.group,), ""),
     ):
         told = [f'"{column}"' for column in columns if column is not None]
         if told:

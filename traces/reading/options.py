@@ -11,6 +11,9 @@ from joulecast.traces.reading.meaning.where import Condition, parse_where
 
 OnInvalid = Literal["error", "skip"]
 
+GROUPS_IN_TIME = "day", "hour"
+"""What requests are grouped by that no column has: when they came."""
+
 NO_COLUMN = "none"
 """In the place of a column: what it says is not to be regarded."""
 
@@ -29,6 +32,7 @@ class ReadingKeywords(TypedDict, total=False):
     count_column: str | None
     id_column: str | None
     where: str | None
+    group_by: str | None
     on_invalid: OnInvalid
     memory_limit: str | None
     watch: OnProgress | None
@@ -53,6 +57,7 @@ class ReadingOptions:
             answer, likewise; "none" takes each row for a request of its own.
         where: Which rows to read, such as 'model = "llama-3.1-8b" and status != failure'
             (`traces.reading.meaning.where`); all if not given.
+        group_by: What to group requests by: "model" or "user", "day" or "hour" (UTC), or a column.
         on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out and count
             them; requests whose arrival time cannot be read are then left out of what is served in
             time, and counted.
@@ -69,6 +74,7 @@ class ReadingOptions:
     count_column: str | None = None
     id_column: str | None = None
     where: str | None = None
+    group_by: str | None = None
     on_invalid: OnInvalid = "error"
     memory_limit: str | None = None
     watch: OnProgress | None = None
@@ -102,9 +108,19 @@ class ReadingOptions:
         return [(option, column) for option, column in stated if column not in (None, NO_COLUMN)]
 
     @property
+    def group_column(self) -> str | None:
+        """The column or kind of column that requests are grouped by; None if there is none."""
+        return None if self.group_by in GROUPS_IN_TIME else self.group_by
+
+    @property
     def names_columns(self) -> bool:
         """Whether a column is named, or the unit of one."""
-        return self.names_lengths or self.names_arrivals or bool(self.named_roles)
+        return (
+            self.names_lengths
+            or self.names_arrivals
+            or bool(self.named_roles)
+            or self.group_column is not None
+        )
 
     @property
     def names_lengths(self) -> bool:

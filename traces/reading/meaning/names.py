@@ -66,6 +66,10 @@ _CALLS = (
     "call type", "object", "operation", "operation name", "request type", "endpoint", "api type",
     "url", "gen ai.operation.name",
 )  # fmt: skip
+USERS = (
+    "user", "user id", "end user", "user name", "user email", "customer", "api key",
+    "api key alias", "team", "session id",
+)  # fmt: skip
 _HITS = "cache hit", "from cache", "is cache hit", "response cached"
 
 BESIDE_CACHE = {"input tokens", "input token count", "uncached input tokens", "input"}

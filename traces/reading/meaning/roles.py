@@ -20,6 +20,7 @@ class Roles(NamedTuple):
         model: Name of a model.
         call: What kind of call it was.
         hit: Whether the answer came from a cache of answers.
+        group: What requests are grouped by.
         where: Columns of the conditions that a wanted row meets.
         conditions: These conditions, in the same order.
     """
@@ -35,6 +36,7 @@ class Roles(NamedTuple):
     model: str | None = None
     call: str | None = None
     hit: str | None = None
+    group: str | None = None
     where: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
 

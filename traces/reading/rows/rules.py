@@ -60,7 +60,7 @@ def role_columns(trace_format: TraceFormat, values: Mapping[str, str]) -> dict[s
         "total": roles.total,
         '"count"': roles.requests or roles.perhaps_requests,
     }
-    named_texts = {"id": roles.id, "model": roles.model}
+    named_texts = {"id": roles.id, "model": roles.model, "group_name": roles.group}
     return {
         "reason": f"CASE {' '.join(cases)} END" if cases else "CAST(NULL AS TEXT)",
         **{name: _number(texts[column]) for name, column in numbers.items() if column is not None},
@@ -132,6 +132,8 @@ class RowRules:
         if self.format.roles.cached is not None:
             is_count = "cached >= 0 AND NOT ISNAN(cached)"
             columns["cached"] = f"CASE WHEN {is_count} THEN TRY_CAST(cached AS BIGINT) END"
+        if self.format.roles.group is not None:
+            columns["group_name"] = "group_name"
         times = VIEW_COLUMNS if self.format.arrival_column is not None else ()
         columns |= {name: name for name in times}
         own = dict(columns)
