@@ -1,6 +1,7 @@
 """`joulecast estimate`: what a trace will cost."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,12 @@ def _single_table(
 @with_options(DEPLOYMENT_OPTIONS)
 @with_options(SERVING_OPTIONS)
 @with_options(METHOD_OPTIONS)
+@click.option(
+    "--models",
+    "models_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --group-by model: what names in the log stand for, a JSON object of --model.",
+)
 @click.option("--explain", is_flag=True, help="Also show where the joules go (stepwise).")
 @click.option(
     "--host",
@@ -129,6 +136,7 @@ def estimate(
     decode_watts: float | None,
     method: Method,
     whole_batches: bool,
+    models_file: Path | None,
     explain: bool,
     host_name: str | None,
     pue: float | None,
@@ -153,6 +161,25 @@ def estimate(
         if is_given and method != "stepwise":
             raise click.UsageError(f"{option} is for --method stepwise")
     facility = Facility.of(pue, carbon, price)
+    if models_file is not None or (options["group_by"], model, table_name) == ("model", None, None):
+        if options["group_by"] != "model" or (model, table_name, host_name) != (None, None, None):
+            raise click.UsageError("--models is for --group-by model, without --model or --table")
+        if html is not None or plot is not None or explain:
+            raise click.UsageError("--html, --plot and --explain are for one model; name a --model")
+        own = (
+            gpu,
+            engine,
+            gpus,
+            dtype,
+            idle_watts,
+            decode_watts,
+            whole_batches,
+            pue,
+            carbon,
+            price,
+        )
+        _emit_models(trace, models_file, method, own, options)
+        return
     names = [name for name in (table_name, host_name) if name is not None]
     table = None if table_name is None else load_table(table_name)
     host = None if host_name is None else load_table(host_name)
@@ -177,6 +204,35 @@ def estimate(
         plot_timeline(result, plot)
         say(f"{plot}: how serving goes over time")
     emit_report(estimate_report(result, served, explain), options)
+
+
+def _emit_models(
+    trace: str,
+    models_file: Path | None,
+    method: Method,
+    own: Sequence[Any],
+    options: dict[str, Any],
+) -> None:
+    """Estimate each model of a log by itself, and show that.
+
+    Args:
+        trace: As the user gives it.
+        models_file: What names in the log stand for.
+        method: How.
+        own: Values of `OWN_KEYWORDS`.
+        options: How to read and to serve, and where to print.
+    """
+    from joulecast.estimator.by_model import OWN_KEYWORDS, estimate_models, read_models
+    from joulecast.views.estimate import models_report
+
+    check_results({"--output": options["output"]}, traces=[trace])
+    models = None if models_file is None else read_models(models_file)
+    named = zip(OWN_KEYWORDS, own, strict=True)
+    given: dict[str, Any] = {name: value for name, value in named if value is not None}
+    with reading(options, trace) as keywords:
+        how = {**given, **keywords, **serving_keywords(options)}
+        made = estimate_models(trace, models, method, **how)
+    emit_report(models_report(made), options)
 
 
 def load_for(

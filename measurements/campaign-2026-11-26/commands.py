@@ -126,8 +126,13 @@ SERVED = (
     ("beyond", 160, f"{CONV} --speed 3.2 --begin 900"),
 )
 
-SHORT = "code-at-most-32-outputs.csv conv-at-most-128-outputs.csv"
+SHORT = (
+    "code-at-most-32-outputs.csv conv-at-most-128-outputs.csv --requests 1000 --requests 700 "
+    f"--seed {SEED}"
+)
 """Rows of the traces whose outputs are so short: static batches run to their longest."""
+
+SWEEPS = "--runs 1 --log --time-budget 11 --engine vllm --model llama-3.1-8b"
 
 PYTORCH = "--engine pytorch --model llama-3.1-8b"
 BATCHES = "measure --plan batches --runs 1 --log --engine vllm --model"
@@ -142,8 +147,7 @@ SITTINGS = {
                 (
                     "replays",
                     170,
-                    f"replay {SHORT} --requests 1000 --requests 700 --seed {SEED} {PYTORCH} "
-                    + "--table {results}/pytorch-quick",
+                    f"replay {SHORT} {PYTORCH} --table {{results}}/pytorch-quick",
                 ),
             ),
         )
@@ -155,8 +159,7 @@ SITTINGS = {
                 (
                     "vllm-sweeps",
                     300,
-                    "measure --plan sweeps --runs 1 --log --time-budget 11 --engine vllm "
-                    + "--model llama-3.1-8b",
+                    f"measure --plan sweeps {SWEEPS}",
                 ),
             ),
         )

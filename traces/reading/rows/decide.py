@@ -239,7 +239,7 @@ def _models(ask: Ask, trace_format: TraceFormat, table: str, remarks: list[str])
         f"WHERE reason IS NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_MANY_MODELS}"
     )
     models = {row["model"]: row["rows"] for row in rows}
-    if len(models) > 1:
+    if len(models) > 1 and trace_format.roles.group != column:
         shown = [f"{shorten(model)} {rows:,}" for model, rows in [*models.items()][:_MOST_MODELS]]
         more = ", ..." if len(models) > _MOST_MODELS else ""
         remarks.append(

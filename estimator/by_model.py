@@ -1,0 +1,207 @@
+"""A log of several models, each served by itself: estimates, and what none could be made of."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack, cast
+
+from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.footprint.carbon import CarbonIntensity
+from joulecast.estimator.footprint.facility import Price
+from joulecast.estimator.forecast import estimate
+from joulecast.estimator.keywords import EstimateKeywords
+from joulecast.estimator.method import Method
+from joulecast.measurements.models import model_names
+from joulecast.traces.errors import InputError
+from joulecast.traces.files import read_json
+from joulecast.traces.load import load_trace, trace_name
+from joulecast.traces.reading.options import ReadingKeywords
+from joulecast.traces.reading.rows.reading import TraceReading
+
+_TUNED = re.compile(r"[-_. ](instruct|chat|it|hf|base|turbo|latest|v\d+:\d+)\b.*$")
+"""What follows the name of an architecture and says nothing of its shape."""
+
+
+class ModelsKeywords(EstimateKeywords, total=False):
+    """What `estimate_models` takes besides."""
+
+    gpu: str | Path | None
+    engine: str | None
+    gpus: int | None
+    dtype: str | None
+    idle_watts: float | None
+    decode_watts: float | None
+    whole_batches: bool
+    pue: float | None
+    carbon: float | str | CarbonIntensity | None
+    price: float | str | Price | None
+
+
+OWN_KEYWORDS = (
+    "gpu",
+    "engine",
+    "gpus",
+    "dtype",
+    "idle_watts",
+    "decode_watts",
+    "whole_batches",
+    "pue",
+    "carbon",
+    "price",
+)
+"""Those of `ModelsKeywords` that say neither how to read nor how to serve."""
+
+
+@dataclass(frozen=True)
+class NotEstimated:
+    """A model of the log of which no estimate is made.
+
+    Attributes:
+        name: As the log has it.
+        requests: Its requests.
+        input_tokens: Of these together [tokens].
+        output_tokens: Likewise [tokens].
+        reason: Why not.
+    """
+
+    name: str
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class ModelEstimates:
+    """Estimates of the models of a log.
+
+    Attributes:
+        trace: What the user called the trace.
+        reading: What was read of it.
+        estimates: Name in the log -> estimate of its requests, the largest first.
+        models: Name in the log -> the model that it was taken for.
+        not_estimated: The others.
+    """
+
+    trace: str
+    reading: TraceReading | None
+    estimates: Mapping[str, Estimate]
+    models: Mapping[str, str]
+    not_estimated: tuple[NotEstimated, ...]
+
+    @property
+    def energy_j(self) -> float:
+        """Energy of all that are estimated [J]."""
+        return sum(estimate.energy_j for estimate in self.estimates.values())
+
+    @property
+    def interval_j(self) -> tuple[float, float] | None:
+        """Sums of the ends of their intervals [J], as if all erred alike; None if one has none."""
+        intervals = [estimate.interval_j for estimate in self.estimates.values()]
+        if None in intervals:
+            return None
+        low, high = zip(*(ends for ends in intervals if ends is not None), strict=True)
+        return sum(low), sum(high)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "trace": self.trace,
+            "reading": None if self.reading is None else self.reading.to_dict(),
+            "energy_j": self.energy_j,
+            "interval_j": self.interval_j and list(self.interval_j),
+            "models": [
+                {"name": name, "taken_for": self.models[name], **estimate.to_dict()}
+                for name, estimate in self.estimates.items()
+            ],
+            "not_estimated": [vars(other) for other in self.not_estimated],
+        }
+
+
+def estimate_models(
+    trace: str | Path,
+    models: Mapping[str, str] | None = None,
+    method: Method = "stepwise",
+    **how: Unpack[ModelsKeywords],
+) -> ModelEstimates:
+    """Estimate each model of a log by itself, on servers of its own.
+
+    Args:
+        trace: As in `load_workload`, but a log with a column of models.
+        models: Name in the log -> `model` of `estimate`, where names do not say it themselves.
+        method: As in `estimate`.
+        **how: What else `estimate` takes, but for `model`, `table` and `host`.
+
+    Raises:
+        InputError: None of its models can be estimated, or as in `estimate`.
+    """
+    of_reading = ReadingKeywords.__annotations__.keys()
+    reading = {name: value for name, value in how.items() if name in of_reading}
+    loaded = load_trace(trace, **cast("ReadingKeywords", {**reading, "group_by": "model"}))
+    if loaded.groups is None or loaded.reading is None:
+        raise InputError(f"{trace_name(trace)}: is a workload, in which models are not told apart")
+    column = loaded.reading.columns["model"][0]
+    estimates: dict[str, Estimate] = {}
+    taken_for: dict[str, str] = {}
+    others = []
+    for name, group in loaded.groups.items():
+        model, reason = (models or {}).get(name) or known_model(name), "no such model is known"
+        total = group.total
+        if not total.requests:
+            reason = "none of its requests has an output"
+        elif model is not None:
+            try:
+                where = _only(column, name, how.get("where"))
+                keywords: dict[str, Any] = {**how, "group_by": None, "where": where}
+                estimates[name] = estimate(trace, None, method, model=model, **keywords)
+                taken_for[name] = model
+                continue
+            except InputError as error:
+                reason = str(error)
+        tokens = total.input_tokens, total.output_tokens
+        others.append(NotEstimated(name, total.requests, *tokens, reason))
+    if not estimates:
+        why = "; ".join(f"{other.name}: {other.reason}" for other in others[:3])
+        raise InputError(
+            f"{trace_name(trace)}: none of its models can be estimated ({why}); say with --models "
+            "FILE what they are, or take one for all with --model"
+        )
+    ranked = sorted(estimates, key=lambda name: -estimates[name].energy_j)
+    return ModelEstimates(
+        trace_name(trace),
+        loaded.reading,
+        {name: estimates[name] for name in ranked},
+        taken_for,
+        tuple(others),
+    )
+
+
+def _only(column: str, name: str, where: str | None) -> str:
+    """The condition that a row is of a model, beside others."""
+    quoted = [text.replace('"', '""') for text in (column, name)]
+    own = f'"{quoted[0]}" = "{quoted[1]}"'
+    return own if where is None else f"{where} and {own}"
+
+
+def known_model(name: str) -> str | None:
+    """The shipped model that a name such as "meta-llama/Llama-3.1-8B-Instruct" stands for."""
+    last = name.rsplit("/", 1)[-1].lower()
+    for candidate in (last, _TUNED.sub("", last), re.sub(r"^meta-", "", _TUNED.sub("", last))):
+        if candidate in model_names():
+            return candidate
+    return None
+
+
+def read_models(path: Path) -> dict[str, str]:
+    """The models that names in a log stand for: a JSON object of names.
+
+    Raises:
+        InputError: The file is none.
+    """
+    models = read_json(path, "write an object of names")
+    if not isinstance(models, dict) or not all(isinstance(value, str) for value in models.values()):
+        raise InputError(
+            f'{path}: is not an object of names; write such as {{"my-model": "llama-3.1-8b"}}'
+        )
+    return models
