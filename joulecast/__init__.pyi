@@ -3,10 +3,15 @@ from .api import (
     compare_tables,
     estimate,
     estimate_binned,
+    estimate_models,
     estimate_stepwise,
 )
 from .estimator.basis import (
     Basis,
+)
+from .estimator.by_model import (
+    ModelEstimates,
+    NotEstimated,
 )
 from .estimator.compare import (
     ComparedTable,
@@ -28,6 +33,9 @@ from .estimator.footprint.carbon import (
 from .estimator.footprint.facility import (
     Facility,
     Price,
+)
+from .estimator.groups import (
+    GroupShare,
 )
 from .estimator.ideal import (
     ideal_energy,
@@ -66,6 +74,9 @@ from .traces.load import (
     load_workload,
     summarise,
 )
+from .traces.reading.rows.reading import (
+    TraceReading,
+)
 from .traces.summary import (
     LengthStatistics,
     TraceSummary,
@@ -94,10 +105,14 @@ __all__ = [
     "FlopsModel",
     "Gpu",
     "Grid",
+    "GroupShare",
     "InputError",
     "LengthStatistics",
+    "ModelEstimates",
+    "NotEstimated",
     "Price",
     "Run",
+    "TraceReading",
     "TraceSummary",
     "Workload",
     "__version__",
@@ -105,6 +120,7 @@ __all__ = [
     "compare_tables",
     "estimate",
     "estimate_binned",
+    "estimate_models",
     "estimate_stepwise",
     "find_region",
     "gpu_names",

@@ -1,13 +1,21 @@
 """Estimates as programs ask for them; their results show themselves in notebooks."""
 
 from joulecast.estimator.binned import estimate_binned
+from joulecast.estimator.by_model import estimate_models
 from joulecast.estimator.compare import Comparison, compare_tables
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.forecast import compare, estimate
 from joulecast.estimator.stepwise import estimate_stepwise
 from joulecast.traces.html import html_of
 
-__all__ = ["compare", "compare_tables", "estimate", "estimate_binned", "estimate_stepwise"]
+__all__ = [
+    "compare",
+    "compare_tables",
+    "estimate",
+    "estimate_binned",
+    "estimate_models",
+    "estimate_stepwise",
+]
 
 
 @html_of.register
