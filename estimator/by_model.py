@@ -1,7 +1,7 @@
 """A log of several models, each served by itself: estimates, and what none could be made of."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack, cast
@@ -18,6 +18,7 @@ from joulecast.traces.files import read_json
 from joulecast.traces.load import load_trace, trace_name
 from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.reading.rows.reading import TraceReading
+from joulecast.traces.workload import Workload
 
 _TUNED = re.compile(r"[-_. ](instruct|chat|it|hf|base|turbo|latest|v\d+:\d+)\b.*$")
 """What follows the name of an architecture and says nothing of its shape."""
@@ -58,14 +59,14 @@ class NotEstimated:
     """A model of the log of which no estimate is made.
 
     Attributes:
-        name: As the log has it.
+        names: As the log has them.
         requests: Its requests.
         input_tokens: Of these together [tokens].
         output_tokens: Likewise [tokens].
         reason: Why not.
     """
 
-    name: str
+    names: tuple[str, ...]
     requests: int
     input_tokens: int
     output_tokens: int
@@ -79,15 +80,15 @@ class ModelEstimates:
     Attributes:
         trace: What the user called the trace.
         reading: What was read of it.
-        estimates: Name in the log -> estimate of its requests, the largest first.
-        models: Name in the log -> the model that it was taken for.
+        estimates: Model -> estimate of its requests, the largest first.
+        names: Model -> its names in the log.
         not_estimated: The others.
     """
 
     trace: str
     reading: TraceReading | None
     estimates: Mapping[str, Estimate]
-    models: Mapping[str, str]
+    names: Mapping[str, tuple[str, ...]]
     not_estimated: tuple[NotEstimated, ...]
 
     @property
@@ -112,10 +113,12 @@ class ModelEstimates:
             "energy_j": self.energy_j,
             "interval_j": self.interval_j and list(self.interval_j),
             "models": [
-                {"name": name, "taken_for": self.models[name], **estimate.to_dict()}
-                for name, estimate in self.estimates.items()
+                {"names": list(self.names[model]), **estimate.to_dict()}
+                for model, estimate in self.estimates.items()
             ],
-            "not_estimated": [vars(other) for other in self.not_estimated],
+            "not_estimated": [
+                {**vars(other), "names": list(other.names)} for other in self.not_estimated
+            ],
         }
 
 
@@ -142,45 +145,57 @@ def estimate_models(
     if loaded.groups is None or loaded.reading is None:
         raise InputError(f"{trace_name(trace)}: is a workload, in which models are not told apart")
     column = loaded.reading.columns["model"][0]
-    estimates: dict[str, Estimate] = {}
-    taken_for: dict[str, str] = {}
+    names: dict[str, list[str]] = {}
     others = []
     for name, group in loaded.groups.items():
-        model, reason = (models or {}).get(name) or known_model(name), "no such model is known"
-        total = group.total
-        if not total.requests:
-            reason = "none of its requests has an output"
-        elif model is not None:
-            try:
-                where = _only(column, name, how.get("where"))
-                keywords: dict[str, Any] = {**how, "group_by": None, "where": where}
-                estimates[name] = estimate(trace, None, method, model=model, **keywords)
-                taken_for[name] = model
-                continue
-            except InputError as error:
-                reason = str(error)
-        tokens = total.input_tokens, total.output_tokens
-        others.append(NotEstimated(name, total.requests, *tokens, reason))
+        model = (models or {}).get(name) or known_model(name)
+        if group.total.requests and model is not None:
+            names.setdefault(model, []).append(name)
+        else:
+            unknown = "no such model is known"
+            reason = unknown if group.total.requests else "none of its requests has an output"
+            others.append(_not_estimated([name], loaded.groups, reason))
+    estimates: dict[str, Estimate] = {}
+    for model, called in names.items():
+        try:
+            where = _only(column, called, how.get("where"))
+            keywords: dict[str, Any] = {**how, "group_by": None, "where": where}
+            estimates[model] = estimate(trace, None, method, model=model, **keywords)
+        except InputError as error:
+            others.append(_not_estimated(called, loaded.groups, str(error)))
     if not estimates:
-        why = "; ".join(f"{other.name}: {other.reason}" for other in others[:3])
+        why = "; ".join(f"{', '.join(other.names)}: {other.reason}" for other in others[:3])
         raise InputError(
             f"{trace_name(trace)}: none of its models can be estimated ({why}); say with --models "
             "FILE what they are, or take one for all with --model"
         )
-    ranked = sorted(estimates, key=lambda name: -estimates[name].energy_j)
+    ranked = sorted(estimates, key=lambda model: -estimates[model].energy_j)
     return ModelEstimates(
         trace_name(trace),
         loaded.reading,
-        {name: estimates[name] for name in ranked},
-        taken_for,
+        {model: estimates[model] for model in ranked},
+        {model: tuple(names[model]) for model in ranked},
         tuple(others),
     )
 
 
-def _only(column: str, name: str, where: str | None) -> str:
-    """The condition that a row is of a model, beside others."""
-    quoted = [text.replace('"', '""') for text in (column, name)]
-    own = f'"{quoted[0]}" = "{quoted[1]}"'
+def _not_estimated(
+    names: Sequence[str], groups: Mapping[str, Workload], reason: str
+) -> NotEstimated:
+    totals = [groups[name].total for name in names]
+    return NotEstimated(
+        tuple(names),
+        sum(total.requests for total in totals),
+        sum(total.input_tokens for total in totals),
+        sum(total.output_tokens for total in totals),
+        reason,
+    )
+
+
+def _only(column: str, names: Sequence[str], where: str | None) -> str:
+    """The condition that a row is of a model by one of its names, beside others."""
+    quoted = ['"{}"'.format(text.replace('"', '""')) for text in (column, *names)]
+    own = f"{quoted[0]} in ({', '.join(quoted[1:])})"
     return own if where is None else f"{where} and {own}"
 
 

@@ -204,24 +204,25 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
 def models_report(made: "ModelEstimates") -> Report:
     """`joulecast estimate --group-by model`: each model of a log, served by itself."""
     view = grid_table()
-    for heading in ("model in the log", "taken for"):
-        view.add_column(heading)
+    view.add_column("model")
+    view.add_column("in the log")
     for heading in ("requests", "energy", "95 % interval", "basis"):
         view.add_column(heading, justify="right" if heading != "basis" else "left")
-    for name, one in made.estimates.items():
+    for model, one in made.estimates.items():
         ends = "none" if one.interval_j is None else " to ".join(map(joules, one.interval_j))
         kind = "" if one.basis is None else one.basis.kind
-        requests = f"{one.requests['estimated']:,}"
-        add_row(view, name, made.models[name], requests, joules(one.energy_j), ends, kind)
+        called, requests = ", ".join(made.names[model]), f"{one.requests['estimated']:,}"
+        add_row(view, model, called, requests, joules(one.energy_j), ends, kind)
     for other in made.not_estimated:
-        add_row(view, other.name, f"not estimated: {other.reason}", f"{other.requests:,}")
+        called = f"{', '.join(other.names)} ({other.reason})"
+        add_row(view, "not estimated", called, f"{other.requests:,}")
     whole = f"{joules(made.energy_j)} = {kwh(made.energy_j / JOULES_PER_KWH)}"
     facts = [("trace", made.trace), *reading_facts(made.reading), ("GPU energy", whole)]
     if made.interval_j is not None:
         facts.append(("95 % interval", f"{' to '.join(map(joules, made.interval_j))}"))
     note = notes_text(["Each model is served by GPUs of its own; ends of intervals are added up."])
     document = made.to_dict()
-    rows = [{"name": row["name"], **csv_row(row)} for row in document["models"]]
+    rows = [{**csv_row(row), "names": " ".join(row["names"])} for row in document["models"]]
     return Report(document, rows, Group(facts_table(facts), view, note))
 
 
