@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from joulecast.estimator.basis import Basis
 from joulecast.estimator.cached import CachedPrompts
 from joulecast.estimator.footprint.facility import Facility
+from joulecast.estimator.group_share import GroupShare
 from joulecast.estimator.ideal import Ideal, implied_flops_per_s
 from joulecast.estimator.method import Method
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
@@ -17,7 +18,6 @@ from joulecast.traces.reading.rows.reading import TraceReading
 from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
-    from joulecast.estimator.groups import GroupShare
     from joulecast.estimator.over_time.serving import Serving
 
 Source = Literal["trace", "reconstructed"]
@@ -136,7 +136,7 @@ class Estimate:
     serving: "Serving | None" = None
     limits: Mapping[str, int] = field(default_factory=dict)
     reading: TraceReading | None = None
-    groups: "tuple[GroupShare, ...]" = ()
+    groups: tuple[GroupShare, ...] = ()
     cached: CachedPrompts | None = None
 
     @property

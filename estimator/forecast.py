@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Unpack, cast
 
 from joulecast.estimator.compare import Comparison, EstimationMethod, compare_tables
-from joulecast.estimator.estimate import Estimate, cell_edges
+from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.carbon import CarbonIntensity
 from joulecast.estimator.footprint.facility import Facility, Price
 from joulecast.estimator.keywords import (
@@ -319,19 +319,11 @@ def estimation_method(
 
 def _saying(loaded: LoadedTrace, method: EstimationMethod) -> EstimationMethod:
     """The same method, whose estimates say what was read, and what groups of requests take."""
-    from joulecast.estimator.groups import shares_of
+    from joulecast.estimator.groups import with_groups
 
-    def estimate_it(workload: Workload, served: "Served", trace: str) -> Estimate:
-        made = method(workload, served, trace)
-        edges_j = {(cell.input_tokens, cell.output_tokens): cell.energy_j for cell in made.cells}
-        grid = loaded.workload.grid
-        cells_j = {
-            place: edges_j.get(cell_edges(grid, place)) or 0.0 for place in loaded.workload.cells
-        }
-        groups = shares_of(loaded.groups or {}, loaded.workload, cells_j)
-        return replace(made, reading=loaded.reading, groups=groups)
-
-    return estimate_it
+    return lambda workload, served, trace: with_groups(
+        replace(method(workload, served, trace), reading=loaded.reading), loaded
+    )
 
 
 def _estimate_stepwise(

@@ -34,7 +34,7 @@ from .estimator.footprint.facility import (
     Facility,
     Price,
 )
-from .estimator.groups import (
+from .estimator.group_share import (
     GroupShare,
 )
 from .estimator.ideal import (

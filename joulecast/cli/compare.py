@@ -16,13 +16,13 @@ from joulecast.cli.estimate import (
 from joulecast.cli.options import (
     COST_OPTIONS,
     FORMAT_OPTIONS,
-    TRACE_OPTIONS,
     check_results,
     command,
     emit_report,
     say,
     with_options,
 )
+from joulecast.cli.trace_options import TRACE_OPTIONS
 from joulecast.estimator.method import Method
 from joulecast.traces.files import shown_address
 from joulecast.views.progress import SimulationBar

@@ -18,16 +18,15 @@ from joulecast.cli.deployment import (
 from joulecast.cli.options import (
     COST_OPTIONS,
     FORMAT_OPTIONS,
-    TRACE_OPTIONS,
     Option,
     check_results,
     command,
     emit_report,
     plot_option,
-    reading,
     say,
     with_options,
 )
+from joulecast.cli.trace_options import TRACE_OPTIONS, reading
 from joulecast.estimator.method import DEFAULT_METHOD, METHODS, Method
 from joulecast.traces.files import shown_address
 from joulecast.views.progress import SimulationBar

@@ -4,8 +4,7 @@ import glob
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,10 +23,7 @@ from joulecast.measurements.models import load_shape
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists, shown_address
 from joulecast.traces.printable import printable
-from joulecast.traces.reading.arrivals import ARRIVAL_UNITS
-from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.reading.sniff import STANDARD_INPUT
-from joulecast.views.progress import ReadingBar
 from joulecast.views.report import OutputFormat, Report, emit
 
 Lengths = tuple[int, int] | None
@@ -123,57 +119,6 @@ class FiniteRange(click.FloatRange):
             self.fail(f"{value} is not a finite number", param, ctx)
         return number
 
-
-TRACE_OPTIONS: list[Option] = [
-    click.option(
-        "--input-column", help="Column of the input length [tokens]; dots lead into JSON objects."
-    ),
-    click.option("--output-column", help="Column of the output length [tokens]; likewise."),
-    click.option(
-        "--arrival-column",
-        help="Column of the arrival time, likewise: numbers, or dates and times (ISO 8601); none "
-        "to leave them unread.",
-    ),
-    click.option(
-        "--arrival-unit",
-        type=click.Choice(ARRIVAL_UNITS),
-        help="Unit of its numbers, where it is not what they look like.",
-    ),
-    click.option(
-        "--cached-column",
-        help="Column of the input tokens that came from a prefix cache, where it is not called so; "
-        "none to take all as computed.",
-    ),
-    click.option(
-        "--count-column",
-        help="Column of how many requests a row sums, likewise; none to take each row for one.",
-    ),
-    click.option(
-        "--id-column",
-        help="Column of a name that rows of one request share, likewise; none to count each row.",
-    ),
-    click.option(
-        "--where",
-        metavar="CONDITION",
-        help="Read only these rows, such as 'model = \"llama-3.1-8b\" and status != failure'.",
-    ),
-    click.option(
-        "--group-by",
-        metavar="model|user|day|hour|COLUMN",
-        help="Also tell the parts of each model, user, day, hour (UTC) or value of a column.",
-    ),
-    click.option(
-        "--on-invalid",
-        type=click.Choice(["error", "skip"]),
-        default="error",
-        help="End at the first invalid row, or leave such rows out and count them.",
-    ),
-    click.option(
-        "--memory-limit",
-        metavar="SIZE",
-        help="Most memory that reading may take, such as 500MB; by default 100 MB a core.",
-    ),
-]
 
 FORMAT_OPTIONS: list[Option] = [
     click.option(
@@ -334,26 +279,6 @@ def split_named_traces(
             raise click.BadParameter(f'"{name}" is given twice', ctx, param)
         named.append((name, source))
     return tuple(named)
-
-
-def reading_keywords(options: Mapping[str, Any]) -> ReadingKeywords:
-    """How to read a trace, as the values of `TRACE_OPTIONS` say."""
-    names = ReadingKeywords.__annotations__.keys() & options.keys()
-    return cast("ReadingKeywords", {name: options[name] for name in names})
-
-
-@contextmanager
-def reading(
-    options: Mapping[str, Any], trace: str, is_elsewhere: bool = False
-) -> Iterator[ReadingKeywords]:
-    """The same, with a bar while TRACE is being read, unless Spark or a database reads it."""
-    if is_elsewhere:
-        if options["memory_limit"] is not None:
-            raise click.UsageError("--memory-limit is for reading with DuckDB")
-        yield reading_keywords(options)
-        return
-    with ReadingBar(trace) as bar:
-        yield {**reading_keywords(options), "watch": bar.watch}
 
 
 def say(text: str) -> None:

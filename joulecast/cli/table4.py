@@ -8,15 +8,14 @@ import click
 from joulecast.cli.completion import complete_gpus, complete_models, complete_tables
 from joulecast.cli.options import (
     FORMAT_OPTIONS,
-    TRACE_OPTIONS,
     check_results,
     command,
     emit_report,
     plot_option,
-    reading,
     split_named_traces,
     with_options,
 )
+from joulecast.cli.trace_options import TRACE_OPTIONS, reading
 from joulecast.views.progress import SimulationBar
 
 

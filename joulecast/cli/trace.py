@@ -8,16 +8,15 @@ import click
 from joulecast.cli.completion import complete_public_traces, complete_tasks, complete_traces
 from joulecast.cli.options import (
     FORMAT_OPTIONS,
-    TRACE_OPTIONS,
     check_picture,
     check_results,
     emit_report,
     group,
     output_option,
-    reading,
     say,
     with_options,
 )
+from joulecast.cli.trace_options import TRACE_OPTIONS, reading
 from joulecast.traces.files import database_file, shown_address
 from joulecast.views.numbers import arrivals_text, invalid_text
 from joulecast.views.report import print_line, print_text

@@ -13,7 +13,6 @@ import numpy as np
 from joulecast.cli.completion import complete_tables, complete_traces
 from joulecast.cli.options import (
     ENGINE_OPTIONS,
-    TRACE_OPTIONS,
     VARIANT_OPTIONS,
     FiniteRange,
     command,
@@ -22,6 +21,7 @@ from joulecast.cli.options import (
     with_options,
 )
 from joulecast.cli.replay.draws import MOST_READ, Moments, draw, draw_moments
+from joulecast.cli.trace_options import TRACE_OPTIONS
 from joulecast.estimator.steps.schedulers import scheduler_of
 from joulecast.estimator.steps.static_batching import StaticBatching
 from joulecast.measurements.conditions import conditions, data_sheet

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from joulecast.cli.options import reading
+from joulecast.cli.trace_options import reading
 from joulecast.estimator.steps.work import LengthArray
 from joulecast.traces.errors import InputError
 from joulecast.traces.load import LoadedTrace, load_trace

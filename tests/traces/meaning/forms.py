@@ -209,7 +209,7 @@ FORMS: Mapping[str, tuple[str, Form]] = {
         ("Langfuse", langfuse_before),
         ("Phoenix", phoenix),
         ("OpenAI usage", helicone),
-        ("columns by their names", opentelemetry),
+        ("OpenTelemetry", opentelemetry),
         ("OpenAI usage", azure_diagnostics),
     )
 }

@@ -30,7 +30,8 @@ def events_of(peek: Peek) -> Iterator[Event]:
     stream = Blocks(without_odd_numbers(utf8_blocks(peek)))
     try:
         events = ijson.parse(stream, multiple_values=True)
-        yield from _elements(events) if peek.first == b"[" else events
+        for event in _elements(events) if peek.first == b"[" else events:
+            yield event
     except ijson.JSONError as error:
         said = re.split(r"\n", str(error))[0].strip("b'\" ")
         if "EOF" in said or "ncomplete JSON" in said:
