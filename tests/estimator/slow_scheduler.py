@@ -1,5 +1,6 @@
 """Continuous batching told request by request: slow, and independent of the one that ships."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
@@ -15,14 +16,21 @@ class Request:
     blocks: int = 0
     decodes: bool = False  # what came out last is fed next
     over_since: int | None = None
+    cached: int = 0  # tokens of the prompt that are there before it is fed
 
 
 class SlowScheduler:
     """All requests in lists, looked at one by one in every step."""
 
-    def __init__(self, rules: ContinuousBatching, lengths: list[tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        rules: ContinuousBatching,
+        lengths: Sequence[tuple[int, int]],
+        cached: Sequence[int] | None = None,
+    ) -> None:
         self.rules = rules
-        self.waiting = [Request(i, o) for i, o in lengths]
+        self.waiting = requests_of(lengths, cached)
+        self.reads: list[tuple[float, float, float]] = []
         self.running: list[Request] = []
         self.free, self.now, self.budget = rules.cache_blocks, 0, 0
         self.scheduled: list[tuple[Request, int]] = []
@@ -74,11 +82,12 @@ class SlowScheduler:
         while self.waiting and self.budget > 0 and len(self.running) < self.rules.most_requests:
             request = self.waiting[0]
             whole = -(-request.tokens // self.rules.block_tokens)
-            is_cut = request.tokens > self.budget
+            request.computed = request.cached
+            is_cut = request.tokens - request.computed > self.budget
             if whole > self.free or (is_cut and not self.rules.chunked_prefill):
                 break
             self.running.append(self.waiting.pop(0))
-            self.take(request, min(request.tokens, self.budget))
+            self.take(request, min(request.tokens - request.computed, self.budget))
 
     def more_blocks(self, request: Request, tokens: int) -> int:
         return -(-(request.computed + tokens) // self.rules.block_tokens) - request.blocks
@@ -91,8 +100,8 @@ class SlowScheduler:
         self.scheduled.append((request, tokens))
 
     def execute(self) -> tuple[float, ...]:
-        decoding = prompt = sampled = 0
-        context, pairs = 0.0, 0.0
+        decoding = prompt = sampled = readers = 0
+        context, pairs, read, read_pairs = 0.0, 0.0, 0.0, 0.0
         for request, tokens in self.scheduled:
             before = request.computed
             request.computed += tokens
@@ -102,10 +111,22 @@ class SlowScheduler:
             else:
                 prompt += tokens
                 pairs += (request.computed**2 - before**2) / 2
+                readers += request.cached > 0
+                read += request.cached
+                read_pairs += request.cached * tokens
             if request.computed == request.tokens:
                 sampled += 1
                 request.tokens += 1
                 request.left -= 1
                 request.decodes = True
                 request.over_since = self.now if request.left == 0 else None
+        self.reads.append((readers, read, read_pairs))
         return decoding, prompt, context, pairs, sampled
+
+
+def requests_of(
+    lengths: Sequence[tuple[int, int]], cached: Sequence[int] | None = None
+) -> list[Request]:
+    """Requests that nothing was done for; the last token of a prompt is never cached."""
+    tokens = [0] * len(lengths) if cached is None else cached
+    return [Request(i, o, cached=min(c, i - 1)) for (i, o), c in zip(lengths, tokens, strict=True)]

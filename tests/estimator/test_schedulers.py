@@ -15,7 +15,7 @@ from joulecast.estimator.steps.in_time import replica, scheduling
 from joulecast.estimator.steps.in_time.state import FREE, PARTIAL, Requests, Rules, State
 from joulecast.estimator.steps.progress import part_of
 from joulecast.estimator.steps.static_batching import StaticBatching
-from joulecast.estimator.steps.work import StepCounts
+from joulecast.estimator.steps.work import PrefixReads, StepCounts
 from joulecast.measurements.table.table import load_table
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID, Grid
@@ -85,15 +85,19 @@ def test_it_does_what_each_request_would_see(lag: int, data: st.DataObject) -> N
         block_tokens=block,
         steps_to_release=lag,
     )
-    slow = np.array(SlowScheduler(rules, lengths).run()).T
-    steps = rules.schedule(np.array(lengths))
+    cached = [data.draw(st.integers(0, i) | st.just(0)) for i, _ in lengths]
+    one_by_one = SlowScheduler(rules, lengths, cached)
+    slow = np.array(one_by_one.run()).T
+    steps = rules.schedule(np.array(lengths), cached=np.array(cached))
     fast = [steps.decoding, steps.prompt_tokens, steps.context, steps.pairs, steps.sampled]
     assert np.array_equal(np.array(fast), slow)
     assert (steps.decoding + steps.prompt_tokens).max() <= rules.token_budget
     assert steps.decoding.max() <= most
     assert steps.counts.outputs == sum(o for _, o in lengths)
-    fewest = StepCounts.of_lengths(np.array(lengths))
+    fewest = StepCounts.of_lengths(np.array(lengths), np.array(cached))
     assert steps.counts.tokens >= fewest.tokens
+    reads = steps.prefixes or PrefixReads(*np.zeros((3, len(steps.decoding))))
+    assert np.array_equal([reads.prompts, reads.tokens, reads.pairs], np.array(one_by_one.reads).T)
 
 
 def test_a_prompt_that_may_not_be_cut_waits() -> None:

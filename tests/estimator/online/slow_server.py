@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable, Sequence
 
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
-from tests.estimator.slow_scheduler import Request, SlowScheduler
+from tests.estimator.slow_scheduler import SlowScheduler, requests_of
 
-Law = Callable[[float, float, float, float, float], tuple[float, float]]
-"""Decoding requests, prompt tokens, context, pairs, sampled tokens of a step -> seconds that the
-GPU takes, and those that its host needs to launch it."""
+Law = Callable[..., tuple[float, float]]
+"""Decoding requests, prompt tokens, context, pairs, sampled tokens of a step, prompts that read a
+cached prefix and tokens of these -> seconds that the GPU takes, and those that its host needs to
+launch it."""
 
 
 class SlowServer(SlowScheduler):
@@ -20,9 +21,10 @@ class SlowServer(SlowScheduler):
         lengths: Sequence[tuple[int, int]],
         arrivals: Sequence[float],
         law: Law,
+        cached: Sequence[int] | None = None,
     ) -> None:
         super().__init__(rules, [])
-        self.requests = [Request(i, o) for i, o in lengths]
+        self.requests = requests_of(lengths, cached)
         self.coming = list(zip(arrivals, self.requests, strict=True))
         self.law = law
         self.clock, self.began, self.is_ahead = 0.0, 0.0, False
@@ -47,7 +49,7 @@ class SlowServer(SlowScheduler):
                 self.admit()
             if self.scheduled:
                 step = self.execute()
-                gpu_seconds, launch_seconds = self.law(*step)
+                gpu_seconds, launch_seconds = self.law(*step, *self.reads[-1][:2])
                 begin = self.began if looks_ahead and self.is_ahead else self.clock
                 self.host_is_free = max(self.host_is_free, begin) + launch_seconds
                 seconds = max(self.clock + gpu_seconds, self.host_is_free) - self.clock

@@ -12,23 +12,30 @@ from hypothesis import strategies as st
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.in_time import replica
 from joulecast.estimator.steps.in_time.replica import ServedTimes, serve_replica
-from joulecast.estimator.steps.in_time.state import BEGIN_S, SECONDS, StepTimes
+from joulecast.estimator.steps.in_time.state import BEGIN_S, READ, SECONDS, StepTimes
 from tests.estimator.online.slow_server import SlowServer
 
 WINDOW = 24.0
 
 
-def law(decoding: float, prompt: float, context: float, pairs: float, sampled: float) -> float:
+def law(*work: float) -> float:
     """What `times_of` says, of one step that waits for no other."""
-    return max(gpu_and_host(decoding, prompt, context, pairs, sampled))
+    return max(gpu_and_host(*work))
 
 
 def gpu_and_host(
-    decoding: float, prompt: float, context: float, pairs: float, sampled: float
+    decoding: float,
+    prompt: float,
+    context: float,
+    pairs: float,
+    sampled: float,
+    readers: float = 0,
+    prefix: float = 0,
 ) -> tuple[float, float]:
     """How long the GPU takes for it, and how long its host to launch it."""
     tokens = decoding + prompt
     read, paired = min(context, WINDOW * decoding), min(pairs, WINDOW * prompt)
+    context, read = context + prefix, read + min(prefix, WINDOW * readers)
     products = 2e-5 * tokens + 1e-5 * sampled
     seconds = max(5e-4, products) + 1e-4 + 1e-6 * tokens + 3e-6 * sampled
     seconds += 2e-6 * context + 1e-6 * read + 1e-7 * pairs + 5e-7 * paired
@@ -98,9 +105,10 @@ def test_it_serves_as_one_that_follows_every_request(lag: int, data: st.DataObje
         block_tokens=block,
         steps_to_release=lag,
     )
-    slow = SlowServer(rules, lengths, arrivals, gpu_and_host)
+    cached = [data.draw(st.integers(0, i) | st.just(0)) for i, _ in lengths]
+    slow = SlowServer(rules, lengths, arrivals, gpu_and_host, cached)
     log = np.array(slow.serve())
-    rows, served = serve(rules, arrivals, lengths)
+    rows, served = serve(rules, arrivals, lengths, cached=np.array(cached))
     steps = rules.steps_of(rows, len(lengths))
     fast = [steps.decoding, steps.prompt_tokens, steps.context, steps.pairs, steps.sampled]
     assert np.array_equal(np.array(fast), log[:, :5].T)
@@ -137,7 +145,11 @@ def test_what_a_prefix_cache_holds_is_read_and_not_computed() -> None:
     assert steps.prompt_tokens.tolist() == [4, 0, 0]
     assert steps.pairs.tolist() == [(400 - 256) / 2, 0, 0]
     assert steps.context.tolist() == [0, 21, 22]
-    assert served.first_s.tolist() == [law(0, 4, 0, 72, 1)]
+    assert steps.prefixes is not None
+    assert steps.prefixes.tokens.tolist() == [16, 0, 0]
+    assert steps.prefixes.pairs.tolist() == [16 * 4, 0, 0]
+    assert steps.counts.context == 16 + 21 + 22
+    assert served.first_s.tolist() == [law(0, 4, 0, 72, 1, 1, 16)]
     everything, _ = serve(rules, [0.0], [(20, 3)], cached=np.array([20]))
     assert rules.steps_of(everything, 1).prompt_tokens.tolist() == [1, 0, 0]
 
@@ -149,10 +161,12 @@ def test_machine_code_serves_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = [(i, o) for i, o in generator.integers(1, 300, (500, 2)).tolist()]
     arrivals = np.sort(generator.random(500)).tolist()
     rules = ContinuousBatching(512, 30, 400, 16)
-    plain, times = serve(rules, arrivals, lengths)
+    cached = generator.integers(0, 200, 500)
+    plain, times = serve(rules, arrivals, lengths, cached=cached)
     monkeypatch.setattr(replica, "fewest_to_compile", lambda: 1)
-    fast, fast_times = serve(rules, arrivals, lengths)
+    fast, fast_times = serve(rules, arrivals, lengths, cached=cached)
     assert np.array_equal(plain, fast)
+    assert plain[:, READ].sum() > 0
     assert np.array_equal(times.first_s, fast_times.first_s)
     assert np.array_equal(times.last_s, fast_times.last_s)
     assert times.preempted.sum() == fast_times.preempted.sum() > 0
