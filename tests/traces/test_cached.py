@@ -121,7 +121,10 @@ def with_cached(trace: FileTrace, cached: str) -> FileTrace:
 
 
 LOG = "input_tokens,output_tokens,arrival_s\n100,5,2\n900,5,1\n7,0,3\n1000,700,0\n9000,3,4\n"
-HALF = "CASE CAST(input AS INT) WHEN 900 THEN NULL WHEN 9000 THEN 10000 ELSE CAST(input AS INT) // 2 END"
+HALF = (
+    "CASE CAST(input AS INT) WHEN 900 THEN NULL WHEN 9000 THEN 10000 "
+    "ELSE CAST(input AS INT) // 2 END"
+)
 """Half of a prompt, nothing known of one, and more than there is of another."""
 
 
