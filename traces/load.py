@@ -1,4 +1,4 @@
-"""TRACE as people give it: a shipped name, a saved workload, or a file of requests.
+"""TRACE as people give it: a shipped name, a saved workload, a file of requests, a table, several.
 
 Each function looks first whether its trace is a workload already, and else reads it; how, all of
 them take as the keywords of `ReadingOptions`.
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from joulecast.traces.errors import InputError, unknown_name
-from joulecast.traces.files import exists, shown_address
+from joulecast.traces.files import exists
 from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
+from joulecast.traces.inputs import Parts, TraceInput, parts_of, trace_name
 from joulecast.traces.public.catalog import (
     catalog,
     embedded_names,
@@ -23,6 +24,7 @@ from joulecast.traces.public.catalog import (
 )
 from joulecast.traces.reading.options import DEFAULTS, NO_ARRIVALS, ReadingKeywords, ReadingOptions
 from joulecast.traces.reading.sniff import STANDARD_INPUT
+from joulecast.traces.together import timeless, together
 from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class LoadedTrace:
             not asked for.
         arrivals: What was read as arrival times; None if there is no column of them, or only a
             workload.
+        timeless: What of a trace does not tell when its requests came, where the rest does, so
+            that no times are known of the whole.
     """
 
     workload: Workload
@@ -57,6 +61,7 @@ class LoadedTrace:
     counts: tuple[Mapping[int, int], Mapping[int, int]] | None = None
     timed: "TimedRequests | None" = None
     arrivals: "ArrivalReading | None" = None
+    timeless: tuple[str, ...] = ()
 
     @property
     def untimed(self) -> int:
@@ -67,7 +72,7 @@ class LoadedTrace:
 
 
 def load_trace(
-    trace: str | Path | Workload,
+    trace: TraceInput,
     grid: Grid | None = None,
     most_lengths: int = 0,
     with_counts: bool = False,
@@ -77,7 +82,7 @@ def load_trace(
     """A workload, and from a file of requests also how long they are.
 
     Args:
-        trace: As in `load_workload`, or a `Workload`.
+        trace: As in `load_workload`.
         grid: The cells; None as in `load_workload`.
         most_lengths: Give the lengths one by one if there are at most so many requests.
         with_counts: Count the lengths, which takes memory for each that occurs.
@@ -88,12 +93,13 @@ def load_trace(
         InputError: As in `load_workload`.
     """
     from joulecast.traces.distribution import length_counts
+    from joulecast.traces.reading.layout import timeless_files
 
     options = ReadingOptions(**reading)
-    workload = _ready_workload(trace, options)
-    if workload is not None:
-        return LoadedTrace(workload if grid is None else workload.on_grid(grid))
-    with _binned(trace, grid or POWER_OF_TWO_GRID, options) as (requests, workload):
+    ready, sources = _ready_and_sources(trace, options)
+    if ready:
+        return _with_ready(ready, sources, grid, reading)
+    with _binned(sources, grid or POWER_OF_TWO_GRID, options) as (requests, workload):
         timed, arrivals = None, requests.arrivals
         if with_arrivals and requests.has_arrivals:
             timed, arrivals = requests.timed()
@@ -103,18 +109,38 @@ def load_trace(
             length_counts(requests) if with_counts else None,
             timed,
             arrivals,
+            timeless_files(requests.files, options),
         )
 
 
+def _with_ready(
+    ready: Mapping[str, Workload],
+    sources: Parts,
+    grid: Grid | None,
+    reading: ReadingKeywords,
+) -> LoadedTrace:
+    """Workloads and, if there are any, files of requests, of which then only sums are known too."""
+    parts, without_times = dict(ready), set[str]()
+    if sources:
+        loaded = load_trace(sources, **reading)
+        parts[trace_name(sources)] = loaded.workload
+        without_times |= set(loaded.timeless)
+    workloads, names = list(parts.values()), list(parts)
+    without_times |= {names[k] for k in timeless(workloads)}
+    return LoadedTrace(together(workloads, grid), timeless=tuple(sorted(without_times)))
+
+
 def load_workload(
-    trace: str | Path, grid: Grid | None = None, **reading: Unpack[ReadingKeywords]
+    trace: TraceInput, grid: Grid | None = None, **reading: Unpack[ReadingKeywords]
 ) -> Workload:
     """A workload, from whatever names it.
 
     Args:
         trace: A shipped name, a saved workload, a trace file, a glob, an address (http, https, s3),
             or "-" for standard input. A shipped name wins over a file of that name; write ./NAME
-            for the file.
+            for the file. Or a `Workload`, a table of pandas, Polars or Arrow, an array of NumPy of
+            shape (n, 2) or with named fields, a list of pairs (input, output) [tokens]; or a list
+            of such traces, which together are one.
         grid: The cells; by default a workload keeps its own, and a trace goes on
             `POWER_OF_TWO_GRID`.
         **reading: How to read, as the attributes of `ReadingOptions` say.
@@ -129,7 +155,7 @@ def load_workload(
 
 
 def load_with_lengths(
-    trace: str | Path, most: int, **reading: Unpack[ReadingKeywords]
+    trace: TraceInput, most: int, **reading: Unpack[ReadingKeywords]
 ) -> "tuple[Workload, npt.NDArray[np.int64] | None]":
     """A workload and, from a file of at most so many requests, how long each of them is.
 
@@ -210,11 +236,11 @@ def load_from_table(
         return bin_trace(requests, grid)
 
 
-def summarise(trace: str | Path | Workload, **reading: Unpack[ReadingKeywords]) -> "TraceSummary":
+def summarise(trace: TraceInput, **reading: Unpack[ReadingKeywords]) -> "TraceSummary":
     """Length statistics: exact from a file of requests, quantiles to a bin from a workload.
 
     Args:
-        trace: As in `load_workload`, or a `Workload`.
+        trace: As in `load_workload`.
         **reading: How to read, as the attributes of `ReadingOptions` say.
 
     Returns:
@@ -226,15 +252,15 @@ def summarise(trace: str | Path | Workload, **reading: Unpack[ReadingKeywords]) 
     from joulecast.traces.summary import summarise_trace, summarise_workload
 
     options = ReadingOptions(**reading)
-    workload = _ready_workload(trace, options)
-    if workload is not None:
-        return summarise_workload(workload)
-    with _binned(trace, PAPER_GRID, options) as binned:
+    ready, sources = _ready_and_sources(trace, options)
+    if ready:
+        return summarise_workload(_with_ready(ready, sources, None, reading).workload)
+    with _binned(sources, PAPER_GRID, options) as binned:
         return summarise_trace(*binned)
 
 
 def load_distributions(
-    trace: str | Path, grid: Grid = PAPER_GRID, **reading: Unpack[ReadingKeywords]
+    trace: TraceInput, grid: Grid = PAPER_GRID, **reading: Unpack[ReadingKeywords]
 ) -> "tuple[Distribution, Distribution]":
     """Distributions of input and output lengths: true from a file of requests, binned always.
 
@@ -246,39 +272,43 @@ def load_distributions(
     return distributions(loaded.workload, loaded.counts)
 
 
-def trace_name(trace: str | Path | Workload) -> str:
-    """What to call a trace in results and messages, without what may be secret."""
-    if not isinstance(trace, Workload):
-        return shown_address(str(trace))
-    return next((source.get("name", "workload") for source in trace.sources), "workload")
-
-
-def is_reconstructed(trace: str | Path) -> bool:
+def is_reconstructed(trace: TraceInput) -> bool:
     """Whether a name or a saved workload is of requests made up to have published figures."""
-    workload = _ready_workload(trace, DEFAULTS)
-    return workload is not None and workload.is_reconstructed
+    ready, _ = _ready_and_sources(trace, DEFAULTS)
+    return any(workload.is_reconstructed for workload in ready.values())
 
 
 @contextmanager
 def _binned(
-    trace: str | Path | Workload, grid: Grid, options: ReadingOptions
+    sources: Parts, grid: Grid, options: ReadingOptions
 ) -> "Iterator[tuple[FileTrace, Workload]]":
     """A file of requests, open for more questions, and its workload."""
     # DuckDB takes longer to import than a shipped workload takes to estimate.
     from joulecast.traces.binning.cells import bin_trace
     from joulecast.traces.binning.file_trace import open_trace
 
-    with open_trace(str(trace), options) as requests:
+    with open_trace(sources, options) as requests:
         yield requests, bin_trace(requests, grid)
 
 
-def _ready_workload(trace: str | Path | Workload, options: ReadingOptions) -> Workload | None:
-    """The workload that is given, or that a name or a file is; None for a file of requests."""
-    workload = trace if isinstance(trace, Workload) else _saved_workload(str(trace))
-    if workload is not None and options.names_columns:
-        raise InputError(f"{trace_name(trace)}: is a workload and has no columns to name")
-    is_timeless = options.arrival_column == NO_ARRIVALS
-    return workload.without_arrivals() if workload is not None and is_timeless else workload
+def _ready_and_sources(
+    trace: TraceInput, options: ReadingOptions
+) -> tuple[dict[str, Workload], Parts]:
+    """The workloads that are given, or that names and files are, and what is to be read."""
+    ready: dict[str, Workload] = {}
+    sources = Parts()
+    for part in parts_of(trace):
+        saved = _saved_workload(part) if isinstance(part, str) else part
+        if isinstance(saved, Workload):
+            name = trace_name(part)
+            name = name if name not in ready else f"{name} ({len(ready) + 1})"
+            is_timeless = options.arrival_column == NO_ARRIVALS
+            ready[name] = saved.without_arrivals() if is_timeless else saved
+        else:
+            sources.append(part)
+    if ready and not sources and options.names_columns:
+        raise InputError(f"{next(iter(ready))}: is a workload and has no columns to name")
+    return ready, sources
 
 
 def _saved_workload(name: str) -> Workload | None:

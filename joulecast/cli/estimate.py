@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from joulecast.cli.completion import complete_tables, complete_traces
+from joulecast.cli.completion import complete_tables
 from joulecast.cli.deployment import DEPLOYMENT_OPTIONS, SERVING_OPTIONS, serving_keywords
 from joulecast.cli.options import (
     COST_OPTIONS,
@@ -19,10 +19,13 @@ from joulecast.cli.options import (
     plot_option,
     reading,
     say,
+    say_timeless,
+    traces_argument,
     with_options,
 )
 from joulecast.estimator.method import DEFAULT_METHOD, METHODS, Method
 from joulecast.traces.files import shown_address
+from joulecast.traces.inputs import trace_name
 from joulecast.views.progress import SimulationBar
 
 if TYPE_CHECKING:
@@ -82,7 +85,7 @@ def _single_table(
 
 
 @command()
-@click.argument("trace", shell_complete=complete_traces)
+@traces_argument()
 @click.option(
     "--table",
     "table_name",
@@ -110,7 +113,7 @@ def _single_table(
 @with_options(TRACE_OPTIONS)
 @with_options(FORMAT_OPTIONS)
 def estimate(
-    trace: str,
+    traces: tuple[str, ...],
     table_name: str | None,
     model: str | None,
     gpu: str | None,
@@ -133,7 +136,7 @@ def estimate(
     """Estimate the energy of TRACE.
 
     TRACE is a file or a glob of files, an address, - (standard input), a saved workload, or the
-    name of a public trace (see: joulecast trace list).
+    name of a public trace (see: joulecast trace list). Several are one trace together.
     """
     from joulecast.estimator.footprint.facility import Facility
     from joulecast.estimator.forecast import Wish, choose_served
@@ -152,12 +155,12 @@ def estimate(
     served = choose_served(table, wish, idle_watts, decode_watts, method)
     serving = serving_wish(method, serving_keywords(options))
     results = {"--output": options["output"], "--html": html, "--plot": plot}
-    check_results(results, traces=[trace], tables=names)
+    check_results(results, traces=traces, tables=names)
     with SimulationBar() as bar:
         loaded, make = load_for(
-            method, whole_batches, trace, served, html, options, host, bar.watch, serving
+            method, whole_batches, traces, served, html, options, host, bar.watch, serving
         )
-        result = make(loaded.workload, served, shown_address(trace)).at(facility)
+        result = make(loaded.workload, served, trace_name(traces)).at(facility)
     if html is not None:
         from joulecast.pages.estimate import write_estimate_page
 
@@ -174,7 +177,7 @@ def estimate(
 def load_for(
     method: Method,
     whole_batches: bool,
-    trace: str,
+    traces: tuple[str, ...],
     served: "Served",
     html: Path | None,
     options: dict[str, Any],
@@ -190,11 +193,13 @@ def load_for(
     if whole_batches and method != "binned":
         raise click.UsageError("--whole-batches is for --method binned")
     grid, most = reading_of(method, served)
-    with reading(options, trace) as keywords:
+    with reading(options, *traces) as keywords:
         needs_times = serving is not None and wants_arrivals(method, serving)
         loaded = load_trace(
-            trace, grid, most_lengths(most, serving), html is not None, needs_times, **keywords
+            traces, grid, most_lengths(most, serving), html is not None, needs_times, **keywords
         )
+    if needs_times:
+        say_timeless(loaded)
     return loaded, estimation_method(method, loaded, whole_batches, host, progress, serving)
 
 

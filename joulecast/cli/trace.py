@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from joulecast.cli.completion import complete_public_traces, complete_tasks, complete_traces
+from joulecast.cli.completion import complete_public_traces, complete_tasks
 from joulecast.cli.options import (
     FORMAT_OPTIONS,
     TRACE_OPTIONS,
@@ -17,9 +17,12 @@ from joulecast.cli.options import (
     reading,
     reading_keywords,
     say,
+    say_timeless,
+    traces_argument,
     with_options,
 )
-from joulecast.traces.files import database_file, shown_address
+from joulecast.traces.files import database_file
+from joulecast.traces.inputs import trace_name
 from joulecast.views.numbers import arrivals_text, invalid_text
 from joulecast.views.report import print_line, print_text
 
@@ -102,22 +105,25 @@ def trace_task(
 
 
 @trace.command("summary")
-@click.argument("source", metavar="TRACE", shell_complete=complete_traces)
+@traces_argument()
 @with_options(TRACE_OPTIONS)
 @with_options(FORMAT_OPTIONS)
-def trace_summary(source: str, **options: Any) -> None:
-    """Show length statistics of TRACE, as in the paper's Tables 1 to 3."""
+def trace_summary(traces: tuple[str, ...], **options: Any) -> None:
+    """Show length statistics of TRACE, as in the paper's Tables 1 to 3.
+
+    Several are one trace together.
+    """
     from joulecast.traces.load import summarise
     from joulecast.views.trace import summary_report
 
-    check_results({"--output": options["output"]}, traces=[source])
-    with reading(options, source) as keywords:
-        summary = summarise(source, **keywords)
-    emit_report(summary_report(shown_address(source), summary), options)
+    check_results({"--output": options["output"]}, traces=traces)
+    with reading(options, *traces) as keywords:
+        summary = summarise(traces, **keywords)
+    emit_report(summary_report(trace_name(traces), summary), options)
 
 
 @trace.command("plot")
-@click.argument("source", metavar="TRACE", shell_complete=complete_traces)
+@traces_argument()
 @click.option(
     "-o",
     "--output",
@@ -134,20 +140,23 @@ def trace_summary(source: str, **options: Any) -> None:
     help="The grid to compare with.",
 )
 @with_options(TRACE_OPTIONS)
-def trace_plot(source: str, output: Path, grid_name: str, **options: Any) -> None:
-    """Draw how long TRACE's requests are, and on the grid."""
+def trace_plot(traces: tuple[str, ...], output: Path, grid_name: str, **options: Any) -> None:
+    """Draw how long TRACE's requests are, and on the grid.
+
+    Several are one trace together.
+    """
     from joulecast.plots.trace import plot_distributions
     from joulecast.traces.grid import GRIDS
     from joulecast.traces.load import is_reconstructed, load_distributions
 
-    check_results({"--output": output}, traces=[source])
-    with reading(options, source) as keywords:
-        distributions = load_distributions(source, GRIDS[grid_name], **keywords)
-    plot_distributions(distributions, shown_address(source), output, is_reconstructed(source))
+    check_results({"--output": output}, traces=traces)
+    with reading(options, *traces) as keywords:
+        distributions = load_distributions(traces, GRIDS[grid_name], **keywords)
+    plot_distributions(distributions, trace_name(traces), output, is_reconstructed(traces))
 
 
 @trace.command("bin")
-@click.argument("source", metavar="[TRACE]", required=False, shell_complete=complete_traces)
+@traces_argument(required=False)
 @click.option(
     "--grid",
     "grid_name",
@@ -174,7 +183,7 @@ def trace_plot(source: str, output: Path, grid_name: str, **options: Any) -> Non
 @output_option("-o", "--output")
 @with_options(TRACE_OPTIONS)
 def trace_bin(
-    source: str | None,
+    traces: tuple[str, ...],
     grid_name: str | None,
     bin_engine: str,
     master: str | None,
@@ -187,28 +196,31 @@ def trace_bin(
 ) -> None:
     """Reduce TRACE to a small workload file.
 
-    Estimates take it in TRACE's place. On one machine DuckDB reads it; --engine spark reads it on a
-    cluster, and --connect bins a table in the database that keeps it, both without arrival times.
+    Estimates take it in TRACE's place; several are one trace together. On one machine DuckDB reads
+    it; --engine spark reads it on a cluster, and --connect bins a table in the database that keeps
+    it, both without arrival times.
     """
     from joulecast.traces.grid import GRIDS
     from joulecast.traces.load import load_from_spark, load_from_table, load_trace
 
-    elsewhere = _is_elsewhere(source, bin_engine, master, address, table_name)
+    elsewhere = _is_elsewhere(traces, bin_engine, master, address, table_name)
     if elsewhere and options["memory_limit"] is not None:
         raise click.UsageError("--memory-limit is for reading with DuckDB")
-    name = str(source or table_name)
     database = None if address is None else database_file(address)
-    sources = [str(place) for place in (source, database) if place is not None]
+    sources = traces if database is None else [str(database)]
     check_results({"--output": output}, traces=sources)
     grid = GRIDS[grid_name or "power-of-two"]
     arrivals = None
     if address is not None:
-        workload = load_from_table(address, name, grid, **reading_keywords(options))
+        workload = load_from_table(address, str(table_name), grid, **reading_keywords(options))
     elif elsewhere:
-        workload = load_from_spark(name, master or "local[*]", grid, **reading_keywords(options))
+        workload = load_from_spark(
+            traces[0], master or "local[*]", grid, **reading_keywords(options)
+        )
     else:
-        with reading(options, name) as keywords:
-            loaded = load_trace(name, grid if grid_name else None, **keywords)
+        with reading(options, *traces) as keywords:
+            loaded = load_trace(traces, grid if grid_name else None, **keywords)
+        say_timeless(loaded)
         workload, arrivals = loaded.workload, loaded.arrivals
     workload = workload.with_provenance(licence=licence, citation=citation)
     if output is None:
@@ -224,7 +236,7 @@ def trace_bin(
 
 
 def _is_elsewhere(
-    source: str | None,
+    traces: tuple[str, ...],
     bin_engine: str,
     master: str | None,
     address: str | None,
@@ -237,10 +249,12 @@ def _is_elsewhere(
     """
     if (address is None) != (table_name is None):
         raise click.UsageError("--connect and --table-name go together")
-    if (source is None) == (table_name is None):
+    if bool(traces) == (table_name is not None):
         raise click.UsageError("give a TRACE, or --connect and --table-name")
     if master is not None and bin_engine != "spark":
         raise click.UsageError("--master is for --engine spark")
+    if bin_engine == "spark" and len(traces) > 1:
+        raise click.UsageError("--engine spark takes one TRACE, a file or a glob")
     if address is not None and bin_engine == "spark":
         raise click.UsageError("--connect bins in the database; --engine spark is for files")
     return address is not None or bin_engine == "spark"

@@ -12,14 +12,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
+from joulecast.traces.binning.sources import (
+    files_of,
+    require_readable,
+    told_as_given,
+    with_texts,
+)
 from joulecast.traces.binning.timing import TraceInTime
 from joulecast.traces.binning.trace import Query, watched
 from joulecast.traces.errors import InputError
+from joulecast.traces.inputs import TraceInput, parts_of, trace_name
 from joulecast.traces.reading.arrivals import VIEW_COLUMNS, ArrivalReading
 from joulecast.traces.reading.faults import line_of_record, malformed_line
 from joulecast.traces.reading.formats import TraceFormat, shorten
@@ -28,13 +34,7 @@ from joulecast.traces.reading.lengths import REQUESTS, Stored, succeeded, union,
 from joulecast.traces.reading.options import DEFAULTS, OnProgress, ReadingOptions
 from joulecast.traces.reading.problems import PROBLEMS
 from joulecast.traces.reading.scan import create_view, too_little_memory
-from joulecast.traces.reading.sniff import (
-    STANDARD_INPUT,
-    TraceFile,
-    describe,
-    find_files,
-    spool_standard_input,
-)
+from joulecast.traces.reading.sniff import TraceFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -257,12 +257,13 @@ def _gist(message: str) -> str:
 
 
 @contextmanager
-def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[FileTrace]:
-    """Open a trace: CSV, JSON lines or Parquet, plain or packed with gzip or zstd.
+def open_trace(source: TraceInput, options: ReadingOptions = DEFAULTS) -> Iterator[FileTrace]:
+    """Open a trace: CSV, JSON lines or Parquet, plain or packed with gzip or zstd; or tables.
 
     Args:
-        source: A file, a glob (files of several kinds may mix), "-" for standard input, or an
-            address (http, https, s3), which is copied into a temporary folder first.
+        source: A file, a glob (files of several kinds may mix), "-" for standard input, an address
+            (http, https, s3), which is copied into a temporary folder first, a table in memory, or
+            a list of these.
         options: How to read it.
 
     Yields:
@@ -272,17 +273,23 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
     Raises:
         InputError: No such file, not a trace, or the columns are not there.
     """
-    with tempfile.TemporaryDirectory(prefix="joulecast-") as folder:
+    sources_given, name = parts_of(source), trace_name(source)
+    options = with_texts(options, sources_given)
+    with (
+        tempfile.TemporaryDirectory(prefix="joulecast-") as folder,
+        told_as_given(sources_given),
+    ):
         database = _connect(folder, options.memory_limit)
         try:
-            files = tuple(describe(path, name, database) for path, name in _fetch(source, folder))
-            trace_format = common_format(source, files, options)
+            files = files_of(sources_given, folder, database)
+            trace_format = common_format(name, files, options)
+            require_readable(files, trace_format)
             if options.on_invalid == "skip":
                 database.execute(_TEXT_AS_TEXT)
             stored = _view_all(database, files, trace_format, options.on_invalid == "error")
             sources = describe_sources(files, trace_format)
             yield FileTrace(
-                source,
+                name,
                 options.on_invalid,
                 sources,
                 stored,
@@ -313,17 +320,6 @@ def _view_all(
     select, stored = union(views, VIEW_COLUMNS if trace_format.arrival_column is not None else ())
     database.execute(f"CREATE TEMP VIEW {REQUESTS} AS {select}")
     return stored
-
-
-def _fetch(source: str, folder: str) -> list[tuple[Path, str]]:
-    """The files behind a source, here: those of an address are copied into `folder`."""
-    if source == STANDARD_INPUT:
-        return [spool_standard_input(folder)]
-    if "://" in source:
-        from joulecast.traces.reading.remote import fetch_remote
-
-        return fetch_remote(source, Path(folder))
-    return find_files(source)
 
 
 def _connect(folder: str, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
@@ -358,7 +354,7 @@ def _describe_problem(
     side = "input" if row["input_problem"] else "output"
     column = trace_format.input_column if side == "input" else trace_format.output_column
     value, problem = row[side], PROBLEMS[row["problem"]]
-    where = f"{file.name}:{line}" if line is not None else f"{file.name}: row {row['number']}"
+    where = file.place_of(row["number"], line)
     said = "is missing" if value is None else f'is "{shorten(str(value))}" ({problem})'
     return InputError(
         f"{where}: {column} {said}; lengths are counts, 0 or more; "

@@ -152,9 +152,7 @@ class TraceInTime(Trace):
             )
             if rows:
                 number = rows[0]["number"]
-                line = line_of_record(file, number)
-                place = f": row {number}" if line is None else f":{line}"
-                return f"{file.name}{place}", rows[0]
+                return file.place_of(number, line_of_record(file, number)), rows[0]
         return self.name, {"arrival_text": None}
 
 

@@ -127,8 +127,9 @@ def with_arrivals(columns: Sequence[str], value: str, type_name: str, source: st
     number, clock, zone = "CAST(NULL AS DOUBLE)", "CAST(NULL AS TIMESTAMPTZ)", "0"
     kind = kind_of(type_name)
     if type_name.startswith(("TIMESTAMP", "DATE")):
-        clock = f"CASE WHEN ISFINITE({value}) THEN CAST({value} AS TIMESTAMPTZ) END"
-        zone = "1" if type_name.endswith("TIME ZONE") else "0"
+        moment = f"CAST({value} AS TIMESTAMPTZ)"  # of nanoseconds with a zone it can do little else
+        clock = f"CASE WHEN ISFINITE({moment}) THEN {moment} END"
+        zone = "1" if type_name.endswith("TIME ZONE") or "TIMESTAMPTZ" in type_name else "0"
     elif kind in ("whole", "real"):
         number = f"CAST({value} AS DOUBLE)"
     else:

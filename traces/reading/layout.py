@@ -30,9 +30,19 @@ def common_format(source: str, files: Sequence[TraceFile], options: ReadingOptio
         if (other.input_column, other.output_column) != (first.input_column, first.output_column):
             raise InputError(
                 f"{source}: {first_file.name} is {first.name} and {file.name} is {other.name}; "
-                "bin them apart"
+                "bin them apart, and give their workloads together"
             )
     return replace(first, arrival_column=None) if others else first
+
+
+def timeless_files(files: Sequence[TraceFile], options: ReadingOptions) -> tuple[str, ...]:
+    """Names of the files without arrival times, where others of the trace have them."""
+    without = [
+        file.name
+        for file in files
+        if choose_columns(file.name, file.names, options).arrival_column is None
+    ]
+    return tuple(without) if len(without) < len(files) else ()
 
 
 def describe_sources(
