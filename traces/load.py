@@ -93,7 +93,6 @@ def load_trace(
         InputError: As in `load_workload`.
     """
     from joulecast.traces.distribution import length_counts
-    from joulecast.traces.reading.layout import timeless_files
 
     options = ReadingOptions(**reading)
     ready, sources = _ready_and_sources(trace, options)
@@ -109,7 +108,7 @@ def load_trace(
             length_counts(requests) if with_counts else None,
             timed,
             arrivals,
-            timeless_files(requests.files, options),
+            requests.timeless,
         )
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from joulecast.cli.completion import complete_tables
+from joulecast.cli.completion import complete_tables, traces_argument
 from joulecast.cli.deployment import SERVING_OPTIONS, serving_keywords
 from joulecast.cli.estimate import (
     HTML_OPTION,
@@ -21,7 +21,6 @@ from joulecast.cli.options import (
     command,
     emit_report,
     say,
-    traces_argument,
     with_options,
 )
 from joulecast.estimator.method import Method

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from joulecast.cli.completion import complete_tables
+from joulecast.cli.completion import complete_tables, traces_argument
 from joulecast.cli.deployment import DEPLOYMENT_OPTIONS, SERVING_OPTIONS, serving_keywords
 from joulecast.cli.options import (
     COST_OPTIONS,
@@ -19,13 +19,11 @@ from joulecast.cli.options import (
     plot_option,
     reading,
     say,
-    say_timeless,
-    traces_argument,
     with_options,
 )
 from joulecast.estimator.method import DEFAULT_METHOD, METHODS, Method
 from joulecast.traces.files import shown_address
-from joulecast.traces.inputs import trace_name
+from joulecast.traces.inputs import some_of, trace_name
 from joulecast.views.progress import SimulationBar
 
 if TYPE_CHECKING:
@@ -201,6 +199,15 @@ def load_for(
     if needs_times:
         say_timeless(loaded)
     return loaded, estimation_method(method, loaded, whole_batches, host, progress, serving)
+
+
+def say_timeless(loaded: "LoadedTrace") -> None:
+    """Say what of a trace keeps all of it from being served as it came."""
+    if loaded.timeless:
+        say(
+            f"{some_of(loaded.timeless)}: does not tell when its requests came, as the rest does; "
+            "no times are taken of any"
+        )
 
 
 def command_line() -> str:

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
 
-from joulecast.cli.completion import complete_models, complete_traces
+from joulecast.cli.completion import complete_models
 from joulecast.measurements.engines import (
     ENGINES,
     QUANTIZATIONS,
@@ -23,16 +23,12 @@ from joulecast.measurements.gpu.devices import require_each_once
 from joulecast.measurements.models import load_shape
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists, shown_address
-from joulecast.traces.inputs import some_of
 from joulecast.traces.printable import printable
 from joulecast.traces.reading.arrivals import ARRIVAL_UNITS
 from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.views.progress import ReadingBar
 from joulecast.views.report import OutputFormat, Report, emit
-
-if TYPE_CHECKING:
-    from joulecast.traces.load import LoadedTrace
 
 Lengths = tuple[int, int] | None
 Option = Callable[[Any], Any]
@@ -126,14 +122,6 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number", param, ctx)
         return number
-
-
-def traces_argument(required: bool = True) -> Option:
-    """TRACE, one or several that together are one."""
-    metavar = "TRACE..." if required else "[TRACE]..."
-    return click.argument(
-        "traces", nargs=-1, required=required, metavar=metavar, shell_complete=complete_traces
-    )
 
 
 TRACE_OPTIONS: list[Option] = [
@@ -336,15 +324,6 @@ def reading(options: Mapping[str, Any], *traces: str) -> Iterator[ReadingKeyword
     """The same, with a bar while TRACE is being read."""
     with ReadingBar(*traces) as bar:
         yield {**reading_keywords(options), "watch": bar.watch}
-
-
-def say_timeless(loaded: "LoadedTrace") -> None:
-    """Say what of a trace keeps all of it from being served as it came."""
-    if loaded.timeless:
-        say(
-            f"{some_of(loaded.timeless)}: does not tell when its requests came, as the rest does; "
-            "no times are taken of any"
-        )
 
 
 def say(text: str) -> None:

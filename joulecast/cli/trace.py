@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from joulecast.cli.completion import complete_public_traces, complete_tasks
+from joulecast.cli.completion import complete_public_traces, complete_tasks, traces_argument
 from joulecast.cli.options import (
     FORMAT_OPTIONS,
     TRACE_OPTIONS,
@@ -17,8 +17,6 @@ from joulecast.cli.options import (
     reading,
     reading_keywords,
     say,
-    say_timeless,
-    traces_argument,
     with_options,
 )
 from joulecast.traces.files import database_file
@@ -200,6 +198,7 @@ def trace_bin(
     it; --engine spark reads it on a cluster, and --connect bins a table in the database that keeps
     it, both without arrival times.
     """
+    from joulecast.cli.estimate import say_timeless
     from joulecast.traces.grid import GRIDS
     from joulecast.traces.load import load_from_spark, load_from_table, load_trace
 

@@ -29,7 +29,12 @@ from joulecast.traces.inputs import TraceInput, parts_of, trace_name
 from joulecast.traces.reading.arrivals import VIEW_COLUMNS, ArrivalReading
 from joulecast.traces.reading.faults import line_of_record, malformed_line
 from joulecast.traces.reading.formats import TraceFormat, shorten
-from joulecast.traces.reading.layout import common_format, describe_sources, layout
+from joulecast.traces.reading.layout import (
+    common_format,
+    describe_sources,
+    layout,
+    timeless_files,
+)
 from joulecast.traces.reading.lengths import REQUESTS, Stored, succeeded, union, with_problems
 from joulecast.traces.reading.options import DEFAULTS, OnProgress, ReadingOptions
 from joulecast.traces.reading.problems import PROBLEMS
@@ -59,10 +64,12 @@ class FileTrace(TraceInTime):
     Attributes:
         database: The DuckDB that reads them.
         watch: Told of progress, if anyone is.
+        timeless: Names of the files without arrival times, where others have them.
     """
 
     database: duckdb.DuckDBPyConnection = field(repr=False)
     watch: OnProgress | None = field(default=None, repr=False)
+    timeless: tuple[str, ...] = ()
 
     def lengths(self) -> "LengthArray":
         """Lengths of the requests that did not fail, in the trace's order, shape (n, 2) [tokens].
@@ -298,6 +305,7 @@ def open_trace(source: TraceInput, options: ReadingOptions = DEFAULTS) -> Iterat
                 options.arrival_unit,
                 database,
                 options.watch,
+                timeless_files(files, options) if trace_format.arrival_column is None else (),
             )
         finally:
             database.close()
