@@ -36,7 +36,9 @@ def columns_of_pairs(pairs: Sequence[Any]) -> Mapping[str, Any]:
         InputError: A row is no pair.
     """
     for position, pair in enumerate(pairs):
-        is_row = isinstance(pair, (list, tuple, np.ndarray)) and np.ndim(pair) <= 1
+        is_row = isinstance(pair, (list, tuple)) or (
+            isinstance(pair, np.ndarray) and pair.ndim == 1
+        )
         if not is_row or len(pair) != 2:
             kind = type(pair).__name__
             what = f"holds {len(pair)} values" if is_row else f"is of type {kind}"
