@@ -15,7 +15,7 @@ from joulecast.estimator.method import Method
 from joulecast.measurements.models import model_names
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import read_json
-from joulecast.traces.given.inputs import TraceInput, trace_name
+from joulecast.traces.given.inputs import TraceInput, require_lasting, trace_name
 from joulecast.traces.load import load_trace
 from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.reading.rows.reading import TraceReading
@@ -132,7 +132,7 @@ def estimate_models(
     """Estimate each model of a log by itself, on servers of its own.
 
     Args:
-        trace: As in `load_workload`, but a log with a column of models.
+        trace: As in `load_workload`, but a log or a table with a column of models.
         models: Name in the log -> `model` of `estimate`, where names do not say it themselves.
         method: As in `estimate`.
         **how: What else `estimate` takes, but for `model`, `table` and `host`.
@@ -140,6 +140,7 @@ def estimate_models(
     Raises:
         InputError: None of its models can be estimated, or as in `estimate`.
     """
+    require_lasting(trace)
     of_reading = ReadingKeywords.__annotations__.keys()
     reading = {name: value for name, value in how.items() if name in of_reading}
     loaded = load_trace(trace, **cast("ReadingKeywords", {**reading, "group_by": "model"}))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from joulecast.estimator.over_time.serving import Serving
 
 Source = Literal["trace", "reconstructed"]
-FramePart = Literal["cells", "parts", "timeline", "latencies", "total"]
+FramePart = Literal["cells", "parts", "timeline", "latencies", "groups", "total"]
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,8 @@ class Estimate:
         Args:
             part: "cells" for a row per cell of the grid, "parts" for where the joules go
                 (stepwise), "timeline" for a row per slice of time and "latencies" for how long
-                requests waited (both where they were served as they came), "total" for one row.
+                requests waited (both where they were served as they came), "groups" for a row per
+                group (with `group_by`), "total" for one row.
 
         Raises:
             InputError: It has no such part, or there is no pandas.
@@ -292,6 +293,10 @@ class Estimate:
             return frame_of([cell.row() for cell in self.cells])
         if part == "total":
             return frame_of([self.total_row()])
+        if part == "groups":
+            if not self.groups:
+                raise InputError(f"{self.trace}: was not read by groups; give group_by")
+            return frame_of([group.to_dict() for group in self.groups])
         if part == "parts":
             if self.parts_j is None:
                 raise InputError("the method binned tells no parts; take method stepwise")

@@ -100,7 +100,7 @@ def load_trace(
     options = ReadingOptions(**reading)
     ready, sources = ready_and_sources(trace, options)
     if ready:
-        return replace(_with_ready(ready, sources, grid, reading), cluster=cluster)
+        return replace(_with_ready(ready, sources, grid, reading, cluster), cluster=cluster)
     from joulecast.traces.distribution import length_counts
 
     with _opened(sources, options, cluster) as everything:
@@ -130,12 +130,13 @@ def _with_ready(
     sources: Parts,
     grid: Grid | None,
     reading: ReadingKeywords,
+    cluster: "Cluster | None" = None,
 ) -> LoadedTrace:
     """Workloads and, if there are any, files of requests, of which then only sums are known too."""
     parts, without_times = dict(ready), set[str]()
     read = None
     if sources:
-        loaded = load_trace(sources, **reading)
+        loaded = load_trace(sources, cluster=cluster, **reading)
         parts[trace_name(sources)] = loaded.workload
         read = loaded.reading
         without_times |= set(loaded.timeless)

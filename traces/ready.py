@@ -51,14 +51,14 @@ def _require_no_rows(name: str, options: ReadingOptions, is_alone: bool) -> None
     if is_alone and options.names_columns:
         raise InputError(f"{name}: is a workload and has no columns to name")
     asked = {
-        "--where": options.where,
-        "--group-by": options.group_by,
-        "--prefix-cache": options.prefix_cache,
+        "where (--where)": options.where,
+        "group_by (--group-by)": options.group_by,
+        "prefix_cache (--prefix-cache)": options.prefix_cache,
     }
     told = [option for option, value in asked.items() if value is not None]
     if told:
         raise InputError(
-            f"{name}: is a workload, in which requests are not told apart; leave it out, or "
+            f"{name}: is a workload, in which requests are not told apart; read it without "
             f"{' and '.join(told)}"
         )
 

@@ -238,9 +238,14 @@ class Workload:
 
     def to_frame(self) -> "pd.DataFrame":
         """A table of pandas, a row per cell: its edges (missing beyond the grid) and its sums."""
-        names = "input_edge_tokens", "output_edge_tokens", *CellSums._fields
-        cells = self.to_dict()["cells"]
-        return frame_of([dict(zip(names, cell, strict=True)) for cell in cells], names)
+        names = ["input_edge_tokens", "output_edge_tokens", *CellSums._fields]
+        document = self.to_dict()
+        columns = [*zip(*document["cells"], strict=True)] or [()] * len(names)
+        if self.cached is not None:
+            names.append("cached_tokens")
+            columns.append(document["cached"])
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return frame_of(rows, names)
 
     def to_dict(self) -> dict[str, Any]:
         """The workload as plain JSON values; an edge of null means beyond the grid.

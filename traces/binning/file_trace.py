@@ -18,12 +18,13 @@ from joulecast.traces.binning.prefixes import with_prefix_cache
 from joulecast.traces.binning.sources import (
     files_of,
     require_readable,
+    row_of_table,
     told_as_given,
     told_in_python,
     with_texts,
 )
 from joulecast.traces.binning.timing import TraceInTime
-from joulecast.traces.binning.totals import is_labelled, lengths_of_total, sum_of_others
+from joulecast.traces.binning.totals import is_labelled, lengths_of_total, sum_of_others, values_on
 from joulecast.traces.binning.trace import Query, watched
 from joulecast.traces.errors import InputError
 from joulecast.traces.given.inputs import TraceInput, parts_of, trace_name
@@ -108,11 +109,19 @@ class FileTrace(TraceInTime):
     def _total_of_counts(self) -> int | None:
         """Which row, from 0, sums all others that sum requests; None if none calls itself so."""
         (row,) = self.select(sum_of_others(_READ))
-        if row["number"] is None or len(self.files) > 1:
+        if row["number"] is None:
             return None
-        line = line_of_record(self.files[0], row["number"] + 1)
-        is_it = line is not None and is_labelled(self.files[0], line, self.format)
+        _, is_it = self._labelled_total(int(row["number"]) + 1)
         return int(row["number"]) if is_it else None
+
+    def _labelled_total(self, number: int) -> tuple[int | None, bool]:
+        """The line of a row, 1 being the first, and whether that says it is the sum of others."""
+        if len(self.files) > 1:
+            return None, False
+        (file,) = self.files
+        line = line_of_record(file, number)
+        values = row_of_table(file, number, self.select) or values_on(file, line)
+        return line, values is not None and is_labelled(values, self.format)
 
     def reading(self, workload: Workload) -> TraceReading:
         """What was read, told with the workload that was made of it."""
@@ -147,8 +156,7 @@ class FileTrace(TraceInTime):
         if len(rows) != 1:
             return self
         number = int(rows[0]["number"])
-        line = line_of_record(self.files[0], number) if len(self.files) == 1 else None
-        is_left_out = line is not None and is_labelled(self.files[0], line, self.format)
+        line, is_left_out = self._labelled_total(number)
         total = TotalRow(number if line is None else line, lengths[0], is_left_out)
         if is_left_out:
             others = f"SELECT * FROM {REQUESTS} WHERE NOT ({_stored_as(self.stored, lengths)})"

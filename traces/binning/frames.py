@@ -5,7 +5,7 @@ file is. Python objects are read as the text that a CSV file would have of them.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from joulecast.traces.binning.arrays import columns_of_array, columns_of_pairs
 from joulecast.traces.errors import InputError
 from joulecast.traces.given.inputs import Pairs, table_name
 from joulecast.traces.reading.formats import TraceFormat
+from joulecast.traces.reading.nested import KeyPath
 from joulecast.traces.reading.options import ReadingOptions
 from joulecast.traces.reading.scan import quoted
 from joulecast.traces.reading.sniff import IN_MEMORY, TraceFile
@@ -59,6 +60,9 @@ class _Held:
     label_of: Callable[[int], str] | None = None
 
 
+_POLARS_OBJECTS = "Object"
+
+
 class _Stream:
     """Hands on the rows of a table as Arrow does, and nothing else of it."""
 
@@ -87,6 +91,8 @@ def open_table_in_memory(database: duckdb.DuckDBPyConnection, table: Any, view: 
         raise InputError(f"{name}: has no columns; give one of input and one of output lengths")
     unreadable: dict[str, str] = {}
     try:
+        if _POLARS_OBJECTS in held.types:  # of which DuckDB would read where they are in memory
+            raise duckdb.NotSupportedError(_POLARS_OBJECTS)
         types = _register(database, f"{view}_source", held.table)
         positions = list(range(len(types)))
     except duckdb.Error as error:
@@ -102,6 +108,12 @@ def open_table_in_memory(database: duckdb.DuckDBPyConnection, table: Any, view: 
     values |= dict(zip(positions, (_plain(*column) for column in types), strict=True))
     selected = ", ".join(f"{value} AS c{k}" for k, value in values.items())
     database.execute(f"CREATE TEMP VIEW {view} AS SELECT {selected} FROM {view}_source")
+    described = database.sql(f"FROM {view}")
+    nested = [
+        (column, *path)
+        for column, kind in zip(held.columns, described.types, strict=True)
+        for path in _paths(kind)
+    ]
     return TableFile(
         Path(view),
         name,
@@ -109,9 +121,26 @@ def open_table_in_memory(database: duckdb.DuckDBPyConnection, table: Any, view: 
         "none",
         held.columns,
         types=tuple(type_name for _, type_name in types),
+        nested=tuple(nested),
         unreadable=unreadable,
         label_of=held.label_of,
     )
+
+
+def row_at(
+    file: TraceFile, position: int, ask: Callable[[str], list[dict[str, Any]]]
+) -> Mapping[str, Any]:
+    """The values of the row of a table at a position, and what its index calls it.
+
+    Args:
+        file: The table.
+        position: From 0.
+        ask: Answers a query.
+    """
+    (row,) = ask(f"FROM {quoted(file.path.name)} LIMIT 1 OFFSET {position}")
+    values = dict(zip(file.columns, row.values(), strict=True))
+    label_of = file.label_of if isinstance(file, TableFile) else None
+    return values if label_of is None else {**values, "": label_of(position)}
 
 
 def require_readable_tables(files: Sequence[TraceFile], trace_format: TraceFormat) -> None:
@@ -243,10 +272,23 @@ def _register(database: duckdb.DuckDBPyConnection, source: str, table: Any) -> l
     return [(quoted(column[0]), column[1]) for column in described]
 
 
+def _paths(kind: Any) -> Iterator[KeyPath]:
+    """Where values lie within a column of structs."""
+    if kind.id != "struct":
+        return
+    for name, inner in kind.children:
+        if inner.id == "struct":
+            yield from ((name, *path) for path in _paths(inner))
+        else:
+            yield (name,)
+
+
 def _readable(database: duckdb.DuckDBPyConnection, source: str, held: _Held) -> list[int]:
     """Positions of the columns that DuckDB can read by themselves."""
     positions = []
     for k in range(len(held.columns) if held.select is not None else 0):
+        if held.types[k] == _POLARS_OBJECTS:
+            continue
         try:
             _register(database, source, held.select([k]))  # type: ignore[misc]
         except duckdb.Error:
@@ -259,6 +301,8 @@ def _plain(column: str, type_name: str) -> str:
     """A column as a file would have it, as SQL: no dictionaries, and moments for times since 0."""
     if type_name.startswith("ENUM") or type_name == '"NULL"':
         return f"CAST({column} AS TEXT)"
+    if type_name in ("FLOAT", "DOUBLE"):  # most libraries have no other number for a missing one
+        return f"CASE WHEN NOT ISNAN({column}) THEN {column} END"
     if type_name == "INTERVAL":
         return f"CAST(TIMESTAMP '1970-01-01' + {column} AS TIMESTAMPTZ)"
     return column

@@ -1,6 +1,6 @@
 """The files behind what is given as one trace, and the tables in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +67,17 @@ def told_as_given(sources: Sequence[Any]) -> Iterator[None]:
         from joulecast.traces.binning.frames import in_python
 
         raise in_python(error) from error
+
+
+def row_of_table(
+    file: TraceFile, number: int, ask: Callable[[str], list[dict[str, Any]]]
+) -> Mapping[str, Any] | None:
+    """The values of a row of a table in memory, 1 being the first; None if it is a file's."""
+    if file.kind != IN_MEMORY:
+        return None
+    from joulecast.traces.binning.frames import row_at
+
+    return row_at(file, number - 1, ask)
 
 
 def told_in_python(reading: TraceReading, files: Sequence[TraceFile]) -> TraceReading:

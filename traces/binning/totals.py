@@ -49,18 +49,13 @@ def sum_of_others(table: str) -> str:
     )
 
 
-def is_labelled(file: TraceFile, line: int, trace_format: TraceFormat) -> bool:
+def is_labelled(values: Mapping[str, Any], trace_format: TraceFormat) -> bool:
     """Whether a row calls itself a total, or has nothing beside its numbers.
 
     Args:
-        file: Where it is.
-        line: On which line it begins.
+        values: What it has in its columns.
         trace_format: Which columns hold the lengths.
     """
-    (text,) = itertools.islice(open_lines(file.path, file.compression), line - 1, line)
-    values = _values(file, text)
-    if values is None:
-        return False
     numbers = {*trace_format.columns[:2], trace_format.roles.requests, trace_format.roles.total}
     others = [str(value or "").strip() for name, value in values.items() if name not in numbers]
     if any(_LABEL.fullmatch(value) for value in others):
@@ -68,8 +63,11 @@ def is_labelled(file: TraceFile, line: int, trace_format: TraceFormat) -> bool:
     return bool(others) and not any(others)
 
 
-def _values(file: TraceFile, text: str) -> Mapping[str, Any] | None:
-    """The values of a row by their columns; None where the line is not all of it."""
+def values_on(file: TraceFile, line: int | None) -> Mapping[str, Any] | None:
+    """The values of the row that begins on a line, by their columns; None if that is not all."""
+    if line is None:
+        return None
+    (text,) = itertools.islice(open_lines(file.path, file.compression), line - 1, line)
     if file.kind == "csv":
         fields = next(csv.reader([text], delimiter=file.delimiter), [])
         return dict(zip(file.columns, fields, strict=False))

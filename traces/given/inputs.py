@@ -39,13 +39,14 @@ class Pairs:
         return len(self.rows)
 
 
+_STREAM_NAME = "Arrow stream"
 _TABLES = {
     ("pandas", "DataFrame"): "pandas table",
     ("polars", "DataFrame"): "Polars table",
     ("polars", "LazyFrame"): "Polars table",
     ("pyarrow", "Table"): "Arrow table",
     ("pyarrow", "RecordBatch"): "Arrow table",
-    ("pyarrow", "RecordBatchReader"): "Arrow stream",
+    ("pyarrow", "RecordBatchReader"): _STREAM_NAME,
     ("numpy", "ndarray"): "NumPy array",
 }
 _PAIRS_NAME, _OTHER_NAME = "list of pairs", "table"
@@ -97,6 +98,20 @@ def parts_of(trace: TraceInput) -> Parts:
     parts = Parts(map(_part, trace))
     _require_each_once(parts)
     return parts
+
+
+def require_lasting(trace: TraceInput) -> None:
+    """Refuse what can be read once, where several looks at it are needed.
+
+    Raises:
+        InputError: Standard input, or a stream.
+    """
+    for part in parts_of(trace):
+        if part == "-" if isinstance(part, str) else table_name(part) == _STREAM_NAME:
+            raise InputError(
+                f"{_name_of(part)}: can be read once, and each model takes a look of its own; keep "
+                "it in a file or a table, and give that"
+            )
 
 
 def trace_name(trace: TraceInput) -> str:

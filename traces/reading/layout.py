@@ -37,11 +37,32 @@ def common_format(source: str, files: Sequence[TraceFile], options: ReadingOptio
                 "bin them apart, and give their workloads together"
             )
     roles: dict[str, Any] = first.roles._asdict()
-    for other, _ in formats:
+    for other, file in formats:
+        for name, said in _DECISIVE.items():
+            ours, theirs = roles[name], getattr(other.roles, name)
+            if ours and theirs and ours != theirs:
+                raise InputError(
+                    f'{source}: {said} in "{_shown(ours)}" of one file and in "{_shown(theirs)}" '
+                    f"of {file.name}; bin them apart, and give their workloads together"
+                )
         roles = {name: mine or getattr(other.roles, name) for name, mine in roles.items()}
     is_timed_alike = len({replace(other, roles=NO_ROLES) for other, _ in formats}) == 1
     arrival_column = first.arrival_column if is_timed_alike else None
     return replace(first, arrival_column=arrival_column, roles=Roles(**roles))
+
+
+_DECISIVE = {
+    "also_input": "further input tokens are",
+    "also_output": "further output tokens are",
+    "cached": "cached tokens are",
+    "requests": "counts of requests are",
+    "id": "names of requests are",
+}
+"""Roles that are one column in all files, or tokens and rows would not be regarded."""
+
+
+def _shown(columns: str | tuple[str, ...]) -> str:
+    return columns if isinstance(columns, str) else '" and "'.join(columns)
 
 
 def lengths_alone(source: str, trace_format: TraceFormat, engine: str) -> TraceFormat:

@@ -49,6 +49,9 @@ def create_view(
     reader = _reader(files, trace_format.all_columns, is_strict)
     try:
         values = _values(database, reader, file, trace_format.all_columns)
+        count = trace_format.roles.requests or trace_format.roles.perhaps_requests
+        if count is not None and count not in file.names:  # other files have it: here a row is one
+            values[count] = f"COALESCE(CAST({values[count]} AS TEXT), '1')"
         lengths = values[trace_format.input_column], values[trace_format.output_column]
         arrival = values.get(trace_format.arrival_column or "")
         asked = lengths if arrival is None else (*lengths, arrival)
