@@ -19,7 +19,7 @@ from joulecast.traces.binning.timing import TraceInTime
 from joulecast.traces.binning.totals import is_labelled, lengths_of_total, sum_of_others
 from joulecast.traces.binning.trace import Query, watched
 from joulecast.traces.errors import InputError
-from joulecast.traces.reading.arrivals import ArrivalReading, group_in_time
+from joulecast.traces.reading.arrivals import ArrivalReading, group_in_time, name_in_time
 from joulecast.traces.reading.faults import describe_problem, gist, line_of_record, malformed_line
 from joulecast.traces.reading.layout import common_format, describe_sources
 from joulecast.traces.reading.lengths import (
@@ -159,6 +159,12 @@ class FileTrace(TraceInTime):
         if self.group_by not in GROUPS_IN_TIME:
             return None if self.format.roles.group is None else "COALESCE(group_name, 'none')"
         return group_in_time(self.require_times(), self.group_by)
+
+    def group_name(self, value: Any) -> str:
+        """What a group is called, by its value in `grouping`."""
+        if value is None or self.group_by not in GROUPS_IN_TIME:
+            return super().group_name(value)
+        return name_in_time(self.require_times(), self.group_by, value)
 
     def arrivals_in_order(self) -> ArrivalReading | None:
         """What is read as arrival times, and how many come before the row above them."""
