@@ -110,7 +110,9 @@ class FileTrace(TraceInTime):
     def reading(self, workload: Workload) -> TraceReading:
         """What was read, told with the workload that was made of it."""
         requests = super().reading(workload).requests
-        return TraceReading.of(self.format, self.rules, requests).with_total(self.total)
+        said = TraceReading.of(self.format, self.rules, requests).with_total(self.total)
+        forms = dict.fromkeys(file.form for file in self.files if file.form is not None)
+        return replace(said, format=" as ".join((said.format, *forms))) if forms else said
 
     @property
     def has_all(self) -> bool:
