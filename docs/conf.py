@@ -53,9 +53,10 @@ toc_object_entries_show_parents = "hide"
 nitpicky = True
 nitpick_ignore_regex = [
     # Types of Python and numpy: a build fetches no other project's index, and needs no network.
-    ("py:class", r"(collections\.abc|pathlib|numpy|np|npt)\..*"),
+    ("py:class", r"(collections\.abc|pathlib|numpy|np|npt|pandas|pd)\..*"),
     # Aliases; what they stand for is told beside each argument.
-    ("py:class", r"OnInvalid|OnProgress|.*\.(Reading|Estimate)Keywords"),
+    ("py:class", r"OnInvalid|OnProgress|FramePart|.*\.(Reading|Estimate)Keywords"),
+    ("py:class", r"TraceInput|(.*\.)?ArrowStream"),
     # Parts of results that are described under their full names.
     ("py:class", r"Slices|Rates|ArrivalReading|Serving|Timeline|Quantiles|Objective"),
     # A window's logs, which programs read with the files' own page (docs/steplogs.md).

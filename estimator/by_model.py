@@ -15,7 +15,8 @@ from joulecast.estimator.method import Method
 from joulecast.measurements.models import model_names
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import read_json
-from joulecast.traces.load import load_trace, trace_name
+from joulecast.traces.given.inputs import TraceInput, trace_name
+from joulecast.traces.load import load_trace
 from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.reading.rows.reading import TraceReading
 from joulecast.traces.workload import Workload
@@ -123,7 +124,7 @@ class ModelEstimates:
 
 
 def estimate_models(
-    trace: str | Path,
+    trace: TraceInput,
     models: Mapping[str, str] | None = None,
     method: Method = "stepwise",
     **how: Unpack[ModelsKeywords],

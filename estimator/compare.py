@@ -3,15 +3,19 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.facility import Facility
 from joulecast.estimator.method import Method
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
+from joulecast.traces.frame import frame_of
 from joulecast.traces.html import html_of
 from joulecast.traces.workload import Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EstimationMethod = Callable[[Workload, Any, str], Estimate]
 """Workload, a table or a `Scaling`, and what to call the workload -> an estimate."""
@@ -52,6 +56,16 @@ class ComparedTable:
             and list(self.saving_interval_percent),
         }
 
+    def total_row(self) -> dict[str, Any]:
+        """The comparison in a row, nothing of it nested; None is what it does not tell."""
+        low, high = self.saving_interval_percent or (None, None)
+        return {
+            **self.estimate.total_row(),
+            "saving_percent": self.saving_percent,
+            "saving_low_percent": low,
+            "saving_high_percent": high,
+        }
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -84,6 +98,14 @@ class Comparison:
         tables = [compared.to_dict() for compared in self.tables]
         method = self.tables[0].estimate.method_text
         return {"trace": self.trace, "method": method, "tables": tables}
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A table of pandas with a row per table, in the order given; see `Estimate.to_frame`.
+
+        Raises:
+            InputError: There is no pandas.
+        """
+        return frame_of([compared.total_row() for compared in self.tables])
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows."""

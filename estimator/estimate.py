@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from joulecast.estimator.basis import Basis
 from joulecast.estimator.cached import CachedPrompts
@@ -12,15 +12,20 @@ from joulecast.estimator.ideal import Ideal, implied_flops_per_s
 from joulecast.estimator.method import Method
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.table.interpolation import Coverage
+from joulecast.traces.errors import InputError
+from joulecast.traces.frame import frame_of
 from joulecast.traces.grid import Grid
 from joulecast.traces.html import html_of
 from joulecast.traces.reading.rows.reading import TraceReading
 from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from joulecast.estimator.over_time.serving import Serving
 
 Source = Literal["trace", "reconstructed"]
+FramePart = Literal["cells", "parts", "timeline", "latencies", "total"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,15 @@ class CellEstimate:
             "coverage": self.coverage,
             "batch_size": self.batch_size,
         }
+
+    def row(self) -> dict[str, Any]:
+        """The cell as a row of a table, its edges called as those of a `Workload` are there."""
+        edges = {
+            "input_edge_tokens": self.input_tokens,
+            "output_edge_tokens": self.output_tokens,
+        }
+        names = ("requests", "energy_j", "coverage", "batch_size")
+        return {**edges, **{name: getattr(self, name) for name in names}}
 
 
 def coverage_of(cells: Sequence[CellEstimate]) -> dict[Coverage, float]:
@@ -262,6 +276,63 @@ class Estimate:
         if self.facility is not None:
             document |= self.facility.to_dict(self.energy_j, self.interval_j)
         return document
+
+    def to_frame(self, part: FramePart = "cells") -> "pd.DataFrame":
+        """A part of the estimate as a table of pandas; names of columns end in their units.
+
+        Args:
+            part: "cells" for a row per cell of the grid, "parts" for where the joules go
+                (stepwise), "timeline" for a row per slice of time and "latencies" for how long
+                requests waited (both where they were served as they came), "total" for one row.
+
+        Raises:
+            InputError: It has no such part, or there is no pandas.
+        """
+        if part == "cells":
+            return frame_of([cell.row() for cell in self.cells])
+        if part == "total":
+            return frame_of([self.total_row()])
+        if part == "parts":
+            if self.parts_j is None:
+                raise InputError("the method binned tells no parts; take method stepwise")
+            least_j = self.least_parts_j or {}
+            rows = [
+                {"part": name, "energy_j": energy_j, "least_energy_j": least_j.get(name)}
+                for name, energy_j in self.parts_j.items()
+            ]
+            return frame_of(rows)
+        if part not in ("timeline", "latencies"):
+            raise InputError(f'part "{part}" is none of: {", ".join(get_args(FramePart))}')
+        if self.serving is None:
+            raise InputError(
+                f"{self.trace}: its requests were all there at once, so there is no {part}; "
+                "estimate requests whose arrival times are known, or give a rate"
+            )
+        serving = self.serving
+        return serving.timeline.to_frame() if part == "timeline" else serving.latency_frame()
+
+    def total_row(self) -> dict[str, Any]:
+        """The estimate in a row, nothing of it nested; None is what it does not tell."""
+        low_j, high_j = self.interval_j or (None, None)
+        facility = self.facility
+        costs = {} if facility is None else facility.to_dict(self.energy_j, self.interval_j)
+        return {
+            "trace": self.trace,
+            "table": self.table,
+            "method": self.method_text,
+            "requests": self.requests["estimated"],
+            "energy_j": self.energy_j,
+            "interval_low_j": low_j,
+            "interval_high_j": high_j,
+            "energy_kwh": self.energy_kwh,
+            "seconds": self.seconds,
+            "mean_power_w": self.mean_power_w,
+            "joules_per_request": self.joules_per_request,
+            "joules_per_output_token": self.joules_per_output_token,
+            "joules_per_1000_tokens": self.joules_per_1000_tokens,
+            **{f"ideal_{name}_j": energy_j for name, energy_j in self.ideal_j.items()},
+            **{key: v for key, v in costs.items() if not isinstance(v, (list, dict))},
+        }
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows."""

@@ -21,8 +21,9 @@ from joulecast.estimator.steps.progress import Progress
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.binning.cluster import Cluster, cluster_at
 from joulecast.traces.errors import InputError
+from joulecast.traces.given.inputs import TraceInput, trace_name
 from joulecast.traces.grid import Grid
-from joulecast.traces.load import LoadedTrace, load_trace, trace_name
+from joulecast.traces.load import LoadedTrace, load_trace
 from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.workload import Workload
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def estimate(
-    trace: str | Path | Workload,
+    trace: TraceInput,
     table: str | Path | EnergyTable | None = None,
     method: Method = "stepwise",
     *,
@@ -54,7 +55,7 @@ def estimate(
     """Estimate the energy of a trace.
 
     Args:
-        trace: As in `load_workload`, or a `Workload`.
+        trace: As in `load_workload`: a name, a file, a table, or several.
         table: A shipped table's name, a folder, or an `EnergyTable`. With any of what follows, what
             to scale from; without, the best that is known of the deployment is chosen.
         method: "stepwise" for the step model, which has an interval; "binned" for the paper's
@@ -94,7 +95,7 @@ def estimate(
 
 
 def _load(
-    trace: str | Path | Workload,
+    trace: TraceInput,
     method: Method,
     served: "Served",
     how: EstimateKeywords,
@@ -117,7 +118,7 @@ def _load(
 
 
 def compare(
-    trace: str | Path | Workload,
+    trace: TraceInput,
     tables: Sequence[str | Path | EnergyTable],
     method: Method = "stepwise",
     *,

@@ -24,6 +24,7 @@ EXTRAS = {
     "ibis": {"databases"},
     "numba": {"fast"},
     "openpyxl": {"xlsx"},
+    "pandas": {"frames"},
     "psutil": {"measure"},
     "pyarrow": {"s3"},
     "pynvml": {"measure"},

@@ -1,28 +1,20 @@
-"""TRACE as people give it: a shipped name, a saved workload, or a file of requests.
+"""TRACE as people give it: a shipped name, a saved workload, a file of requests, a table, several.
 
 Each function looks first whether its trace is a workload already, and else reads it; how, all of
 them take as the keywords of `ReadingOptions`.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
-from joulecast.traces.errors import InputError, unknown_name
-from joulecast.traces.files import exists, shown_address
+from joulecast.traces.errors import InputError
+from joulecast.traces.given.inputs import Parts, TraceInput, trace_name
+from joulecast.traces.given.together import timeless, together
 from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
-from joulecast.traces.public.catalog import (
-    catalog,
-    embedded_names,
-    is_embedded,
-    load_cached,
-    load_embedded,
-)
-from joulecast.traces.reading.options import DEFAULTS, NO_COLUMN, ReadingKeywords, ReadingOptions
-from joulecast.traces.reading.sniff import STANDARD_INPUT
+from joulecast.traces.reading.options import DEFAULTS, ReadingKeywords, ReadingOptions
+from joulecast.traces.ready import ready_and_sources
 from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
@@ -59,6 +51,8 @@ class LoadedTrace:
             shape (n,) [tokens]; None where the trace says nothing of it, or without `lengths`.
         cluster: The Spark that read it, if one did, and can do more; None for this machine.
         groups: Name of a group -> its workload, their sum is the whole; None if not asked for.
+        timeless: What of a trace does not tell when its requests came, where the rest does, so
+            that no times are known of the whole.
     """
 
     workload: Workload
@@ -70,6 +64,7 @@ class LoadedTrace:
     cached: "npt.NDArray[np.int64] | None" = None
     cluster: "Cluster | None" = None
     groups: Mapping[str, Workload] | None = None
+    timeless: tuple[str, ...] = ()
 
     @property
     def untimed(self) -> int:
@@ -80,7 +75,7 @@ class LoadedTrace:
 
 
 def load_trace(
-    trace: str | Path | Workload,
+    trace: TraceInput,
     grid: Grid | None = None,
     most_lengths: int = 0,
     with_counts: bool = False,
@@ -91,7 +86,7 @@ def load_trace(
     """A workload, and from a file of requests also how long they are.
 
     Args:
-        trace: As in `load_workload`, or a `Workload`.
+        trace: As in `load_workload`.
         grid: The cells; None as in `load_workload`.
         most_lengths: Give the lengths one by one if there are at most so many requests.
         with_counts: Count the lengths, which takes memory for each that occurs.
@@ -103,13 +98,12 @@ def load_trace(
         InputError: As in `load_workload`.
     """
     options = ReadingOptions(**reading)
-    workload = _ready_workload(trace, options)
-    if workload is not None:
-        on_grid = workload if grid is None else workload.on_grid(grid)
-        return LoadedTrace(on_grid, cluster=cluster)
+    ready, sources = ready_and_sources(trace, options)
+    if ready:
+        return replace(_with_ready(ready, sources, grid, reading), cluster=cluster)
     from joulecast.traces.distribution import length_counts
 
-    with _opened(trace, options, cluster) as everything:
+    with _opened(sources, options, cluster) as everything:
         requests, workload, groups = _binned(everything, grid or POWER_OF_TWO_GRID)
         timed, arrivals = None, requests.arrivals
         if with_arrivals and requests.has_arrivals:
@@ -127,18 +121,41 @@ def load_trace(
             cached,
             cluster,
             groups if options.group_by else None,
+            requests.timeless,
         )
 
 
+def _with_ready(
+    ready: Mapping[str, Workload],
+    sources: Parts,
+    grid: Grid | None,
+    reading: ReadingKeywords,
+) -> LoadedTrace:
+    """Workloads and, if there are any, files of requests, of which then only sums are known too."""
+    parts, without_times = dict(ready), set[str]()
+    read = None
+    if sources:
+        loaded = load_trace(sources, **reading)
+        parts[trace_name(sources)] = loaded.workload
+        read = loaded.reading
+        without_times |= set(loaded.timeless)
+    workloads, names = list(parts.values()), list(parts)
+    without_times |= {names[k] for k in timeless(workloads)}
+    whole = together(workloads, grid)
+    return LoadedTrace(whole, reading=read, timeless=tuple(sorted(without_times)))
+
+
 def load_workload(
-    trace: str | Path, grid: Grid | None = None, **reading: Unpack[ReadingKeywords]
+    trace: TraceInput, grid: Grid | None = None, **reading: Unpack[ReadingKeywords]
 ) -> Workload:
     """A workload, from whatever names it.
 
     Args:
         trace: A shipped name, a saved workload, a trace file, a glob, an address (http, https, s3),
             or "-" for standard input. A shipped name wins over a file of that name; write ./NAME
-            for the file.
+            for the file. Or a `Workload`, a table of pandas, Polars or Arrow, an array of NumPy of
+            shape (n, 2) or with named fields, a list of pairs (input, output) [tokens]; or a list
+            of such traces, which together are one.
         grid: The cells; by default a workload keeps its own, and a trace goes on
             `POWER_OF_TWO_GRID`.
         **reading: How to read, as the attributes of `ReadingOptions` say.
@@ -153,7 +170,7 @@ def load_workload(
 
 
 def load_with_lengths(
-    trace: str | Path, most: int, **reading: Unpack[ReadingKeywords]
+    trace: TraceInput, most: int, **reading: Unpack[ReadingKeywords]
 ) -> "tuple[Workload, npt.NDArray[np.int64] | None]":
     """A workload and, from a file of at most so many requests, how long each of them is.
 
@@ -232,11 +249,11 @@ def load_from_table(
         return bin_trace(requests, grid)
 
 
-def summarise(trace: str | Path | Workload, **reading: Unpack[ReadingKeywords]) -> "TraceSummary":
+def summarise(trace: TraceInput, **reading: Unpack[ReadingKeywords]) -> "TraceSummary":
     """Length statistics: exact from a file of requests, quantiles to a bin from a workload.
 
     Args:
-        trace: As in `load_workload`, or a `Workload`.
+        trace: As in `load_workload`.
         **reading: How to read, as the attributes of `ReadingOptions` say.
 
     Returns:
@@ -248,18 +265,19 @@ def summarise(trace: str | Path | Workload, **reading: Unpack[ReadingKeywords]) 
     from joulecast.traces.summary import summarise_trace, summarise_workload
 
     options = ReadingOptions(**reading)
-    workload = _ready_workload(trace, options)
-    if workload is not None:
-        return summarise_workload(workload)
+    ready, sources = ready_and_sources(trace, options)
+    if ready:
+        loaded = _with_ready(ready, sources, None, reading)
+        return replace(summarise_workload(loaded.workload), reading=loaded.reading)
     from joulecast.traces.binning.file_trace import open_trace
 
-    with open_trace(str(trace), options) as requests:
+    with open_trace(sources, options) as requests:
         whole, workload, groups = _binned(requests, PAPER_GRID)
         return summarise_trace(whole, workload, groups if options.group_by else None)
 
 
 def load_distributions(
-    trace: str | Path, grid: Grid = PAPER_GRID, **reading: Unpack[ReadingKeywords]
+    trace: TraceInput, grid: Grid = PAPER_GRID, **reading: Unpack[ReadingKeywords]
 ) -> "tuple[Distribution, Distribution]":
     """Distributions of input and output lengths: true from a file of requests, binned always.
 
@@ -271,34 +289,41 @@ def load_distributions(
     return distributions(loaded.workload, loaded.counts)
 
 
-def trace_name(trace: str | Path | Workload) -> str:
-    """What to call a trace in results and messages, without what may be secret."""
-    if not isinstance(trace, Workload):
-        return shown_address(str(trace))
-    return next((source.get("name", "workload") for source in trace.sources), "workload")
-
-
-def is_reconstructed(trace: str | Path) -> bool:
+def is_reconstructed(trace: TraceInput) -> bool:
     """Whether a name or a saved workload is of requests made up to have published figures."""
-    workload = _ready_workload(trace, DEFAULTS)
-    return workload is not None and workload.is_reconstructed
+    ready, _ = ready_and_sources(trace, DEFAULTS)
+    return any(workload.is_reconstructed for workload in ready.values())
 
 
 @contextmanager
 def _opened(
-    trace: str | Path | Workload, options: ReadingOptions, cluster: "Cluster | None" = None
+    sources: Parts, options: ReadingOptions, cluster: "Cluster | None" = None
 ) -> "Iterator[TraceInTime]":
-    """Files of requests, open for questions, here or on Spark."""
+    """Files of requests and tables, open for questions, here or on Spark."""
     if cluster is not None:
         from joulecast.traces.binning.spark import open_spark
 
-        yield open_spark(str(trace), cluster, options)
+        yield open_spark(_one_source(sources), cluster, options)
         return
     # DuckDB takes longer to import than a shipped workload takes to estimate.
     from joulecast.traces.binning.file_trace import open_trace
 
-    with open_trace(str(trace), options) as requests:
+    with open_trace(sources, options) as requests:
         yield requests
+
+
+def _one_source(sources: Parts) -> str:
+    """What Spark reads.
+
+    Raises:
+        InputError: It is more than one, or not in a file.
+    """
+    if len(sources) > 1 or not isinstance(sources[0], str):
+        raise InputError(
+            f"{trace_name(sources)}: Spark reads one file, glob or address; give one, or read "
+            "without Spark"
+        )
+    return sources[0]
 
 
 def _binned(trace: "_InTime", grid: Grid) -> "tuple[_InTime, Workload, dict[str, Workload]]":
@@ -308,40 +333,3 @@ def _binned(trace: "_InTime", grid: Grid) -> "tuple[_InTime, Workload, dict[str,
     workload, groups = bin_groups(trace, grid)
     others = trace.without_total(workload)
     return (others, workload, groups) if others.has_all else (others, *bin_groups(others, grid))
-
-
-def _ready_workload(trace: str | Path | Workload, options: ReadingOptions) -> Workload | None:
-    """The workload that is given, or that a name or a file is; None for a file of requests."""
-    workload = trace if isinstance(trace, Workload) else _saved_workload(str(trace))
-    if workload is not None and options.names_columns:
-        raise InputError(f"{trace_name(trace)}: is a workload and has no columns to name")
-    is_timeless = options.arrival_column == NO_COLUMN
-    return workload.without_arrivals() if workload is not None and is_timeless else workload
-
-
-def _saved_workload(name: str) -> Workload | None:
-    """The workload that a name stands for; None if it is that of a file of requests."""
-    if is_embedded(name):
-        return load_embedded(name)
-    if _is_saved_workload(name):
-        return Workload.load(Path(name))
-    if name == STANDARD_INPUT or exists(name) or not re.fullmatch(r"[\w.-]+", name):
-        return None
-    workload = load_cached(name)
-    if workload is None and "." not in name:
-        raise unknown_name("trace or file", name, {*embedded_names(), *catalog()})
-    return workload
-
-
-def _is_saved_workload(trace: str) -> bool:
-    """Whether a file says that it is one, wherever in its head it says so."""
-    path = Path(trace)
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            head = file.read(1 << 16).decode("utf-8-sig", errors="replace")
-    except (OSError, ValueError):
-        return False
-    mark = re.search(r'"format"\s*:\s*"joulecast workload"', head)
-    return head.lstrip().startswith("{") and mark is not None

@@ -1,9 +1,13 @@
 """Requests one by one: how long each is, and when it came."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FloatArray = npt.NDArray[np.float64]
 LengthArray = npt.NDArray[np.int64]
@@ -28,6 +32,23 @@ class TimedRequests:
 
     def __len__(self) -> int:
         return len(self.arrival_s)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A table of pandas with a row per request, which can be given as a trace again.
+
+        Raises:
+            InputError: There is no pandas.
+        """
+        from joulecast.traces.frame import frame_of
+
+        names = ["arrival_s", "input_tokens", "output_tokens"]
+        columns = [self.arrival_s.tolist(), *self.lengths.T.tolist()]
+        if self.cached is not None:
+            names.append("cached_tokens")
+            columns.append(self.cached.tolist())
+        return frame_of(
+            [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)], names
+        )
 
     @property
     def span_s(self) -> float:

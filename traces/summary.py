@@ -9,6 +9,7 @@ import numpy as np
 
 from joulecast.traces.cell_sums import CellSums
 from joulecast.traces.distribution import length_counts
+from joulecast.traces.frame import frame_of
 from joulecast.traces.grid import PAPER_GRID
 from joulecast.traces.reading.arrivals import ArrivalReading
 from joulecast.traces.reading.rows.reading import TraceReading
@@ -16,6 +17,8 @@ from joulecast.traces.slices import Slices
 from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from joulecast.traces.binning.file_trace import FileTrace
 
 
@@ -128,6 +131,29 @@ class TraceSummary:
     @property
     def _cached_dict(self) -> dict[str, Any] | None:
         return self.cached and dict(zip(("tokens", "share_of_input"), self.cached, strict=True))
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A table of pandas with a row each for input and output lengths [tokens].
+
+        Raises:
+            InputError: There is no pandas.
+        """
+        rows = [
+            {
+                "length": name,
+                "requests": self.requests,
+                "mean_tokens": statistics.mean,
+                "sd_tokens": statistics.sd,
+                "median_low_tokens": statistics.median[0],
+                "median_high_tokens": statistics.median[1],
+                "percentile_99_low_tokens": statistics.percentile_99[0],
+                "percentile_99_high_tokens": statistics.percentile_99[1],
+                "maximum_tokens": statistics.maximum,
+            }
+            for name, statistics in (("input", self.input), ("output", self.output))
+            if statistics is not None
+        ]
+        return frame_of(rows)
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain JSON values."""

@@ -18,6 +18,7 @@ from joulecast.traces.cell_sums import (
 )
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import read_json, write_text
+from joulecast.traces.frame import frame_of
 from joulecast.traces.grid import Grid
 from joulecast.traces.printable import printable_json
 from joulecast.traces.slices import Slices
@@ -25,6 +26,7 @@ from joulecast.traces.slices import Slices
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pandas as pd
 
 _MARK = "joulecast workload"
 _VERSION = 1
@@ -233,6 +235,12 @@ class Workload:
         """The same workload with further facts (licence, citation) on every source."""
         stated = {key: value for key, value in facts.items() if value is not None}
         return replace(self, sources=tuple({**source, **stated} for source in self.sources))
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A table of pandas, a row per cell: its edges (missing beyond the grid) and its sums."""
+        names = "input_edge_tokens", "output_edge_tokens", *CellSums._fields
+        cells = self.to_dict()["cells"]
+        return frame_of([dict(zip(names, cell, strict=True)) for cell in cells], names)
 
     def to_dict(self) -> dict[str, Any]:
         """The workload as plain JSON values; an edge of null means beyond the grid.

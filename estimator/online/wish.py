@@ -18,6 +18,7 @@ from joulecast.estimator.unit_prices.sources import deployment_of
 from joulecast.measurements.facts import is_number
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
+from joulecast.traces.given.inputs import some_of
 from joulecast.traces.load import LoadedTrace
 from joulecast.traces.requests import TimedRequests
 from joulecast.traces.sampling import sample_requests, sample_with_cached
@@ -153,6 +154,11 @@ class ServingWish:
             drawn = sample_requests(loaded.workload, np.random.default_rng(_SEED))
             how = f"as in the trace to {slices.width_s:g} s, lengths drawn{pace}"
             return self._paced(drawn, trace), how
+        if is_asked and loaded.timeless:
+            raise InputError(
+                f"{trace}: {some_of(loaded.timeless)} does not tell when its requests came, as the "
+                "rest does; leave it out, or give --rate, requests a second"
+            )
         if is_asked:
             raise InputError(
                 f"{trace}: it is not known when its requests came; give --rate, requests a second, "

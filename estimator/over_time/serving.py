@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,10 @@ from joulecast.estimator.method import Router
 from joulecast.estimator.over_time.timeline import Timeline
 from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.errors import InputError
+from joulecast.traces.frame import frame_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LATENCIES = {"ttft": "time to first token", "tpot": "time per output token", "e2e": "end to end"}
 """Short names of what users wait for, as `--slo` and the JSON have them."""
@@ -171,6 +175,22 @@ class Serving:
     untimed: int
     reading: str | None
     how: str
+
+    def latency_frame(self) -> "pd.DataFrame":
+        """A table of pandas with a row for each of `LATENCIES`, all in seconds.
+
+        Raises:
+            InputError: There is no pandas.
+        """
+        names = Quantiles.__dataclass_fields__
+        rows = [
+            {
+                "latency": latency,
+                **{f"{name}_s": values and getattr(values, name) for name in names},
+            }
+            for latency, values in self.latencies.items()
+        ]
+        return frame_of(rows)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

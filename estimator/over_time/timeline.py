@@ -3,11 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from joulecast.measurements.arrays import FloatArray
+from joulecast.traces.frame import frame_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SLICES_S = (1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
 """What slices may last [s]."""
@@ -76,6 +80,14 @@ class Timeline:
         }
         lists = {name: _plain(values) for name, values in columns.items()}
         return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A table of pandas with a row a slice; names of columns end in their units.
+
+        Raises:
+            InputError: There is no pandas.
+        """
+        return frame_of(self.rows())
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

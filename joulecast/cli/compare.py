@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from joulecast.cli.completion import complete_tables, complete_traces
+from joulecast.cli.completion import complete_tables, traces_argument
 from joulecast.cli.deployment import SERVING_OPTIONS, SPARK_OPTION, cluster_of, serving_keywords
 from joulecast.cli.estimate import (
     HTML_OPTION,
@@ -24,7 +24,7 @@ from joulecast.cli.options import (
 )
 from joulecast.cli.trace_options import TRACE_OPTIONS
 from joulecast.estimator.method import Method
-from joulecast.traces.files import shown_address
+from joulecast.traces.given.inputs import trace_name
 from joulecast.views.progress import SimulationBar
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @command()
-@click.argument("trace", shell_complete=complete_traces)
+@traces_argument()
 @click.option(
     "--table",
     "table_names",
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 @with_options(TRACE_OPTIONS)
 @with_options(FORMAT_OPTIONS)
 def compare(
-    trace: str,
+    traces: tuple[str, ...],
     table_names: tuple[str, ...],
     specs: tuple[str, ...],
     method: Method,
@@ -71,10 +71,10 @@ def compare(
 ) -> None:
     """Hold TRACE's estimates by several tables or deployments against each other.
 
-    Each stands over its ideals, and the others against the first. Tables are of one model on one
-    grid: engines, GPUs, or one engine with other settings. What --on names may be of several
-    models, and need not have been measured. Requests are there all at once, unless --serving
-    online, --rate or the like says otherwise.
+    Several TRACEs are one together. Each estimate stands over its ideals, and the others against
+    the first. Tables are of one model on one grid: engines, GPUs, or one engine with other
+    settings. What --on names may be of several models, and need not have been measured. Requests
+    are there all at once, unless --serving online, --rate or the like says otherwise.
     """
     from joulecast.estimator.compare import compare_tables
     from joulecast.estimator.footprint.facility import Facility
@@ -89,15 +89,15 @@ def compare(
     serving = serving_wish(method, serving_keywords(options), by_default="offline")
     named = [*table_names, *(spec for spec in specs if "=" not in spec)]
     results = {"--output": options["output"], "--html": html}
-    check_results(results, traces=[trace], tables=named)
+    check_results(results, traces=traces, tables=named)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
-            *(method, whole_batches, trace, tables[0], html, options),
+            *(method, whole_batches, traces, tables[0], html, options),
             *(None, bar.watch, serving, cluster),
         )
-        result = compare_tables(
-            make, loaded.workload, tables, shown_address(trace), bool(specs)
-        ).at(facility)
+        result = compare_tables(make, loaded.workload, tables, trace_name(traces), bool(specs)).at(
+            facility
+        )
     if html is not None:
         from joulecast.pages.compare import write_compare_page
 

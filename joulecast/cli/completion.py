@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -110,3 +110,11 @@ complete_public_traces = _completing(_public_traces)
 complete_tasks = _completing(_tasks)
 complete_models = _completing(_models, "file")
 complete_gpus = _completing(_gpus)
+
+
+def traces_argument(required: bool = True) -> Callable[[Any], Any]:
+    """TRACE, one or several that together are one."""
+    metavar = "TRACE..." if required else "[TRACE]..."
+    return click.argument(
+        "traces", nargs=-1, required=required, metavar=metavar, shell_complete=complete_traces
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from joulecast.cli.completion import complete_tables, complete_traces
+from joulecast.cli.completion import complete_tables, traces_argument
 from joulecast.cli.deployment import (
     DEPLOYMENT_OPTIONS,
     SERVING_OPTIONS,
@@ -29,6 +29,7 @@ from joulecast.cli.options import (
 from joulecast.cli.trace_options import TRACE_OPTIONS, reading
 from joulecast.estimator.method import DEFAULT_METHOD, METHODS, Method
 from joulecast.traces.files import shown_address
+from joulecast.traces.given.inputs import some_of, trace_name
 from joulecast.views.progress import SimulationBar
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _single_table(
 
 
 @command()
-@click.argument("trace", shell_complete=complete_traces)
+@traces_argument()
 @click.option(
     "--table",
     "table_name",
@@ -124,7 +125,7 @@ def _single_table(
 @with_options(TRACE_OPTIONS)
 @with_options(FORMAT_OPTIONS)
 def estimate(
-    trace: str,
+    traces: tuple[str, ...],
     table_name: str | None,
     model: str | None,
     gpu: str | None,
@@ -148,7 +149,7 @@ def estimate(
     """Estimate the energy of TRACE.
 
     TRACE is a file or a glob of files, an address, - (standard input), a saved workload, or the
-    name of a public trace (see: joulecast trace list).
+    name of a public trace (see: joulecast trace list). Several are one trace together.
     """
     from joulecast.estimator.footprint.facility import Facility
     from joulecast.estimator.forecast import Wish, choose_served
@@ -177,7 +178,7 @@ def estimate(
             carbon,
             price,
         )
-        _emit_models(trace, models_file, method, own, options)
+        _emit_models(traces, models_file, method, own, options)
         return
     names = [name for name in (table_name, host_name) if name is not None]
     table = None if table_name is None else load_table(table_name)
@@ -186,12 +187,12 @@ def estimate(
     served = choose_served(table, wish, idle_watts, decode_watts, method)
     serving = serving_wish(method, serving_keywords(options))
     results = {"--output": options["output"], "--html": html, "--plot": plot}
-    check_results(results, traces=[trace], tables=names)
+    check_results(results, traces=traces, tables=names)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
-            method, whole_batches, trace, served, html, options, host, bar.watch, serving, cluster
+            method, whole_batches, traces, served, html, options, host, bar.watch, serving, cluster
         )
-        result = make(loaded.workload, served, shown_address(trace)).at(facility)
+        result = make(loaded.workload, served, trace_name(traces)).at(facility)
     if html is not None:
         from joulecast.pages.estimate import write_estimate_page
 
@@ -206,7 +207,7 @@ def estimate(
 
 
 def _emit_models(
-    trace: str,
+    traces: tuple[str, ...],
     models_file: Path | None,
     method: Method,
     own: Sequence[Any],
@@ -215,7 +216,7 @@ def _emit_models(
     """Estimate each model of a log by itself, and show that.
 
     Args:
-        trace: As the user gives it.
+        traces: As the user gives them.
         models_file: What names in the log stand for.
         method: How.
         own: Values of `OWN_KEYWORDS`.
@@ -224,20 +225,20 @@ def _emit_models(
     from joulecast.estimator.by_model import OWN_KEYWORDS, estimate_models, read_models
     from joulecast.views.estimate import models_report
 
-    check_results({"--output": options["output"]}, traces=[trace])
+    check_results({"--output": options["output"]}, traces=traces)
     models = None if models_file is None else read_models(models_file)
     named = zip(OWN_KEYWORDS, own, strict=True)
     given: dict[str, Any] = {name: value for name, value in named if value is not None}
-    with reading(options, trace) as keywords:
+    with reading(options, *traces) as keywords:
         how = {**given, **keywords, **serving_keywords(options)}
-        made = estimate_models(trace, models, method, **how)
+        made = estimate_models(traces, models, method, **how)
     emit_report(models_report(made), options)
 
 
 def load_for(
     method: Method,
     whole_batches: bool,
-    trace: str,
+    traces: tuple[str, ...],
     served: "Served",
     html: Path | None,
     options: dict[str, Any],
@@ -259,9 +260,20 @@ def load_for(
     grid, most = reading_of(method, served)
     most = most_lengths(most, serving)
     needs_times = serving is not None and wants_arrivals(method, serving)
-    with reading(options, trace, is_elsewhere=cluster is not None) as keywords:
-        loaded = load_trace(trace, grid, most, html is not None, needs_times, cluster, **keywords)
+    with reading(options, *traces, is_elsewhere=cluster is not None) as keywords:
+        loaded = load_trace(traces, grid, most, html is not None, needs_times, cluster, **keywords)
+    if needs_times:
+        say_timeless(loaded)
     return loaded, estimation_method(method, loaded, whole_batches, host, progress, serving)
+
+
+def say_timeless(loaded: "LoadedTrace") -> None:
+    """Say what of a trace keeps all of it from being served as it came."""
+    if loaded.timeless:
+        say(
+            f"{some_of(loaded.timeless)}: does not tell when its requests came, as the rest does; "
+            "no times are taken of any"
+        )
 
 
 def command_line() -> str:

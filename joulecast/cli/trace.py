@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from joulecast.cli.completion import complete_public_traces, complete_tasks, complete_traces
+from joulecast.cli.completion import complete_public_traces, complete_tasks, traces_argument
 from joulecast.cli.options import (
     FORMAT_OPTIONS,
     check_picture,
@@ -17,7 +17,8 @@ from joulecast.cli.options import (
     with_options,
 )
 from joulecast.cli.trace_options import TRACE_OPTIONS, reading
-from joulecast.traces.files import database_file, shown_address
+from joulecast.traces.files import database_file
+from joulecast.traces.given.inputs import trace_name
 from joulecast.views.numbers import arrivals_text, invalid_text
 from joulecast.views.report import print_line, print_text
 
@@ -100,22 +101,25 @@ def trace_task(
 
 
 @trace.command("summary")
-@click.argument("source", metavar="TRACE", shell_complete=complete_traces)
+@traces_argument()
 @with_options(TRACE_OPTIONS)
 @with_options(FORMAT_OPTIONS)
-def trace_summary(source: str, **options: Any) -> None:
-    """Show length statistics of TRACE, as in the paper's Tables 1 to 3."""
+def trace_summary(traces: tuple[str, ...], **options: Any) -> None:
+    """Show length statistics of TRACE, as in the paper's Tables 1 to 3.
+
+    Several are one trace together.
+    """
     from joulecast.traces.load import summarise
     from joulecast.views.trace import summary_report
 
-    check_results({"--output": options["output"]}, traces=[source])
-    with reading(options, source) as keywords:
-        summary = summarise(source, **keywords)
-    emit_report(summary_report(shown_address(source), summary), options)
+    check_results({"--output": options["output"]}, traces=traces)
+    with reading(options, *traces) as keywords:
+        summary = summarise(traces, **keywords)
+    emit_report(summary_report(trace_name(traces), summary), options)
 
 
 @trace.command("plot")
-@click.argument("source", metavar="TRACE", shell_complete=complete_traces)
+@traces_argument()
 @click.option(
     "-o",
     "--output",
@@ -132,20 +136,23 @@ def trace_summary(source: str, **options: Any) -> None:
     help="The grid to compare with.",
 )
 @with_options(TRACE_OPTIONS)
-def trace_plot(source: str, output: Path, grid_name: str, **options: Any) -> None:
-    """Draw how long TRACE's requests are, and on the grid."""
+def trace_plot(traces: tuple[str, ...], output: Path, grid_name: str, **options: Any) -> None:
+    """Draw how long TRACE's requests are, and on the grid.
+
+    Several are one trace together.
+    """
     from joulecast.plots.trace import plot_distributions
     from joulecast.traces.grid import GRIDS
     from joulecast.traces.load import is_reconstructed, load_distributions
 
-    check_results({"--output": output}, traces=[source])
-    with reading(options, source) as keywords:
-        distributions = load_distributions(source, GRIDS[grid_name], **keywords)
-    plot_distributions(distributions, shown_address(source), output, is_reconstructed(source))
+    check_results({"--output": output}, traces=traces)
+    with reading(options, *traces) as keywords:
+        distributions = load_distributions(traces, GRIDS[grid_name], **keywords)
+    plot_distributions(distributions, trace_name(traces), output, is_reconstructed(traces))
 
 
 @trace.command("bin")
-@click.argument("source", metavar="[TRACE]", required=False, shell_complete=complete_traces)
+@traces_argument(required=False)
 @click.option(
     "--grid",
     "grid_name",
@@ -172,7 +179,7 @@ def trace_plot(source: str, output: Path, grid_name: str, **options: Any) -> Non
 @output_option("-o", "--output")
 @with_options(TRACE_OPTIONS)
 def trace_bin(
-    source: str | None,
+    traces: tuple[str, ...],
     grid_name: str | None,
     bin_engine: str,
     master: str | None,
@@ -185,28 +192,32 @@ def trace_bin(
 ) -> None:
     """Reduce TRACE to a small workload file.
 
-    Estimates take it in TRACE's place. On one machine DuckDB reads it; --engine spark reads it on a
-    cluster, and --connect bins a table in the database that keeps it, without arrival times.
+    Estimates take it in TRACE's place; several are one trace together. On one machine DuckDB reads
+    it; --engine spark reads it on a cluster, and --connect bins a table in the database that keeps
+    it, without arrival times.
     """
+    from joulecast.cli.estimate import say_timeless
     from joulecast.traces.binning.cluster import cluster_at
     from joulecast.traces.grid import GRIDS, POWER_OF_TWO_GRID
     from joulecast.traces.load import load_from_table, load_trace
 
-    _check_where(source, bin_engine, master, address, table_name)
+    _check_where(traces, bin_engine, master, address, table_name)
     is_on_spark = bin_engine == "spark"
-    name = str(source or table_name)
     database = None if address is None else database_file(address)
-    sources = [str(place) for place in (source, database) if place is not None]
+    sources = traces if database is None else [str(database)]
     check_results({"--output": output}, traces=sources)
     grid = GRIDS[grid_name] if grid_name else None
     arrivals = None
-    with reading(options, name, is_on_spark or address is not None) as keywords:
+    with reading(options, *traces, is_elsewhere=is_on_spark or address is not None) as keywords:
         if address is not None:
-            workload = load_from_table(address, name, grid or POWER_OF_TWO_GRID, **keywords)
+            table = str(table_name)
+            workload = load_from_table(address, table, grid or POWER_OF_TWO_GRID, **keywords)
         else:
             with cluster_at((master or "local[*]") if is_on_spark else None) as cluster:
-                loaded = load_trace(name, grid, cluster=cluster, **keywords)
+                loaded = load_trace(traces, grid, cluster=cluster, **keywords)
             workload, arrivals = loaded.workload, loaded.arrivals
+    if address is None:
+        say_timeless(loaded)
     workload = workload.with_provenance(licence=licence, citation=citation)
     if output is None:
         print_text(workload.to_json())
@@ -221,7 +232,7 @@ def trace_bin(
 
 
 def _check_where(
-    source: str | None,
+    traces: tuple[str, ...],
     bin_engine: str,
     master: str | None,
     address: str | None,
@@ -234,9 +245,11 @@ def _check_where(
     """
     if (address is None) != (table_name is None):
         raise click.UsageError("--connect and --table-name go together")
-    if (source is None) == (table_name is None):
+    if bool(traces) == (table_name is not None):
         raise click.UsageError("give a TRACE, or --connect and --table-name")
     if master is not None and bin_engine != "spark":
         raise click.UsageError("--master is for --engine spark")
+    if bin_engine == "spark" and len(traces) > 1:
+        raise click.UsageError("--engine spark takes one TRACE, a file or a glob")
     if address is not None and bin_engine == "spark":
         raise click.UsageError("--connect bins in the database; --engine spark is for files")

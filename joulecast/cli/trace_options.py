@@ -78,7 +78,7 @@ def reading_keywords(options: Mapping[str, Any]) -> ReadingKeywords:
 
 @contextmanager
 def reading(
-    options: Mapping[str, Any], trace: str, is_elsewhere: bool = False
+    options: Mapping[str, Any], *traces: str, is_elsewhere: bool = False
 ) -> Iterator[ReadingKeywords]:
     """The same, with a bar while TRACE is being read, unless Spark or a database reads it."""
     if is_elsewhere:
@@ -86,5 +86,5 @@ def reading(
             raise click.UsageError("--memory-limit is for reading with DuckDB")
         yield reading_keywords(options)
         return
-    with ReadingBar(trace) as bar:
+    with ReadingBar(*traces) as bar:
         yield {**reading_keywords(options), "watch": bar.watch}

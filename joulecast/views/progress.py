@@ -86,12 +86,12 @@ class ReadingBar(_PatientBar):
     """A bar with bytes and, where the rows are lines, rows per second.
 
     Args:
-        source: The trace, as the user gave it.
+        sources: The trace, as the user gave it.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, *sources: str) -> None:
         super().__init__()
-        self._source = source
+        self._sources = sources
 
     def _show(self, share: float) -> None:
         if share < self._last:  # another look at the same files
@@ -112,11 +112,11 @@ class ReadingBar(_PatientBar):
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-        names = (
-            [self._source]
-            if Path(self._source).exists()
-            else glob.glob(self._source, recursive=True)
-        )
+        names = [
+            name
+            for source in self._sources
+            for name in ([source] if Path(source).exists() else glob.glob(source, recursive=True))
+        ]
         paths = [path for path in map(Path, names) if path.is_file()]
         self._total_bytes = sum(path.stat().st_size for path in paths)
         self._row_bytes = _row_bytes(paths[0]) if paths else 0.0

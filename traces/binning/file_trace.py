@@ -13,15 +13,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from joulecast.traces.binning.connecting import ROWS, connect, fetch, view_all
+from joulecast.traces.binning.connecting import ROWS, connect, view_all
 from joulecast.traces.binning.prefixes import with_prefix_cache
+from joulecast.traces.binning.sources import (
+    files_of,
+    require_readable,
+    told_as_given,
+    told_in_python,
+    with_texts,
+)
 from joulecast.traces.binning.timing import TraceInTime
 from joulecast.traces.binning.totals import is_labelled, lengths_of_total, sum_of_others
 from joulecast.traces.binning.trace import Query, watched
 from joulecast.traces.errors import InputError
+from joulecast.traces.given.inputs import TraceInput, parts_of, trace_name
 from joulecast.traces.reading.arrivals import ArrivalReading, group_in_time, name_in_time
 from joulecast.traces.reading.faults import describe_problem, gist, line_of_record, malformed_line
-from joulecast.traces.reading.layout import common_format, describe_sources
+from joulecast.traces.reading.layout import common_format, describe_sources, timeless_files
 from joulecast.traces.reading.lengths import (
     REQUESTS,
     Stored,
@@ -35,14 +43,11 @@ from joulecast.traces.reading.options import (
     OnProgress,
     ReadingOptions,
 )
-from joulecast.traces.reading.rewriting.step import describe_rows
 from joulecast.traces.reading.rows.decide import decide
 from joulecast.traces.reading.rows.reading import TotalRow, TraceReading
 from joulecast.traces.reading.rows.rules import RowRules
 from joulecast.traces.reading.scan import create_view, too_little_memory
-from joulecast.traces.reading.sniff import (
-    TraceFile,
-)
+from joulecast.traces.reading.sniff import TraceFile
 from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
@@ -69,6 +74,7 @@ class FileTrace(TraceInTime):
         total: The row that has the sums of all others, if there is one.
         group_by: What requests are grouped by, as the user says.
         prefix_cache: Size of the cache of prefixes that prompts are held against [tokens].
+        timeless: Names of the files without arrival times, where others have them.
     """
 
     files: tuple[TraceFile, ...]
@@ -78,6 +84,7 @@ class FileTrace(TraceInTime):
     total: TotalRow | None = None
     group_by: str | None = None
     prefix_cache: int | None = None
+    timeless: tuple[str, ...] = ()
 
     def with_rules(self) -> "FileTrace":
         """The same, after a look at what its rows mean; as it is where that is plain.
@@ -112,7 +119,8 @@ class FileTrace(TraceInTime):
         requests = super().reading(workload).requests
         said = TraceReading.of(self.format, self.rules, requests).with_total(self.total)
         forms = dict.fromkeys(file.form for file in self.files if file.form is not None)
-        return replace(said, format=" as ".join((said.format, *forms))) if forms else said
+        said = replace(said, format=" as ".join((said.format, *forms))) if forms else said
+        return told_in_python(said, self.files)
 
     @property
     def has_all(self) -> bool:
@@ -280,9 +288,7 @@ class FileTrace(TraceInTime):
             )
             if rows:
                 number = rows[0]["number"]
-                line = line_of_record(file, number)
-                place = f": row {number}" if line is None else f":{line}"
-                return f"{file.name}{place}", rows[0]
+                return file.place_of(number, line_of_record(file, number)), rows[0]
         return self.name, {"arrival_text": None}
 
     def _one_file(self, file: TraceFile) -> tuple[Stored, str]:
@@ -343,14 +349,15 @@ def _stored_as(stored: Stored, lengths: tuple[int, int]) -> str:
 
 
 @contextmanager
-def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[FileTrace]:
-    """Open a trace: CSV, JSON lines or Parquet, plain or packed with gzip or zstd.
+def open_trace(source: TraceInput, options: ReadingOptions = DEFAULTS) -> Iterator[FileTrace]:
+    """Open a trace: CSV, JSON lines or Parquet, plain or packed with gzip or zstd; or tables.
 
     What is of a form of `traces.reading.rewriting.forms` is written anew as rows first.
 
     Args:
-        source: A file, a glob (files of several kinds may mix), "-" for standard input, or an
-            address (http, https, s3), which is copied into a temporary folder first.
+        source: A file, a glob (files of several kinds may mix), "-" for standard input, an address
+            (http, https, s3), which is copied into a temporary folder first, a table in memory, or
+            a list of these.
         options: How to read it.
 
     Yields:
@@ -360,20 +367,20 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
     Raises:
         InputError: No such file, not a trace, or the columns are not there.
     """
-    with tempfile.TemporaryDirectory(prefix="joulecast-") as folder:
+    given, name = parts_of(source), trace_name(source)
+    options = with_texts(options, given)
+    with tempfile.TemporaryDirectory(prefix="joulecast-") as folder, told_as_given(given):
         database = connect(folder, options.memory_limit)
         try:
-            files = tuple(
-                describe_rows(path, name, folder, options, database)
-                for path, name in fetch(source, folder)
-            )
-            trace_format = common_format(source, files, options)
+            files = files_of(given, folder, options, database)
+            trace_format = common_format(name, files, options)
+            require_readable(files, trace_format)
             if options.on_invalid == "skip":
                 database.execute(_TEXT_AS_TEXT)
             stored = view_all(database, files, trace_format, options.on_invalid == "error")
             sources = describe_sources(files, trace_format)
             trace = FileTrace(
-                source,
+                name,
                 options.on_invalid,
                 sources,
                 stored,
@@ -384,6 +391,7 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
                 options.watch,
                 group_by=options.group_by,
                 prefix_cache=options.prefix_cache,
+                timeless=timeless_files(files, trace_format, options),
             )
             yield trace.with_rules()
         finally:

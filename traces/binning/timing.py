@@ -88,6 +88,11 @@ class TraceInTime(Trace):
         return self
 
     @property
+    def timeless(self) -> tuple[str, ...]:
+        """What of it has no arrival times, where the rest has."""
+        return ()
+
+    @property
     def has_all(self) -> bool:
         """Whether no row was left out since it sums all others."""
         return True

@@ -128,7 +128,7 @@ def with_arrivals(columns: Mapping[str, str], value: str, type_name: str, source
     number, clock, zone = "CAST(NULL AS DOUBLE)", "CAST(NULL AS TIMESTAMPTZ)", "0"
     kind = kind_of(type_name)
     if type_name.startswith(("TIMESTAMP", "DATE")):
-        moment = f"CAST({value} AS TIMESTAMPTZ)"
+        moment = f"CAST({value} AS TIMESTAMPTZ)"  # of nanoseconds with a zone it can do little else
         clock = f"CASE WHEN ISFINITE({moment}) THEN {moment} END"
         zone = "1" if type_name.startswith("TIMESTAMPTZ") or "WITH TIME" in type_name else "0"
     elif kind in ("whole", "real"):

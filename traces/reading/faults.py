@@ -170,7 +170,7 @@ def describe_problem(
     side = "input" if row["input_problem"] else "output"
     column = trace_format.input_column if side == "input" else trace_format.output_column
     value, problem = row[side], PROBLEMS[row["problem"]]
-    where = f"{file.name}:{line}" if line is not None else f"{file.name}: row {row['number']}"
+    where = file.place_of(row["number"], line)
     said = "is missing" if value is None else f'is "{shorten(str(value))}" ({problem})'
     return InputError(
         f"{where}: {column} {said}; lengths are counts, 0 or more; "

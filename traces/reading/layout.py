@@ -34,7 +34,7 @@ def common_format(source: str, files: Sequence[TraceFile], options: ReadingOptio
         if (other.input_column, other.output_column) != (first.input_column, first.output_column):
             raise InputError(
                 f"{source}: {first_file.name} is {first.name} and {file.name} is {other.name}; "
-                "bin them apart"
+                "bin them apart, and give their workloads together"
             )
     roles: dict[str, Any] = first.roles._asdict()
     for other, _ in formats:
@@ -72,6 +72,20 @@ def lengths_alone(source: str, trace_format: TraceFormat, engine: str) -> TraceF
             )
     unregarded = tuple(dict.fromkeys(roles.columns))
     return replace(trace_format, roles=NO_ROLES, is_sparse=False, unregarded=unregarded)
+
+
+def timeless_files(
+    files: Sequence[TraceFile], trace_format: TraceFormat, options: ReadingOptions
+) -> tuple[str, ...]:
+    """Names of the files without arrival times, where others of the trace have them."""
+    if trace_format.arrival_column is not None:
+        return ()
+    without = [
+        file.name
+        for file in files
+        if choose_columns(file.name, file.names, options).arrival_column is None
+    ]
+    return tuple(without) if len(without) < len(files) else ()
 
 
 def describe_sources(

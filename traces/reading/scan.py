@@ -11,7 +11,7 @@ from joulecast.traces.reading.formats import TraceFormat
 from joulecast.traces.reading.lengths import Kind, Stored, as_stored, kind_of
 from joulecast.traces.reading.nested import KeyPath, Tree, key_tree
 from joulecast.traces.reading.rows.rules import role_columns
-from joulecast.traces.reading.sniff import TraceFile
+from joulecast.traces.reading.sniff import IN_MEMORY, TraceFile
 
 DATABASE_SETTINGS = {
     "autoinstall_known_extensions": False,
@@ -114,6 +114,8 @@ def _require_kind(name: str, column: str, type_name: str) -> Kind:
 def _reader(files: Sequence[TraceFile], columns: Sequence[str], is_strict: bool) -> str:
     """The table function that reads files of one layout; text stays text."""
     file = files[0]
+    if file.kind == IN_MEMORY:
+        return f"({' UNION ALL '.join(f'FROM {quoted(part.path.name)}' for part in files)})"
     # Absolute, since DuckDB takes a leading ~ for the home folder.
     paths = [glob.escape(str(part.path.absolute())) for part in files]
     if file.kind == "csv":

@@ -32,7 +32,8 @@ else:
 if TYPE_CHECKING:
     import duckdb
 
-Kind = Literal["csv", "json lines", "json array", "parquet"]
+Kind = Literal["csv", "json lines", "json array", "parquet", "table in memory"]
+IN_MEMORY: Kind = "table in memory"
 Compression = Literal["none", "gzip", "zstd"]
 
 STANDARD_INPUT = "-"
@@ -68,15 +69,16 @@ class TraceFile:
     """One file of a trace, as its own first bytes describe it.
 
     Attributes:
-        path: Where its bytes are.
+        path: Where its bytes are; of a table in memory, its view in DuckDB.
         name: What to call it in messages.
         kind: How it is laid out.
         compression: What it is packed with.
         columns: Column names in file order.
         delimiter: Between the fields of a CSV file.
         blank_lines: Above the header of a CSV file.
-        types: Of the columns of a Parquet file.
-        nested: Where values lie within the objects of JSON rows, or structs of Parquet files.
+        types: Of the columns of a Parquet file, or a table in memory.
+        nested: Where values lie within the objects of JSON rows, or structs of Parquet files and
+            tables.
         form: What it was before its rows were written anew, if they were.
         has_lines: Whether its lines are those of the file that the user gave.
     """
@@ -113,6 +115,10 @@ class TraceFile:
         paths = [] if name in self.columns else [p for p in self.nested if ".".join(p) == name]
         is_row_value = not self.is_json or name in self.columns
         return min(paths, key=len, default=(name,) if is_row_value else tuple(name.split(".")))
+
+    def place_of(self, row: int, line: int | None) -> str:
+        """Where a row (1 is the first) is, for messages: its line, if it has one."""
+        return f"{self.name}: row {row}" if line is None else self.place(line)
 
 
 def find_files(source: str) -> list[tuple[Path, str]]:

@@ -1,0 +1,1 @@
+"""What may be given as a trace."""

@@ -1,0 +1,1 @@
+"""What people give as a trace, told apart, and several of them as one."""
