@@ -320,11 +320,9 @@ def estimation_method(
 
 def _saying(loaded: LoadedTrace, method: EstimationMethod) -> EstimationMethod:
     """The same method, whose estimates say what was read, and what groups of requests take."""
-    from joulecast.estimator.groups import with_groups
-
-    return lambda workload, served, trace: with_groups(
-        replace(method(workload, served, trace), reading=loaded.reading), loaded
-    )
+    return lambda workload, served, trace: replace(
+        method(workload, served, trace), reading=loaded.reading
+    ).among(loaded.groups or {}, loaded.workload)
 
 
 def _estimate_stepwise(
