@@ -69,7 +69,8 @@ class TimedRequests:
 
     def dealt(self, turn: int, among: int) -> "TimedRequests":
         """Those that one of so many gets when they are dealt out in turn."""
-        return TimedRequests(self.arrival_s[turn::among], self.lengths[turn::among])
+        cached = None if self.cached is None else self.cached[turn::among]
+        return TimedRequests(self.arrival_s[turn::among], self.lengths[turn::among], cached)
 
     def between(self, begin_s: float, end_s: float) -> "TimedRequests":
         """Those that come from one moment up to another, counted from the first of these [s]."""
