@@ -2,17 +2,22 @@
 
     python benchmarks/pytorch_scaled.py
 
-docs/accuracy.md has what it printed. No PyTorch but on H100s was ever metered here.
+docs/accuracy.md has what it printed. All but an H200 of the campaign of 2026-11-26 was an H100.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from joulecast.estimator.binned import estimate_binned
 from joulecast.estimator.paper.forecast import forecast_binned
+from joulecast.estimator.steps.schedulers import scheduler_of
+from joulecast.estimator.stepwise import StepModel
 from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.model import Scaling, scaling_on
+from joulecast.estimator.unit_prices.prices import UnitPrices
 from joulecast.estimator.unit_prices.pytorch import (
     TimedRun,
     fit_pytorch_prices,
@@ -27,6 +32,9 @@ from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.grid import POWER_OF_TWO_GRID
 from joulecast.traces.public.catalog import load_embedded
 from joulecast.traces.workload import Workload
+
+H200 = Path(__file__).parents[1] / "measurements/campaign-2026-11-26/h200-sxm/llama-3.1-8b-pytorch"
+"""A quick plan and two replays on one host; the second was disturbed in its last minute."""
 
 BY_HAND = "h100-sxm/llama-3.1-8b/pytorch-by-hand"
 TRACES = (
@@ -132,6 +140,65 @@ def batches() -> None:
         show(name, errors)
 
 
+def on_the_host_of(prices: UnitPrices, table: EnergyTable) -> UnitPrices:
+    """The same with the launches and plans of the host on which a table was measured."""
+    from scipy.optimize import least_squares
+
+    deployment, runs = deployment_of(table.metadata, table.config), timed_runs(table)
+
+    def with_paces(by: Sequence[float]) -> UnitPrices:
+        launch, plan = np.exp(by).tolist()
+        return replace(prices, pace=prices.pace.scaled({"eager_layer": launch, "new_shape": plan}))
+
+    def residuals(by: Sequence[float]) -> list[float]:
+        paced = with_paces(by)
+        return [np.log(forecast_run(paced, run, deployment)[1] / run.seconds) for run in runs]
+
+    fitted = least_squares(residuals, np.zeros(2), loss="soft_l1", f_scale=0.05)
+    return with_paces(fitted.x)
+
+
+def h200() -> None:
+    """Another GPU: from the H100 by the data sheets, and with the pace of the serving host."""
+    print("an H200")
+    table = load_table(H200 / "pytorch-quick")
+    prices = scaling_on("h200-sxm", "pytorch").carried_prices().prices
+    hosted = on_the_host_of(prices, table)
+    deployment, runs = deployment_of(table.metadata, table.config), timed_runs(table)
+    for name, priced in (("carried", prices), ("with the pace of its host", hosted)):
+        told = [forecast_run(priced, run, deployment) for run in runs]
+        pairs = list(zip(told, runs, strict=True))
+        show(f"{name}, batches", [energy_j / run.energy_j - 1 for (energy_j, _), run in pairs])
+        show(f"{name}, time", [seconds / run.seconds - 1 for (_, seconds), run in pairs])
+    launch_s, plan_s = len(deployment.shape.layers) * hosted.pace.eager_layer, hosted.pace.new_shape
+    print(f"  that host takes {1e3 * launch_s:.0f} ms for a step and {1e3 * plan_s:.0f} for a plan")
+    h200_replays(table, hosted)
+    own = Deployment.of(table.config, table.gpu, "pytorch")
+    found = {cell: largest for cell, largest in table.searched.items() if largest < 1024}
+    show("largest batches", [batch_limit(own, cell) / most - 1 for cell, most in found.items()])
+
+
+def h200_replays(table: EnergyTable, hosted: UnitPrices) -> None:
+    """Its two replays: from its own quick table, carried, and carried with its host's pace."""
+    deployment, scheduler = deployment_of(table.metadata, table.config), scheduler_of(table)
+    scaling = scaling_on("h200-sxm", "pytorch")
+    for path in sorted((H200 / "replays").glob("*.json")):
+        replay = Replay.load(path)
+        lengths, (run,) = np.array(replay.lengths), replay.valid_runs
+        workload = Workload.of_lengths(POWER_OF_TWO_GRID, lengths)
+        spent = hosted.spent(scheduler.schedule(lengths), deployment)
+        told = {"with the pace of its host": (hosted.energy_of(spent, 1), spent.seconds, "")}
+        models = {"own quick table": StepModel.of(table), "carried": scaling.step_model(workload)}
+        for name, model in models.items():
+            estimate = model.estimate(workload, path.stem, lengths)
+            _, high_j = estimate.interval_j or (0.0, 0.0)
+            half = f", +-{100 * (high_j / estimate.energy_j - 1):.0f} %"
+            told[name] = (estimate.energy_j, estimate.seconds or 0.0, half)
+        for name, (energy_j, seconds, half) in told.items():
+            off, late = 100 * (energy_j / run.energy_j - 1), 100 * (seconds / run.seconds - 1)
+            print(f"  {path.stem}, {name}: energy {off:+.1f} %, time {late:+.1f} %{half}")
+
+
 def main() -> None:
     """All of it."""
     table = load_table(PYTORCH_TABLE)
@@ -140,6 +207,7 @@ def main() -> None:
     by_hand()
     paper_method(table)
     batches()
+    h200()
 
 
 if __name__ == "__main__":

@@ -66,18 +66,29 @@ FILES = {
     "wrong columns": (b"a,b\n1,2\n", 'has no column "input_tokens", it has: a, b'),
     "no header": (b"12,34\n56,78\n", 'has no column "input_tokens"'),
     "one column": (b"input_tokens\n1\n", 'has no column "output_tokens"'),
-    "result of a benchmark": (
-        b'{"input_lens": [1, 2], "output_lens": [3, 4]}\n',
-        "a row for each pair of input_lens and output_lens",
+    "uneven result of a benchmark": (
+        b'{"input_lens": [1, 2], "output_lens": [3]}\n',
+        "run 1: 2 of input_lens, 1 of output_lens",
+    ),
+    "summary of a benchmark": (
+        b'{"completed": 2, "total_input_tokens": 3, "total_output_tokens": 3}\n',
+        "is the summary of a benchmark, without its requests; run it with --save-detailed",
     ),
     "doubled column": (b"input_tokens,output_tokens,input_tokens\n1,2,3\n", "2 columns"),
     "binary": (bytes(range(256)) * 20, "is binary"),
-    "utf-16": ("input_tokens,output_tokens\n1,2\n".encode("utf-16"), "is binary"),
-    "mixed line ends": (b"input_tokens,output_tokens\r\n1,2\r\n3,4\n", ":3: the row ends with"),
+    "broken utf-16": ("input_tokens,output_tokens\n1,2\n".encode("utf-16")[:-1], "is UTF-16 that"),
+    "invalid row of utf-16": (
+        "input_tokens,output_tokens\r\n1,2\r\n-1,2\r\n".encode("utf-16"),
+        ":3: input_tokens",
+    ),
+    "invalid row between mixed line ends": (
+        b"input_tokens,output_tokens\r\n1,2\r3,4\n5,x\n",
+        ":4: output_tokens",
+    ),
     "old Mac line ends": (b"a,b\r1,2\r", 'has no column "input_tokens", it has: a, b'),
-    "json lines with a byte order mark": (
-        b'\xef\xbb\xbf{"input_tokens": 1, "output_tokens": 2}\n',
-        "byte order mark",
+    "broken json lines after a byte order mark": (
+        b'\xef\xbb\xbf{"input_tokens": 1, "output_tokens": 2}\n{"input_tokens": 1, "outp\n',
+        ":2: the row is not JSON",
     ),
     "bottomless array": (b"[" * 100_000, "is not a JSON array"),
     "bottomless objects": (b'{"a":' * 100_000, "are no JSON objects"),
@@ -95,7 +106,24 @@ FILES = {
     ),
     "bzip2": (b"BZh91AY&SY", "packed with bzip2"),
     "truncated parquet": (b"PAR1" + b"\0" * 50, "is not a whole Parquet file"),
-    "json not lines": (b'{\n "input_tokens": 1,\n "output_tokens": 2\n}\n', "are no JSON objects"),
+    "json over lines, broken off": (b'{\n "input_tokens": 1,\n "output_', "breaks off"),
+    "json over lines, invalid row": (
+        b'{\n "input_tokens": 1,\n "output_tokens": -2\n}\n',
+        ': row 1: output_tokens is "-2" (negative)',
+    ),
+    "web page": (b"<!DOCTYPE html>\n<html><body>Not found</body></html>", "is a web page; get"),
+    "pickle": (b"\x80\x04\x95\x10\0\0\0\0\0\0\0}.", "is a Python pickle; write its requests as"),
+    "tar": (
+        b"a/trace.csv".ljust(257, b"\0") + b"ustar\x0000".ljust(255, b"\0"),
+        "unpack it with tar xf",
+    ),
+    "SQLite": (b"SQLite format 3\0" + bytes(84), "--connect sqlite://"),
+    "7z": (b"7z\xbc\xaf\x27\x1c\0\4", "unpack it with 7z x"),
+    "xz": (b"\xfd7zXZ\0\0\4", "unpack it with xz -dk"),
+    "zip that breaks off": (
+        b"PK\x03\x04\x14\0\0\0",
+        "zip archive or an Excel file that breaks off",
+    ),
     "json array of numbers": (b"[1, 2, 3]", "is not a JSON array of objects"),
     "only failed": (f"{HEAD}5,0\n".encode(), "has no request to estimate"),
     "only beyond": (f"{HEAD}9000,600\n".encode(), "has no request to estimate"),

@@ -23,6 +23,7 @@ EXTRAS = {
     "huggingface_hub": {"hub"},
     "ibis": {"databases"},
     "numba": {"fast"},
+    "openpyxl": {"xlsx"},
     "psutil": {"measure"},
     "pyarrow": {"s3"},
     "pynvml": {"measure"},

@@ -254,8 +254,8 @@ def summarise(trace: str | Path | Workload, **reading: Unpack[ReadingKeywords]) 
     from joulecast.traces.binning.file_trace import open_trace
 
     with open_trace(str(trace), options) as requests:
-        whole, workload, _ = _binned(requests, PAPER_GRID)
-        return summarise_trace(whole, workload)
+        whole, workload, groups = _binned(requests, PAPER_GRID)
+        return summarise_trace(whole, workload, groups if options.group_by else None)
 
 
 def load_distributions(

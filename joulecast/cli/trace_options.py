@@ -32,6 +32,13 @@ TRACE_OPTIONS: list[Option] = [
         "none to take all as computed.",
     ),
     click.option(
+        "--prefix-cache",
+        type=click.IntRange(min=1),
+        metavar="TOKENS",
+        help="Size of a prefix cache that prompts are held against, where the trace names their "
+        "blocks (Mooncake, Qwen-Bailian).",
+    ),
+    click.option(
         "--count-column",
         help="Column of how many requests a row sums, likewise; none to take each row for one.",
     ),

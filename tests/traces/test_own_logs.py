@@ -316,12 +316,6 @@ def test_objects_in_objects_without_end(tmp_path: Path) -> None:
     assert load_workload(written(tmp_path / "log", row)).total.input_tokens == 3
 
 
-def test_the_result_of_a_benchmark_is_no_trace_yet(tmp_path: Path) -> None:
-    path = written(tmp_path / "bench.json", {"input_lens": [5, 6], "output_lens": [7, 8]})
-    with pytest.raises(InputError, match=r"bench\.json: is the result of a benchmark"):
-        load_workload(path)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["OpenAI completions", "OpenAI batch of completions"])
 def test_spark_reads_nested_lengths_alike(name: str, tmp_path: Path, spark: str) -> None:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 
 from joulecast.traces.binning.connecting import ROWS, connect, fetch, view_all
+from joulecast.traces.binning.prefixes import with_prefix_cache
 from joulecast.traces.binning.timing import TraceInTime
 from joulecast.traces.binning.totals import is_labelled, lengths_of_total, sum_of_others
 from joulecast.traces.binning.trace import Query, watched
 from joulecast.traces.errors import InputError
-from joulecast.traces.reading.arrivals import ArrivalReading, group_in_time
+from joulecast.traces.reading.arrivals import ArrivalReading, group_in_time, name_in_time
 from joulecast.traces.reading.faults import describe_problem, gist, line_of_record, malformed_line
 from joulecast.traces.reading.layout import common_format, describe_sources
 from joulecast.traces.reading.lengths import (
@@ -67,6 +68,7 @@ class FileTrace(TraceInTime):
         rules: What its rows mean; None where each is a request whose lengths two columns hold.
         total: The row that has the sums of all others, if there is one.
         group_by: What requests are grouped by, as the user says.
+        prefix_cache: Size of the cache of prefixes that prompts are held against [tokens].
     """
 
     files: tuple[TraceFile, ...]
@@ -75,6 +77,7 @@ class FileTrace(TraceInTime):
     rules: RowRules | None = None
     total: TotalRow | None = None
     group_by: str | None = None
+    prefix_cache: int | None = None
 
     def with_rules(self) -> "FileTrace":
         """The same, after a look at what its rows mean; as it is where that is plain.
@@ -86,7 +89,10 @@ class FileTrace(TraceInTime):
             return self
         # Every further question is asked of the table, so that files are read once.
         self._answer(lambda: self.database.execute(f"CREATE TEMP TABLE {_READ} AS FROM {ROWS}"))
-        rules = decide(self.select, self.name, self.format, self.stored, _READ)
+        trace_format = with_prefix_cache(
+            self.database, self.name, self.format, _READ, self.prefix_cache or 0
+        )
+        rules = decide(self.select, self.name, trace_format, self.stored, _READ)
         if rules.has_counts:
             rules = replace(rules, total=self._total_of_counts())
         self.database.execute(f"CREATE TEMP VIEW {REQUESTS} AS {rules.requests(_READ)}")
@@ -153,6 +159,12 @@ class FileTrace(TraceInTime):
         if self.group_by not in GROUPS_IN_TIME:
             return None if self.format.roles.group is None else "COALESCE(group_name, 'none')"
         return group_in_time(self.require_times(), self.group_by)
+
+    def group_name(self, value: Any) -> str:
+        """What a group is called, by its value in `grouping`."""
+        if value is None or self.group_by not in GROUPS_IN_TIME:
+            return super().group_name(value)
+        return name_in_time(self.require_times(), self.group_by, value)
 
     def arrivals_in_order(self) -> ArrivalReading | None:
         """What is read as arrival times, and how many come before the row above them."""
@@ -369,6 +381,7 @@ def open_trace(source: str, options: ReadingOptions = DEFAULTS) -> Iterator[File
                 database,
                 options.watch,
                 group_by=options.group_by,
+                prefix_cache=options.prefix_cache,
             )
             yield trace.with_rules()
         finally:

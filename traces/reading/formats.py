@@ -36,6 +36,7 @@ class TraceFormat:
         arrival_column: Column of the arrival time, if the format has one.
         arrival_unit: Unit of numbers in that column.
         marks: Further columns by which the format is told from others.
+        block_tokens: Of a block of the cache of prefixes that `hash_ids` names [tokens].
         is_sparse: Whether rows without lengths are expected, and no requests.
         is_arrival_named: Whether the user named the column of the arrival time.
         roles: Further columns that say what a row or a length means.
@@ -48,6 +49,7 @@ class TraceFormat:
     arrival_column: str | None = None
     arrival_unit: ArrivalUnit = "seconds"
     marks: tuple[str, ...] = ()
+    block_tokens: int | None = None
     is_sparse: bool = False
     is_arrival_named: bool = False
     roles: Roles = NO_ROLES
@@ -75,10 +77,15 @@ FORMATS = (
     TraceFormat("Azure LLM inference", "ContextTokens", "GeneratedTokens", "TIMESTAMP"),
     TraceFormat("BurstGPT", "Request tokens", "Response tokens", "Timestamp", "seconds"),
     TraceFormat(
-        "Qwen-Bailian", "input_length", "output_length", "timestamp", marks=("parent_chat_id",)
+        "Qwen-Bailian",
+        "input_length",
+        "output_length",
+        "timestamp",
+        marks=("parent_chat_id",),
+        block_tokens=16,
     ),
     TraceFormat(
-        "Mooncake", "input_length", "output_length", "timestamp", "milliseconds", ("hash_ids",)
+        "Mooncake", "input_length", "output_length", "timestamp", "milliseconds", ("hash_ids",), 512
     ),
     TraceFormat("Vidur", "num_prefill_tokens", "num_decode_tokens", "arrived_at"),
     TraceFormat("LLMServingSim", "input_toks", "output_toks", "arrival_time_ns", "nanoseconds"),
@@ -233,7 +240,8 @@ def choose_columns(name: str, columns: Sequence[str], options: ReadingOptions) -
     for option, column in options.named_roles:
         if names.find(column) is None:
             _require_column(name, columns, column, option)
-    roles = _roles(names, trace_format.input_column, options)
+    blocks = None if options.prefix_cache is None else _blocks(name, names, trace_format)
+    roles = _roles(names, trace_format.input_column, blocks, options)
     if options.group_column is not None and roles.group is None:
         _require_column(name, columns, options.group_column, "--group-by COLUMN")
     trace_format = replace(trace_format, roles=roles)
@@ -247,12 +255,13 @@ def choose_columns(name: str, columns: Sequence[str], options: ReadingOptions) -
     return trace_format
 
 
-def _roles(names: Names, input_column: str, options: ReadingOptions) -> Roles:
+def _roles(names: Names, input_column: str, blocks: str | None, options: ReadingOptions) -> Roles:
     """The roles of the columns of a source, by their names and what the user says.
 
     Args:
         names: Of its columns.
         input_column: Column of the input length.
+        blocks: Column of the blocks of prompts, if they are held against a cache of prefixes.
         options: Which columns the user named; they are there.
     """
     beside = names.companions(input_column)
@@ -261,7 +270,9 @@ def _roles(names: Names, input_column: str, options: ReadingOptions) -> Roles:
     return Roles(
         also_input,
         () if beside.thoughts is None else (beside.thoughts,),
-        _chosen(names, options.cached_column, beside.cached or beside.cache_reads),
+        None
+        if blocks
+        else _chosen(names, options.cached_column, beside.cached or beside.cache_reads),
         beside.reasoning,
         beside.total,
         count,
@@ -271,6 +282,7 @@ def _roles(names: Names, input_column: str, options: ReadingOptions) -> Roles:
         beside.call,
         beside.hit,
         _group(names, beside, options.group_column),
+        blocks,
         tuple(str(names.find(condition.column)) for condition in options.conditions),
         options.conditions,
     )
@@ -289,6 +301,21 @@ def _group(names: Names, beside: Companions, wanted: str | None) -> str | None:
         return None
     kinds = {"model": beside.model, "user": names.first(USERS)}
     return names.find(wanted) or kinds.get(wanted)
+
+
+def _blocks(name: str, names: Names, trace_format: TraceFormat) -> str:
+    """The column that names the blocks of a prompt.
+
+    Raises:
+        InputError: There is none whose blocks are known.
+    """
+    column = names.find("hash_ids")
+    if column is None or trace_format.block_tokens is None:
+        raise InputError(
+            f"{name}: names no blocks of prompts (hash_ids of Mooncake or Qwen-Bailian), which "
+            "--prefix-cache needs; leave it out"
+        )
+    return column
 
 
 def _left_out_of_inputs(beside: Companions, input_column: str) -> tuple[str, ...]:

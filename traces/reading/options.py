@@ -33,6 +33,7 @@ class ReadingKeywords(TypedDict, total=False):
     id_column: str | None
     where: str | None
     group_by: str | None
+    prefix_cache: int | None
     on_invalid: OnInvalid
     memory_limit: str | None
     watch: OnProgress | None
@@ -58,6 +59,8 @@ class ReadingOptions:
         where: Which rows to read, such as 'model = "llama-3.1-8b" and status != failure'
             (`traces.reading.meaning.where`); all if not given.
         group_by: What to group requests by: "model" or "user", "day" or "hour" (UTC), or a column.
+        prefix_cache: Size of a cache of prefixes [tokens] that prompts are held against, where the
+            trace names their blocks (Mooncake, Qwen-Bailian); none if not given.
         on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out and count
             them; requests whose arrival time cannot be read are then left out of what is served in
             time, and counted.
@@ -75,6 +78,7 @@ class ReadingOptions:
     id_column: str | None = None
     where: str | None = None
     group_by: str | None = None
+    prefix_cache: int | None = None
     on_invalid: OnInvalid = "error"
     memory_limit: str | None = None
     watch: OnProgress | None = None
@@ -82,6 +86,8 @@ class ReadingOptions:
     def __post_init__(self) -> None:
         if self.on_invalid not in ("error", "skip"):
             raise InputError(f'on_invalid is "error" or "skip", not {self.on_invalid!r}')
+        if self.prefix_cache is not None and self.prefix_cache < 1:
+            raise InputError(f"prefix_cache is 1 token or more, not {self.prefix_cache}")
         if self.arrival_unit is not None and self.arrival_unit not in ARRIVAL_UNITS:
             raise InputError(
                 f"arrival_unit is one of {', '.join(ARRIVAL_UNITS)}, not {self.arrival_unit!r}"

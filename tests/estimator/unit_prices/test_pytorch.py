@@ -1,6 +1,7 @@
 """Plain PyTorch where it was not measured: prices, the pace of its host, its largest batches."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +27,9 @@ from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
 from joulecast.traces.public.catalog import load_embedded
 from joulecast.traces.workload import Workload
+
+ROOT = Path(__file__).parents[3]
+H200 = ROOT / "measurements/campaign-2026-11-26/h200-sxm/llama-3.1-8b-pytorch/replays"
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,27 @@ def test_batches_that_were_left_out(table: EnergyTable) -> None:
         if run.batch in left_out:
             energy_j, _ = forecast_run(prices, run, deployment)
             assert energy_j == pytest.approx(run.energy_j, rel=0.07), run.batch
+
+
+@pytest.mark.skipif(not H200.exists(), reason="the campaign of 2026-11-26 does not ship")
+def test_replays_of_another_gpu_are_met_as_the_page_says() -> None:
+    """Carried from the H100: energy, its interval and time, as docs/accuracy.md has them."""
+    page = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
+    scaling = scaling_on("h200-sxm", "pytorch")
+    cells = []
+    for path in sorted(H200.glob("*.json")):
+        replay = Replay.load(path)
+        lengths, (run,) = np.array(replay.lengths), replay.valid_runs
+        workload = Workload.of_lengths(POWER_OF_TWO_GRID, lengths)
+        estimate = scaling.step_model(workload).estimate(workload, path.stem, lengths)
+        assert estimate.interval_j is not None
+        assert estimate.seconds is not None
+        low_j, high_j = estimate.interval_j
+        assert low_j < run.energy_j < high_j
+        error, late = estimate.energy_j / run.energy_j - 1, estimate.seconds / run.seconds - 1
+        half = high_j / estimate.energy_j - 1
+        cells.append(f"{100 * error:+.1f} % (± {100 * half:.0f} %), time {100 * late:+.1f} %")
+    assert f"| the H100's prices, carried | {' | '.join(cells)} |" in page
 
 
 def test_replays_of_another_card_and_host_are_inside() -> None:

@@ -21,6 +21,7 @@ class Roles(NamedTuple):
         call: What kind of call it was.
         hit: Whether the answer came from a cache of answers.
         group: What requests are grouped by.
+        blocks: Names of the blocks of a prompt, for a cache of prefixes.
         where: Columns of the conditions that a wanted row meets.
         conditions: These conditions, in the same order.
     """
@@ -37,6 +38,7 @@ class Roles(NamedTuple):
     call: str | None = None
     hit: str | None = None
     group: str | None = None
+    blocks: str | None = None
     where: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
 

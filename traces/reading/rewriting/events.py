@@ -1,6 +1,7 @@
 """JSON of any size, as the events of a streaming parser and back as text."""
 
 import re
+import string
 from collections.abc import Iterator
 from json.encoder import encode_basestring
 from typing import Any
@@ -12,7 +13,7 @@ Event = tuple[str, str, Any]
 """Where it is, with dots between the keys; what it is; and the value, if it has one."""
 
 _MOST_CHARACTERS = 1 << 24
-_HELD_BACK = re.compile(rb"\\*[-A-Za-z]{0,9}\Z")
+_LETTERS = b"-" + string.ascii_letters.encode()
 _MANY_DIGITS = re.compile(rb"[0-9]{2000}")
 _ODD = re.compile(rb'\\.|"|-?\b(?:Infinity|NaN)\b|[0-9]{2000}', re.DOTALL)
 
@@ -30,8 +31,7 @@ def events_of(peek: Peek) -> Iterator[Event]:
     stream = Blocks(without_odd_numbers(utf8_blocks(peek)))
     try:
         events = ijson.parse(stream, multiple_values=True)
-        for event in _elements(events) if peek.first == b"[" else events:
-            yield event
+        yield from _elements(events) if peek.first == b"[" else events
     except ijson.JSONError as error:
         said = re.split(r"\n", str(error))[0].strip("b'\" ")
         if "EOF" in said or "ncomplete JSON" in said:
@@ -135,8 +135,7 @@ def without_odd_numbers(blocks: Iterator[bytes]) -> Iterator[bytes]:
     held, is_string = b"", False
     for block in blocks:
         text = held + block
-        held = _HELD_BACK.findall(text)[0]
-        text = text[: len(text) - len(held)]
+        text, held = _split_at_word(text)
         if b"NaN" in text or b"Infinity" in text or _MANY_DIGITS.search(text):
             text, is_string = _mended(text, is_string)
         else:
@@ -144,6 +143,14 @@ def without_odd_numbers(blocks: Iterator[bytes]) -> Iterator[bytes]:
             is_string ^= quotes % 2 == 1
         yield text
     yield _mended(held, is_string)[0]
+
+
+def _split_at_word(text: bytes) -> tuple[bytes, bytes]:
+    """A text, and what at its end may go on: part of a word, or a backslash that escapes."""
+    words = len(text[:-9]) + len(text[-9:].rstrip(_LETTERS))
+    backslashes = words - len(text[:words].rstrip(b"\\"))
+    begin = words - backslashes % 2
+    return text[:begin], text[begin:]
 
 
 def _mended(text: bytes, is_string: bool) -> tuple[bytes, bool]:

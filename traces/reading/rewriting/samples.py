@@ -2,6 +2,7 @@
 
 import io
 import json
+import string
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from joulecast.traces.reading.rewriting.faults import Fault
 
 LONGEST_BYTES = 1 << 24
 _STEP_BYTES = 1 << 12
+_OF_TOKENS = "-+." + string.ascii_letters + string.digits
+"""What an escape, a word or a number may end with where a text is cut."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ def sample_of(head: bytes) -> Sample | None:
     try:
         value, end = json.JSONDecoder().raw_decode(text, begin)
     except (ValueError, RecursionError):
-        return _begun(text.encode(), in_array)
+        whole = text[:-12] + text[-12:].rstrip(_OF_TOKENS)
+        return _begun(whole.rstrip("\\").encode(), in_array)
     after = text[end:].lstrip(" \t")[:1]
     is_line = after != "{" and not any(line_end in text[begin:end] for line_end in "\r\n")
     return Sample(value, True, is_line, in_array)

@@ -63,9 +63,9 @@ def write_sheet(peek: Peek, target: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of styles and other parts that are not looked at
         try:
-            workbook = openpyxl.load_workbook(peek.look.path, read_only=True, data_only=True)
-            has_header = any(_write(sheet, target) for sheet in workbook.worksheets)
-            workbook.close()
+            with peek.look.path.open("rb") as file:  # by its path, the name would have to end so
+                workbook = openpyxl.load_workbook(file, read_only=True, data_only=True)
+                has_header = any(_write(sheet, target) for sheet in workbook.worksheets)
         except (OSError, MemoryError):
             raise
         except Exception as error:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import IO, Protocol
+from typing import IO
 
 from joulecast.traces.reading.rewriting.faults import Fault
 from joulecast.traces.reading.sniff import Look, open_bytes
@@ -20,14 +20,6 @@ _BOMS = {
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 """That of UTF-16 is part of that of UTF-32, which comes first."""
-
-
-class Readable(Protocol):
-    """What gives bytes until there are no more."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Up to so many bytes."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -109,15 +101,18 @@ def utf8_blocks(peek: Peek) -> Iterator[bytes]:
             ) from error
 
 
-class Blocks(io.RawIOBase):
-    """Blocks of bytes as a file that gives them one by one, however much is asked for."""
+class Blocks:
+    """Blocks of bytes as a file that gives them one by one, however much is asked for.
+
+    Asked for nothing, as readers do to tell bytes from text, it gives nothing.
+    """
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks = blocks
 
-    def read(self, size: int = -1, /) -> bytes:  # noqa: ARG002 - a reader takes what it gets
+    def read(self, size: int = -1, /) -> bytes:
         """The next block; empty after the last."""
-        return next((block for block in self._blocks if block), b"")
+        return next((block for block in self._blocks if block), b"") if size else b""
 
 
 def with_equal_line_ends(blocks: Iterator[bytes]) -> Iterator[bytes]:

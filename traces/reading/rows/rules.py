@@ -61,6 +61,7 @@ def role_columns(trace_format: TraceFormat, values: Mapping[str, str]) -> dict[s
         '"count"': roles.requests or roles.perhaps_requests,
     }
     named_texts = {"id": roles.id, "model": roles.model, "group_name": roles.group}
+    named_texts["blocks"] = roles.blocks
     return {
         "reason": f"CASE {' '.join(cases)} END" if cases else "CAST(NULL AS TEXT)",
         **{name: _number(texts[column]) for name, column in numbers.items() if column is not None},
