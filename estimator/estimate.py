@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from joulecast.estimator.basis import Basis
-from joulecast.estimator.cached import CachedPrompts
 from joulecast.estimator.footprint.facility import Facility
 from joulecast.estimator.groups import GroupShare, shares_of
 from joulecast.estimator.ideal import Ideal, implied_flops_per_s
 from joulecast.estimator.method import Method
+from joulecast.estimator.steps.cached import CachedPrompts
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.table.interpolation import Coverage
 from joulecast.traces.errors import InputError

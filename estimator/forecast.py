@@ -348,8 +348,6 @@ def _estimate_stepwise(
         )
     if wish is None:
         return model.estimate(workload, trace, loaded.lengths, progress, loaded.cached)
-    import numpy as np
-
     from joulecast.estimator.online.online import estimate_online
     from joulecast.estimator.online.wish import server_of, with_limits
     from joulecast.estimator.steps.serving import MOST_SIMULATED
@@ -366,8 +364,7 @@ def _estimate_stepwise(
     if plan.untimed:
         is_small = len(requests) <= MOST_SIMULATED
         lengths, cached = (requests.lengths, requests.cached) if is_small else (None, None)
-        asked = np.maximum(requests.lengths, 1)
-        timed = Workload.of_lengths(workload.grid, asked, requests.cached)
+        timed = Workload.of_lengths(workload.grid, requests.lengths.clip(1), requests.cached)
         workload = replace(workload, cells=timed.cells, cached=timed.cached, arrivals=None)
     server = server_of(served, model)
     made = estimate_online(server, workload, requests, trace, plan, lengths, progress, cached)
