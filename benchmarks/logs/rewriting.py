@@ -1,6 +1,6 @@
 """How long files take that are written anew as rows before they are read, and how much memory.
 
-    python benchmarks/rewriting.py [--megabytes 50] [--folder FOLDER]
+    python benchmarks/logs/rewriting.py [--megabytes 50] [--folder FOLDER]
 
 Makes a file of each of several forms, then writes each anew in a process of its own, and prints the
 wall time and by how much the peak of memory grew, which must not depend on the file's size. What is
