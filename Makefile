@@ -50,7 +50,7 @@ reading: .venv/all
 
 # A minute of generated trace files, each with a known truth.
 fuzz: .venv/all
-	$(BIN)/python benchmarks/fuzz_reader.py --seconds 60
+	$(BIN)/python benchmarks/logs/fuzz_reader.py --seconds 60
 
 # The stored FLOPs of the shipped models, counted again.
 flops: .venv/all

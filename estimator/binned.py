@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable
 from typing import cast
 
-from joulecast.estimator.cached import CachedPrompts
 from joulecast.estimator.estimate import (
     CellEstimate,
     Estimate,
@@ -22,6 +21,7 @@ from joulecast.estimator.estimate import (
 from joulecast.estimator.flops import load_flops
 from joulecast.estimator.ideal import Roofline, ideal_energy
 from joulecast.estimator.positions import within_positions
+from joulecast.estimator.steps.cached import CachedPrompts
 from joulecast.measurements.table.interpolation import CellKey
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError

@@ -135,7 +135,12 @@ def estimate_models(
         trace: As in `load_workload`, but a log or a table with a column of models.
         models: Name in the log -> `model` of `estimate`, where names do not say it themselves.
         method: As in `estimate`.
-        **how: What else `estimate` takes, but for `model`, `table` and `host`.
+        **how: How to read, as the attributes of `ReadingOptions` say, how the requests are served,
+            as those of `ServingWish` do, and what else `estimate` takes, but for `model`, `table`
+            and `host`.
+
+    Returns:
+        An estimate of each model, the largest first, their sum, and what could not be estimated.
 
     Raises:
         InputError: None of its models can be estimated, or as in `estimate`.

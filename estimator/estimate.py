@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from joulecast.estimator.basis import Basis
-from joulecast.estimator.cached import CachedPrompts
 from joulecast.estimator.footprint.facility import Facility
-from joulecast.estimator.group_share import GroupShare
+from joulecast.estimator.groups import GroupShare, shares_of
 from joulecast.estimator.ideal import Ideal, implied_flops_per_s
 from joulecast.estimator.method import Method
+from joulecast.estimator.steps.cached import CachedPrompts
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.table.interpolation import Coverage
 from joulecast.traces.errors import InputError
@@ -172,6 +172,12 @@ class Estimate:
     def method_text(self) -> str:
         """What the method is called, with "whole batches" where batches are rounded up."""
         return f"{self.method}, whole batches" if self.whole_batches else self.method
+
+    def among(self, groups: Mapping[str, Workload], whole: Workload) -> "Estimate":
+        """The same energy, with the parts of groups of the requests that sum to the whole."""
+        edges_j = {(cell.input_tokens, cell.output_tokens): cell.energy_j for cell in self.cells}
+        cells_j = {at: edges_j.get(cell_edges(whole.grid, at)) or 0.0 for at in whole.cells}
+        return replace(self, groups=shares_of(groups, whole, cells_j))
 
     def at(self, facility: Facility | None) -> "Estimate":
         """The same energy, with the footprint that it has in a facility."""

@@ -320,11 +320,9 @@ def estimation_method(
 
 def _saying(loaded: LoadedTrace, method: EstimationMethod) -> EstimationMethod:
     """The same method, whose estimates say what was read, and what groups of requests take."""
-    from joulecast.estimator.groups import with_groups
-
-    return lambda workload, served, trace: with_groups(
-        replace(method(workload, served, trace), reading=loaded.reading), loaded
-    )
+    return lambda workload, served, trace: replace(
+        method(workload, served, trace), reading=loaded.reading
+    ).among(loaded.groups or {}, loaded.workload)
 
 
 def _estimate_stepwise(
@@ -350,8 +348,6 @@ def _estimate_stepwise(
         )
     if wish is None:
         return model.estimate(workload, trace, loaded.lengths, progress, loaded.cached)
-    import numpy as np
-
     from joulecast.estimator.online.online import estimate_online
     from joulecast.estimator.online.wish import server_of, with_limits
     from joulecast.estimator.steps.serving import MOST_SIMULATED
@@ -368,8 +364,7 @@ def _estimate_stepwise(
     if plan.untimed:
         is_small = len(requests) <= MOST_SIMULATED
         lengths, cached = (requests.lengths, requests.cached) if is_small else (None, None)
-        asked = np.maximum(requests.lengths, 1)
-        timed = Workload.of_lengths(workload.grid, asked, requests.cached)
+        timed = Workload.of_lengths(workload.grid, requests.lengths.clip(1), requests.cached)
         workload = replace(workload, cells=timed.cells, cached=timed.cached, arrivals=None)
     server = server_of(served, model)
     made = estimate_online(server, workload, requests, trace, plan, lengths, progress, cached)

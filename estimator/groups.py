@@ -5,22 +5,37 @@ it has of its tokens. What all share, the steps and the waiting of a server, is 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from joulecast.estimator.estimate import Estimate, cell_edges
-from joulecast.estimator.group_share import GroupShare
-from joulecast.traces.load import LoadedTrace
 from joulecast.traces.workload import Workload
 
 
-def with_groups(estimate: Estimate, loaded: LoadedTrace) -> Estimate:
-    """The same estimate, with the parts of the groups of a trace."""
-    if not loaded.groups:
-        return estimate
-    edges_j = {(cell.input_tokens, cell.output_tokens): cell.energy_j for cell in estimate.cells}
-    whole = loaded.workload
-    cells_j = {place: edges_j.get(cell_edges(whole.grid, place)) or 0.0 for place in whole.cells}
-    return replace(estimate, groups=shares_of(loaded.groups, whole, cells_j))
+@dataclass(frozen=True)
+class GroupShare:
+    """A group's part of an estimate.
+
+    Attributes:
+        name: Of the group.
+        requests: Those that did not fail.
+        failed: Those without output.
+        input_tokens: Of its requests together [tokens].
+        output_tokens: Likewise [tokens].
+        energy_j: Its part of the energy [J].
+        share: The same, of all.
+    """
+
+    name: str
+    requests: int
+    failed: int
+    input_tokens: int
+    output_tokens: int
+    energy_j: float
+    share: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
 
 
 def shares_of(

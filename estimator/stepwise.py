@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 
 from joulecast.estimator.basis import Basis
-from joulecast.estimator.cached import CachedPrompts
 from joulecast.estimator.estimate import (
     CellEstimate,
     Estimate,
@@ -25,6 +24,7 @@ from joulecast.estimator.estimate import (
 )
 from joulecast.estimator.ideal import Ideal, Roofline
 from joulecast.estimator.positions import Served, no_longer_than, within_positions
+from joulecast.estimator.steps.cached import CachedPrompts
 from joulecast.estimator.steps.intervals import interval_j, sampling_sd
 from joulecast.estimator.steps.progress import Progress, part_of
 from joulecast.estimator.steps.schedulers import Scheduler, scheduler_of

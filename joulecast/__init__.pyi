@@ -34,7 +34,7 @@ from .estimator.footprint.facility import (
     Facility,
     Price,
 )
-from .estimator.group_share import (
+from .estimator.groups import (
     GroupShare,
 )
 from .estimator.ideal import (

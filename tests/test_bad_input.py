@@ -15,7 +15,6 @@ from tests.conftest import RunCli
 
 TABLE = "h100-sxm/llama-3.1-8b/vllm"
 BINNED = ("--table", TABLE, "--method", "binned")
-"""The quickest estimate: what is read, and how, is the same for each."""
 HEAD = "input_tokens,output_tokens\n"
 
 
@@ -319,7 +318,6 @@ def test_tables_of_different_models_do_not_compare(
 def test_parquet_files_of_unlike_types_are_read_each_as_it_is(
     run_cli: RunCli, tmp_path: Path
 ) -> None:
-    """Old writers tell 8-bit from 32-bit integers, and decimals, in one field of the footer."""
     for name, kind, rows in (("a", "TINYINT", (10, 20)), ("b", "INTEGER", (260, 300))):
         duckdb.sql(
             f"COPY (SELECT {rows[0]}::{kind} AS input_tokens, {rows[1]}::{kind} AS output_tokens) "

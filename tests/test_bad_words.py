@@ -123,7 +123,7 @@ def test_a_full_disk_for_what_click_prints(words: tuple[str, ...]) -> None:
 def test_zip_says_so(run_cli: RunCli, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
         archive.writestr("t.csv", HEAD + "1,2\n")
-    assert_one_line(run_cli("trace", "summary", tmp_path / "t.zip"), "packed with zip")
+    assert_one_line(run_cli("trace", "summary", tmp_path / "t.zip"), "a zip archive; unpack it")
 
 
 def test_a_workload_is_never_written_over_its_own_trace(run_cli: RunCli, tmp_path: Path) -> None:

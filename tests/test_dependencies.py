@@ -23,6 +23,7 @@ EXTRAS = {
     "huggingface_hub": {"hub"},
     "ibis": {"databases"},
     "numba": {"fast"},
+    "openpyxl": {"xlsx"},
     "pandas": {"frames"},
     "psutil": {"measure"},
     "pyarrow": {"s3"},

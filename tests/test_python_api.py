@@ -12,6 +12,7 @@ from typing import Any, Unpack, get_type_hints
 import pytest
 
 import joulecast as jc
+from joulecast.estimator.by_model import ModelsKeywords
 from joulecast.estimator.keywords import EstimateKeywords
 from joulecast.estimator.method import ServingKeywords
 from joulecast.estimator.online.wish import ServingWish
@@ -108,13 +109,15 @@ READERS = {
 
 def test_how_a_trace_is_read_is_told_once_for_all_that_read_one() -> None:
     assert set(READERS) == {
-        *("estimate", "compare", "summarise", "load_workload", "load_with_lengths"),
+        *("estimate", "estimate_models", "compare", "summarise", "load_workload"),
+        "load_with_lengths",
         *("load_from_spark", "load_from_table"),
     }
     for name, function in READERS.items():
         *_, parameter = inspect.signature(function).parameters.values()
         assert parameter.kind is inspect.Parameter.VAR_KEYWORD, name
-        keywords = EstimateKeywords if name in {"estimate", "compare"} else ReadingKeywords
+        of_estimates = dict.fromkeys(("estimate", "compare"), EstimateKeywords)
+        keywords = {**of_estimates, "estimate_models": ModelsKeywords}.get(name, ReadingKeywords)
         assert parameter.annotation in (Unpack[keywords], f"Unpack[{keywords.__name__}]"), name
         told = described(doc(function), "Args")[parameter.name]
         assert "the attributes of `ReadingOptions`" in told

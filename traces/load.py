@@ -273,8 +273,8 @@ def summarise(trace: TraceInput, **reading: Unpack[ReadingKeywords]) -> "TraceSu
     from joulecast.traces.binning.file_trace import open_trace
 
     with open_trace(sources, options) as requests:
-        whole, workload, _ = _binned(requests, PAPER_GRID)
-        return summarise_trace(whole, workload)
+        whole, workload, groups = _binned(requests, PAPER_GRID)
+        return summarise_trace(whole, workload, groups if options.group_by else None)
 
 
 def load_distributions(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,6 +77,7 @@ class TraceSummary:
         untimed: Requests whose arrival time is not known.
         arrivals: What was read as arrival times; None if there is no column of them.
         reading: What was read of the log; None from a workload.
+        groups: Name of a group -> its workload, where the trace is read by groups.
         cached: Prompt tokens that were in a cache of prefixes, and their share of all input tokens;
             None where that is not known.
     """
@@ -95,7 +96,25 @@ class TraceSummary:
     untimed: int = 0
     arrivals: ArrivalReading | None = None
     reading: TraceReading | None = None
+    groups: Mapping[str, Workload] = field(default_factory=dict)
     cached: tuple[int, float] | None = None
+
+    @property
+    def group_rows(self) -> list[dict[str, Any]]:
+        """What each group has, the one with most tokens first."""
+        rows = [
+            {
+                "name": name,
+                "requests": group.total.requests,
+                "failed": group.failed.requests,
+                "input_tokens": group.total.input_tokens,
+                "output_tokens": group.total.output_tokens,
+            }
+            for name, group in self.groups.items()
+        ]
+        return sorted(
+            rows, key=lambda row: (-row["input_tokens"] - row["output_tokens"], row["name"])
+        )
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -151,6 +170,7 @@ class TraceSummary:
             "without_time": self.untimed,
             "arrivals": None if self.arrivals is None else self.arrivals.to_dict(),
             "reading": None if self.reading is None else self.reading.to_dict(),
+            **({"groups": self.group_rows} if self.groups else {}),
             **({} if self.cached is None else {"cached": self._cached_dict}),
             **{
                 name: statistics
@@ -188,13 +208,22 @@ def summarise_workload(workload: Workload) -> TraceSummary:
     return replace(summary, slice_s=None if slices is None else slices.width_s)
 
 
-def summarise_trace(trace: "FileTrace", workload: Workload) -> TraceSummary:
-    """Exact statistics of a trace; memory grows with its distinct lengths, not with its rows."""
+def summarise_trace(
+    trace: "FileTrace", workload: Workload, groups: Mapping[str, Workload] | None = None
+) -> TraceSummary:
+    """Exact statistics of a trace; memory grows with its distinct lengths, not with its rows.
+
+    Args:
+        trace: To be asked.
+        workload: Of it.
+        groups: Of its groups, if it is read by groups.
+    """
     arrivals = trace.arrivals_in_order()
     span_s = None if arrivals is None else arrivals.span_s
     inputs, outputs = length_counts(trace)
     summary = _summary(workload, _from_counts(inputs), _from_counts(outputs), span_s)
-    return replace(summary, arrivals=arrivals, reading=trace.reading(workload))
+    reading = trace.reading(workload)
+    return replace(summary, arrivals=arrivals, reading=reading, groups=groups or {})
 
 
 def _summary(

@@ -129,8 +129,7 @@ def estimate_online(
         lengths: (i, o) of each in the order in which they would be asked all at once [tokens],
             shape (n, 2); None to draw them from the workload.
         progress: Told what share of a long simulation is done, 0 to 1.
-        cached: Tokens of each prompt that were in a cache of prefixes, beside `lengths`, shape
-            (n,); of the requests as they come, these tell it themselves.
+        cached: Tokens of each prompt in a cache of prefixes, beside `lengths`, shape (n,).
 
     Returns:
         Energies [J] with a 95 % interval: of all replicas from the first arrival to the last token.
@@ -158,17 +157,16 @@ def estimate_online(
         cluster=plan.cluster,
     )
     rest = part_of(progress, 0.3, 0.65 if offline.cached_tokens else 1.0)
-    if plan.replicas is None:
+    run = None if plan.replicas is None else fleet.serve(kept, rest)
+    if run is None:
         fleet, run = _fewest(fleet, kept, plan.objectives, rest)
-    else:
-        run = fleet.serve(kept, rest)
     estimate = _estimate(offline, model, fleet, run, kept, plan)
     if offline.cached is None:
         return estimate
     uncached_j = estimate.energy_j
     if offline.cached.tokens:
-        without = fleet.serve(kept.without_cached(), part_of(progress, 0.65, 1.0))
-        uncached_j = _energy_j(model, without)
+        rest = part_of(progress, 0.65, 1.0)
+        uncached_j = _energy_j(model, fleet.serve(kept.without_cached(), rest))
     return replace(estimate, cached=replace(offline.cached, uncached_j=uncached_j))
 
 

@@ -1,7 +1,6 @@
 """`joulecast estimate`: what a trace will cost."""
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ from joulecast.views.progress import SimulationBar
 
 if TYPE_CHECKING:
     from joulecast.estimator.compare import EstimationMethod
+    from joulecast.estimator.estimate import Estimate
     from joulecast.estimator.footprint.carbon import CarbonIntensity
     from joulecast.estimator.footprint.facility import Price
     from joulecast.estimator.online.wish import ServingWish
@@ -162,31 +162,14 @@ def estimate(
             raise click.UsageError(f"{option} is for --method stepwise")
     facility = Facility.of(pue, carbon, price)
     if models_file is not None or (options["group_by"], model, table_name) == ("model", None, None):
-        if options["group_by"] != "model" or (model, table_name, host_name) != (None, None, None):
-            raise click.UsageError("--models is for --group-by model, without --model or --table")
-        if html is not None or plot is not None or explain:
-            raise click.UsageError("--html, --plot and --explain are for one model; name a --model")
-        own = (
-            gpu,
-            engine,
-            gpus,
-            dtype,
-            idle_watts,
-            decode_watts,
-            whole_batches,
-            pue,
-            carbon,
-            price,
-        )
-        _emit_models(traces, models_file, method, own, options)
+        _emit_models(click.get_current_context().params)
         return
-    names = [name for name in (table_name, host_name) if name is not None]
-    table = None if table_name is None else load_table(table_name)
-    host = None if host_name is None else load_table(host_name)
+    table, host = (None if name is None else load_table(name) for name in (table_name, host_name))
     wish = Wish(model, gpu, engine, gpus, dtype)
     served = choose_served(table, wish, idle_watts, decode_watts, method)
     serving = serving_wish(method, serving_keywords(options))
     results = {"--output": options["output"], "--html": html, "--plot": plot}
+    names = [name for name in (table_name, host_name) if name is not None]
     check_results(results, traces=traces, tables=names)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
@@ -199,40 +182,44 @@ def estimate(
         write_estimate_page(html, result, served, loaded, host, command_line())
         say(f"{html}: the page of this estimate")
     if plot is not None:
-        from joulecast.plots.timeline import plot_timeline
-
-        plot_timeline(result, plot)
-        say(f"{plot}: how serving goes over time")
+        _plot(result, plot)
     emit_report(estimate_report(result, served, explain), options)
 
 
-def _emit_models(
-    traces: tuple[str, ...],
-    models_file: Path | None,
-    method: Method,
-    own: Sequence[Any],
-    options: dict[str, Any],
-) -> None:
+def _plot(result: "Estimate", plot: Path) -> None:
+    """Draw how serving goes over time."""
+    from joulecast.plots.timeline import plot_timeline
+
+    plot_timeline(result, plot)
+    say(f"{plot}: how serving goes over time")
+
+
+def _emit_models(params: dict[str, Any]) -> None:
     """Estimate each model of a log by itself, and show that.
 
     Args:
-        traces: As the user gives them.
-        models_file: What names in the log stand for.
-        method: How.
-        own: Values of `OWN_KEYWORDS`.
-        options: How to read and to serve, and where to print.
+        params: Of the command.
+
+    Raises:
+        UsageError: One is for a single model.
     """
     from joulecast.estimator.by_model import OWN_KEYWORDS, estimate_models, read_models
     from joulecast.views.estimate import models_report
 
-    check_results({"--output": options["output"]}, traces=traces)
-    models = None if models_file is None else read_models(models_file)
-    named = zip(OWN_KEYWORDS, own, strict=True)
-    given: dict[str, Any] = {name: value for name, value in named if value is not None}
-    with reading(options, *traces) as keywords:
-        how = {**given, **keywords, **serving_keywords(options)}
-        made = estimate_models(traces, models, method, **how)
-    emit_report(models_report(made), options)
+    if params["group_by"] != "model":
+        raise click.UsageError("--models is for --group-by model")
+    for option in ("model", "table_name", "host_name", "html", "plot", "explain"):
+        if params[option]:
+            name = "--" + option.removesuffix("_name")
+            raise click.UsageError(f"{name} is for one model; leave out --models, or {name}")
+    traces = params["traces"]
+    check_results({"--output": params["output"]}, traces=traces)
+    models = None if params["models_file"] is None else read_models(params["models_file"])
+    own = {name: params[name] for name in OWN_KEYWORDS if params[name] is not None}
+    with reading(params, *traces) as keywords:
+        how: dict[str, Any] = {**own, **keywords, **serving_keywords(params)}
+        made = estimate_models(traces, models, params["method"], **how)
+    emit_report(models_report(made), params)
 
 
 def load_for(

@@ -32,6 +32,7 @@ from joulecast.traces.grid import Grid
 from joulecast.traces.load import LoadedTrace
 from joulecast.views.estimate import (
     LINKS_NOTE,
+    MOST_GROUPS,
     basis_text,
     below_ideal_notes,
     ideal_labels,
@@ -113,6 +114,7 @@ def estimate_page(
         ideal_notes=[rate_note(estimate), *below_ideal_notes(estimate)],
         parts_figure=_parts_figure(estimate),
         part_labels=PART_LABELS,
+        most_groups=MOST_GROUPS,
         length_figures=length_figures(estimate, table, loaded),
         lengths_known=loaded.counts is not None,
         request_rows=trimmed(request_rows),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
+from rich.table import Table
 
 from joulecast.views.numbers import invalid_text, percent, reading_facts, three_digits
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text
@@ -60,7 +61,22 @@ def summary_report(trace: str, summary: "TraceSummary") -> Report:
         facts.append(("cached", f"{tokens:,} input tokens ({percent(share)}) were in a cache"))
     facts += _time_facts(summary)
     document = {"trace": trace, **summary.to_dict()}
-    return Report(document, [document], Group(facts_table(facts), view))
+    if not summary.groups:
+        return Report(document, [document], Group(facts_table(facts), view))
+    rows = summary.group_rows
+    return Report(document, rows, Group(facts_table(facts), view, _groups_view(rows)))
+
+
+def _groups_view(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """What each group has."""
+    view = grid_table()
+    view.add_column("group")
+    for heading in ("requests", "failed", "input tokens", "output tokens"):
+        view.add_column(heading, justify="right")
+    for row in rows:
+        counts = ("requests", "failed", "input_tokens", "output_tokens")
+        add_row(view, row["name"], *(f"{row[count]:,}" for count in counts))
+    return view
 
 
 def _time_facts(summary: "TraceSummary") -> list[tuple[str, str]]:

@@ -96,7 +96,8 @@ def test_requests_in_time_take_their_cached_tokens_along() -> None:
     assert timed.cached.tolist() == [1, 2, 3]
     assert timed.faster(2).cached.tolist() == [1, 2, 3]
     assert timed.between(0.5, 1.5).cached.tolist() == [2]
-    assert timed.without_cached().cached is None
+    assert timed.dealt(0, 2).cached.tolist() == [1, 3]
+    assert timed.dealt(1, 2).without_cached().cached is None
     rated = TimedRequests.at_rate(lengths, 1.0, np.random.default_rng(0), np.array([3, 1, 2]))
     assert rated.cached.tolist() == [3, 1, 2]
 

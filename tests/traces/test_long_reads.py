@@ -162,7 +162,7 @@ def test_ctrl_c_leaves_nothing_half_written(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("joulecast.traces.binning.cells.bin_trace", interrupt)
+    monkeypatch.setattr("joulecast.traces.binning.cells.bin_groups", interrupt)
     result = run_cli("trace", "bin", tmp_path / "t.csv", "-o", tmp_path / "w.json")
     assert result.exit_code == 1
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]

@@ -100,7 +100,7 @@ def test_known_logs(name: str, make, layout: str, tmp_path: Path, run_cli: RunCl
     path.write_bytes(gzip.compress(text.encode()) if layout == "gzip" else text.encode())
     with open_trace(str(path)) as trace:
         assert trace.format.name == name
-    assert load_workload(path, PAPER_GRID).without_arrivals() == EXPECTED
+    assert load_workload(path, PAPER_GRID).without_arrivals().without_cached() == EXPECTED
     assert span_s(path, run_cli) == 18
 
 
@@ -117,7 +117,7 @@ def test_the_spend_logs_of_litellm(tmp_path: Path, run_cli: RunCli) -> None:
         for k, (i, o) in enumerate(REQUESTS)
     )
     path.write_text(SPEND_LOGS + rows)
-    assert load_workload(path, PAPER_GRID).without_arrivals() == EXPECTED
+    assert load_workload(path, PAPER_GRID).without_arrivals().without_cached() == EXPECTED
     assert span_s(path, run_cli) == 6
     failed = 'r9,acompletion,0,0,0,2025-03-01 09:00:07,"{""status"": ""failure""}"\n'
     path.write_text(SPEND_LOGS + rows + failed)

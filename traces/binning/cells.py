@@ -41,11 +41,11 @@ def bin_groups(trace: Trace, grid: Grid) -> tuple[Workload, dict[str, Workload]]
     Raises:
         InputError: As in `bin_trace`.
     """
-    parts: dict[str, _Part] = {}
+    parts: dict[Any, _Part] = {}
     has_invalid = False
     slicing = trace.slicing()
     for row in trace.ask(cell_sums(trace.stored, grid, slicing, trace.grouping())):
-        part = parts.setdefault(row.get("group_name") or _NO_GROUP, _Part(grid))
+        part = parts.setdefault(row.get("group_name"), _Part(grid))
         has_invalid |= not part.add(row)
     invalid: dict[str, int] = {}
     if malformed := trace.malformed_rows():
@@ -54,15 +54,13 @@ def bin_groups(trace: Trace, grid: Grid) -> tuple[Workload, dict[str, Workload]]
         raise trace.first_problem()
     if has_invalid:
         invalid |= count_problems(trace)
-    groups = {name: part.workload(trace, slicing) for name, part in sorted(parts.items())}
+    named = {trace.group_name(value): part for value, part in parts.items()}
+    groups = {name: part.workload(trace, slicing) for name, part in sorted(named.items())}
     groups = {name: group for name, group in groups.items() if group.cells or group.failed.requests}
     if not (groups or invalid):
         raise InputError(f"{trace.name}: has a header but no requests")
     whole = sum(groups.values(), _Part(grid).workload(trace, None))
     return replace(whole, invalid=dict(sorted(invalid.items()))), groups
-
-
-_NO_GROUP = "none"
 
 
 @dataclass

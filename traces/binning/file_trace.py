@@ -28,7 +28,7 @@ from joulecast.traces.binning.totals import is_labelled, lengths_of_total, sum_o
 from joulecast.traces.binning.trace import Query, watched
 from joulecast.traces.errors import InputError
 from joulecast.traces.given.inputs import TraceInput, parts_of, trace_name
-from joulecast.traces.reading.arrivals import ArrivalReading, group_in_time
+from joulecast.traces.reading.arrivals import ArrivalReading, group_in_time, name_in_time
 from joulecast.traces.reading.faults import describe_problem, gist, line_of_record, malformed_line
 from joulecast.traces.reading.layout import common_format, describe_sources, timeless_files
 from joulecast.traces.reading.lengths import (
@@ -126,8 +126,10 @@ class FileTrace(TraceInTime):
     def reading(self, workload: Workload) -> TraceReading:
         """What was read, told with the workload that was made of it."""
         requests = super().reading(workload).requests
-        reading = TraceReading.of(self.format, self.rules, requests).with_total(self.total)
-        return told_in_python(reading, self.files)
+        said = TraceReading.of(self.format, self.rules, requests).with_total(self.total)
+        forms = dict.fromkeys(file.form for file in self.files if file.form is not None)
+        said = replace(said, format=" as ".join((said.format, *forms))) if forms else said
+        return told_in_python(said, self.files)
 
     @property
     def has_all(self) -> bool:
@@ -175,6 +177,12 @@ class FileTrace(TraceInTime):
         if self.group_by not in GROUPS_IN_TIME:
             return None if self.format.roles.group is None else "COALESCE(group_name, 'none')"
         return group_in_time(self.require_times(), self.group_by)
+
+    def group_name(self, value: Any) -> str:
+        """What a group is called, by its value in `grouping`."""
+        if value is None or self.group_by not in GROUPS_IN_TIME:
+            return super().group_name(value)
+        return name_in_time(self.require_times(), self.group_by, value)
 
     def arrivals_in_order(self) -> ArrivalReading | None:
         """What is read as arrival times, and how many come before the row above them."""

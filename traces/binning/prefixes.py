@@ -9,14 +9,16 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import takewhile
-
-import duckdb
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import parse_json
 from joulecast.traces.reading.formats import TraceFormat
+
+if TYPE_CHECKING:
+    import duckdb
+    import numpy as np
+    import numpy.typing as npt
 
 
 def cached_prefixes(
@@ -24,7 +26,7 @@ def cached_prefixes(
     inputs: Iterable[float],
     block_tokens: int,
     cache_tokens: int,
-) -> npt.NDArray[np.int64]:
+) -> "npt.NDArray[np.int64]":
     """Tokens of each prompt that are in the cache when it comes [tokens], shape (n,).
 
     Args:
@@ -37,6 +39,8 @@ def cached_prefixes(
     Raises:
         InputError: What stands there is no array.
     """
+    import numpy as np
+
     most = max(1, cache_tokens // block_tokens)
     cache: OrderedDict[object, None] = OrderedDict()
     cached = []
@@ -53,7 +57,7 @@ def cached_prefixes(
 
 
 def with_prefix_cache(
-    database: duckdb.DuckDBPyConnection,
+    database: "duckdb.DuckDBPyConnection",
     name: str,
     trace_format: TraceFormat,
     table: str,
@@ -74,6 +78,8 @@ def with_prefix_cache(
     roles = trace_format.roles
     if roles.blocks is None:
         return trace_format
+    import numpy as np
+
     rows = database.execute(
         f"SELECT blocks, COALESCE(TRY_CAST(input AS DOUBLE), 0) AS input FROM {table} "
         "ORDER BY rowid"

@@ -72,6 +72,10 @@ class Trace(ABC):
         """The group of a request, as SQL; None if all are one."""
         return None
 
+    def group_name(self, value: Any) -> str:
+        """What a group is called, by its value in `grouping`."""
+        return "none" if value is None else str(value)
+
     def malformed_rows(self) -> int:
         """Rows that could not be split into fields and were left out (`on_invalid="skip"`)."""
         return 0

@@ -9,6 +9,7 @@ numbers have is decided from all of them together, by `decide`.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from joulecast.traces.reading.lengths import kind_of
@@ -294,19 +295,25 @@ def _seconds(units: Sequence[ArrivalUnit], is_dated: bool) -> str:
     return f"CASE WHEN {want}({_RECENT}) THEN arrival_clock {' '.join(cases)} END"
 
 
+WIDTHS_S = {"day": 86_400, "hour": 3_600}
+
+
 def group_in_time(reading: ArrivalReading, width: str) -> str:
-    """The day or hour in which a request comes, as SQL: of UTC, or of a trace that counts from 0.
+    """Which day or hour a request comes in, counted from 0 of the trace's clock, as SQL.
 
     Args:
         reading: What was read as arrival times.
         width: "day" or "hour".
     """
-    arrival = f"({reading.sql})"
-    if (reading.first_s or 0.0) >= EPOCH_BEGINS_S:
-        form = "%Y-%m-%d" if width == "day" else "%Y-%m-%d %H:00"
-        return f"STRFTIME(MAKE_TIMESTAMP(CAST({arrival} * 1e6 AS BIGINT)), '{form}')"
-    seconds = 86_400 if width == "day" else 3_600
-    return f"PRINTF('{width} %3d', CAST(FLOOR({arrival} / {seconds}) AS INTEGER) + 1)"
+    return f"CAST(FLOOR(({reading.sql}) / {WIDTHS_S[width]}) AS BIGINT)"
+
+
+def name_in_time(reading: ArrivalReading, width: str, index: int) -> str:
+    """What such a day or hour is called: by its date (UTC), where the clock has one."""
+    if (reading.first_s or 0.0) < EPOCH_BEGINS_S:
+        return f"{width} {index + 1:3d}"
+    begin = datetime.fromtimestamp(index * WIDTHS_S[width], UTC)
+    return f"{begin:%Y-%m-%d}" if width == "day" else f"{begin:%Y-%m-%d %H:00}"
 
 
 def _in_seconds(unit: ArrivalUnit) -> str:

@@ -152,7 +152,6 @@ FORMATS = (
     ),
     TraceFormat("Phoenix", "llm.token_count.prompt", "llm.token_count.completion", "start_time"),
     TraceFormat("serving benchmark", "input_lens", "output_lens", "start_times", "seconds"),
-    TraceFormat("guidellm", "prompt_tokens", "output_tokens", "start_time", "seconds"),
     TraceFormat(
         "aiperf",
         "metrics.input_sequence_length.value",
@@ -175,9 +174,6 @@ FORMATS = (
 
 BY_NAME = "columns by their names"
 """In the place of a format's name: none is known, but the columns say what they are."""
-
-_BENCHMARK_COLUMNS = {"input_lens", "output_lens"}
-"""Arrays in the results of `vllm bench serve --save-detailed` and its like."""
 
 
 def recognise(columns: Iterable[str]) -> TraceFormat | None:
@@ -356,11 +352,6 @@ def _require_column(
     options: str = "--input-column and --output-column",
 ) -> None:
     count = columns.count(column)
-    if count == 0 and set(columns) >= _BENCHMARK_COLUMNS:
-        raise InputError(
-            f"{name}: is the result of a benchmark, whose lengths are two arrays; write a CSV "
-            "file with a row for each pair of input_lens and output_lens"
-        )
     if count == 0:
         listed = ", ".join(shorten(present, 100) for present in by_relevance(columns)[:12])
         raise InputError(

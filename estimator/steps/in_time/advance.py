@@ -86,16 +86,14 @@ def advance(
                 break
             continue
         sampled = decoding + counts[COMPLETED]
-        reused, readers = counts[REUSED], counts[READERS]
+        row, reused, readers = filled * WIDTH, counts[REUSED], counts[READERS]
         seconds = step_seconds(law, decoding, prompt, context, pairs, sampled, reused, readers)
         begin_s = times[BEGIN] if rules.lag and counts[IS_BUSY] else times[CLOCK]
         times[LAUNCHED] = max(times[LAUNCHED], begin_s) + law.launch[decoding + prompt]
         seconds = max(seconds, times[LAUNCHED] - times[CLOCK])
-        row = filled * WIDTH
         write_row(rows, row, 1, decoding, prompt, context, pairs, sampled, seconds, state)
         filled += 1
-        times[BEGIN] = times[CLOCK]
-        times[CLOCK] += seconds
+        times[BEGIN], times[CLOCK] = times[CLOCK], times[CLOCK] + seconds
         counts[IS_BUSY] = 1
         has_ended = end_step(rules, requests, state)
         if not has_ended and counts[NOW] - counts[LAST_END] > rules.longest_wait:

@@ -1,8 +1,8 @@
 """Facts and remarks of how requests were served."""
 
-from joulecast.estimator.cached import CachedPrompts
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.over_time.serving import LATENCIES, Quantiles, Serving
+from joulecast.estimator.steps.cached import CachedPrompts
 from joulecast.views.numbers import joules, percent, plain_digits
 
 OFFLINE_TEXT = "offline, all requests at once (a live server took 1.2 to 5 times as much)"

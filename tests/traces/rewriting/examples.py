@@ -262,7 +262,7 @@ EXAMPLES = {
         "serving benchmark",
     ),
     "SGLang": Example("benchmark with arrays of lengths", sglang, "serving benchmark"),
-    "guidellm": Example("guidellm report", guidellm, "guidellm", SPAN_S),
+    "guidellm": Example("guidellm report", guidellm, "columns by their names", SPAN_S),
     "OTLP": Example("OTLP spans", otlp, "OpenTelemetry", SPAN_S),
     "OTLP, pretty": Example(
         "OTLP spans",

@@ -36,7 +36,7 @@ def test_the_requests_of_every_form(name: str, packed: bool, tmp_path: Path) -> 
     path = written(tmp_path / "log", gzip.compress(content) if packed else content)
     with open_trace(str(path)) as trace:
         assert trace.sources == ({"name": "log", "kind": example.form, "format": example.format},)
-        assert list(map(tuple, trace.lengths())) == REQUESTS
+        assert list(map(tuple, trace.lengths_and_cached()[0])) == REQUESTS
         if example.span_s is not None:
             timed, _ = trace.timed()
             assert timed.arrival_s[-1] - timed.arrival_s[0] == example.span_s
@@ -49,7 +49,7 @@ def test_what_is_read_as_it_is(name: str, tmp_path: Path) -> None:
     with open_trace(str(path)) as trace:
         (file,) = trace.files
         assert (file.form, file.path) == (None, path)
-        assert list(map(tuple, trace.lengths())) == REQUESTS
+        assert list(map(tuple, trace.lengths_and_cached()[0])) == REQUESTS
         timed, _ = trace.timed()
         assert timed.arrival_s[-1] - timed.arrival_s[0] == SPAN_S
 
@@ -126,7 +126,7 @@ def test_words_that_are_no_json_across_blocks(size: int, tmp_path: Path) -> None
     text = json.dumps({"pad": "\\" * size})[:-1] + ', "data": [' + ", ".join([row] * 3000) + "]}"
     path = written(tmp_path / "log", text.encode())
     with open_trace(str(path)) as trace:
-        assert len(trace.lengths()) == 3000
+        assert len(trace.lengths_and_cached()[0]) == 3000
         rows = [json.loads(line) for line in trace.files[0].path.read_text().splitlines()]
     assert {row["said"] for row in rows} == {"NaN \\"}
     assert {row["c"] for row in rows} == {'"Infinity"'}

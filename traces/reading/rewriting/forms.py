@@ -46,18 +46,18 @@ class Form:
     Attributes:
         name: What it is called, in provenance too.
         keeps_lines: Whether what is written has a line for each line that was there.
-        is_for_duckdb: Whether other engines read it as it is.
+        is_read_elsewhere: Whether other engines read it as it is.
     """
 
     name: str
     keeps_lines: bool = False
-    is_for_duckdb: bool = False
+    is_read_elsewhere: bool = False
 
 
 WORKBOOK = Form("xlsx", keeps_lines=True)
 UTF16 = Form("UTF-16 text", keeps_lines=True)
 MARKED = Form("JSON with a byte order mark", keeps_lines=True)
-MIXED = Form("CSV with mixed line ends", keeps_lines=True, is_for_duckdb=True)
+MIXED = Form("CSV with mixed line ends", keeps_lines=True, is_read_elsewhere=True)
 OVER_LINES = Form("JSON objects over several lines")
 WITHIN_OBJECT = Form("JSON rows within an object")
 

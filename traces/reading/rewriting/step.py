@@ -53,7 +53,7 @@ def describe_as_is(path: Path, name: str, options: ReadingOptions, engine: str) 
     """
     peek = Peek(look_at(path, name))
     found = _find(peek, options)
-    if found is not None and not found[0].is_for_duckdb:
+    if found is not None and not found[0].is_read_elsewhere:
         raise InputError(
             f"{name}: is of the form {found[0].name}, which {engine} does not read; bin it with "
             "DuckDB"

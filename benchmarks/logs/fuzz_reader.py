@@ -1,6 +1,6 @@
 """Fuzz driver for the trace reader: files from seeds, against sums that their maker worked out.
 
-    python benchmarks/fuzz_reader.py [--seconds 60] [--seed N] [--files K]
+    python benchmarks/logs/fuzz_reader.py [--seconds 60] [--seed N] [--files K]
 
 Each seed makes one file, or a few behind one glob, read with on_invalid="error" and "skip". Of
 mutated files the truth is only that nothing crashes and that "skip" agrees where "error" finds no
