@@ -145,23 +145,18 @@ def estimate_models(
     Raises:
         InputError: None of its models can be estimated, or as in `estimate`.
     """
-    require_lasting(trace)
-    of_reading = ReadingKeywords.__annotations__.keys()
-    reading = {name: value for name, value in how.items() if name in of_reading}
-    loaded = load_trace(trace, **cast("ReadingKeywords", {**reading, "group_by": "model"}))
-    if loaded.groups is None or loaded.reading is None:
-        raise InputError(f"{trace_name(trace)}: is a workload, in which models are not told apart")
-    column = loaded.reading.columns["model"][0]
+    read, groups = _read(trace, how)
+    column = read.columns["model"][0]
     names: dict[str, list[str]] = {}
     others = []
-    for name, group in loaded.groups.items():
+    for name, group in groups.items():
         model = (models or {}).get(name) or known_model(name)
         if group.total.requests and model is not None:
             names.setdefault(model, []).append(name)
         else:
             unknown = "no such model is known"
             reason = unknown if group.total.requests else "none of its requests has an output"
-            others.append(_not_estimated([name], loaded.groups, reason))
+            others.append(_not_estimated([name], groups, reason))
     estimates: dict[str, Estimate] = {}
     for model, called in names.items():
         try:
@@ -169,7 +164,7 @@ def estimate_models(
             keywords: dict[str, Any] = {**how, "group_by": None, "where": where}
             estimates[model] = estimate(trace, None, method, model=model, **keywords)
         except InputError as error:
-            others.append(_not_estimated(called, loaded.groups, str(error)))
+            others.append(_not_estimated(called, groups, str(error)))
     if not estimates:
         why = "; ".join(f"{', '.join(other.names)}: {other.reason}" for other in others[:3])
         raise InputError(
@@ -179,11 +174,26 @@ def estimate_models(
     ranked = sorted(estimates, key=lambda model: -estimates[model].energy_j)
     return ModelEstimates(
         trace_name(trace),
-        loaded.reading,
+        read,
         {model: estimates[model] for model in ranked},
         {model: tuple(names[model]) for model in ranked},
         tuple(others),
     )
+
+
+def _read(trace: TraceInput, how: Mapping[str, Any]) -> tuple[TraceReading, Mapping[str, Workload]]:
+    """What is read of a log, and the workload of each name of a model there.
+
+    Raises:
+        InputError: Models are not told apart there, or it can be read only once.
+    """
+    require_lasting(trace)
+    of_reading = ReadingKeywords.__annotations__.keys()
+    reading = {name: value for name, value in how.items() if name in of_reading}
+    loaded = load_trace(trace, **cast("ReadingKeywords", {**reading, "group_by": "model"}))
+    if loaded.groups is None or loaded.reading is None:
+        raise InputError(f"{trace_name(trace)}: is a workload, in which models are not told apart")
+    return loaded.reading, loaded.groups
 
 
 def _not_estimated(

@@ -24,26 +24,21 @@ from joulecast.traces.binning.sources import (
     with_texts,
 )
 from joulecast.traces.binning.timing import TraceInTime
-from joulecast.traces.binning.totals import is_labelled, lengths_of_total, sum_of_others, values_on
+from joulecast.traces.binning.totals import (
+    is_labelled,
+    lengths_of_total,
+    stored_as,
+    sum_of_others,
+    values_on,
+)
 from joulecast.traces.binning.trace import Query, watched
 from joulecast.traces.errors import InputError
 from joulecast.traces.given.inputs import TraceInput, parts_of, trace_name
 from joulecast.traces.reading.arrivals import ArrivalReading, group_in_time, name_in_time
 from joulecast.traces.reading.faults import describe_problem, gist, line_of_record, malformed_line
 from joulecast.traces.reading.layout import common_format, describe_sources, timeless_files
-from joulecast.traces.reading.lengths import (
-    REQUESTS,
-    Stored,
-    succeeded,
-    with_problems,
-    with_tokens,
-)
-from joulecast.traces.reading.options import (
-    DEFAULTS,
-    GROUPS_IN_TIME,
-    OnProgress,
-    ReadingOptions,
-)
+from joulecast.traces.reading.lengths import REQUESTS, Stored, succeeded, with_problems, with_tokens
+from joulecast.traces.reading.options import DEFAULTS, GROUPS_IN_TIME, OnProgress, ReadingOptions
 from joulecast.traces.reading.rows.decide import decide
 from joulecast.traces.reading.rows.reading import TotalRow, TraceReading
 from joulecast.traces.reading.rows.rules import RowRules
@@ -161,7 +156,7 @@ class FileTrace(TraceInTime):
         line, is_left_out = self._labelled_total(number)
         total = TotalRow(number if line is None else line, lengths[0], is_left_out)
         if is_left_out:
-            others = f"SELECT * FROM {REQUESTS} WHERE NOT ({_stored_as(self.stored, lengths)})"
+            others = f"SELECT * FROM {REQUESTS} WHERE NOT ({stored_as(lengths)})"
             self.database.execute(f"CREATE TEMP TABLE {REQUESTS}_others AS {others}")
             self.database.execute(
                 f"CREATE OR REPLACE TEMP VIEW {REQUESTS} AS FROM {REQUESTS}_others"
@@ -346,14 +341,6 @@ class FileTrace(TraceInTime):
         except (duckdb.Error, InputError):
             return True
         return False
-
-
-def _stored_as(stored: Stored, lengths: tuple[int, int]) -> str:
-    """Whether a row has lengths, as SQL of how they are stored."""
-    return " AND ".join(
-        f"COALESCE(TRY_CAST({side} AS DOUBLE) = {length}, FALSE)"
-        for side, length in zip(stored._fields[:2], lengths, strict=True)
-    )
 
 
 @contextmanager

@@ -301,8 +301,6 @@ def _plain(column: str, type_name: str) -> str:
     """A column as a file would have it, as SQL: no dictionaries, and moments for times since 0."""
     if type_name.startswith("ENUM") or type_name == '"NULL"':
         return f"CAST({column} AS TEXT)"
-    if type_name in ("FLOAT", "DOUBLE"):  # most libraries have no other number for a missing one
-        return f"CASE WHEN NOT ISNAN({column}) THEN {column} END"
     if type_name == "INTERVAL":
         return f"CAST(TIMESTAMP '1970-01-01' + {column} AS TIMESTAMPTZ)"
     return column

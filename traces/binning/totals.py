@@ -39,6 +39,14 @@ def lengths_of_total(workload: Workload) -> tuple[int, int] | None:
     return i, o
 
 
+def stored_as(lengths: tuple[int, int]) -> str:
+    """Whether a row has lengths of input and output, as SQL of how they are stored."""
+    return " AND ".join(
+        f"COALESCE(TRY_CAST({side} AS DOUBLE) = {length}, FALSE)"
+        for side, length in zip(("input", "output"), lengths, strict=True)
+    )
+
+
 def sum_of_others(table: str) -> str:
     """A query: `number`, the row of a table of rows that has half of all tokens; null if none."""
     lengths = "TRY_CAST(input AS DOUBLE) AS i, TRY_CAST(output AS DOUBLE) AS o"

@@ -177,7 +177,7 @@ def _each(query: str, columns: Mapping[str, str]) -> str:
     )
 
 
-ID = "NULLIF(TRIM(id), '')"
+ID = "NULLIF(NULLIF(TRIM(id), ''), 'nan')"
 _LAST = (
     "ROW_NUMBER() OVER (PARTITION BY id, TRY_CAST(input AS DOUBLE) "
     "ORDER BY TRY_CAST(output AS DOUBLE) DESC NULLS LAST, row DESC) = 1"
