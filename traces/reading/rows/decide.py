@@ -9,7 +9,7 @@ from joulecast.traces.reading.arrivals import named
 from joulecast.traces.reading.formats import TraceFormat, shorten
 from joulecast.traces.reading.lengths import Stored
 from joulecast.traces.reading.meaning.roles import Roles
-from joulecast.traces.reading.rows.rules import ID, REASONS, Reason, RowRules
+from joulecast.traces.reading.rows.rules import ID, REASONS, VALID, Reason, RowRules
 
 _MOST_MODELS, _MANY_MODELS = 8, 1000
 _MOST_ROWS = 0.99
@@ -198,7 +198,8 @@ def _repeated(ask: Ask, trace_format: TraceFormat, table: str, remarks: list[str
     (row,) = ask(
         "SELECT COALESCE(SUM(rows), 0) - COUNT(*) AS repeated, COUNT(*) - COUNT(DISTINCT id) AS "
         f"others FROM (SELECT {ID} AS id, TRY_CAST(input AS DOUBLE) AS input, COUNT(*) AS rows "
-        f"FROM {table} WHERE reason IS NULL AND {ID} IS NOT NULL GROUP BY 1, 2) AS names"
+        f"FROM {table} WHERE reason IS NULL AND {ID} IS NOT NULL AND {VALID} GROUP BY 1, 2) "
+        "AS names"
     )
     if row["others"]:
         remarks.append(

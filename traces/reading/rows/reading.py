@@ -108,7 +108,7 @@ class TraceReading:
 
     @property
     def notes(self) -> list[str]:
-        """What else is to be said: rows that are no requests, and remarks."""
+        """Rows that are no requests, and remarks, a line each."""
         left_out = [
             f"{_rows_text(rows)} left out: {REASONS[reason]}"
             for reason, rows in self.left_out.items()

@@ -147,8 +147,8 @@ class RowRules:
             query += f" AND rowid <> {self.total}"
         if self.has_repeats:
             query = (
-                f"SELECT * EXCLUDE (id) FROM ({query}) AS kept QUALIFY id IS NULL OR {_LAST} "
-                "ORDER BY row"
+                f"SELECT * EXCLUDE (id) FROM ({query}) AS kept QUALIFY id IS NULL "
+                f"OR ({VALID}) IS NOT TRUE OR {_LAST} ORDER BY row"
             )
         return _each(query, columns) if self.has_counts else query
 
@@ -178,6 +178,9 @@ def _each(query: str, columns: Mapping[str, str]) -> str:
 
 
 ID = "NULLIF(NULLIF(TRIM(id), ''), 'nan')"
+VALID = "TRY_CAST(input AS DOUBLE) >= 0 AND TRY_CAST(output AS DOUBLE) >= 0"
+"""Whether a row can be a part of a request: what is invalid stays, to be told."""
+
 _LAST = (
     "ROW_NUMBER() OVER (PARTITION BY id, TRY_CAST(input AS DOUBLE) "
     "ORDER BY TRY_CAST(output AS DOUBLE) DESC NULLS LAST, row DESC) = 1"
