@@ -58,7 +58,7 @@ def bin_groups(trace: Trace, grid: Grid) -> tuple[Workload, dict[str, Workload]]
     groups = {name: part.workload(trace, slicing) for name, part in sorted(named.items())}
     groups = {name: group for name, group in groups.items() if group.cells or group.failed.requests}
     if not (groups or invalid):
-        raise InputError(f"{trace.name}: has a header but no requests")
+        raise InputError(f"{trace.name}: {trace.why_empty()}")
     whole = sum(groups.values(), _Part(grid).workload(trace, None))
     return replace(whole, invalid=dict(sorted(invalid.items()))), groups
 

@@ -41,7 +41,7 @@ from joulecast.traces.reading.lengths import REQUESTS, Stored, succeeded, with_p
 from joulecast.traces.reading.options import DEFAULTS, GROUPS_IN_TIME, OnProgress, ReadingOptions
 from joulecast.traces.reading.rows.decide import decide
 from joulecast.traces.reading.rows.reading import TotalRow, TraceReading
-from joulecast.traces.reading.rows.rules import RowRules
+from joulecast.traces.reading.rows.rules import REASONS, RowRules
 from joulecast.traces.reading.scan import create_view, too_little_memory
 from joulecast.traces.reading.sniff import TraceFile
 from joulecast.traces.workload import Workload
@@ -162,6 +162,12 @@ class FileTrace(TraceInTime):
                 f"CREATE OR REPLACE TEMP VIEW {REQUESTS} AS FROM {REQUESTS}_others"
             )
         return replace(self, total=total)
+
+    def why_empty(self) -> str:
+        """Why it has no requests, where it has none."""
+        left_out = {} if self.rules is None else self.rules.left_out
+        told = [f"{rows:,} rows {REASONS[reason]}" for reason, rows in left_out.items()]
+        return f"has no request: {'; '.join(told)}" if told else super().why_empty()
 
     def grouping(self) -> str | None:
         """The group of a request, as SQL; None if all are one.

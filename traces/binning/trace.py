@@ -76,6 +76,10 @@ class Trace(ABC):
         """What a group is called, by its value in `grouping`."""
         return "none" if value is None else str(value)
 
+    def why_empty(self) -> str:
+        """Why it has no requests, where it has none."""
+        return "has a header but no requests"
+
     def malformed_rows(self) -> int:
         """Rows that could not be split into fields and were left out (`on_invalid="skip"`)."""
         return 0

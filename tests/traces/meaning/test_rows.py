@@ -232,3 +232,24 @@ def test_lines_of_a_session_without_lengths_are_none(tmp_path: Path) -> None:
     assert loaded.reading is not None
     assert loaded.reading.left_out == {"no lengths": 2, "repeated": 1}
     assert loaded.reading.rows == 4
+
+
+def test_logs_of_which_nothing_is_left_say_why(tmp_path: Path) -> None:
+    text = "prompt_tokens,completion_tokens,cache_hit\n10,5,True\n10,5,true\n"
+    with pytest.raises(InputError, match="has no request: 2 rows answered from a cache"):
+        read(tmp_path, text)
+
+
+def test_sums_of_very_many_requests_are_refused(tmp_path: Path) -> None:
+    text = "input_tokens,output_tokens,num_requests\n1000000000000,200000000000,1000000000\n"
+    with pytest.raises(InputError, match=r"its rows sum 1,000,000,000 requests"):
+        read(tmp_path, text)
+
+
+def test_more_cached_than_there_is_goes_not_unsaid(tmp_path: Path) -> None:
+    text = "input_tokens,output_tokens,cached_tokens\n100,10,500\n200,20,100\n300,20,x\n"
+    loaded = read(tmp_path, text)
+    assert loaded.cached is not None
+    assert loaded.cached.tolist() == [100, 100, 0]
+    assert '"cached_tokens" is more than the input in 1 rows' in notes(loaded)
+    assert '"cached_tokens" has no count of tokens in 1 rows' in notes(loaded)

@@ -19,6 +19,9 @@ _OVER = {"cached": 0.5, "reasoning": 0.01}
 """A part that is larger than the whole in more than this share of rows is none of it."""
 
 _MOST_REQUESTS = 10**12
+MOST_APART = 100_000_000
+"""Requests that rows sum, which are taken apart one by one."""
+
 
 Ask = Callable[[str], list[dict[str, Any]]]
 
@@ -55,7 +58,7 @@ def decide(ask: Ask, name: str, trace_format: TraceFormat, stored: Stored, table
         trace_format = replace(trace_format, arrival_column=None)
     if repeated := _repeated(ask, trace_format, table, remarks):
         left_out["repeated"] = repeated
-    _look_at_cached(ask, trace_format, table, remarks)
+    _look_at_cached(ask, trace_format, table, added, remarks)
     models = _models(ask, trace_format, table, remarks)
     return RowRules(
         trace_format,
@@ -170,7 +173,8 @@ def _has_counts(ask: Ask, name: str, trace_format: TraceFormat, table: str) -> b
     if column is None:
         return False
     (row,) = ask(
-        'SELECT COUNT(*) AS rows, COUNT(*) FILTER ("count" <> 1) AS others, COUNT(*) FILTER '
+        'SELECT COUNT(*) AS rows, SUM("count") FILTER (NOT ISNAN("count")) AS requests, '
+        'COUNT(*) FILTER ("count" <> 1) AS others, COUNT(*) FILTER '
         f'(NOT ("count" BETWEEN 0 AND {_MOST_REQUESTS} AND FLOOR("count") = "count")) AS invalid '
         f"FROM {table} WHERE reason IS NULL"
     )
@@ -180,6 +184,11 @@ def _has_counts(ask: Ask, name: str, trace_format: TraceFormat, table: str) -> b
         raise InputError(
             f'{name}: column "{column}" may say how many requests a row sums; say so with '
             f"--count-column {column}, or that it does not with --count-column none"
+        )
+    if (row["requests"] or 0) > MOST_APART:
+        raise InputError(
+            f'{name}: its rows sum {row["requests"]:,.0f} requests ("{column}"); more than '
+            f"{MOST_APART:,} are not taken apart, so read fewer rows with --where"
         )
     if row["invalid"]:
         raise InputError(
@@ -214,15 +223,24 @@ def _repeated(ask: Ask, trace_format: TraceFormat, table: str, remarks: list[str
     return int(row["repeated"])
 
 
-def _look_at_cached(ask: Ask, trace_format: TraceFormat, table: str, remarks: list[str]) -> None:
+def _look_at_cached(
+    ask: Ask, trace_format: TraceFormat, table: str, added: _Added, remarks: list[str]
+) -> None:
     """Say where what a cache of prefixes gave is no count."""
     column = trace_format.roles.cached
     if column is None:
         return
+    is_none = "ISNAN(cached) OR cached < 0 OR FLOOR(cached) <> cached"
+    length = " + ".join((_LENGTHS[0], *added[0]))
     (row,) = ask(
-        "SELECT COUNT(*) AS invalid FROM "
-        f"{table} WHERE reason IS NULL AND (ISNAN(cached) OR cached < 0 OR FLOOR(cached) <> cached)"
+        f"SELECT COUNT(*) FILTER ({is_none}) AS invalid, COUNT(*) FILTER (NOT ({is_none}) AND "
+        f"cached > {length}) AS over FROM {table} WHERE reason IS NULL"
     )
+    if row["over"]:
+        remarks.append(
+            f'"{column}" is more than the input in {row["over"]:,} rows, of which all is taken as '
+            "cached"
+        )
     if row["invalid"]:
         remarks.append(
             f'"{column}" has no count of tokens in {row["invalid"]:,} rows, which are taken as '
