@@ -25,7 +25,7 @@ from joulecast.cli.options import (
     say,
     with_options,
 )
-from joulecast.cli.trace_options import TRACE_OPTIONS, reading
+from joulecast.cli.trace_options import GROUP_OPTION, TRACE_OPTIONS, reading
 from joulecast.estimator.method import DEFAULT_METHOD, METHODS, Method
 from joulecast.traces.files import shown_address
 from joulecast.traces.given.inputs import some_of, trace_name
@@ -123,6 +123,7 @@ def _single_table(
 @plot_option("Also draw power, requests and latencies over time")
 @SPARK_OPTION
 @with_options(TRACE_OPTIONS)
+@GROUP_OPTION
 @with_options(FORMAT_OPTIONS)
 def estimate(
     traces: tuple[str, ...],

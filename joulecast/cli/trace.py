@@ -16,7 +16,7 @@ from joulecast.cli.options import (
     say,
     with_options,
 )
-from joulecast.cli.trace_options import TRACE_OPTIONS, reading
+from joulecast.cli.trace_options import GROUP_OPTION, TRACE_OPTIONS, reading
 from joulecast.traces.files import database_file
 from joulecast.traces.given.inputs import trace_name
 from joulecast.views.numbers import arrivals_text, invalid_text
@@ -103,6 +103,7 @@ def trace_task(
 @trace.command("summary")
 @traces_argument()
 @with_options(TRACE_OPTIONS)
+@GROUP_OPTION
 @with_options(FORMAT_OPTIONS)
 def trace_summary(traces: tuple[str, ...], **options: Any) -> None:
     """Show length statistics of TRACE, as in the paper's Tables 1 to 3.

@@ -52,11 +52,6 @@ TRACE_OPTIONS: list[Option] = [
         help="Read only these rows, such as 'model = \"llama-3.1-8b\" and status != failure'.",
     ),
     click.option(
-        "--group-by",
-        metavar="model|user|day|hour|COLUMN",
-        help="Also tell the parts of each model, user, day, hour (UTC) or value of a column.",
-    ),
-    click.option(
         "--on-invalid",
         type=click.Choice(["error", "skip"]),
         default="error",
@@ -68,6 +63,13 @@ TRACE_OPTIONS: list[Option] = [
         help="Most memory that reading may take, such as 500MB; by default 100 MB a core.",
     ),
 ]
+
+
+GROUP_OPTION = click.option(
+    "--group-by",
+    metavar="model|user|day|hour|COLUMN",
+    help="Also tell the parts of each model, user, day, hour (UTC) or value of a column.",
+)
 
 
 def reading_keywords(options: Mapping[str, Any]) -> ReadingKeywords:
