@@ -212,7 +212,7 @@ def _emit_models(params: dict[str, Any]) -> None:
     for option in ("model", "table_name", "host_name", "html", "plot", "explain"):
         if params[option]:
             name = "--" + option.removesuffix("_name")
-            raise click.UsageError(f"{name} is for one model; leave out --models, or {name}")
+            raise click.UsageError(f"{name} is for one model; leave it out, or name a --model")
     traces = params["traces"]
     check_results({"--output": params["output"]}, traces=traces)
     models = None if params["models_file"] is None else read_models(params["models_file"])

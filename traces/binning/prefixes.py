@@ -41,7 +41,7 @@ def cached_prefixes(
     """
     import numpy as np
 
-    most = max(1, cache_tokens // block_tokens)
+    most = cache_tokens // block_tokens
     cache: OrderedDict[object, None] = OrderedDict()
     cached = []
     for number, (text, length) in enumerate(zip(blocks, inputs, strict=True), start=1):

@@ -37,6 +37,7 @@ class TraceFormat:
         arrival_unit: Unit of numbers in that column.
         marks: Further columns by which the format is told from others.
         block_tokens: Of a block of the cache of prefixes that `hash_ids` names [tokens].
+        id_column: Column that rows of one request share, where it is none that is called so.
         is_sparse: Whether rows without lengths are expected, and no requests.
         is_arrival_named: Whether the user named the column of the arrival time.
         roles: Further columns that say what a row or a length means.
@@ -50,6 +51,7 @@ class TraceFormat:
     arrival_unit: ArrivalUnit = "seconds"
     marks: tuple[str, ...] = ()
     block_tokens: int | None = None
+    id_column: str | None = None
     is_sparse: bool = False
     is_arrival_named: bool = False
     roles: Roles = NO_ROLES
@@ -124,6 +126,7 @@ FORMATS = (
         "message.usage.input_tokens",
         "message.usage.output_tokens",
         "timestamp",
+        marks=("sessionId",),
         is_sparse=True,
     ),
     TraceFormat(
@@ -131,6 +134,7 @@ FORMATS = (
         "payload.info.last_token_usage.input_tokens",
         "payload.info.last_token_usage.output_tokens",
         "timestamp",
+        id_column="payload.info.total_token_usage.total_tokens",
         is_sparse=True,
     ),
     TraceFormat(
@@ -237,7 +241,7 @@ def choose_columns(name: str, columns: Sequence[str], options: ReadingOptions) -
         if names.find(column) is None:
             _require_column(name, columns, column, option)
     blocks = None if options.prefix_cache is None else _blocks(name, names, trace_format)
-    roles = _roles(names, trace_format.input_column, blocks, options)
+    roles = _roles(names, trace_format, blocks, options)
     if options.group_column is not None and roles.group is None:
         _require_column(name, columns, options.group_column, "--group-by COLUMN")
     trace_format = replace(trace_format, roles=roles)
@@ -251,17 +255,22 @@ def choose_columns(name: str, columns: Sequence[str], options: ReadingOptions) -
     return trace_format
 
 
-def _roles(names: Names, input_column: str, blocks: str | None, options: ReadingOptions) -> Roles:
+def _roles(
+    names: Names, trace_format: TraceFormat, blocks: str | None, options: ReadingOptions
+) -> Roles:
     """The roles of the columns of a source, by their names and what the user says.
 
     Args:
         names: Of its columns.
-        input_column: Column of the input length.
+        trace_format: Its format.
         blocks: Column of the blocks of prompts, if they are held against a cache of prefixes.
         options: Which columns the user named; they are there.
     """
-    beside = names.companions(input_column)
-    also_input = _left_out_of_inputs(beside, input_column)
+    beside = names.companions(trace_format.input_column)
+    own_id = None if trace_format.id_column is None else names.find(trace_format.id_column)
+    also_input: tuple[str, ...] = ()
+    if options.cached_column is None:  # who names it says that it is within
+        also_input = _left_out_of_inputs(beside, trace_format.input_column)
     count = _chosen(names, options.count_column, beside.requests)
     return Roles(
         also_input,
@@ -273,7 +282,7 @@ def _roles(names: Names, input_column: str, blocks: str | None, options: Reading
         beside.total,
         count,
         beside.perhaps_requests if options.count_column is None and count is None else None,
-        _chosen(names, options.id_column, beside.id),
+        _chosen(names, options.id_column, own_id or beside.id),
         beside.model,
         beside.call,
         beside.hit,

@@ -253,3 +253,52 @@ def test_more_cached_than_there_is_goes_not_unsaid(tmp_path: Path) -> None:
     assert loaded.cached.tolist() == [100, 100, 0]
     assert '"cached_tokens" is more than the input in 1 rows' in notes(loaded)
     assert '"cached_tokens" has no count of tokens in 1 rows' in notes(loaded)
+
+
+def test_rows_without_requests_go_not_unsaid(tmp_path: Path) -> None:
+    text = "date,input_tokens,output_tokens,n_requests\na,1000,200,10\nb,9000,900,0\nc,90,9,\n"
+    loaded = read(tmp_path, text)
+    assert sums(loaded) == (10, 1000, 200)
+    assert "2 rows have 9,999 tokens and no requests" in notes(loaded)
+
+
+def test_sessions_that_tell_a_call_twice(tmp_path: Path) -> None:
+    """Codex writes an event again whose sums have not advanced."""
+    rows = [
+        {
+            "timestamp": f"2025-03-01T12:00:0{2 * k + again}Z",
+            "payload": {
+                "info": {
+                    "total_token_usage": {"total_tokens": 2010 * (k + 1)},
+                    "last_token_usage": {"input_tokens": 2000, "output_tokens": 10},
+                }
+            },
+        }
+        for k in range(3)
+        for again in (0, 1)
+    ]
+    assert sums(read(tmp_path, rows)) == (3, 6000, 30)
+
+
+def test_what_a_convention_has_within_is_within(tmp_path: Path) -> None:
+    row = {
+        "gen_ai.usage.input_tokens": 10_000,
+        "gen_ai.usage.output_tokens": 5,
+        "gen_ai.usage.cache_read_input_tokens": 8000,
+    }
+    assert sums(read(tmp_path, [row])) == (1, 10_000, 5)
+    plain = "input_tokens,output_tokens,cache_read_input_tokens\n10000,100,5000\n"
+    loaded = read(tmp_path, plain)
+    assert sums(loaded)[1] == 15_000
+    assert "if it has it, say --cached-column cache_read_input_tokens" in notes(loaded)
+    named = read(tmp_path, plain, cached_column="cache_read_input_tokens")
+    assert sums(named)[1] == 10_000
+
+
+def test_events_of_a_raw_stream_are_no_session(tmp_path: Path) -> None:
+    rows = [
+        {"type": "message_start", "message": {"usage": {"input_tokens": 25, "output_tokens": 1}}},
+        {"type": "message_delta", "usage": {"output_tokens": 15}},
+    ]
+    with pytest.raises(InputError, match=r"log:2: message\.usage\.input_tokens is missing"):
+        read(tmp_path, rows)

@@ -31,6 +31,7 @@ _CACHED_WITHIN = (
     "cached tokens", "prompt tokens details.cached tokens", "input tokens details.cached tokens",
     "input cached tokens", "cached input tokens", "cached prompt tokens", "num cached tokens",
     "prompt cache hit tokens", "cached content token count", "native tokens cached",
+    "tokens cached",
     "cache read.input tokens", "prompt details.cache read", "input token details.cache read",
 )  # fmt: skip
 _CACHE_READS = (
@@ -45,6 +46,7 @@ _THOUGHTS = "thoughts tokens", "thoughts token count", "thought tokens", "thinki
 _REASONING = (
     "reasoning tokens", "completion tokens details.reasoning tokens", "native tokens reasoning",
     "output tokens details.reasoning tokens", "reasoning output tokens",
+    "tokens reasoning",
 )  # fmt: skip
 _TOTALS = "total tokens", "total token count"
 _COUNTS = (
@@ -169,7 +171,10 @@ def prefix_of(column: str) -> str:
 
 def is_beside_cache(input_column: str) -> bool:
     """Whether an input of that name leaves out what a cache of prefixes gave or took."""
-    own = normalised(input_column[len(prefix_of(input_column)) :])
+    prefix = prefix_of(input_column)
+    if normalised(prefix).endswith("genai.usage."):
+        return False  # by OpenTelemetry's convention
+    own = normalised(input_column[len(prefix) :])
     return own in {normalised(name) for name in BESIDE_CACHE}
 
 

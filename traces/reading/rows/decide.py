@@ -6,7 +6,7 @@ from typing import Any
 
 from joulecast.traces.errors import InputError
 from joulecast.traces.reading.arrivals import named
-from joulecast.traces.reading.formats import TraceFormat, shorten
+from joulecast.traces.reading.formats import BY_NAME, TraceFormat, shorten
 from joulecast.traces.reading.lengths import Stored
 from joulecast.traces.reading.meaning.roles import Roles
 from joulecast.traces.reading.rows.rules import ID, REASONS, VALID, Reason, RowRules
@@ -19,7 +19,10 @@ _OVER = {"cached": 0.5, "reasoning": 0.01}
 """A part that is larger than the whole in more than this share of rows is none of it."""
 
 _MOST_REQUESTS = 10**12
-MOST_APART = 100_000_000
+_OF_ANY_MAKER = {"joulecast", BY_NAME, "named columns"}
+"""Formats of which nobody knows whether inputs leave out what a cache gave."""
+
+MOST_APART = 20_000_000
 """Requests that rows sum, which are taken apart one by one."""
 
 
@@ -42,7 +45,7 @@ def decide(ask: Ask, name: str, trace_format: TraceFormat, stored: Stored, table
     roles = trace_format.roles
     counted = ask(f"SELECT reason, COUNT(*) AS rows FROM {table} GROUP BY 1")
     reasons = {row["reason"]: row["rows"] for row in counted}
-    if roles.conditions and reasons and None not in reasons:
+    if roles.conditions and set(reasons) == {"where"}:
         raise InputError(f"{name}: no row meets --where {_conditions_text(roles)}")
     left_out: dict[Reason, int] = {
         reason: reasons[reason] for reason in REASONS if reason in reasons
@@ -55,6 +58,7 @@ def decide(ask: Ask, name: str, trace_format: TraceFormat, stored: Stored, table
             f'"{roles.requests}" says how many requests a row sums; they are taken as equal, and '
             "when each came is not known"
         )
+        remarks += _without_requests(ask, str(roles.requests), table)
         trace_format = replace(trace_format, arrival_column=None)
     if repeated := _repeated(ask, trace_format, table, remarks):
         left_out["repeated"] = repeated
@@ -108,6 +112,13 @@ def _added(ask: Ask, trace_format: TraceFormat, table: str, remarks: list[str]) 
         if name not in (*usual[0], *usual[1]):
             length = trace_format.input_column if name in best[0] else trace_format.output_column
             remarks.append(f'"{spelled[name]}" is not within "{length}", so it is added to it')
+    if roles.total is None and trace_format.name in _OF_ANY_MAKER:
+        remarks += [
+            f'"{trace_format.input_column}" is taken to leave out "{spelled[name]}", as in '
+            f"Anthropic's usage; if it has it, say --cached-column {roles.cached or 'none'}"
+            for name in best[0]
+            if name.startswith("also_input")
+        ]
     dropped = [name for side in (0, 1) for name in usual[side] if name not in best[side]]
     if dropped:
         columns = " and ".join(f'"{spelled[name]}"' for name in dropped)
@@ -197,6 +208,19 @@ def _has_counts(ask: Ask, name: str, trace_format: TraceFormat, table: str) -> b
             "take each row for one request with --count-column none"
         )
     return True
+
+
+def _without_requests(ask: Ask, column: str, table: str) -> list[str]:
+    """What is to be said of rows that sum no requests and have tokens."""
+    tokens = " + ".join(f"COALESCE({length}, 0)" for length in _LENGTHS)
+    (row,) = ask(
+        f"SELECT COUNT(*) AS rows, SUM({tokens}) AS tokens FROM {table} "
+        f'WHERE reason IS NULL AND "count" = 0 AND {tokens} > 0'
+    )
+    if not row["rows"]:
+        return []
+    said = f"{row['rows']:,} rows have {row['tokens']:,.0f} tokens and no requests"
+    return [f'{said} ("{column}" is 0 or empty), and are left out']
 
 
 def _repeated(ask: Ask, trace_format: TraceFormat, table: str, remarks: list[str]) -> int:

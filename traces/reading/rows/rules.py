@@ -139,7 +139,7 @@ class RowRules:
         columns |= {name: name for name in times}
         own = dict(columns)
         if self.has_repeats:
-            own["id"] = ID
+            own |= {"id": ID, "own_input": "input"}
         if self.has_counts:
             own["n"] = 'CAST("count" AS BIGINT)'
         query = f"SELECT {named(own)} FROM {table} WHERE reason IS NULL"
@@ -147,7 +147,7 @@ class RowRules:
             query += f" AND rowid <> {self.total}"
         if self.has_repeats:
             query = (
-                f"SELECT * EXCLUDE (id) FROM ({query}) AS kept QUALIFY id IS NULL "
+                f"SELECT * EXCLUDE (id, own_input) FROM ({query}) AS kept QUALIFY id IS NULL "
                 f"OR ({VALID}) IS NOT TRUE OR {_LAST} ORDER BY row"
             )
         return _each(query, columns) if self.has_counts else query
@@ -182,7 +182,7 @@ VALID = "TRY_CAST(input AS DOUBLE) >= 0 AND TRY_CAST(output AS DOUBLE) >= 0"
 """Whether a row can be a part of a request: what is invalid stays, to be told."""
 
 _LAST = (
-    "ROW_NUMBER() OVER (PARTITION BY id, TRY_CAST(input AS DOUBLE) "
+    "ROW_NUMBER() OVER (PARTITION BY id, TRY_CAST(own_input AS DOUBLE) "
     "ORDER BY TRY_CAST(output AS DOUBLE) DESC NULLS LAST, row DESC) = 1"
 )
 """Of rows with the same name and input, that with the longest output, and of these the last."""
