@@ -269,7 +269,7 @@ def _roles(
     beside = names.companions(trace_format.input_column)
     own_id = None if trace_format.id_column is None else names.find(trace_format.id_column)
     also_input: tuple[str, ...] = ()
-    if options.cached_column is None:  # who names it says that it is within
+    if options.cached_column in (None, NO_COLUMN):  # who names it says that it is within
         also_input = _left_out_of_inputs(beside, trace_format.input_column)
     count = _chosen(names, options.count_column, beside.requests)
     return Roles(

@@ -293,6 +293,7 @@ def test_what_a_convention_has_within_is_within(tmp_path: Path) -> None:
     assert "if it has it, say --cached-column cache_read_input_tokens" in notes(loaded)
     named = read(tmp_path, plain, cached_column="cache_read_input_tokens")
     assert sums(named)[1] == 10_000
+    assert sums(read(tmp_path, plain, cached_column="none"))[1] == 15_000
 
 
 def test_events_of_a_raw_stream_are_no_session(tmp_path: Path) -> None:

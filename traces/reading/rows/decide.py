@@ -115,7 +115,7 @@ def _added(ask: Ask, trace_format: TraceFormat, table: str, remarks: list[str]) 
     if roles.total is None and trace_format.name in _OF_ANY_MAKER:
         remarks += [
             f'"{trace_format.input_column}" is taken to leave out "{spelled[name]}", as in '
-            f"Anthropic's usage; if it has it, say --cached-column {roles.cached or 'none'}"
+            f"Anthropic's usage; if it has it, say --cached-column {roles.cached or spelled[name]}"
             for name in best[0]
             if name.startswith("also_input")
         ]
