@@ -15,7 +15,7 @@ from joulecast.estimator.method import Method
 from joulecast.measurements.models import model_names
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import read_json
-from joulecast.traces.given.inputs import TraceInput, require_lasting, trace_name
+from joulecast.traces.inputs.inputs import TraceInput, require_lasting, trace_name
 from joulecast.traces.load import load_trace
 from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.reading.rows.reading import TraceReading
@@ -40,17 +40,8 @@ class ModelsKeywords(EstimateKeywords, total=False):
     price: float | str | Price | None
 
 
-OWN_KEYWORDS = (
-    "gpu",
-    "engine",
-    "gpus",
-    "dtype",
-    "idle_watts",
-    "decode_watts",
-    "whole_batches",
-    "pue",
-    "carbon",
-    "price",
+OWN_KEYWORDS = tuple(
+    name for name in ModelsKeywords.__annotations__ if name not in EstimateKeywords.__annotations__
 )
 """Those of `ModelsKeywords` that say neither how to read nor how to serve."""
 

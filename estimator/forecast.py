@@ -21,8 +21,8 @@ from joulecast.estimator.steps.progress import Progress
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.binning.cluster import Cluster, cluster_at
 from joulecast.traces.errors import InputError
-from joulecast.traces.given.inputs import TraceInput, trace_name
 from joulecast.traces.grid import Grid
+from joulecast.traces.inputs.inputs import TraceInput, trace_name
 from joulecast.traces.load import LoadedTrace, load_trace
 from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.workload import Workload

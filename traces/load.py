@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from joulecast.traces.errors import InputError
-from joulecast.traces.given.inputs import Parts, TraceInput, trace_name
-from joulecast.traces.given.together import timeless, together
 from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
+from joulecast.traces.inputs.inputs import Parts, TraceInput, trace_name
+from joulecast.traces.inputs.together import timeless, together
 from joulecast.traces.reading.options import DEFAULTS, ReadingKeywords, ReadingOptions
 from joulecast.traces.ready import ready_and_sources
 from joulecast.traces.workload import Workload

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from joulecast.traces.errors import InputError, unknown_name
 from joulecast.traces.files import exists
-from joulecast.traces.given.inputs import Parts, TraceInput, parts_of, trace_name
+from joulecast.traces.inputs.inputs import Parts, TraceInput, parts_of, trace_name
 from joulecast.traces.public.catalog import (
     catalog,
     embedded_names,

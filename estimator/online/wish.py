@@ -18,7 +18,7 @@ from joulecast.estimator.unit_prices.sources import deployment_of
 from joulecast.measurements.facts import is_number
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
-from joulecast.traces.given.inputs import some_of
+from joulecast.traces.inputs.inputs import some_of
 from joulecast.traces.load import LoadedTrace
 from joulecast.traces.requests import TimedRequests
 from joulecast.traces.sampling import sample_requests, sample_with_cached

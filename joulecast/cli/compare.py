@@ -24,7 +24,7 @@ from joulecast.cli.options import (
 )
 from joulecast.cli.trace_options import TRACE_OPTIONS
 from joulecast.estimator.method import Method
-from joulecast.traces.given.inputs import trace_name
+from joulecast.traces.inputs.inputs import trace_name
 from joulecast.views.progress import SimulationBar
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from joulecast.cli.options import (
 from joulecast.cli.trace_options import GROUP_OPTION, TRACE_OPTIONS, reading
 from joulecast.estimator.method import DEFAULT_METHOD, METHODS, Method
 from joulecast.traces.files import shown_address
-from joulecast.traces.given.inputs import some_of, trace_name
+from joulecast.traces.inputs.inputs import some_of, trace_name
 from joulecast.views.progress import SimulationBar
 
 if TYPE_CHECKING:

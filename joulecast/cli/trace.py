@@ -18,7 +18,7 @@ from joulecast.cli.options import (
 )
 from joulecast.cli.trace_options import GROUP_OPTION, TRACE_OPTIONS, reading
 from joulecast.traces.files import database_file
-from joulecast.traces.given.inputs import trace_name
+from joulecast.traces.inputs.inputs import trace_name
 from joulecast.views.numbers import arrivals_text, invalid_text
 from joulecast.views.report import print_line, print_text
 

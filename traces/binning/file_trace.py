@@ -33,7 +33,7 @@ from joulecast.traces.binning.totals import (
 )
 from joulecast.traces.binning.trace import Query, watched
 from joulecast.traces.errors import InputError
-from joulecast.traces.given.inputs import TraceInput, parts_of, trace_name
+from joulecast.traces.inputs.inputs import TraceInput, parts_of, trace_name
 from joulecast.traces.reading.arrivals import ArrivalReading, group_in_time, name_in_time
 from joulecast.traces.reading.faults import describe_problem, gist, line_of_record, malformed_line
 from joulecast.traces.reading.layout import common_format, describe_sources, timeless_files

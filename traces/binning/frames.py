@@ -14,7 +14,7 @@ import duckdb
 
 from joulecast.traces.binning.arrays import columns_of_array, columns_of_pairs
 from joulecast.traces.errors import InputError
-from joulecast.traces.given.inputs import Pairs, table_name
+from joulecast.traces.inputs.inputs import Pairs, table_name
 from joulecast.traces.reading.formats import TraceFormat
 from joulecast.traces.reading.nested import KeyPath
 from joulecast.traces.reading.options import ReadingOptions

@@ -10,7 +10,7 @@ import duckdb
 
 from joulecast.traces.binning.connecting import fetch
 from joulecast.traces.errors import InputError
-from joulecast.traces.given.inputs import given_twice, identities_of
+from joulecast.traces.inputs.inputs import given_twice, identities_of
 from joulecast.traces.reading.formats import TraceFormat
 from joulecast.traces.reading.options import ReadingOptions
 from joulecast.traces.reading.rewriting.step import describe_rows
