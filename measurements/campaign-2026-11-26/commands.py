@@ -134,9 +134,19 @@ SHORT = (
 
 SWEEPS = "--runs 1 --log --time-budget 11 --engine vllm --model llama-3.1-8b"
 
+PAIR = "--gpu 0 --gpu 1"
+QWEN_PAIR = Online(
+    "qwen1.5-32b",
+    "h200-sxm/qwen1.5-32b-tp2-online",
+    (("served", 175, f"{CONV} {CODE} --speed 0.4 --speed 2 --begin 300"),),
+    ("--gpu", "0", "--gpu", "1"),
+)
+
 PYTORCH = "--engine pytorch --model llama-3.1-8b"
 BATCHES = "measure --plan batches --runs 1 --log --engine vllm --model"
 """Of figure 2: a mixture of experts beside dense models."""
+
+PYTORCH_BATCHES = f"measure --plan batches --runs 1 {PYTORCH}"
 
 SITTINGS = {
     "h200-pytorch": [
@@ -170,8 +180,54 @@ SITTINGS = {
     "h200-batches-olmo-1b": [
         Typed("h200-sxm/olmo-1b-batches", (("vllm-batches", 165, f"{BATCHES} olmo-1b"),))
     ],
-    "h200-batches-olmo-7b": [
-        Typed("h200-sxm/olmo-7b-batches", (("vllm-batches", 165, f"{BATCHES} olmo-7b"),))
+    "h200-pair-qwen1.5-32b": [
+        Typed(
+            "h200-sxm/qwen1.5-32b-tp2-batches",
+            (("vllm-tp2-batches", 100, f"{BATCHES} qwen1.5-32b {PAIR}"),),
+        ),
+        QWEN_PAIR,
+    ],
+    "h200-pair-llama": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-tp2-batches",
+            (("vllm-tp2-batches", 90, f"{BATCHES} llama-3.1-8b {PAIR}"),),
+        ),
+    ],
+    "h200-first-of-pair": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-batches",
+            (("vllm-batches", 90, f"{BATCHES} llama-3.1-8b --gpu 0"),),
+        ),
+    ],
+    "h200-first-sweeps": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-sweeps",
+            (("vllm-sweeps", 60, f"measure --plan sweeps --gpu 0 --resume {SWEEPS}"),),
+        ),
+    ],
+    "h200-first-eager": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-batches",
+            (("vllm-eager-batches", 90, f"{BATCHES} llama-3.1-8b --eager --gpu 0"),),
+        ),
+    ],
+    "h200-second-of-pair": [
+        Typed(
+            "h200-sxm/qwen1.5-32b-batches",
+            (("vllm-batches", 90, f"{BATCHES} qwen1.5-32b --gpu 1"),),
+        ),
+    ],
+    "h200-second-pytorch": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-batches",
+            (
+                ("pytorch-batches", 60, f"{PYTORCH_BATCHES} --gpu 1"),
+                ("pytorch-compiled-batches", 60, f"{PYTORCH_BATCHES} --compile --gpu 1"),
+            ),
+        ),
+    ],
+    "h200-second-olmo-7b": [
+        Typed("h200-sxm/olmo-7b-batches", (("vllm-batches", 90, f"{BATCHES} olmo-7b --gpu 1"),))
     ],
     "h200-online-llama": [Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online", SERVED)],
     "h200-online-qwen2.5": [
