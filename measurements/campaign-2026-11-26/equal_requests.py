@@ -1,8 +1,8 @@
-"""Holds forecasts against 66 windows of equal requests on an H200 that no price was fitted to.
+"""Holds forecasts against windows of equal requests on H200s that no price was fitted to.
 
 python equal_requests.py     prints the tables of docs/accuracy.md, "Equal requests, one by one"
 
-The windows are those of `llama-3.1-8b-sweeps`, `olmoe-1b-7b-batches` and `olmo-1b-batches`.
+The windows are those of `llama-3.1-8b-sweeps` and of the folders `*-batches`, but for eager steps.
 """
 
 # ruff: noqa: S101, T201
@@ -34,11 +34,24 @@ OWN_TABLES = {
     SWEEPS: "h200-sxm/llama-3.1-8b/vllm",
     "olmoe-1b-7b-batches/vllm-batches": "h200-sxm/olmoe-1b-7b/vllm-quick",
     "olmo-1b-batches/vllm-batches": None,
+    "llama-3.1-8b-batches/vllm-batches": "h200-sxm/llama-3.1-8b/vllm",
+    "llama-3.1-8b-tp2-batches/vllm-tp2-batches": None,
+    "qwen1.5-32b-batches/vllm-batches": "h200-sxm/qwen1.5-32b/vllm-quick",
+    "qwen1.5-32b-tp2-batches/vllm-tp2-batches": "h200-sxm/qwen1.5-32b/vllm-tp2-traffic",
+    "olmo-7b-batches/vllm-batches": None,
 }
-"""Folder of windows -> the table that ships of the same deployment; OLMo-1B has none."""
+"""Folder of windows -> the table that ships of the same deployment, if any does."""
 
 FORECASTS = {"list": "price list", "own": "own table", "carried": "carried from the H100"}
-MODELS = {"llama-3.1-8b": "Llama-3.1-8B", "olmoe-1b-7b": "OLMoE-1B-7B", "olmo-1b": "OLMo-1B"}
+MODELS = {
+    "llama-3.1-8b": "Llama-3.1-8B",
+    "llama-3.1-8b-tp2": "Llama-3.1-8B on two",
+    "olmoe-1b-7b": "OLMoE-1B-7B",
+    "olmo-1b": "OLMo-1B",
+    "olmo-7b": "OLMo-7B",
+    "qwen1.5-32b": "Qwen1.5-32B",
+    "qwen1.5-32b-tp2": "Qwen1.5-32B on two",
+}
 
 Cell = tuple[int, int, int]
 
