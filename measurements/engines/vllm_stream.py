@@ -4,6 +4,8 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from joulecast.measurements.engines.decoding import GREEDY, Decoding
+
 
 class VllmStream:
     """Requests of random token ids, handed over one by one.
@@ -24,7 +26,7 @@ class VllmStream:
     ) -> None:
         self._engine = llm.llm_engine
         self._prompts = prompts
-        self._sampling = [_sampling(vllm, tokens) for tokens in output_tokens]
+        self._sampling = [_told_at_the_end(vllm, tokens) for tokens in output_tokens]
         self._added: set[str] = set()
 
     @property
@@ -65,14 +67,21 @@ def random_prompts(
     return [generator.choices(range(vocabulary), k=tokens) for tokens in lengths]
 
 
-def _sampling(vllm: Any, output_tokens: int) -> Any:
-    """Exactly so many tokens, told of once all are there."""
-    sampling = vllm.SamplingParams(
-        temperature=0.0,
+def sampling_of(vllm: Any, output_tokens: int, decoding: Decoding = GREEDY) -> Any:
+    """Exactly so many tokens, none of which ends a request."""
+    drawn = {"top_p": decoding.top_p} if decoding.top_p < 1 else {}
+    return vllm.SamplingParams(
+        temperature=decoding.temperature,
         min_tokens=output_tokens,
         max_tokens=output_tokens,
         ignore_eos=True,
         detokenize=False,
+        **drawn,
     )
+
+
+def _told_at_the_end(vllm: Any, output_tokens: int) -> Any:
+    """The same, told of once all are there."""
+    sampling = sampling_of(vllm, output_tokens)
     sampling.output_kind = vllm.sampling_params.RequestOutputKind.FINAL_ONLY
     return sampling
