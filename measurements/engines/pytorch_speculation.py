@@ -88,7 +88,8 @@ class SpeculativeLoop:
             batch = _Batch(self, prompts, new_tokens)
             batch.prefill()
             if new_tokens > 1:
-                batch.lengths.fill_(batch.last - 1)
+                batch.lengths[:] = batch.last  # all but one request are done
+                batch.lengths[0] -= 1
                 batch.round()
 
     def draw_accepted(self, requests: int) -> Any:
@@ -123,8 +124,8 @@ class _Batch:
     def prefill(self) -> None:
         """Feed the prompts to both; the model gives the first token."""
         slots = self._steps[: self._input_tokens].expand(len(self.tokens), -1)
-        self._pass(self._loop.draft, slots, self._input_tokens, is_prefill=True)
-        own = self._pass(self._loop.model, slots, self._input_tokens, is_prefill=True)
+        self._pass(self._loop.draft, slots, self._input_tokens, needs_mask=False)
+        own = self._pass(self._loop.model, slots, self._input_tokens, needs_mask=False)
         self.tokens[:, self._input_tokens] = own[:, -1]
 
     def round(self) -> None:
@@ -134,8 +135,10 @@ class _Batch:
         # The token before is fed to the draft once more: if the last of its tokens was accepted,
         # it proposed it without having been fed it.
         slots = first + self._steps[:2] - 1
+        is_ragged = int(self.lengths.min()) < longest
         for k in range(1, lookahead + 1):
-            proposed = self._pass(self._loop.draft, slots, longest + k)[:, -1:]
+            needs_mask = k == 1 or is_ragged
+            proposed = self._pass(self._loop.draft, slots, longest + k, needs_mask)
             slots = first + k
             self.tokens.scatter_(1, slots, proposed)
         slots = first + self._steps[: lookahead + 1]
@@ -151,19 +154,27 @@ class _Batch:
         self.tokens.scatter_(1, target, chosen)
         self.lengths = (self.lengths + accepted + 1).clamp(max=self.last)
 
-    def _pass(self, model: Any, slots: Any, used: int, is_prefill: bool = False) -> Any:
-        """The likeliest token after each that is fed; of a prefill, after the last one."""
+    def _pass(self, model: Any, slots: Any, used: int, needs_mask: bool = True) -> Any:
+        """The likeliest token after each that the model is fed, and after the draft's last one.
+
+        Args:
+            model: One of the two.
+            slots: Where what is fed stands, shape (requests, tokens).
+            used: Slots that are looked at.
+            needs_mask: Whether tokens see less than all of these, other than the usual triangle.
+                Without one, attention need not copy keys that several heads share.
+        """
         cache = self._caches[id(model)]
         cache.slots, cache.used = slots, used
-        mask = (
-            None if is_prefill else self._steps[None, None, None, :used] <= slots[:, None, :, None]
-        )
+        mask = None
+        if needs_mask:
+            mask = self._steps[None, None, None, :used] <= slots[:, None, :, None]
         output = model(
             self.tokens.gather(1, slots),
             attention_mask=mask,
             position_ids=slots,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1 if is_prefill else 0,
+            logits_to_keep=0 if model is self._loop.model and needs_mask else 1,
         )
         return output.logits.argmax(dim=-1)

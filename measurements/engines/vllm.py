@@ -151,7 +151,8 @@ class VllmEngine:
         decoding = self._variant.decoding
         if decoding.is_beam_search:
             return beam_batch(self._vllm, self._llm, prompts, lengths, decoding.beam_width)
-        sampling = [sampling_of(self._vllm, tokens, decoding) for _, tokens in lengths]
+        has_draft = self._variant.speculation is not None
+        sampling = [sampling_of(self._vllm, tokens, decoding, has_draft) for _, tokens in lengths]
 
         def run() -> int:
             try:

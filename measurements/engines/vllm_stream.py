@@ -67,16 +67,28 @@ def random_prompts(
     return [generator.choices(range(vocabulary), k=tokens) for tokens in lengths]
 
 
-def sampling_of(vllm: Any, output_tokens: int, decoding: Decoding = GREEDY) -> Any:
-    """Exactly so many tokens, none of which ends a request."""
-    drawn = {"top_p": decoding.top_p} if decoding.top_p < 1 else {}
+def sampling_of(
+    vllm: Any, output_tokens: int, decoding: Decoding = GREEDY, has_draft: bool = False
+) -> Any:
+    """Exactly so many tokens, none of which ends a request.
+
+    Args:
+        vllm: The module.
+        output_tokens: How many.
+        decoding: How they are chosen; beams are no matter of these parameters.
+        has_draft: Whether a draft proposes them. A least number of tokens, which adds nothing to
+            `ignore_eos`, is then left out: vLLM would go through all requests in Python for it, at
+            every verified step.
+    """
+    options: dict[str, Any] = {} if has_draft else {"min_tokens": output_tokens}
+    if decoding.top_p < 1:
+        options["top_p"] = decoding.top_p
     return vllm.SamplingParams(
         temperature=decoding.temperature,
-        min_tokens=output_tokens,
         max_tokens=output_tokens,
         ignore_eos=True,
         detokenize=False,
-        **drawn,
+        **options,
     )
 
 

@@ -106,6 +106,8 @@ def test_a_draft_is_drawn_and_what_it_gets_accepted_changes_on_the_way() -> None
         assert rates.tolist() == [acceptance] * 4
         assert engine.settings()["speculation"] == other.text
     assert engine.prepare(512, 64, 2)() == 128
+    assert not hasattr(StandIn.asked["sampling"][0], "min_tokens")
+    assert StandIn.asked["sampling"][0].ignore_eos
     # 512 + 64 - 1 tokens, and 4 that are proposed: 37 blocks.
     assert engine.capacity(512, 64) == 28_242 // 37
     with pytest.raises(EngineError, match="the steps of speculation are no steps"):
