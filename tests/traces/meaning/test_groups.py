@@ -56,7 +56,8 @@ def test_parts_sum_to_the_energy(log: Path) -> None:
         assert sum(group.share for group in made.groups) == pytest.approx(1)
     made = jc.estimate(log, TABLE, group_by="user")
     assert made.energy_j == alone.energy_j
-    assert {group.name: group.failed for group in made.groups} == {"(none)": 0, "alice": 0, "bob": 1}
+    failed = {group.name: group.failed for group in made.groups}
+    assert failed == {"(none)": 0, "alice": 0, "bob": 1}
     one = jc.estimate(log, TABLE, group_by="day", where="user = alice")
     assert [group.energy_j for group in one.groups] == [pytest.approx(one.energy_j)]
 

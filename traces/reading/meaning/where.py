@@ -51,8 +51,8 @@ def parse_where(text: str) -> tuple[Condition, ...]:
     """The conditions of `COLUMN OPERATOR VALUE and ...`, all of which must be met.
 
     Operators are =, !=, <, <=, >, >=, ~ (contains, capitals do not count) and in (A, B). Values
-    and names of columns with blanks stand in quotes; `COLUMN = ""` is one without a value. Numbers without quotes are compared as
-    numbers, all else as text.
+    and names of columns with blanks stand in quotes; `COLUMN = ""` is one without a value. Numbers
+    without quotes are compared as numbers, all else as text.
 
     Raises:
         InputError: That is not what it is.
