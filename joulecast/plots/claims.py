@@ -64,15 +64,23 @@ def plot_paper(
             one figure that is asked for.
     """
     check_plot_path(path)
-    is_alone = len(comparison.figures) == 1
-    drawn = []
-    for figure in comparison.figures:
-        target = path if is_alone else path.with_name(f"{path.stem}-{figure.name}{path.suffix}")
-        if _plot_figure(figure, comparison, cards, target):
-            drawn.append(target)
-        elif is_alone:
-            raise InputError(f"{figure.name}: nothing was measured here that could be drawn")
+    files = picture_files(comparison.figures, path)
+    drawn = [
+        file
+        for figure, file in zip(comparison.figures, files, strict=True)
+        if _plot_figure(figure, comparison, cards, file)
+    ]
+    if not drawn and len(files) == 1:
+        name = comparison.figures[0].name
+        raise InputError(f"{name}: nothing was measured here that could be drawn")
     return drawn
+
+
+def picture_files(figures: Sequence[PaperFigure], path: Path) -> list[Path]:
+    """Where each of some figures is drawn: of several, each has its name before the ending."""
+    if len(figures) == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}-{figure.name}{path.suffix}") for figure in figures]
 
 
 def _plot_figure(

@@ -20,12 +20,19 @@ class Finding:
     Attributes:
         claim: It.
         evidence: By kind of GPU, that of most batches first, which the verdict rests on.
-        ruling: The verdict.
     """
 
     claim: Claim
     evidence: Sequence[Evidence]
-    ruling: Ruling
+
+    @property
+    def ruling(self) -> Ruling:
+        """The verdict."""
+        return self.ruling_on(self.evidence[0] if self.evidence else None)
+
+    def ruling_on(self, evidence: Evidence | None) -> Ruling:
+        """What one kind of GPU would say alone."""
+        return rule(self.claim.published, None if evidence is None else evidence.measured)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -35,7 +42,7 @@ class Finding:
             "figure": self.claim.figure,
             "statement": self.claim.statement,
             "published": {**vars(published)},
-            "measured": [_measured_dict(evidence) for evidence in self.evidence],
+            "measured": [self._measured_dict(evidence) for evidence in self.evidence],
             "verdict": ruling.verdict.value,
             "gap": ruling.gap,
             "reason": ruling.reason,
@@ -44,16 +51,16 @@ class Finding:
             "needs": self.claim.needs if ruling.verdict is Verdict.UNKNOWN else "",
         }
 
-
-def _measured_dict(evidence: Evidence) -> dict[str, Any]:
-    return {
-        "gpu": evidence.gpu,
-        "engines": evidence.versions,
-        "at": evidence.at,
-        **vars(evidence.measured),
-        "batches": evidence.size,
-        "invalid_runs": evidence.invalid_runs,
-    }
+    def _measured_dict(self, evidence: Evidence) -> dict[str, Any]:
+        return {
+            "gpu": evidence.gpu,
+            "engines": evidence.versions,
+            "at": evidence.at,
+            **vars(evidence.measured),
+            "batches": evidence.size,
+            "invalid_runs": evidence.invalid_runs,
+            "verdict": self.ruling_on(evidence).verdict.value,
+        }
 
 
 @dataclass(frozen=True)
@@ -88,10 +95,9 @@ def compare_paper(figures: Sequence[PaperFigure], tables: Iterable[EnergyTable])
     """Hold the claims of some figures against some tables."""
     tables = list(tables)
     batches, phases = Batches(tables), Phases(tables)
-    findings = []
-    for figure in figures:
-        for claim in figure.claims:
-            evidence = evidence_of(claim.measure, batches, phases)
-            measured = evidence[0].measured if evidence else None
-            findings.append(Finding(claim, evidence, rule(claim.published, measured)))
+    findings = [
+        Finding(claim, evidence_of(claim.measure, batches, phases))
+        for figure in figures
+        for claim in figure.claims
+    ]
     return PaperComparison(figures, findings, batches, phases)

@@ -118,6 +118,8 @@ def _change(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evi
     if not changes or (most and min(change.batch_size for change in changes) > most):
         return None
     measured, at = _PICKS[measure["pick"]](changes)
+    if drafts := sorted({each.way.speculation for each in compared} - {""}):
+        at += f"; draft, look-ahead and acceptance {' and '.join(drafts)}"
     return Evidence(gpu, measured, at, _versions(compared, batches), compared)
 
 

@@ -1,7 +1,8 @@
 """`joulecast paper`: the paper's other claims beside what was measured here."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +16,9 @@ from joulecast.cli.options import (
     with_options,
 )
 
+if TYPE_CHECKING:
+    from joulecast.estimator.paper.claims.claim import PaperFigure
+
 
 @command()
 @click.argument("figures", nargs=-1, metavar="[FIGURE]...", shell_complete=complete_paper_figures)
@@ -26,7 +30,7 @@ from joulecast.cli.options import (
     shell_complete=complete_tables,
     help="A table of your own that counts beside the shipped ones.",
 )
-@plot_option("Also draw each figure that something was measured of, NAME-FIGURE if several,")
+@plot_option("Also draw the figure, or of several a picture each (NAME-FIGURE),")
 @with_options(FORMAT_OPTIONS)
 def paper(
     figures: tuple[str, ...], table_names: tuple[str, ...], plot: Path | None, **options: Any
@@ -43,7 +47,8 @@ def paper(
     from joulecast.views.paper.claims import paper_report
 
     chosen = figures_named(figures)
-    check_results({"--output": options["output"], "--plot": plot}, tables=table_names)
+    for picture in [None] if plot is None else _pictures(chosen, plot):
+        check_results({"--output": options["output"], "--plot": picture}, tables=table_names)
     tables = [*shipped_tables(), *map(load_table, table_names)]
     comparison = compare_paper(chosen, tables)
     cards = forecast_cards() if any(figure.name == "cards" for figure in chosen) else []
@@ -52,3 +57,9 @@ def paper(
 
         plot_paper(comparison, cards, plot)
     emit_report(paper_report(comparison, cards), options)
+
+
+def _pictures(figures: "Sequence[PaperFigure]", plot: Path) -> list[Path]:
+    from joulecast.plots.claims import picture_files
+
+    return picture_files(figures, plot)

@@ -9,19 +9,19 @@ from joulecast.estimator.paper.claims.cards import LENGTHS, CardForecast
 from joulecast.estimator.paper.claims.claim import PaperFigure, Published
 from joulecast.estimator.paper.claims.compare import Finding, PaperComparison
 from joulecast.estimator.paper.claims.measures import Evidence
-from joulecast.estimator.paper.claims.verdict import Verdict
+from joulecast.estimator.paper.claims.verdict import Ruling, Verdict
 from joulecast.measurements.hardware import load_gpu
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text, title_text
 from joulecast.views.report import Report
 
 TITLE = (
     "The claims of Fernandez et al. (ACL 2025, arXiv 2504.17674) beside what was measured here\n"
-    "a verdict is by rule from the numbers: docs/paper.md"
+    "each verdict follows from the numbers, by one rule"
 )
 NOTES = (
     """\
-paper: its figure, and the card where it names one; here: ours with half its 95 % interval, and of
-which batch. Changes are in percent, gaps in points.""",
+paper: its figure, and the card where it names one; here: ours with its 95 % interval (of a range,
+half the widest one), and of which batch. Changes are in percent, gaps in points.""",
     """\
 Within 5 points, or 0.25 of a power, the two agree: cards and versions are others. What rests on
 less than 5 % takes three runs.""",
@@ -59,7 +59,13 @@ def _figure_views(figure: PaperFigure, findings: Sequence[Finding]) -> list[Rend
         first = finding.evidence[0] if finding.evidence else None
         here = "-" if first is None else measured_text(finding.claim.published, first)
         paper = published_text(finding.claim.published)
-        add_row(view, finding.claim.name, paper, here, verdict_text(finding))
+        add_row(
+            view,
+            finding.claim.name,
+            paper,
+            here,
+            verdict_text(finding.claim.published, finding.ruling),
+        )
     facts = [(finding.claim.name, _told(finding)) for finding in findings]
     measured = {text: None for finding in findings for text in map(_on, finding.evidence[:1])}
     if measured:
@@ -73,23 +79,23 @@ def published_text(published: Published) -> str:
 
 
 def measured_text(published: Published, evidence: Evidence) -> str:
-    """What was measured, with its error and what it is of."""
+    """What was measured, with its 95 % interval and what it is of."""
     measured = evidence.measured
+    ends = measured.low - measured.error, measured.high + measured.error
     if published.unit == "power of length":
-        return f"power {measured.low:.2f} ± {measured.error:.2f}; {evidence.at}"
+        return f"power {measured.low:.2f} ({ends[0]:.2f} to {ends[1]:.2f}); {evidence.at}"
     sign = "" if published.unit == "% of energy" else "+"
-    ends = f"{measured.low:{sign}.1f}"
     if measured.high != measured.low:
-        ends += f" to {measured.high:{sign}.1f}"
-    return f"{ends} ± {measured.error:.1f} %; {evidence.at}"
+        within = f"{measured.low:{sign}.1f} to {measured.high:{sign}.1f}"
+        return f"{within} % (error {measured.error:.1f}); {evidence.at}"
+    return f"{measured.low:{sign}.1f} % ({ends[0]:{sign}.1f} to {ends[1]:{sign}.1f}); {evidence.at}"
 
 
-def verdict_text(finding: Finding) -> str:
+def verdict_text(published: Published, ruling: Ruling) -> str:
     """The verdict, and by how much it differs."""
-    ruling = finding.ruling
     if ruling.verdict is not Verdict.DIFFERS or ruling.gap is None:
         return ruling.verdict.value
-    if finding.claim.published.unit == "power of length":
+    if published.unit == "power of length":
         return f"differs by {ruling.gap:+.2f}"
     return f"differs by {ruling.gap:+.1f} points"
 
@@ -105,7 +111,8 @@ def _told(finding: Finding) -> str:
     if ruling.verdict is Verdict.UNKNOWN:
         texts.append(f"{ruling.reason}; it would take {claim.needs}")
     texts += [
-        f"on {load_gpu(other.gpu).product}: {measured_text(claim.published, other)}"
+        f"on {load_gpu(other.gpu).product}: {measured_text(claim.published, other)}, "
+        + verdict_text(claim.published, finding.ruling_on(other))
         for other in finding.evidence[1:]
     ]
     return ". ".join(text[0].upper() + text[1:] for text in texts) + "."
@@ -147,7 +154,7 @@ def _cards_view(cards: Sequence[CardForecast]) -> RenderableType:
 
 
 _NO_MEASUREMENT = dict.fromkeys(
-    ("gpu", "engines", "at", "low", "high", "error", "runs", "batches", "invalid_runs")
+    ["gpu", "engines", "at", "low", "high", "error", "runs", "batches", "invalid_runs", "verdict"]
 )
 
 
