@@ -27,6 +27,7 @@ def main() -> None:
         ("validate", str(SHIPPED), "--plot", "replays.png"),
         ("validate", str(SHIPPED_ONLINE), "--plot", "online.png"),
         ("table4", "--plot", "table4.png"),
+        ("paper", "--plot", "paper.png"),
         ("table", "show", VLLM.replace("vllm", "pytorch"), "--over", VLLM, "--plot",
          "pytorch-over-vllm.png"),
     ):  # fmt: skip

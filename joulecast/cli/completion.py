@@ -104,12 +104,19 @@ def _gpus() -> Names:
     return [(name, load_gpu(name).product) for name in gpu_names()]
 
 
+def _paper_figures() -> Names:
+    from joulecast.estimator.paper.claims.claim import paper_figures
+
+    return [(name, f"{figure.place}: {figure.title}") for name, figure in paper_figures().items()]
+
+
 complete_tables = _completing(_tables, "dir")
 complete_traces = _completing(_traces, "file")
 complete_public_traces = _completing(_public_traces)
 complete_tasks = _completing(_tasks)
 complete_models = _completing(_models, "file")
 complete_gpus = _completing(_gpus)
+complete_paper_figures = _completing(_paper_figures)
 
 
 def traces_argument(required: bool = True) -> Callable[[Any], Any]:

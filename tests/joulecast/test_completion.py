@@ -42,6 +42,7 @@ def offered(*words: str) -> list[tuple[str, str]]:
         ("estimate", "x", "--table", ""),
         ("estimate", "x", "--host", ""),
         ("compare", "x", "--table", "first", "--table", ""),
+        ("paper", "--table", ""),
         ("table4", "--table", ""),
         ("table", "show", ""),
         ("table", "show", "first", "--over", ""),
@@ -96,6 +97,7 @@ def test_other_names() -> None:
         "h200-sxm",
     ]
     assert values("table4", "--gpu", "h100-s") == ["h100-sxm"]
+    assert values("paper", "mixtures", "sp") == ["speculation"]
     assert values("estimate", "--gpu", "l4") == ["l4", "l40s"]
     assert values("measure", "--engine", "v") == ["vllm"]
     assert values("estimate", "--format", "") == ["table", "json", "csv"]
@@ -125,7 +127,7 @@ def test_whatever_help_calls_a_table_a_trace_or_a_model_completes() -> None:
                     values = {item.value for item in param.shell_complete(ctx, "")}
                     assert {*names.get(metavar, model_names())} <= values, f"{words} {param.name}"
                     seen += 1
-    assert seen == 21
+    assert seen == 22
 
 
 def test_what_is_wrong_elsewhere_is_no_matter(monkeypatch, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "table list": ("table", "list"),
     "table show": ("table", "show", VLLM),
     "table over table": ("table", "show", PYTORCH, "--over", VLLM, "--quantity", "batch-size"),
+    "paper": ("paper",),
     "table4": ("table4",),
     "tables": ("tables",),
     "trace list": ("trace", "list"),
@@ -52,7 +53,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "validate": ("validate",),
 }  # fmt: skip
 """Every command that makes a report, but `doctor`, which tells of the machine."""
-SLOW = {"estimate", "compare", "table4", "validate"}
+SLOW = {"estimate", "compare", "paper", "table4", "validate"}
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in COMMANDS]
 NUMBER = re.compile(r"(?<![\w./-])[+-]?\d[\d,]*(?:\.\d+)?(?![\w./-])")
 ReportOf = Callable[[str], Report]

@@ -1,0 +1,195 @@
+"""Batches of equal requests by how they were served: all tables of one deployment together."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any, Literal
+
+from scipy import stats
+
+from joulecast.estimator.paper.claims.claim import card_spread, repeatability
+from joulecast.measurements.table.interpolation import BatchKey
+from joulecast.measurements.table.runs import Run
+from joulecast.measurements.table.table import EnergyTable
+
+Quantity = Literal["energy", "seconds"]
+
+_NORMAL_95 = 1.96
+_FEW = 3
+
+
+@dataclass(frozen=True)
+class Way:
+    """How requests were served; two tables of one way are pooled.
+
+    Attributes:
+        gpu: Short name.
+        model: Short name.
+        engine: Its name.
+        gpus: GPUs that share the model.
+        compiled: Whether steps are compiled or recorded as CUDA graphs.
+        decoding: How tokens are chosen, as table.json has it.
+        speculation: Draft, look-ahead and acceptance likewise; "" for no draft.
+        quantization: Of the weights; "" for none.
+    """
+
+    gpu: str
+    model: str
+    engine: str
+    gpus: int = 1
+    compiled: bool = False
+    decoding: str = "greedy"
+    speculation: str = ""
+    quantization: str = ""
+
+    @classmethod
+    def of(cls, table: EnergyTable) -> "Way":
+        """How the requests of a table were served."""
+        settings = table.metadata["engine_settings"]
+        is_eager = bool(settings.get("eager"))
+        compiled = not is_eager if table.engine == "vllm" else bool(settings.get("compiled"))
+        return cls(
+            gpu=table.gpu.name,
+            model=table.model,
+            engine=table.engine,
+            gpus=table.gpu_count,
+            compiled=compiled,
+            decoding=settings.get("decoding_strategy") or "greedy",
+            speculation=settings.get("speculation") or "",
+            quantization=table.quantization or "",
+        )
+
+    def fits(self, wanted: Mapping[str, Any]) -> bool:
+        """Whether it is served so; * in a text stands for anything."""
+        return all(_fits(getattr(self, key), value) for key, value in wanted.items())
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, list):
+        return any(_fits(value, one_of) for one_of in wanted)
+    if isinstance(wanted, str) and "*" in wanted:
+        return fnmatchcase(str(value), wanted)
+    return bool(value == wanted)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """All valid runs of one batch, served one way.
+
+    Attributes:
+        runs: They.
+        engine: What served them.
+    """
+
+    runs: Sequence[Run]
+    engine: str
+
+    @cached_property
+    def cards(self) -> set[str]:
+        """The cards that they ran on."""
+        return {card for run in self.runs if run.gpu for card in run.gpu.split("+")}
+
+    def values(self, quantity: Quantity) -> list[float]:
+        """What each run took for one batch [J or s]."""
+        if quantity == "energy":
+            return [run.batch_energy_j for run in self.runs]
+        return [run.seconds / run.batches for run in self.runs]
+
+    def mean(self, quantity: Quantity) -> float:
+        """What one batch took [J or s]."""
+        return statistics.fmean(self.values(quantity))
+
+    def relative_error(self, quantity: Quantity) -> float:
+        """Half the width of its 95 % interval, relative.
+
+        From the spread of its own runs where there are three; else from that of equal runs under
+        the engine.
+        """
+        values = self.values(quantity)
+        count = len(values)
+        if count >= _FEW:
+            sd = statistics.stdev(values) / statistics.fmean(values)
+            return float(stats.t.ppf(0.975, count - 1)) * sd / math.sqrt(count)
+        return _NORMAL_95 * repeatability(self.engine) / math.sqrt(count)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one way of serving takes over another, for equal batches.
+
+    Attributes:
+        batch: (I, O, batch size).
+        percent: How much more [%]; less, if negative.
+        error: Half the width of its 95 % interval [points].
+        runs: The fewer runs of the two sides.
+    """
+
+    batch: BatchKey
+    percent: float
+    error: float
+    runs: int
+
+    @property
+    def batch_size(self) -> int:
+        """Requests in the batch."""
+        return self.batch[2]
+
+
+class Batches:
+    """The batches of some tables, pooled by how they were served.
+
+    Args:
+        tables: They; invalid runs are left out.
+    """
+
+    def __init__(self, tables: Iterable[EnergyTable]) -> None:
+        self.tables: dict[Way, list[EnergyTable]] = {}
+        for table in tables:
+            if not table.is_of_traffic and table.dtype == "bfloat16":
+                self.tables.setdefault(Way.of(table), []).append(table)
+
+    def ways(self, **wanted: Any) -> list[Way]:
+        """The ways of serving that fit."""
+        return [way for way in self.tables if way.fits(wanted)]
+
+    def of(self, way: Way) -> dict[BatchKey, Batch]:
+        """Its batches, those of fewer requests first."""
+        runs: dict[BatchKey, list[Run]] = {}
+        for table in self.tables.get(way, ()):
+            for run in table.runs:
+                if run.valid:
+                    runs.setdefault(run.batch, []).append(run)
+        return {batch: Batch(runs[batch], way.engine) for batch in sorted(runs, key=_by_size)}
+
+    def invalid_runs(self, way: Way) -> int:
+        """Runs that failed a gate, and count for nothing."""
+        return sum(not run.valid for table in self.tables.get(way, ()) for run in table.runs)
+
+    def changes(self, way: Way, over: Way, quantity: Quantity) -> list[Change]:
+        """What one way takes over another, for every batch that both have."""
+        ours, theirs = self.of(way), self.of(over)
+        return [
+            _change(batch, ours[batch], theirs[batch], quantity)
+            for batch in ours
+            if batch in theirs
+        ]
+
+
+def _by_size(batch: BatchKey) -> BatchKey:
+    return batch[2], batch[0], batch[1]
+
+
+def _change(batch: BatchKey, ours: Batch, theirs: Batch, quantity: Quantity) -> Change:
+    ratio = ours.mean(quantity) / theirs.mean(quantity)
+    parts = [ours.relative_error(quantity), theirs.relative_error(quantity)]
+    if not ours.cards & theirs.cards:
+        parts.append(card_spread())
+    return Change(
+        batch=batch,
+        percent=100 * (ratio - 1),
+        error=100 * ratio * math.hypot(*parts),
+        runs=min(len(ours.runs), len(theirs.runs)),
+    )

@@ -1,0 +1,238 @@
+"""What of our tables stands beside a claim: changes between two ways of serving, and phases."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from joulecast.estimator.paper.claims.deployments import Batches, Change, Quantity, Way
+from joulecast.estimator.paper.claims.phases import PhasePoint, Phases
+from joulecast.estimator.paper.claims.verdict import Measured
+
+Measure = Mapping[str, Any]
+
+_UNLESS_SAID = {"gpus": 1, "decoding": "greedy", "speculation": "", "quantization": ""}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One way of serving over another.
+
+    Attributes:
+        way: It.
+        over: The other.
+        changes: For every batch that both have.
+        invalid_runs: Runs of both that failed a gate.
+    """
+
+    way: Way
+    over: Way
+    changes: Sequence[Change]
+    invalid_runs: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured of a claim on one kind of GPU.
+
+    Attributes:
+        gpu: Its short name.
+        measured: The number that the claim is held against.
+        at: What the number is of: batch, lengths, models.
+        versions: Engines and their versions.
+        compared: The comparisons that it is from; empty for phases.
+        phases: The points that it is from; empty for comparisons.
+    """
+
+    gpu: str
+    measured: Measured
+    at: str
+    versions: str
+    compared: Sequence[Compared] = ()
+    phases: Sequence[PhasePoint] = ()
+
+    @property
+    def size(self) -> int:
+        """How many batches it rests on."""
+        return sum(len(each.changes) for each in self.compared) + len(self.phases)
+
+    @property
+    def invalid_runs(self) -> int:
+        """Runs that failed a gate and were left out."""
+        return sum(each.invalid_runs for each in self.compared)
+
+
+def evidence_of(measure: Measure | None, batches: Batches, phases: Phases) -> list[Evidence]:
+    """What was measured of a claim, that of most batches first; nothing if nothing was.
+
+    Args:
+        measure: As claims.json has it: "kind" is change, trend, exponent or share.
+        batches: What all tables took.
+        phases: What prefill and decoding took of it.
+    """
+    if measure is None:
+        return []
+    kind = _KINDS[measure["kind"]]
+    gpus = dict.fromkeys(way.gpu for way in batches.tables)
+    found = [kind(measure, gpu, batches, phases) for gpu in gpus]
+    return sorted(
+        (evidence for evidence in found if evidence is not None),
+        key=lambda evidence: -evidence.size,
+    )
+
+
+def compare_ways(measure: Measure, gpu: str, batches: Batches) -> list[Compared]:
+    """All comparisons that a claim is about, on one kind of GPU.
+
+    "of" and "over" say which ways of serving; "same" in what both sides must be alike; "lengths"
+    and "batches" restrict what is compared.
+    """
+    compared = []
+    quantity: Quantity = measure.get("quantity", "energy")
+    for over in batches.ways(**{**_UNLESS_SAID, **measure["over"], "gpu": gpu}):
+        alike = {name: getattr(over, name) for name in measure.get("same", ())}
+        wanted = {**_UNLESS_SAID, **measure["of"], "gpu": gpu}
+        for way in batches.ways(**wanted):
+            if way == over or not way.fits(alike):
+                continue
+            changes = [
+                change for change in batches.changes(way, over, quantity) if _is_of(change, measure)
+            ]
+            if changes:
+                invalid = batches.invalid_runs(way) + batches.invalid_runs(over)
+                compared.append(Compared(way, over, changes, invalid))
+    return compared
+
+
+def _is_of(change: Change, measure: Measure) -> bool:
+    lengths, sizes = measure.get("lengths"), measure.get("batches")
+    if lengths is not None and list(change.batch[:2]) not in lengths:
+        return False
+    return sizes is None or sizes[0] <= change.batch_size <= sizes[1]
+
+
+def _change(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evidence | None:  # noqa: ARG001
+    """The largest rise or fall, the largest of either, or the range of all."""
+    compared = compare_ways(measure, gpu, batches)
+    changes = [change for each in compared for change in each.changes]
+    most = measure.get("up_to_batch")
+    if not changes or (most and min(change.batch_size for change in changes) > most):
+        return None
+    measured, at = _PICKS[measure["pick"]](changes)
+    if drafts := sorted({each.way.speculation for each in compared} - {""}):
+        at += f"; draft, look-ahead and acceptance {' and '.join(drafts)}"
+    return Evidence(gpu, measured, at, _versions(compared, batches), compared)
+
+
+def _highest(changes: Sequence[Change]) -> tuple[Measured, str]:
+    return _single(max(changes, key=lambda change: change.percent))
+
+
+def _lowest(changes: Sequence[Change]) -> tuple[Measured, str]:
+    return _single(min(changes, key=lambda change: change.percent))
+
+
+def _largest(changes: Sequence[Change]) -> tuple[Measured, str]:
+    largest = max(changes, key=lambda change: abs(change.percent))
+    size = abs(largest.percent)
+    return Measured(size, size, largest.error, largest.runs), _batch_text([largest])
+
+
+def _range(changes: Sequence[Change]) -> tuple[Measured, str]:
+    percents = [change.percent for change in changes]
+    error = max(change.error for change in changes)
+    runs = min(change.runs for change in changes)
+    return Measured(min(percents), max(percents), error, runs), _batch_text(changes)
+
+
+def _single(change: Change) -> tuple[Measured, str]:
+    return Measured(change.percent, change.percent, change.error, change.runs), _batch_text(
+        [change]
+    )
+
+
+_PICKS: Mapping[str, Callable[[Sequence[Change]], tuple[Measured, str]]] = {
+    "highest": _highest,
+    "lowest": _lowest,
+    "largest": _largest,
+    "range": _range,
+}
+
+
+def _trend(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evidence | None:  # noqa: ARG001
+    """How much more the smallest batch changes than the largest [points]."""
+    compared = compare_ways(measure, gpu, batches)
+    changes = sorted(
+        (change for each in compared for change in each.changes),
+        key=lambda change: change.batch_size,
+    )
+    if not changes or changes[0].batch_size > measure["up_to_batch"]:
+        return None
+    first, last = changes[0], changes[-1]
+    difference = first.percent - last.percent
+    error = (first.error**2 + last.error**2) ** 0.5
+    measured = Measured(difference, difference, error, min(first.runs, last.runs))
+    at = f"batch {first.batch_size:,} less batch {last.batch_size:,}"
+    return Evidence(gpu, measured, at, _versions(compared, batches), compared)
+
+
+def _exponent(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evidence | None:
+    """The x of energy ~ length^x, over a range of inputs or outputs."""
+    way = _phase_way(measure, gpu, batches)
+    points = [] if way is None else phases.series(way, measure)
+    lengths = [getattr(point, f"{measure['along']}_tokens") for point in points]
+    if way is None or len(set(lengths)) < 2:
+        return None
+    slope, error = phases.exponent(points, measure["phase"], measure["along"])
+    measured = Measured(slope, slope, error, min(point.runs for point in points))
+    at = f"batch {measure['batch']}, {min(lengths):,} to {max(lengths):,} tokens"
+    return Evidence(gpu, measured, at, batches_versions(batches, [way]), phases=points)
+
+
+def _share(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evidence | None:
+    """Decoding's share of both phases' energy [%]."""
+    way = _phase_way(measure, gpu, batches)
+    batch = *measure["lengths"], measure["batch"]
+    point = None if way is None else phases.of(way).get(batch)
+    if way is None or point is None:
+        return None
+    share, error = point.decode_share_percent
+    at = f"batch {measure['batch']}, ({batch[0]:,}, {batch[1]:,}) tokens"
+    versions = batches_versions(batches, [way])
+    return Evidence(gpu, Measured(share, share, error, point.runs), at, versions, phases=[point])
+
+
+def _phase_way(measure: Measure, gpu: str, batches: Batches) -> Way | None:
+    ways = batches.ways(**{**_UNLESS_SAID, **measure["of"], "gpu": gpu})
+    return next(iter(ways), None)
+
+
+_KINDS: Mapping[str, Callable[[Measure, str, Batches, Phases], Evidence | None]] = {
+    "change": _change,
+    "trend": _trend,
+    "exponent": _exponent,
+    "share": _share,
+}
+
+
+def _batch_text(changes: Sequence[Change]) -> str:
+    """Which batches changes are of."""
+    sizes = sorted({change.batch_size for change in changes})
+    lengths = sorted({change.batch[:2] for change in changes})
+    size = f"batch {sizes[0]:,}" if len(sizes) == 1 else f"batches {sizes[0]:,} to {sizes[-1]:,}"
+    if len(lengths) == 1:
+        return f"{size}, ({lengths[0][0]:,}, {lengths[0][1]:,}) tokens"
+    return f"{size}, {len(lengths)} pairs of lengths"
+
+
+def _versions(compared: Sequence[Compared], batches: Batches) -> str:
+    ways = dict.fromkeys(way for each in compared for way in (each.way, each.over))
+    return batches_versions(batches, list(ways))
+
+
+def batches_versions(batches: Batches, ways: Sequence[Way]) -> str:
+    """The engines of some ways of serving, with their versions."""
+    versions: dict[str, set[str]] = {}
+    for way in ways:
+        for table in batches.tables.get(way, ()):
+            versions.setdefault(way.engine, set()).add(str(table.metadata["engine_version"]))
+    return ", ".join(f"{engine} {' and '.join(sorted(of))}" for engine, of in versions.items())

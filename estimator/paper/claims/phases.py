@@ -1,0 +1,148 @@
+"""What prefill and decoding took, by how requests were served."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from joulecast.estimator.paper.claims.claim import repeatability
+from joulecast.estimator.paper.claims.deployments import Way
+from joulecast.measurements.table.interpolation import BatchKey
+from joulecast.measurements.table.phases import PhaseSplit
+from joulecast.measurements.table.studies import study_phases
+from joulecast.measurements.table.table import EnergyTable
+
+Phase = Literal["prefill", "decode"]
+
+_NORMAL_95 = 1.96
+
+
+@dataclass(frozen=True)
+class PhasePoint:
+    """Both phases of one batch.
+
+    Attributes:
+        input_tokens: Input length of every request [tokens].
+        output_tokens: Output length of every request [tokens].
+        batch_size: Requests in the batch.
+        prefill_j: Energy of a batch's steps that feed prompts [J].
+        decode_j: Of its other steps [J].
+        prefill_error: Half the width of its 95 % interval, relative.
+        decode_error: Likewise.
+        sums_over_meter: The parts together over what the meter read, of each run.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    batch_size: int
+    prefill_j: float
+    decode_j: float
+    prefill_error: float
+    decode_error: float
+    sums_over_meter: Sequence[float]
+
+    @classmethod
+    def of(cls, splits: Sequence[PhaseSplit], engine: str) -> "PhasePoint":
+        """The runs of one batch together."""
+        prefill_j = statistics.fmean(split.prefill_j / split.batches for split in splits)
+        decode_j = statistics.fmean(split.decode_j / split.batches for split in splits)
+        errors = {
+            phase: statistics.fmean(
+                getattr(split, f"{phase}_error_j") / getattr(split, f"{phase}_j")
+                for split in splits
+            )
+            for phase in ("prefill", "decode")
+        }
+        root = math.sqrt(len(splits))
+        either = repeatability(engine)
+        return cls(
+            *splits[0].batch,
+            prefill_j,
+            decode_j,
+            _NORMAL_95 * math.hypot(errors["prefill"], either) / root,
+            _NORMAL_95 * math.hypot(errors["decode"], either) / root,
+            [split.sum_over_meter for split in splits],
+        )
+
+    @property
+    def runs(self) -> int:
+        """Runs that it is of."""
+        return len(self.sums_over_meter)
+
+    @property
+    def decode_share_percent(self) -> tuple[float, float]:
+        """Decoding's share of both, and half the width of its 95 % interval [%]."""
+        share = self.decode_j / (self.prefill_j + self.decode_j)
+        error = share * (1 - share) * math.hypot(self.prefill_error, self.decode_error)
+        return 100 * share, 100 * error
+
+
+class Phases:
+    """The phases of some tables, by how requests were served.
+
+    Args:
+        tables: They; those of which phases were not derived, and invalid runs, are left out.
+    """
+
+    def __init__(self, tables: Iterable[EnergyTable]) -> None:
+        self._splits: dict[Way, list[PhaseSplit]] = {}
+        for table in tables:
+            valid = {run.key for run in table.runs if run.valid}
+            splits = [
+                split for split in study_phases(table.name) if (*split.batch, split.run) in valid
+            ]
+            if splits:
+                self._splits.setdefault(Way.of(table), []).extend(splits)
+
+    def ways(self) -> list[Way]:
+        """The ways of serving of which phases are known."""
+        return list(self._splits)
+
+    def of(self, way: Way) -> dict[BatchKey, PhasePoint]:
+        """The phases of its batches."""
+        by_batch: dict[BatchKey, list[PhaseSplit]] = {}
+        for split in self._splits.get(way, ()):
+            by_batch.setdefault(split.batch, []).append(split)
+        return {batch: PhasePoint.of(by_batch[batch], way.engine) for batch in sorted(by_batch)}
+
+    def series(self, way: Way, measure: Mapping[str, Any]) -> list[PhasePoint]:
+        """The points of a range of lengths, at one batch size and one other length, or any."""
+        along = measure["along"]
+        other = "output" if along == "input" else "input"
+        return [
+            point
+            for point in self.of(way).values()
+            if point.batch_size == measure["batch"]
+            and measure["other"] in (None, getattr(point, f"{other}_tokens"))
+            and measure["from"] <= getattr(point, f"{along}_tokens") <= measure["to"]
+        ]
+
+    @staticmethod
+    def exponent(points: Sequence[PhasePoint], phase: Phase, along: str) -> tuple[float, float]:
+        """The x of energy ~ length^x, and its error.
+
+        By least squares in logarithms, each point by its error; they are as far apart as the
+        errors let expect, or else the error of x is as much larger.
+
+        Args:
+            points: Of two lengths or more.
+            phase: Whose energy.
+            along: "input" or "output".
+
+        Returns:
+            x, and half the width of its 95 % interval.
+        """
+        lengths = np.log([getattr(point, f"{along}_tokens") for point in points])
+        energies = np.log([getattr(point, f"{phase}_j") for point in points])
+        errors = np.array([getattr(point, f"{phase}_error") for point in points])
+        shares = errors**-2 / np.sum(errors**-2)
+        centred = lengths - shares @ lengths
+        weights = shares * centred / (shares @ centred**2)
+        slope = float(weights @ energies)
+        residuals = (energies - shares @ energies - slope * centred) / (errors / _NORMAL_95)
+        excess = float(residuals @ residuals) / max(1, len(points) - 2)
+        error = float(np.sqrt(weights**2 @ errors**2))
+        return slope, error * max(1.0, excess**0.5)

@@ -1,0 +1,230 @@
+"""What stands beside the paper's claims, recomputed from the shipped runs by other arithmetic."""
+
+import csv
+import json
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import joulecast.measurements
+from joulecast.estimator.paper.claims.claim import (
+    card_spread,
+    figures_named,
+    paper_figures,
+    repeatability,
+)
+from joulecast.estimator.paper.claims.compare import (
+    Finding,
+    PaperComparison,
+    compare_paper,
+    shipped_tables,
+)
+from joulecast.estimator.paper.claims.verdict import Verdict
+from joulecast.measurements.table.studies import study_names
+from joulecast.measurements.table.table import load_table
+from joulecast.traces.errors import InputError
+
+ROOT = Path(joulecast.measurements.__file__).parent
+H200 = ROOT / "studies/h200-sxm"
+H100 = ROOT / "tables/h100-sxm/llama-3.1-8b"
+
+pytestmark = pytest.mark.slow  # all tables are read
+
+
+@pytest.fixture(scope="module")
+def comparison() -> PaperComparison:
+    return compare_paper(figures_named(()), shipped_tables())
+
+
+@pytest.fixture(scope="module")
+def finding(comparison: PaperComparison) -> Callable[[str], Finding]:
+    findings = {each.claim.name: each for each in comparison.findings}
+    return findings.__getitem__
+
+
+def rows(*folders: Path) -> dict[tuple[int, int, int], list[tuple[float, float]]]:
+    """Batch -> J and s of one batch, of every valid row, as the file has them."""
+    batches = defaultdict(list)
+    for folder in folders:
+        with (folder / "runs.csv").open() as file:
+            for row in csv.DictReader(file):
+                if row["valid"] == "true":
+                    key = tuple(
+                        int(row[n]) for n in ("input_tokens", "output_tokens", "batch_size")
+                    )
+                    count = int(row["batches"])
+                    batches[key].append(
+                        (float(row["energy_j"]) / count, float(row["seconds"]) / count)
+                    )
+    return batches
+
+
+def percent(ours, theirs, size: int, column: int = 0) -> float:
+    """How much more one takes for requests of 512 and 64 tokens [%]."""
+    mine, other = (
+        sum(each[column] for each in of[512, 64, size]) / len(of[512, 64, size])
+        for of in (ours, theirs)
+    )
+    return (mine - other) / other * 100
+
+
+def test_cuda_graphs(finding: Callable[[str], Finding]) -> None:
+    # Llama-3.1-8B was measured twice under graphs: in the plan batches and in the plan sweeps.
+    graphs = rows(H200 / "llama-3.1-8b/vllm-batches", H200 / "llama-3.1-8b/vllm-sweeps")
+    shipped = rows(ROOT / "tables/h200-sxm/llama-3.1-8b/vllm")
+    graphs[512, 64, 1024] += shipped.get((512, 64, 1024), [])
+    eager = rows(H200 / "llama-3.1-8b/vllm-eager-batches")
+    changes = {size: percent(graphs, eager, size) for size in (1, 2, 4, 8, 16, 32, 64, 128, 256)}
+    evidence = finding("graphs-a100").evidence[0]
+    assert evidence.gpu == "h200-sxm"
+    assert evidence.measured.low == pytest.approx(min(changes.values()))
+    assert evidence.measured.low == evidence.measured.high == pytest.approx(-27.0, abs=0.05)
+    assert finding("graphs-a100").ruling.verdict is Verdict.AGREES
+    assert finding("graphs-a6000").ruling.verdict is Verdict.DIFFERS
+    assert finding("graphs-a6000").ruling.gap == pytest.approx(min(changes.values()) + 2.97)
+    small = finding("graphs-small")
+    assert small.evidence[0].measured.low == pytest.approx(
+        changes[1] - percent(graphs, eager, 1024), abs=0.5
+    )
+    assert small.ruling.verdict is Verdict.AGREES
+
+
+def test_the_mixture(finding: Callable[[str], Finding]) -> None:
+    mixture, dense = (rows(H200 / name / "vllm-batches") for name in ("olmoe-1b-7b", "olmo-1b"))
+    energies = [percent(mixture, dense, size) for _, _, size in dense]
+    assert finding("mixture-energy").evidence[0].measured.high == pytest.approx(max(energies))
+    for size in (1, 8):
+        evidence = finding(f"mixture-slower-{size}").evidence[0]
+        assert evidence.measured.low == pytest.approx(percent(mixture, dense, size, 1))
+        # One run on each side, one card: 1.96 times the sd of a window, twice.
+        ratio = 1 + evidence.measured.low / 100
+        assert evidence.measured.error == pytest.approx(196 * 0.018 * math.sqrt(2) * ratio)
+    seven = rows(H200 / "olmo-7b/vllm-batches")
+    less = [percent(mixture, seven, size) for _, _, size in seven if size <= 256]
+    assert (round(min(less)), round(max(less))) == (-73, -46)  # docs/paper.md
+
+
+def test_two_gpus(finding: Callable[[str], Finding]) -> None:
+    expected: dict[str, tuple[list[float], list[float]]] = {}
+    for model in ("llama-3.1-8b", "qwen1.5-32b"):
+        folders = [H200 / model / "vllm-batches"]
+        folders += [H200 / model / "vllm-sweeps"] if model == "llama-3.1-8b" else []
+        one, two = rows(*folders), rows(H200 / model / "vllm-tp2-batches")
+        sizes = [size for i, o, size in two if (i, o, size) in one and size <= 256]
+        expected[model] = tuple([percent(two, one, size, c) for size in sizes] for c in (0, 1))
+    for column, name in enumerate(("two-gpus-energy", "two-gpus-time")):
+        compared = finding(name).evidence[0].compared
+        for each in compared:
+            ours = {c.batch_size: c.percent for c in each.changes if c.batch_size <= 256}
+            assert sorted(ours.values()) == pytest.approx(sorted(expected[each.way.model][column]))
+    assert finding("two-gpus-time").ruling.verdict is Verdict.AGREES
+    assert finding("two-gpus-energy").ruling.verdict is Verdict.DIFFERS
+    assert finding("four-gpus-energy").ruling.verdict is Verdict.UNKNOWN
+
+
+def test_vllm_against_pytorch(finding: Callable[[str], Finding]) -> None:
+    evidence = finding("vllm-saves").evidence[0]
+    ours = rows(*(H100 / n for n in ("vllm", *other_plain_vllm())))
+    theirs = rows(H100 / "pytorch")
+    least = max(
+        statistics.fmean(e for e, _ in ours[batch]) / statistics.fmean(e for e, _ in theirs[batch])
+        for batch in theirs
+        if batch in ours
+    )
+    assert evidence.measured.high == pytest.approx(100 * (least - 1))
+    assert evidence.size == sum(batch in ours for batch in theirs)
+
+
+def other_plain_vllm() -> list[str]:
+    """The other H100 tables of Llama-3.1-8B of one GPU, plain weights and graphs."""
+    names = ("first-card", "quick", "quick-second", "quick-third", "quick-fourth")
+    return [f"vllm-{name}" for name in names if (H100 / f"vllm-{name}").is_dir()]
+
+
+def test_compiled_pytorch_takes_more_at_its_largest_batches() -> None:
+    compiled, plain = rows(H100 / "pytorch-compiled"), rows(H100 / "pytorch")
+    changes = [
+        statistics.fmean(e for e, _ in compiled[batch])
+        / statistics.fmean(e for e, _ in plain[batch])
+        for batch in compiled
+        if batch in plain
+    ]
+    # What docs/paper.md says of them.
+    assert (round(100 * min(changes) - 100), round(100 * max(changes) - 100)) == (6, 39)
+
+
+def phase_rows(name: str) -> dict[tuple[int, int, int], dict[str, float]]:
+    lines = [
+        line
+        for line in (H200 / name / "phases.csv").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    table = [{key: float(text) for key, text in row.items()} for row in csv.DictReader(lines)]
+    return {(row["input_tokens"], row["output_tokens"], row["batch_size"]): row for row in table}
+
+
+def test_phases(finding: Callable[[str], Finding]) -> None:
+    sweeps = phase_rows("llama-3.1-8b/vllm-sweeps")
+    batches = phase_rows("llama-3.1-8b/vllm-batches")
+    shares = [
+        sum(of[512, 64, 64][f"{phase}_j"] / of[512, 64, 64]["batches"] for of in (sweeps, batches))
+        for phase in ("prefill", "decode")
+    ]
+    expected = 100 * shares[1] / sum(shares)
+    assert finding("decode-dominates-64").evidence[0].measured.low == pytest.approx(expected)
+    # Between the two ends alone, the power of length is the ratio of two logarithms.
+    first, last = (
+        sweeps[512, out, 1]["decode_j"] / sweeps[512, out, 1]["batches"] for out in (8, 4096)
+    )
+    power = math.log(last / first) / math.log(4096 / 8)
+    evidence = finding("decode-linear").evidence[0].measured
+    assert abs(evidence.low - power) < 0.03
+    first, last = (sweeps[i, 64, 1]["prefill_j"] / sweeps[i, 64, 1]["batches"] for i in (32, 128))
+    flat = finding("prefill-flat")
+    assert flat.evidence[0].measured.low == pytest.approx(math.log(last / first, 4), abs=0.05)
+    assert flat.ruling.verdict is Verdict.UNKNOWN
+
+
+def test_repeatability_is_that_of_the_shipped_tables() -> None:
+    for engine, names in {"vllm": ("vllm", "vllm-first-card"), "pytorch": ("pytorch",)}.items():
+        squares, freedom = 0.0, 0
+        for name in names:
+            groups = defaultdict(list)
+            for run in load_table(f"h100-sxm/llama-3.1-8b/{name}").runs:
+                if run.valid:
+                    groups[run.batch, run.gpu].append(run.energy_j / run.batches)
+            for values in groups.values():
+                mean = sum(values) / len(values)
+                squares += sum((value / mean - 1) ** 2 for value in values)
+                freedom += len(values) - 1
+        assert repeatability(engine) == pytest.approx(math.sqrt(squares / freedom), abs=0.001)
+    assert card_spread() == 0.08
+
+
+def test_the_same_batches_on_two_cards_are_alike() -> None:
+    first, second = (rows(H200 / "llama-3.1-8b" / name) for name in ("vllm-batches", "vllm-sweeps"))
+    assert all(abs(percent(first, second, size)) < 0.7 for size in (1, 8, 64))  # docs/paper.md
+
+
+def test_every_study_is_used_and_its_invalid_runs_count_for_nothing() -> None:
+    tables = shipped_tables()
+    assert {*study_names()} <= {table.name for table in tables}
+    assert not any("by-hand" in table.name for table in tables)
+
+
+def test_claims_are_whole() -> None:
+    document = json.loads((ROOT.parent / "estimator/paper/claims/claims.json").read_text())
+    assert {claim["figure"] for claim in document["claims"]} == set(paper_figures())
+    for figure in paper_figures().values():
+        for claim in figure.claims:
+            assert claim.statement[0].isupper()
+            assert claim.needs
+            assert claim.cause or claim.measure is None
+    names = [claim["name"] for claim in document["claims"]]
+    assert len(names) == len(set(names))
+    with pytest.raises(InputError, match='unknown figure "mixture"; did you mean'):
+        figures_named(["mixture"])
