@@ -101,6 +101,14 @@ class Objective:
         quantiles = latencies[self.latency]
         return quantiles is None or quantiles.to_dict()[self.quantile] <= self.seconds
 
+    def missed_text(self, latencies: Mapping[str, Quantiles | None]) -> str:
+        """How long those take that miss it, and how long they may, in few words."""
+        quantiles = latencies[self.latency]
+        seconds = 0.0 if quantiles is None else quantiles.to_dict()[self.quantile]
+        bound, unit = (1000 * self.seconds, "ms") if self.seconds < 1 else (self.seconds, "s")
+        shown = seconds * (1000 if unit == "ms" else 1)
+        return f"{self.latency}_{self.quantile} {shown:.3g} of {bound:g} {unit}"
+
 
 def objectives_of(text: str) -> tuple[Objective, ...]:
     """From "ttft_p99=2s,tpot_p99=50ms".
