@@ -16,10 +16,11 @@ def fleet_text(option: FleetOption) -> str:
     return f"{option.replicas:,} replicas of {option.name}"
 
 
-def cost_text(option: FleetOption) -> str:
-    """What a fleet costs, in short."""
+def cost_text(option: FleetOption, currency: str | None = None) -> str:
+    """What a fleet costs, in short, in the currency of its prices unless another name is given."""
     cost = option.cost
-    return "-" if cost is None else money(cost, option.terms.currency)
+    shown = option.terms.currency if currency is None else currency
+    return "-" if cost is None else money(cost, shown)
 
 
 def answer_lines(plan: FleetPlan) -> list[str]:

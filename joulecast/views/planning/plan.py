@@ -8,6 +8,7 @@ from joulecast.estimator.over_time.serving import Objective
 from joulecast.estimator.planning.embodied import embodied_carbon
 from joulecast.estimator.planning.fleets import FleetOption
 from joulecast.estimator.planning.result import FleetPlan
+from joulecast.traces.html import html_table
 from joulecast.views.estimate import LINKS_NOTE, requests_text, trace_text
 from joulecast.views.footprint import facility_notes, facility_text
 from joulecast.views.numbers import joules, money, percent, reading_facts, three_digits
@@ -20,7 +21,7 @@ _NEAR_PERCENT = 15.0
 LATENCY_NOTE = (
     "Latencies have no interval: of fourteen metered runs, the forecast 99th percentile of the "
     "time to first token was within 15 % in eleven, 22 and 49 % too long in two, and a tenth of it "
-    "in one (docs/online.md)."
+    "in one."
 )
 OPEN_NOTE = (
     "~: its interval overlaps that of the row above, which it might precede. Errors that two "
@@ -39,6 +40,26 @@ def plan_report(plan: FleetPlan) -> Report:
         notes_text(plan_notes(plan)),
     )
     return Report(plan.to_dict(), plan.rows(), view)
+
+
+def plan_html(plan: FleetPlan) -> str:
+    """A plan as a table, the best first, below its answer."""
+    head = ("option", "GPUs", "energy", "95 % interval", "cost", "basis")
+    rows = [
+        (
+            option.name,
+            " ".join(_gpus_lines(option)),
+            joules(option.energy_j),
+            " to ".join(map(joules, option.interval_j)),
+            cost_text(option),
+            option.basis.kind,
+        )
+        for option in plan.options
+    ]
+    others = [(other.spec, other.lack, other.reason) for other in plan.not_planned]
+    answer = html_table((" ".join(answer_lines(plan)),), [])
+    table = html_table(head, rows) if rows else ""
+    return answer + table + (html_table(("not in the plan", "", "why"), others) if others else "")
 
 
 def _facts(plan: FleetPlan) -> list[tuple[str, str]]:
@@ -141,7 +162,13 @@ def _options_view(plan: FleetPlan) -> Table:
     view.collapse_padding = True
     view.add_column("", no_wrap=True)
     view.add_column("option")
-    for heading in ("GPUs", "energy", "W", *_terms_headings(plan), *_wait_headings(plan)):
+    for heading in (
+        "GPUs",
+        "energy",
+        *_power_headings(plan),
+        *_terms_headings(plan),
+        *_wait_headings(plan),
+    ):
         view.add_column(heading, justify="right")
     view.add_column("basis")
     above: FleetOption | None = None
@@ -154,7 +181,7 @@ def _options_view(plan: FleetPlan) -> Table:
             option.name,
             _gpus_lines(option),
             [joules(option.energy_j), f"± {estimate.interval_percent or 0:.1f} %"],
-            f"{estimate.mean_power_w or 0:,.0f}",
+            _power_lines(option),
             *_terms_cells(option, plan),
             *_wait_cells(option, plan),
             option.basis.kind,
@@ -169,9 +196,20 @@ def _gpus_lines(option: FleetOption) -> list[str]:
     return [f"{option.gpus:,}", f"{option.replicas:,} x {option.basis.gpus:,}"]
 
 
+def _power_headings(plan: FleetPlan) -> list[str]:
+    """Mean power, and how much of the time the fleet is busy."""
+    return ["W\nbusy"] if plan.objectives else ["W"]
+
+
+def _power_lines(option: FleetOption) -> list[str]:
+    serving = option.estimate.serving
+    watts = f"{option.estimate.mean_power_w or 0:,.0f}"
+    return [watts] if serving is None else [watts, percent(serving.busy_share)]
+
+
 def _terms_headings(plan: FleetPlan) -> list[str]:
     """Money, and carbon of electricity and of making the cards, where they were asked for."""
-    headings = ["cost"] if plan.terms.has_prices else []
+    headings = [f"cost\n{plan.terms.currency or ''}"] if plan.terms.has_prices else []
     return [*headings, *(["\n".join(lines)] if (lines := _carbon_headings(plan)) else [])]
 
 
@@ -184,7 +222,7 @@ def _carbon_headings(plan: FleetPlan) -> list[str]:
 
 
 def _terms_cells(option: FleetOption, plan: FleetPlan) -> list[str | list[str]]:
-    cells: list[str | list[str]] = [cost_text(option)] if plan.terms.has_prices else []
+    cells: list[str | list[str]] = [cost_text(option, "")] if plan.terms.has_prices else []
     headings = _carbon_headings(plan)
     if not headings:
         return cells
@@ -200,7 +238,7 @@ def _wait_headings(plan: FleetPlan) -> list[str]:
     """What requests wait for, or how long a batch job takes."""
     if not plan.objectives:
         return ["finished\nafter"]
-    return [*(heading_of(objective) for objective in plan.objectives), "busy"]
+    return [heading_of(objective) for objective in plan.objectives]
 
 
 def heading_of(objective: Objective) -> str:
@@ -212,11 +250,10 @@ def _wait_cells(option: FleetOption, plan: FleetPlan) -> list[str]:
     serving = option.estimate.serving
     if serving is None:
         return [duration(option.span_s)]
-    waits = [
+    return [
         moment(objective.seconds * objective.share_of(serving.latencies))
         for objective in plan.objectives
     ]
-    return [*waits, percent(serving.busy_share)]
 
 
 def _others_view(plan: FleetPlan) -> Table:
