@@ -30,6 +30,7 @@ from joulecast.views.progress import SimulationBar
 if TYPE_CHECKING:
     from joulecast.estimator.footprint.carbon import CarbonIntensity
     from joulecast.estimator.footprint.facility import Price
+    from joulecast.estimator.footprint.server import ServerOverhead
 
 
 @command()
@@ -66,6 +67,7 @@ def compare(
     pue: float | None,
     carbon: "CarbonIntensity | None",
     price: "Price | None",
+    server_overhead: "ServerOverhead | None",
     html: Path | None,
     **options: Any,
 ) -> None:
@@ -82,7 +84,7 @@ def compare(
     from joulecast.estimator.keywords import serving_wish
     from joulecast.views.compare import compare_report
 
-    facility = Facility.of(pue, carbon, price)
+    facility = Facility.of(pue, carbon, price, server_overhead)
     if not table_names and not specs:
         raise click.UsageError("give --table or --on, once for each to compare")
     tables = [served_of_text(text, method) for text in (*table_names, *specs)]

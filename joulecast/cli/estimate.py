@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from joulecast.estimator.estimate import Estimate
     from joulecast.estimator.footprint.carbon import CarbonIntensity
     from joulecast.estimator.footprint.facility import Price
+    from joulecast.estimator.footprint.server import ServerOverhead
     from joulecast.estimator.online.wish import ServingWish
     from joulecast.estimator.steps.progress import Progress
     from joulecast.estimator.unit_prices.model import Served
@@ -143,6 +144,7 @@ def estimate(
     pue: float | None,
     carbon: "CarbonIntensity | None",
     price: "Price | None",
+    server_overhead: "ServerOverhead | None",
     html: Path | None,
     plot: Path | None,
     **options: Any,
@@ -161,7 +163,7 @@ def estimate(
     for option, is_given in (("--explain", explain), ("--host", host_name is not None)):
         if is_given and method != "stepwise":
             raise click.UsageError(f"{option} is for --method stepwise")
-    facility = Facility.of(pue, carbon, price)
+    facility = Facility.of(pue, carbon, price, server_overhead)
     if models_file is not None or (options["group_by"], model, table_name) == ("model", None, None):
         _emit_models(click.get_current_context().params)
         return

@@ -158,20 +158,33 @@ def _price(value: str) -> Any:
     return Price.of(value)
 
 
+def _server_overhead(value: str) -> Any:
+    from joulecast.estimator.footprint.server import ServerOverhead
+
+    return ServerOverhead.of(value)
+
+
 COST_OPTIONS: list[Option] = [
-    click.option("--pue", type=FiniteRange(1, 100), help="Facility energy over GPU energy."),
+    click.option(
+        "--server-overhead",
+        callback=_understood(_server_overhead),
+        metavar="WATTS|SHARE|NAME",
+        help='What servers draw beside their GPUs: "150 W/GPU", "1200 W/server", "30 %" of the GPU '
+        "energy, or a published figure: ecologits, google-2025. None by default.",
+    ),
+    click.option("--pue", type=FiniteRange(1, 100), help="Facility energy over IT energy."),
     click.option(
         "--carbon",
         callback=_understood(_carbon),
         metavar="NUMBER|REGION",
-        help="Carbon intensity [gCO2e/kWh], or whose to take: FR, France, US-CA, SE3 "
+        help="Carbon intensity [gCO2e/kWh], or whose to take: FR, France, US-CA, SE3, us-east-1 "
         "(see: joulecast regions).",
     ),
     click.option(
         "--price",
         callback=_understood(_price),
         metavar="PRICE",
-        help='Price of a kilowatt hour, with a currency if you like: "0.18 EUR".',
+        help='Price of a kilowatt hour, with a currency if you like: "0.18 EUR", "0,18 €".',
     ),
 ]
 
