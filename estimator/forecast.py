@@ -86,9 +86,8 @@ def estimate(
     """
     facility = Facility.of(pue, carbon, price, server_overhead)
     wish = Wish(_text(model), _text(gpu), engine, gpus, dtype)
-    from_table = None if table is None else _table(table)
-    served = choose_served(from_table, wish, idle_watts, decode_watts, method)
-    serving_host = None if host is None else _table(host)
+    scaled, serving_host = (None if each is None else _table(each) for each in (table, host))
+    served = choose_served(scaled, wish, idle_watts, decode_watts, method)
     with cluster_at(spark) as cluster:
         loaded, serving = _load(trace, method, served, how, cluster)
         make = estimation_method(method, loaded, whole_batches, serving_host, wish=serving)
