@@ -34,6 +34,9 @@ from .estimator.footprint.facility import (
     Facility,
     Price,
 )
+from .estimator.footprint.server import (
+    ServerOverhead,
+)
 from .estimator.groups import (
     GroupShare,
 )
@@ -112,6 +115,7 @@ __all__ = [
     "NotEstimated",
     "Price",
     "Run",
+    "ServerOverhead",
     "TraceReading",
     "TraceSummary",
     "Workload",

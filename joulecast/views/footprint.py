@@ -1,6 +1,8 @@
 """What is shown of a facility, of carbon and of cost, and what `joulecast regions` shows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from rich.console import Group
 
@@ -53,36 +55,63 @@ def pue_text(facility: Facility) -> str:
     return f"PUE {facility.pue:g} on the {of_what}"
 
 
-def facility_facts(estimate: Estimate) -> list[tuple[str, str]]:
+class _Figure(NamedTuple):
+    """A figure of a facility: what it is, its value, its 95 % interval and what it rests on."""
+
+    name: str
+    value: str
+    interval: str
+    rests_on: str
+
+
+def _figures(estimate: Estimate) -> list[_Figure]:
     """What the server, the data centre, the grid and the bill make of an estimate."""
-    facility, energy_j = estimate.facility, estimate.energy_j
+    facility = estimate.facility
     if facility is None:
         return []
-    facts = []
-    overhead = facility.server_overhead
+
+    def figure(
+        name: str,
+        amount: Callable[[float], Any],
+        show: Callable[[Any], str],
+        rests_on: str,
+        show_ends: Callable[[Any], str] | None = None,
+    ) -> _Figure:
+        ends = [(show_ends or show)(amount(end_j)) for end_j in estimate.interval_j or ()]
+        return _Figure(name, show(amount(estimate.energy_j)), " to ".join(ends), rests_on)
+
+    overhead, carbon, price = facility.server_overhead, facility.carbon, facility.price
+    figures = []
     if overhead is not None:
-        shown = _energy_text(facility.it_energy_j(energy_j))
-        facts.append(("IT energy", f"{shown} (GPUs and {overhead.text} for the rest)"))
+        text = f"GPUs and {overhead.text} for the rest"
+        figures.append(figure("IT energy", facility.it_energy_j, _energy_text, text, joules))
     if facility.pue is not None:
-        shown = _energy_text(facility.energy_j(energy_j))
-        facts.append(("facility energy", f"{shown} ({pue_text(facility)})"))
-    carbon_g, cost = facility.carbon_g(energy_j), facility.cost(energy_j)
-    if facility.carbon is not None and carbon_g is not None:
-        shown = grams(carbon_g, facility.carbon.gas)
-        facts.append(("carbon", f"{shown} (at {carbon_text(facility.carbon)})"))
-    if facility.price is not None and cost is not None:
-        shown = money(cost, facility.price.currency)
-        facts.append(("cost of electricity", f"{shown} (at {price_text(facility)})"))
-    return facts
+        text = pue_text(facility)
+        figures.append(figure("facility energy", facility.energy_j, _energy_text, text, joules))
+    if carbon is not None:
+        text, show = f"at {carbon_text(carbon)}", partial(grams, gas=carbon.gas)
+        figures.append(figure("carbon", facility.carbon_g, show, text))
+    if price is not None:
+        text, show = f"at {price_text(facility)}", partial(money, currency=price.currency)
+        figures.append(figure("cost of electricity", facility.cost, show, text))
+    return figures
 
 
 def _energy_text(energy_j: float) -> str:
     return f"{joules(energy_j)} = {kwh(energy_j / JOULES_PER_KWH)}"
 
 
+def facility_facts(estimate: Estimate) -> list[tuple[str, str]]:
+    """The same in lines, with intervals and what they rest on."""
+    facts = []
+    for name, value, interval, rests_on in _figures(estimate):
+        facts.append((name, f"{value}{f', {interval}' if interval else ''} ({rests_on})"))
+    return facts
+
+
 def facility_figures(estimate: Estimate) -> dict[str, str]:
-    """The same in short, without what they rest on."""
-    return {name: text.partition(" (")[0] for name, text in facility_facts(estimate)}
+    """The same in short, without intervals and what they rest on."""
+    return {figure.name: figure.value for figure in _figures(estimate)}
 
 
 def facility_notes(facility: Facility | None) -> list[str]:
