@@ -57,7 +57,7 @@ class FleetOption:
 
     @property
     def name(self) -> str:
-        """In a few words: GPUs that share the model, format, and what is not as by default."""
+        """GPUs that share the model, number format, and what else is not as by default."""
         basis = self.basis
         cards = basis.gpu if basis.gpus == 1 else f"{basis.gpus} x {basis.gpu}"
         words = [cards, basis.dtype]

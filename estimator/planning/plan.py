@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Unpack, cast
 
 from joulecast.estimator.footprint.carbon import CarbonIntensity
@@ -34,7 +35,7 @@ def plan(
     on: Iterable[str] = (),
     by: Goal = "gpus",
     *,
-    model: str | None = None,
+    model: str | Path | None = None,
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
@@ -77,7 +78,8 @@ def plan(
     serving = {name: value for name, value in how.items() if name in of_serving}
     reading = {name: value for name, value in how.items() if name not in of_serving}
     terms = Terms.of(Facility.of(pue, carbon, price), gpu_prices, embodied, lifetime_years)
-    asked = Asked(choices_of(on, model), cast("ServingKeywords", serving), terms, by, most_gpus)
+    own = None if model is None else str(model)
+    asked = Asked(choices_of(on, own), cast("ServingKeywords", serving), terms, by, most_gpus)
     loaded = load_for_plan(trace, asked, **cast("ReadingKeywords", reading))
     return asked.of(loaded, trace_name(trace))
 

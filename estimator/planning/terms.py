@@ -46,7 +46,9 @@ class Terms:
         Raises:
             InputError: No such GPU, no price, two currencies, or no lifetime.
         """
-        prices = {name: _hour(name, price) for name, price in (gpu_prices or {}).items()}
+        prices = {
+            load_gpu(name).name: _hour(name, price) for name, price in (gpu_prices or {}).items()
+        }
         all_prices = list(prices.values())
         if facility is not None and facility.price is not None:
             all_prices.append(facility.price)
@@ -127,7 +129,6 @@ def gpu_prices_of(texts: tuple[str, ...]) -> dict[str, str]:
 
 def _hour(gpu: str, price: float | str | Price) -> Price:
     """What an hour of a GPU costs; the class calls any amount one per kilowatt hour."""
-    load_gpu(gpu)
     try:
         return Price.of(price)
     except InputError as error:
