@@ -72,6 +72,20 @@ def test_compiled_pytorch_resolves_its_claims(variant: Variant) -> None:
     assert "three runs" in found["compile-small"].ruling.reason
 
 
+def test_invalid_runs_are_left_out_and_counted_once(variant: Variant) -> None:
+    greedy = variant("greedy", 1.0)
+    drawn = variant("low", 1.5, decoding_strategy="top-p:0.9")
+    more = variant("high", 1.6, decoding_strategy="top-p:0.95")
+    path = greedy / "runs.csv"
+    valid, last = ",true,", path.read_text().splitlines()[-1]
+    assert last.startswith("512,64,4,")
+    path.write_text(path.read_text().replace(last, last.replace(valid, ",false,") + "too hot"))
+    evidence = findings(greedy, drawn, more)["sampling-small"].evidence[0]
+    assert evidence.invalid_runs == 1
+    assert evidence.size == 2 * 9
+    assert 4 not in {change.batch_size for each in evidence.compared for change in each.changes}
+
+
 def test_decoding_strategies_resolve_theirs(variant: Variant) -> None:
     greedy = variant("greedy", 1.0, repeats=3)
     drawn = [
