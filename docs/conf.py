@@ -59,6 +59,8 @@ nitpick_ignore_regex = [
     ("py:class", r"TraceInput|(.*\.)?ArrowStream"),
     # Parts of results that are described under their full names.
     ("py:class", r"Slices|Rates|ArrivalReading|Serving|Timeline|Quantiles|Objective|CachedPrompts"),
+    # What plans are ranked by, why some are none, and what they reckon with, under its full name.
+    ("py:class", r"(.*\.)?(Goal|Lack)|Terms"),
     # A window's logs, which programs read with the files' own page (docs/steplogs.md).
     ("py:class", r"(.*\.)?TrafficWindow"),
 ]

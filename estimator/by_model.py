@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.carbon import CarbonIntensity
@@ -15,11 +15,15 @@ from joulecast.estimator.method import Method
 from joulecast.measurements.models import model_names
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import read_json
+from joulecast.traces.frame import frame_of
 from joulecast.traces.inputs.inputs import TraceInput, require_lasting, trace_name
 from joulecast.traces.load import load_trace
 from joulecast.traces.reading.options import ReadingKeywords
 from joulecast.traces.reading.rows.reading import TraceReading
 from joulecast.traces.workload import Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _TUNED = re.compile(r"[-_. ](instruct|chat|it|hf|base|turbo|latest|v\d+:\d+)\b.*$")
 """What follows the name of an architecture and says nothing of its shape."""
@@ -96,6 +100,19 @@ class ModelEstimates:
             return None
         low, high = zip(*(ends for ends in intervals if ends is not None), strict=True)
         return sum(low), sum(high)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A table of pandas with a row per model that is estimated; see `Estimate.to_frame`.
+
+        Raises:
+            InputError: There is no pandas.
+        """
+        return frame_of(
+            [
+                {"model": model, "names": ", ".join(self.names[model]), **made.total_row()}
+                for model, made in self.estimates.items()
+            ]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -18,6 +18,7 @@ from joulecast.estimator.keywords import (
 )
 from joulecast.estimator.method import METHODS, Method, Mode, ServingKeywords
 from joulecast.estimator.steps.progress import Progress
+from joulecast.measurements.identity import require_greedy
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.binning.cluster import Cluster, cluster_at
 from joulecast.traces.errors import InputError
@@ -224,8 +225,10 @@ def choose_served(
         method: How; the step model takes what a table of largest batches lacks from others.
 
     Raises:
-        InputError: No such model, GPU or engine, or they do not go together.
+        InputError: Not all of it is known or goes together, or the table is of no greedy decoding.
     """
+    if table is not None:
+        require_greedy(table.metadata, table.name)
     asks_for_nothing = set(wish) == {None} and idle_watts is None and decode_watts is None
     is_whole = method == "binned" or (table is not None and not table.is_at_capacity_alone)
     if table is not None and asks_for_nothing and is_whole:

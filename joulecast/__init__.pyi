@@ -5,6 +5,7 @@ from .api import (
     estimate_binned,
     estimate_models,
     estimate_stepwise,
+    plan,
 )
 from .estimator.basis import (
     Basis,
@@ -39,6 +40,13 @@ from .estimator.groups import (
 )
 from .estimator.ideal import (
     ideal_energy,
+)
+from .estimator.planning.fleets import (
+    FleetOption,
+    NotPlanned,
+)
+from .estimator.planning.result import (
+    FleetPlan,
 )
 from .measurements.hardware import (
     Gpu,
@@ -102,6 +110,8 @@ __all__ = [
     "Estimate",
     "Facility",
     "Failed",
+    "FleetOption",
+    "FleetPlan",
     "FlopsModel",
     "Gpu",
     "Grid",
@@ -110,6 +120,7 @@ __all__ = [
     "LengthStatistics",
     "ModelEstimates",
     "NotEstimated",
+    "NotPlanned",
     "Price",
     "Run",
     "TraceReading",
@@ -132,6 +143,7 @@ __all__ = [
     "load_table",
     "load_with_lengths",
     "load_workload",
+    "plan",
     "regions",
     "summarise",
     "table_names",

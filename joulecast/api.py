@@ -5,6 +5,8 @@ from joulecast.estimator.by_model import estimate_models
 from joulecast.estimator.compare import Comparison, compare_tables
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.forecast import compare, estimate
+from joulecast.estimator.planning.plan import plan
+from joulecast.estimator.planning.result import FleetPlan
 from joulecast.estimator.stepwise import estimate_stepwise
 from joulecast.traces.html import html_of
 
@@ -15,6 +17,7 @@ __all__ = [
     "estimate_binned",
     "estimate_models",
     "estimate_stepwise",
+    "plan",
 ]
 
 
@@ -30,3 +33,10 @@ def _(result: Comparison) -> str:
     from joulecast.views.notebook import comparison_html
 
     return comparison_html(result)
+
+
+@html_of.register
+def _(result: FleetPlan) -> str:
+    from joulecast.views.planning.plan import plan_html
+
+    return plan_html(result)

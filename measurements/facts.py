@@ -98,13 +98,14 @@ def record_of(required: Mapping[str, Check], optional: Mapping[str, Check]) -> C
     return check
 
 
-def exactly(checks: Mapping[str, Check]) -> Check:
-    """An object that has these keys and no others."""
-    check_keys = record_of(checks, {})
+def exactly(checks: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
+    """An object that has these keys, and no others but optional ones."""
+    optional = optional or {}
+    check_keys = record_of(checks, optional)
 
     def check(value: Any, name: str) -> None:
         check_keys(value, name)
-        if more := sorted(set(value) - set(checks)):
+        if more := sorted(set(value) - set(checks) - set(optional)):
             raise ValueError(f'"{name}" has "{more[0]}", which it must not')
 
     return check
@@ -135,6 +136,8 @@ _SETTINGS: Mapping[str, Check] = {
         value_of("a share above 0 and up to 1", lambda value: is_number(value) and 0 < value <= 1)
     ),
     "quantization": or_null(TEXT),
+    "decoding_strategy": or_null(TEXT),
+    "speculation": or_null(TEXT),
 }
 """What is known of the settings of engines."""
 
@@ -146,6 +149,15 @@ _VARIANT: Mapping[str, Check] = {
     "max_num_batched_tokens": or_null(COUNT_FROM_1),
 }
 """How an engine was asked to serve, as `EngineVariant` has it."""
+
+_PROBABILITY = value_of("from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
+_VARIANT_SINCE_DECODING: Mapping[str, Check] = {
+    "decoding": exactly({"temperature": AMOUNT, "top_p": _PROBABILITY, "beam_width": COUNT_FROM_1}),
+    "speculation": or_null(
+        exactly({"draft": TEXT, "lookahead": COUNT_FROM_1, "acceptance": _PROBABILITY})
+    ),
+}
+"""The same, of which tables before these options do not tell."""
 
 
 def _engine_settings(value: Any, name: str) -> None:
@@ -171,6 +183,6 @@ MEASURED_TOO: Mapping[str, Check] = {
     "gpu_count": COUNT_FROM_1,
     "power_limit_w": WATTS,
     "weights": TEXT,
-    "variant": exactly(_VARIANT),
+    "variant": exactly(_VARIANT, _VARIANT_SINCE_DECODING),
 }
 """What it may say besides."""

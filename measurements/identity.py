@@ -10,12 +10,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from joulecast.measurements.engines import EngineVariant
+from joulecast.measurements.engines.decoding import GREEDY, Decoding, Speculation
+from joulecast.measurements.engines.decoding_rules import decoding_settings
+from joulecast.traces.errors import InputError
 
 Facts = Mapping[str, Any]
 """Of table.json or of a replay, as `facts.MEASURED` checks them."""
 
 _KIND = "gpu", "model", "engine", "dtype"
-_KIND_SETTINGS = "quantization", "eager", "compiled", "tensor_parallel_size"
+_KIND_SETTINGS = (
+    "quantization",
+    "eager",
+    "compiled",
+    "tensor_parallel_size",
+    "decoding_strategy",
+    "speculation",
+)
 _CONDITIONS = "engine_version", "power_limit_w"
 _NO_CONDITIONS = {"torch", "allocator", "max_model_len", "gpu_memory_utilization"}
 """Settings that differ from card to card or from request to request, and are seen in what they do:
@@ -52,7 +62,12 @@ def kind_of(facts: Facts) -> dict[str, Any]:
     """
     settings = facts["engine_settings"]
     gpu_count = facts.get("gpu_count", 1)
-    absent = {"eager": False, "compiled": False, "tensor_parallel_size": gpu_count}
+    absent = {
+        "eager": False,
+        "compiled": False,
+        "tensor_parallel_size": gpu_count,
+        "decoding_strategy": GREEDY.text,
+    }
     kind = {**{key: facts[key] for key in _KIND}, "gpu_count": gpu_count}
     for key in _KIND_SETTINGS:
         value = settings.get(key)
@@ -95,7 +110,38 @@ def is_of_variant(facts: Facts, variant: EngineVariant) -> bool:
     kind = kind_of(facts)
     asked = variant.gpus, variant.quantization
     is_compiled = kind["compiled"] if facts["engine"] == "pytorch" else not kind["eager"]
-    return (kind["gpu_count"], kind["quantization"]) == asked and is_compiled == variant.compiled
+    decoding = decoding_settings(variant)
+    return (
+        (kind["gpu_count"], kind["quantization"]) == asked
+        and is_compiled == variant.compiled
+        and decoding == {key: kind[key] for key in decoding}
+    )
+
+
+def other_decoding(facts: Facts) -> str | None:
+    """How tokens were chosen, in words, where it was not greedily and without a draft."""
+    kind = kind_of(facts)
+    if kind["speculation"] is not None:
+        return f"with --speculate {kind['speculation']}"
+    strategy = kind["decoding_strategy"]
+    return None if strategy == GREEDY.text else f"with --decoding {strategy}"
+
+
+def require_greedy(facts: Facts, name: str) -> None:
+    """Refuse to take for greedy decoding without a draft what is not.
+
+    Args:
+        facts: Of a measurement.
+        name: What it is called.
+
+    Raises:
+        InputError: It is not.
+    """
+    if words := other_decoding(facts):
+        raise InputError(
+            f"{name}: was measured {words}; forecasts are of greedy decoding without a draft, for "
+            "which a table of that is needed"
+        )
 
 
 def check_variant(facts: Facts) -> None:
@@ -108,10 +154,26 @@ def check_variant(facts: Facts) -> None:
         return
     asked, kind = facts["variant"], kind_of(facts)
     served = {"gpus": kind["gpu_count"], "quantization": kind["quantization"]}
+    _check_decoding(asked, kind)
     for key, value in served.items():
         if asked[key] != value:
             raise ValueError(
                 f'"variant.{key}" is {_shown(asked[key])}, and what was measured is {_shown(value)}'
+            )
+
+
+def _check_decoding(asked: Mapping[str, Any], kind: Mapping[str, Any]) -> None:
+    """The same for how tokens are chosen, of which tables from before do not tell."""
+    speculation = asked.get("speculation")
+    texts = {
+        "decoding_strategy": Decoding(**asked.get("decoding", {})).text,
+        "speculation": None if speculation is None else Speculation(**speculation).text,
+    }
+    for key, text in texts.items():
+        if kind[key] != text:
+            raise ValueError(
+                f'"variant" asks for {key} {_shown(text)}, and what was measured is '
+                f"{_shown(kind[key])}"
             )
 
 

@@ -109,14 +109,14 @@ READERS = {
 
 def test_how_a_trace_is_read_is_told_once_for_all_that_read_one() -> None:
     assert set(READERS) == {
-        *("estimate", "estimate_models", "compare", "summarise", "load_workload"),
+        *("estimate", "estimate_models", "compare", "plan", "summarise", "load_workload"),
         "load_with_lengths",
         *("load_from_spark", "load_from_table"),
     }
     for name, function in READERS.items():
         *_, parameter = inspect.signature(function).parameters.values()
         assert parameter.kind is inspect.Parameter.VAR_KEYWORD, name
-        of_estimates = dict.fromkeys(("estimate", "compare"), EstimateKeywords)
+        of_estimates = dict.fromkeys(("estimate", "compare", "plan"), EstimateKeywords)
         keywords = {**of_estimates, "estimate_models": ModelsKeywords}.get(name, ReadingKeywords)
         assert parameter.annotation in (Unpack[keywords], f"Unpack[{keywords.__name__}]"), name
         told = described(doc(function), "Args")[parameter.name]

@@ -26,6 +26,7 @@ def main() -> None:
     for words in (
         ("validate", str(SHIPPED), "--plot", "replays.png"),
         ("validate", str(SHIPPED_ONLINE), "--plot", "online.png"),
+        ("plan", "azure-2023-conv", "--slo", "ttft_p99=2s,tpot_p99=50ms", "--plot", "plan.png"),
         ("table4", "--plot", "table4.png"),
         ("paper", "--plot", "paper.png"),
         ("table", "show", VLLM.replace("vllm", "pytorch"), "--over", VLLM, "--plot",

@@ -14,12 +14,11 @@ import numpy as np
 
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.method import Router
+from joulecast.estimator.online.fewest import fewest, waits
 from joulecast.estimator.online.fleet import Fleet, FleetRun
 from joulecast.estimator.over_time.serving import (
     Objective,
-    Quantiles,
     Serving,
-    latencies_of,
     token_seconds,
 )
 from joulecast.estimator.over_time.timeline import Timeline, quantile_by_slice, slice_seconds
@@ -35,7 +34,6 @@ from joulecast.traces.errors import InputError
 from joulecast.traces.requests import TimedRequests, TokenArray
 from joulecast.traces.workload import Workload
 
-_MOST_REPLICAS = 100_000
 _BEHIND_SHARE = 0.05
 _BEHIND_S = 5.0
 """Replicas do not keep up where the last twentieth of the requests wait so long for their first
@@ -96,6 +94,7 @@ class Plan:
         untimed: Requests of which it is not known when they came, which are not served.
         reading: What was read as arrival times, in words; None if nothing was read.
         cluster: The Spark that simulates them; None for this machine.
+        most_replicas: So many at most, where the fewest are sought; None for one a request.
     """
 
     replicas: int | None = 1
@@ -106,6 +105,7 @@ class Plan:
     untimed: int = 0
     reading: str | None = None
     cluster: Cluster | None = None
+    most_replicas: int | None = None
 
 
 def estimate_online(
@@ -159,7 +159,7 @@ def estimate_online(
     rest = part_of(progress, 0.3, 0.65 if offline.cached_tokens else 1.0)
     run = None if plan.replicas is None else fleet.serve(kept, rest)
     if run is None:
-        fleet, run = _fewest(fleet, kept, plan.objectives, rest)
+        fleet, run = fewest(fleet, kept, plan.objectives, plan.most_replicas, rest)
     estimate = _estimate(offline, model, fleet, run, kept, plan)
     if offline.cached is None:
         return estimate
@@ -186,53 +186,6 @@ def _served(
     scheduler.require_fits(lengths)
     cached = None if requests.cached is None else requests.cached[fits]
     return TimedRequests.in_order(requests.arrival_s[fits], lengths, cached)
-
-
-def _latencies(requests: TimedRequests, run: FleetRun) -> dict[str, Quantiles | None]:
-    """How long requests waited [s]."""
-    return latencies_of(requests.arrival_s, run.first_s, run.last_s, requests.lengths[:, 1])
-
-
-def _fewest(
-    fleet: Fleet,
-    requests: TimedRequests,
-    objectives: Sequence[Objective],
-    progress: Progress | None,
-) -> tuple[Fleet, FleetRun]:
-    """The fewest replicas that meet the objectives: doubled until they do, then halved in.
-
-    Raises:
-        InputError: Not even a replica a request does; who waits for no other is as fast as can be.
-    """
-
-    def serve(replicas: int) -> tuple[Fleet, FleetRun, bool]:
-        asked = replace(fleet, replicas=replicas)
-        run = asked.serve(requests)
-        latencies = _latencies(requests, run)
-        return asked, run, all(objective.is_met(latencies) for objective in objectives)
-
-    most = min(_MOST_REPLICAS, len(requests))
-    low, high = 0, 1
-    best = serve(high)
-    while not best[2]:
-        if high >= most:
-            texts = ", ".join(objective.text for objective in objectives)
-            raise InputError(
-                f"no number of replicas meets {texts}: requests that share a server with no other "
-                "take longer; ask for less, or take a faster GPU or several (--gpus)"
-            )
-        low, high = high, min(2 * high, most)
-        best = serve(high)
-        if progress is not None:
-            progress(min(0.5, high / most))
-    while high - low > 1:
-        middle = (low + high) // 2
-        tried = serve(middle)
-        if tried[2]:
-            high, best = middle, tried
-        else:
-            low = middle
-    return best[0], best[1]
 
 
 def _estimate(
@@ -321,7 +274,7 @@ def _serving(
         steps=run.steps,
         preempted=run.preempted,
         requests_per_s=len(requests) / span_s if span_s > 0 else None,
-        latencies=_latencies(requests, run),
+        latencies=waits(requests, run),
         scale_to_zero_s=plan.scale_to_zero_s,
         replicas_needed=_needed(fleet, run, requests),
         timeline=_timeline(model, fleet, run, requests, energy_j),

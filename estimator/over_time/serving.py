@@ -98,8 +98,18 @@ class Objective:
 
     def is_met(self, latencies: Mapping[str, Quantiles | None]) -> bool:
         """Whether requests that waited so long meet it; those of one token have no tpot."""
+        return self.share_of(latencies) <= 1
+
+    def share_of(self, latencies: Mapping[str, Quantiles | None]) -> float:
+        """How long requests waited over how long they may; 0 where none did."""
         quantiles = latencies[self.latency]
-        return quantiles is None or quantiles.to_dict()[self.quantile] <= self.seconds
+        return 0.0 if quantiles is None else quantiles.to_dict()[self.quantile] / self.seconds
+
+    def missed_text(self, latencies: Mapping[str, Quantiles | None]) -> str:
+        """How long those take that miss it, and how long they may, in few words."""
+        bound, unit = (1000 * self.seconds, "ms") if self.seconds < 1 else (self.seconds, "s")
+        taken = bound * self.share_of(latencies)
+        return f"{self.latency}_{self.quantile} {taken:.3g} {unit} of {bound:g} {unit}"
 
 
 def objectives_of(text: str) -> tuple[Objective, ...]:

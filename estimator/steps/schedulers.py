@@ -8,6 +8,7 @@ from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.steps.static_batching import StaticBatching
 from joulecast.estimator.steps.work import LengthArray, Steps
+from joulecast.measurements.identity import require_greedy
 from joulecast.measurements.models import load_shape
 from joulecast.measurements.shapes.shape import ModelShape
 from joulecast.measurements.table.table import EnergyTable
@@ -65,8 +66,10 @@ def scheduler_of(table: EnergyTable) -> Scheduler:
     """The scheduler of a table's engine, with the settings that it was measured with.
 
     Raises:
-        InputError: The table lacks settings that matter.
+        InputError: The table lacks settings that matter, or its requests were not fed a token a
+            step: with beams, or with a draft.
     """
+    require_greedy(table.metadata, table.name)
     if table.engine == "pytorch":
         return StaticBatching(table.grid, table.largest_batches)
     if table.engine != "vllm":

@@ -37,7 +37,7 @@ from joulecast.estimator.unit_prices.sources import (
 from joulecast.estimator.unit_prices.static_batches import static_batching_for
 from joulecast.measurements.engines import ENGINES
 from joulecast.measurements.hardware import Gpu, gpu_names, load_gpu
-from joulecast.measurements.identity import kind_of
+from joulecast.measurements.identity import kind_of, other_decoding
 from joulecast.measurements.table.table import EnergyTable, load_table, table_names
 from joulecast.traces.errors import InputError, unknown_name
 from joulecast.traces.workload import Workload
@@ -117,6 +117,8 @@ def measured_table(deployment: Deployment) -> EnergyTable | None:
         if name.startswith(prefix):
             table = load_table(name)
             if table.metadata["measured_by"] == "hand" or kind_of(table.metadata)["compiled"]:
+                continue
+            if other_decoding(table.metadata) is not None:
                 continue
             is_better = best is None or _amount(table) > _amount(best)
             if is_better and is_of_deployment(table, deployment):

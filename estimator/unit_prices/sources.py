@@ -15,7 +15,7 @@ from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.fit import Metered
 from joulecast.measurements.hardware import load_gpu
-from joulecast.measurements.identity import kind_of
+from joulecast.measurements.identity import kind_of, other_decoding, require_greedy
 from joulecast.measurements.replay import SHIPPED, Replay
 from joulecast.measurements.steplog.log import StepLog
 from joulecast.measurements.table.runs import Run
@@ -38,9 +38,14 @@ _DRAINED_S = 0.2
 
 
 def deployment_of(facts: Mapping[str, Any], config: str) -> Deployment:
-    """What served in a measurement; `config` is what `load_config` takes for its model."""
+    """What served in a measurement; `config` is what `load_config` takes for its model.
+
+    Raises:
+        InputError: It did not choose tokens greedily, or had a draft.
+    """
     kind = kind_of(facts)
     settings = facts["engine_settings"]
+    require_greedy(facts, f"a measurement of {kind['model']} on {kind['gpu']}")
     return Deployment(
         model=config,
         gpu=load_gpu(kind["gpu"]),
@@ -165,6 +170,7 @@ def is_usable(table: EnergyTable, gpu: str, engine: str) -> bool:
         table.metadata["gpu"] == gpu
         and table.engine == engine
         and table.metadata["measured_by"] != "hand"
+        and other_decoding(table.metadata) is None
         and table.metadata.get("idle_power_w") is not None
         and (bool(table.valid_windows) or len(batches) >= FEWEST_BATCHES)
     )

@@ -69,7 +69,7 @@ class _Replicas(click.IntRange):
         return value if value == "auto" else super().convert(value, param, ctx)
 
 
-SERVING_OPTIONS: list[Option] = [
+ARRIVAL_OPTIONS: list[Option] = [
     click.option(
         "--serving",
         type=click.Choice(MODES),
@@ -89,23 +89,15 @@ SERVING_OPTIONS: list[Option] = [
         metavar="X",
         help="X times as fast as they came.",
     ),
-    click.option(
-        "--replicas",
-        type=_Replicas(1, 100_000),
-        default=1,
-        help="Servers that share the requests; auto for the fewest that meet --slo.",
-    ),
+]
+"""When requests come."""
+
+FLEET_OPTIONS: list[Option] = [
     click.option(
         "--router",
         type=click.Choice(ROUTERS),
         default=ROUTERS[0],
         help="How requests are shared out among replicas.",
-    ),
-    click.option(
-        "--slo",
-        metavar="LIST",
-        help="What --replicas auto has to meet: ttft_p99=2s,tpot_p99=50ms (ttft, tpot or e2e; p50, "
-        "p90, p99 or mean).",
     ),
     click.option(
         "--scale-to-zero",
@@ -114,6 +106,10 @@ SERVING_OPTIONS: list[Option] = [
         metavar="SECONDS",
         help="A replica draws nothing once it had nothing to do for so long.",
     ),
+]
+"""How replicas serve."""
+
+LIMIT_OPTIONS: list[Option] = [
     click.option(
         "--max-num-seqs",
         type=click.IntRange(1),
@@ -126,6 +122,25 @@ SERVING_OPTIONS: list[Option] = [
         metavar="N",
         help="What if a step fed N tokens at most.",
     ),
+]
+"""What-ifs of the engine."""
+
+SERVING_OPTIONS: list[Option] = [
+    *ARRIVAL_OPTIONS,
+    click.option(
+        "--replicas",
+        type=_Replicas(1, 100_000),
+        default=1,
+        help="Servers that share the requests; auto for the fewest that meet --slo.",
+    ),
+    click.option(
+        "--slo",
+        metavar="LIST",
+        help="What --replicas auto has to meet: ttft_p99=2s,tpot_p99=50ms (ttft, tpot or e2e; p50, "
+        "p90, p99 or mean).",
+    ),
+    *FLEET_OPTIONS,
+    *LIMIT_OPTIONS,
 ]
 """What `ServingWish` takes."""
 

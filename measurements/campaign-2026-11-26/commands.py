@@ -146,6 +146,10 @@ PYTORCH = "--engine pytorch --model llama-3.1-8b"
 BATCHES = "measure --plan batches --runs 1 --log --engine vllm --model"
 """Of figure 2: a mixture of experts beside dense models."""
 
+DECODING = "measure --plan decoding --engine vllm --model llama-3.1-8b"
+STRATEGIES = "--decoding greedy --decoding temperature:0.8 --decoding top-p:0.9"
+ACCEPTANCES = " ".join(f"--speculate llama-3.2-1b,4,{a}" for a in (0.7, 0, 0.9, 1, 0.5))
+
 PYTORCH_BATCHES = f"measure --plan batches --runs 1 {PYTORCH}"
 
 SITTINGS = {
@@ -215,6 +219,18 @@ SITTINGS = {
         Typed(
             "h200-sxm/qwen1.5-32b-batches",
             (("vllm-batches", 90, f"{BATCHES} qwen1.5-32b --gpu 1"),),
+        ),
+    ],
+    "h200-first-speculation": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-speculation",
+            (("vllm", 90, f"{DECODING} --runs 1 {ACCEPTANCES} --gpu 0"),),
+        ),
+    ],
+    "h200-second-decoding": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-decoding",
+            (("vllm", 90, f"{DECODING} --runs 3 {STRATEGIES} --gpu 1"),),
         ),
     ],
     "h200-second-pytorch": [

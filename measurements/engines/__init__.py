@@ -8,6 +8,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
+from joulecast.measurements.engines.decoding import (
+    GREEDY,
+    AcceptanceCount,
+    Decoding,
+    Speculation,
+)
 from joulecast.measurements.engines.step_log import RawStepLog
 from joulecast.measurements.models import load_shape
 from joulecast.measurements.shapes.shape import ModelShape
@@ -23,7 +29,8 @@ ENGINES = {
     "pytorch": "joulecast.measurements.engines.pytorch",
     "vllm": "joulecast.measurements.engines.vllm",
 }
-"""Name -> module with `load`, `resolve` and `request_bytes`, which the functions below call."""
+"""Name -> module with `load`, `resolve`, `start_of` and `request_bytes`, which the functions below
+call."""
 
 Quantization = Literal["fp8"]
 QUANTIZATIONS: tuple[Quantization, ...] = get_args(Quantization)
@@ -58,6 +65,8 @@ class EngineVariant:
         quantization: "fp8" for linear layers whose weights have 8 bits; None for the model's own.
         max_num_seqs: Most requests that run at once.
         max_num_batched_tokens: Most tokens that a step feeds.
+        decoding: How output tokens are chosen.
+        speculation: Which draft proposes them first; None for no draft.
     """
 
     gpus: int = 1
@@ -65,6 +74,13 @@ class EngineVariant:
     quantization: Quantization | None = None
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
+    decoding: Decoding = GREEDY
+    speculation: Speculation | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every request is one sequence that gets a token a step."""
+        return self.speculation is None and not self.decoding.is_beam_search
 
 
 @dataclass(frozen=True)
@@ -199,6 +215,38 @@ class SteppedEngine(Engine, Protocol):
         """
 
 
+@runtime_checkable
+class RetunableEngine(Engine, Protocol):
+    """An engine that serves some other variants without another start."""
+
+    def retune(self, variant: EngineVariant) -> None:
+        """Serve a variant of the same `start_of` from now on, when there is nothing to do."""
+
+
+def retune(engine: Engine, variant: EngineVariant) -> None:
+    """Have a loaded engine serve another variant of the same `start_of`.
+
+    Raises:
+        EngineError: It takes a new engine for that.
+    """
+    if not isinstance(engine, RetunableEngine):
+        raise EngineError(f"{engine.name} serves one variant only; measure others by a new command")
+    with crashes_named(engine):
+        engine.retune(variant)
+
+
+@runtime_checkable
+class SpeculatingEngine(Engine, Protocol):
+    """An engine that counts what it accepts of a draft's tokens."""
+
+    def record_acceptance(self) -> AcceptanceCount:
+        """Count from now on, from zero.
+
+        Raises:
+            EngineError: It runs without a draft, or this version does not let itself be counted.
+        """
+
+
 class RequestStream(Protocol):
     """Requests that are handed to an engine over time, told by their number from 0."""
 
@@ -257,8 +305,27 @@ def resolve_variant(engine: str, variant: EngineVariant) -> EngineVariant:
         InputError: No such engine; the nearest is suggested.
         EngineError: The engine has no such variant.
     """
+    if variant.speculation is not None and variant.decoding != GREEDY:
+        raise EngineError(
+            f"speculation is measured with greedy decoding, not with {variant.decoding.text}; "
+            "leave --decoding or --speculate out"
+        )
     resolved: EngineVariant = _module(engine).resolve(variant)
     return resolved
+
+
+def start_of(engine: str, variant: EngineVariant) -> EngineVariant:
+    """What an engine is started as: variants of one start take turns on one engine.
+
+    Args:
+        engine: Name.
+        variant: As `resolve_variant` has it.
+
+    Raises:
+        InputError: No such engine; the nearest is suggested.
+    """
+    started: EngineVariant = _module(engine).start_of(variant)
+    return started
 
 
 def require_shareable(shape: ModelShape, gpus: int) -> None:

@@ -1,17 +1,16 @@
 """Plain PyTorch: static batches through transformers' `generate`, the paper's unoptimised baseline.
 
-A batch goes in as one tensor of equal prompts, is fed whole, and then decodes greedily to exactly
-the length asked for. The KV cache is transformers' own, which grows with every step; compiled, it
-is one of fixed size.
+A batch goes in as one tensor of equal prompts, is fed whole, and then decodes to exactly the length
+asked for. The KV cache is transformers' own, which grows with every step; compiled, it is one of
+fixed size. Speculation is a loop of ours, since transformers' own takes one request at a time.
 """
 
-import copy
 import os
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from joulecast.measurements.engines import (
@@ -24,15 +23,23 @@ from joulecast.measurements.engines import (
     one_line,
 )
 from joulecast.measurements.engines.capacity_search import CapacitySearch
+from joulecast.measurements.engines.decoding import GREEDY, AcceptanceCount
+from joulecast.measurements.engines.decoding_rules import decoding_settings, require_plain_steps
 from joulecast.measurements.engines.memory import GpuMemory, Memory
+from joulecast.measurements.engines.pytorch_model import (
+    ATTENTION,
+    DTYPE,
+    CacheShape,
+    build_model,
+    cache_shape,
+)
+from joulecast.measurements.engines.pytorch_speculation import SpeculativeLoop
 from joulecast.measurements.engines.pytorch_steps import PytorchStepRecorder
-from joulecast.measurements.engines.random_weights import SEED, draw_weights, weights_in_words
+from joulecast.measurements.engines.random_weights import SEED, weights_in_words
 from joulecast.measurements.engines.step_log import RawStepLog
-from joulecast.measurements.models import load_shape
+from joulecast.measurements.models import load_config, load_shape
 from joulecast.measurements.shapes.shape import DTYPE_BYTES, ModelShape
 
-DTYPE = "bfloat16"
-ATTENTION = "sdpa"
 ALLOCATOR = "expandable_segments:True"
 """Without it, a growing cache leaves memory in pieces, and B(I, O) depends on what ran before."""
 
@@ -44,21 +51,6 @@ _STEPS_BEFORE_WINDOW = 32
 """Of a compiled batch: the second compiles, while the GPU goes cold; the others warm it again."""
 
 _LAYERS_RUN = 2
-
-
-@dataclass(frozen=True)
-class _CacheShape:
-    """What each layer of a model keeps of a token."""
-
-    layers: int
-    heads: int
-    key_size: int
-    value_size: int
-
-    @property
-    def layer_bytes(self) -> int:
-        """Bytes of a token in one layer."""
-        return self.heads * (self.key_size + self.value_size) * DTYPE_BYTES[DTYPE]
 
 
 class PytorchEngine:
@@ -81,11 +73,14 @@ class PytorchEngine:
         self._device, self._memory = device, memory
         self.version = f"transformers {transformers.__version__}"
         self.weights = weights_in_words(request)
+        self._variant = request.variant
         self._compiled = bool(request.variant.compiled)
         self._shape = load_shape(request.model)
-        self._model = self._build(request)
+        self._model = build_model(request.config, request.weights, device)
         self._random = torch.Generator().manual_seed(SEED)
-        self._cached = self._look_at_cache()
+        self._cached = cache_shape(self._model, device)
+        self._draft_cached: CacheShape | None = None
+        self._speculative = self._load_draft()
         self._search = CapacitySearch(self._fits, self._predicted_batch)
         self._search_seconds = 0.0
         self._step_recorder: PytorchStepRecorder | None = None
@@ -95,7 +90,8 @@ class PytorchEngine:
         return {
             "torch": str(self._torch.__version__),
             "attention": ATTENTION,
-            "decoding": "static batches, greedy",
+            "decoding": f"static batches, {self._variant.decoding.text}",
+            **decoding_settings(self._variant),
             "kv_cache": "static" if self._compiled else "dynamic",
             "compiled": self._compiled,
             **({"compile_mode": COMPILE_MODE} if self._compiled else {}),
@@ -160,8 +156,24 @@ class PytorchEngine:
                 generate(min(output_tokens, _STEPS_BEFORE_WINDOW))
         return lambda: generate(output_tokens)
 
+    def retune(self, variant: EngineVariant) -> None:
+        """Choose tokens in another way, or accept others, from now on."""
+        if variant.decoding.beam_width != self._variant.decoding.beam_width:
+            self._search = CapacitySearch(self._fits, self._predicted_batch)
+        self._variant = variant
+        if self._speculative is not None and variant.speculation is not None:
+            self._speculative.speculation = variant.speculation
+
+    def record_acceptance(self) -> AcceptanceCount:
+        """Count what is accepted, from now on."""
+        if self._speculative is None:
+            raise EngineError("this PyTorch engine has no draft whose tokens could be counted")
+        self._speculative.count = AcceptanceCount()
+        return self._speculative.count
+
     def start_step_log(self) -> None:
         """Keep what each forward pass is fed, from now on."""
+        require_plain_steps(self._variant)
         if self._compiled:
             raise EngineError(
                 "the steps of a compiled PyTorch model cannot be logged; run it with --eager"
@@ -177,57 +189,13 @@ class PytorchEngine:
         recorder, self._step_recorder = self._step_recorder, None
         return recorder.stop()
 
-    def _build(self, request: EngineRequest) -> Any:
-        """The model, on its device."""
-        torch, transformers = self._torch, self._transformers
-        transformers.logging.set_verbosity_error()
-        how = {"dtype": getattr(torch, DTYPE), "attn_implementation": ATTENTION}
-        try:
-            if request.weights is not None:
-                model, loading = transformers.AutoModelForCausalLM.from_pretrained(
-                    request.weights,
-                    local_files_only=True,
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    output_loading_info=True,
-                    **how,
-                )
-                if missing := sorted(loading["missing_keys"]):
-                    raise ValueError(f"the weights lack {', '.join(missing[:3])}")
-                model = model.to(self._device)
-            else:
-                document = {k: v for k, v in request.config.items() if k != "torch_dtype"}
-                config = transformers.AutoConfig.for_model(**copy.deepcopy(document))
-                with torch.device(self._device):
-                    model = transformers.AutoModelForCausalLM.from_config(config, **how)
-                draw_weights(model)
-        except Exception as error:
-            raise EngineError(f"transformers cannot load the model: {one_line(error)}") from error
-        # What a model brings along (sampling, tokens that end a sequence) must not shorten a batch.
-        model.generation_config = transformers.GenerationConfig()
-        return model.eval()
-
-    def _look_at_cache(self) -> _CacheShape:
-        """What the built model caches; a config's keys do not always tell."""
-        try:
-            with self._torch.no_grad():
-                cache = self._model(self._prompts(1, 2), use_cache=True).past_key_values
-            layers = cache.layers
-            shapes = {(layer.keys.shape[1:], layer.values.shape[1:]) for layer in layers}
-            is_plain = len(shapes) == 1 and all(
-                type(layer) is self._transformers.cache_utils.DynamicLayer for layer in layers
-            )
-            if not is_plain or len(self._model.get_decoder().layers) != len(layers):
-                raise ValueError("its layers do not all cache the whole context alike")
-        except Exception as error:
-            raise EngineError(
-                f"the pytorch engine cannot find the largest batches of this model: "
-                f"{one_line(error)}"
-            ) from error
-        first = layers[0]
-        return _CacheShape(
-            len(layers), first.keys.shape[1], first.keys.shape[3], first.values.shape[3]
-        )
+    def _load_draft(self) -> SpeculativeLoop | None:
+        speculation = self._variant.speculation
+        if speculation is None:
+            return None
+        draft = build_model(load_config(speculation.draft), None, self._device)
+        self._draft_cached = cache_shape(draft, self._device)
+        return SpeculativeLoop(self._torch, self._model, draft, speculation, SEED)
 
     def _prompts(self, batch_size: int, tokens: int) -> Any:
         shape = batch_size, tokens
@@ -236,11 +204,18 @@ class PytorchEngine:
 
     def _generate(self, prompts: Any, new_tokens: int, cache: Any, compiled: bool = True) -> Any:
         """Prompts and what follows, shape (requests, input + new tokens)."""
+        if self._speculative is not None:
+            return self._speculative.generate(prompts, new_tokens)
+        decoding = self._variant.decoding
         compiled = compiled and self._compiled
         how = self._transformers.CompileConfig(mode=COMPILE_MODE) if compiled else None
         config = self._transformers.GenerationConfig(
             max_new_tokens=new_tokens,
-            do_sample=False,
+            do_sample=decoding.temperature > 0,
+            temperature=decoding.temperature or None,
+            top_p=decoding.top_p if decoding.top_p < 1 else None,
+            top_k=0 if decoding.temperature > 0 else None,
+            num_beams=decoding.beam_width,
             eos_token_id=None,
             pad_token_id=0,
             disable_compile=not compiled,
@@ -289,18 +264,26 @@ class PytorchEngine:
     def _run_peaks(self, input_tokens: int, output_tokens: int, batch_size: int) -> None:
         prompts = self._prompts(batch_size, input_tokens)
         cached = input_tokens + output_tokens - 1
+        rows = batch_size * self._variant.decoding.beam_width
+        if self._speculative is not None:
+            slots = cached + self._speculative.speculation.lookahead + 1
+            other_layers = self._hold_other_layers(rows, slots)
+            self._speculative.run_peaks(prompts, output_tokens)
+            del other_layers
+            self._synchronize()
+            return
         # Two steps, since what one step made of its tokens is still held during the next.
         if self._compiled:
-            other_layers = self._hold_other_layers(batch_size, cached)
+            other_layers = self._hold_other_layers(rows, cached)
             cache = self._static_cache(input_tokens, output_tokens)
             self._generate(prompts, min(2, output_tokens), cache, compiled=False)
         else:
-            other_layers = self._hold_other_layers(batch_size, input_tokens)
+            other_layers = self._hold_other_layers(rows, input_tokens)
             self._generate(prompts, min(2, output_tokens) if cached <= 2 else 1, None)
             if output_tokens > 1 and cached > 2:
                 del other_layers
-                other_layers = self._hold_other_layers(batch_size, cached)
-                cache = self._filled_cache(batch_size, cached - 2)
+                other_layers = self._hold_other_layers(rows, cached)
+                cache = self._filled_cache(rows, cached - 2)
                 self._generate(self._prompts(batch_size, cached - 1), 2, cache)
         del other_layers
         self._synchronize()
@@ -318,22 +301,25 @@ class PytorchEngine:
             cache.update(keys, values, layer)
         return cache
 
-    def _hold_other_layers(self, batch_size: int, tokens: int) -> Any:
-        """Memory as the caches of all other layers take it, and the reserve."""
-        layers = max(0, self._cached.layers - _LAYERS_RUN)
-        cache_bytes = batch_size * tokens * layers * self._cached.layer_bytes
-        total = cache_bytes + self._memory.reserve_bytes
+    def _hold_other_layers(self, rows: int, tokens: int) -> Any:
+        """Memory as the caches of all other layers take it, the draft's too, and the reserve."""
+        caches = [self._cached, *([self._draft_cached] if self._draft_cached else [])]
+        token_bytes = sum(max(0, each.layers - _LAYERS_RUN) * each.layer_bytes for each in caches)
+        total = rows * tokens * token_bytes + self._memory.reserve_bytes
         return self._torch.empty(total, dtype=self._torch.uint8, device=self._device)
 
     @contextmanager
     def _few_layers(self) -> Iterator[None]:
-        decoder = self._model.get_decoder()
-        layers = decoder.layers
-        decoder.layers = layers[:_LAYERS_RUN]
+        models = [self._model, *([self._speculative.draft] if self._speculative else [])]
+        decoders = [model.get_decoder() for model in models]
+        whole = [decoder.layers for decoder in decoders]
+        for decoder, layers in zip(decoders, whole, strict=True):
+            decoder.layers = layers[:_LAYERS_RUN]
         try:
             yield
         finally:
-            decoder.layers = layers
+            for decoder, layers in zip(decoders, whole, strict=True):
+                decoder.layers = layers
 
 
 def request_bytes(shape: ModelShape, dtype: str, input_tokens: int, output_tokens: int) -> float:
@@ -364,7 +350,21 @@ def resolve(variant: EngineVariant) -> EngineVariant:
             raise EngineError(
                 f"the pytorch engine has no {option}; leave it out, or take --engine vllm"
             )
-    return replace(variant, compiled=bool(variant.compiled))
+    resolved = replace(variant, compiled=bool(variant.compiled))
+    if resolved.compiled and (resolved.decoding.is_beam_search or resolved.speculation):
+        raise EngineError(
+            "the pytorch engine compiles neither beam search nor speculation; leave --compile out"
+        )
+    return resolved
+
+
+def start_of(variant: EngineVariant) -> EngineVariant:
+    """What an engine of a variant is started as: all that `retune` changes is left at its least."""
+    return replace(
+        variant,
+        decoding=GREEDY,
+        speculation=variant.speculation and variant.speculation.with_acceptance(0.0),
+    )
 
 
 def load(request: EngineRequest) -> PytorchEngine:

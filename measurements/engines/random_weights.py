@@ -57,12 +57,24 @@ def draw_weights(model: Any) -> None:
 
 
 class RandomWeights:
-    """What vLLM mixes into the worker of each GPU, so that its weights can be drawn there."""
+    """What vLLM mixes into the worker of each GPU: drawing its weights, and what it accepts."""
 
     def draw_random_weights(self) -> None:
-        """Draw the weights of this worker's part of the model."""
+        """Draw the weights of this worker's part of the model, and of its draft if it has one."""
         draw_weights(self.get_model())  # type: ignore[attr-defined]  # vLLM's worker has it
+        drafter = getattr(getattr(self, "model_runner", None), "drafter", None)
+        if drafter is not None:
+            draw_weights(drafter.model)
+
+    def set_acceptance(self, acceptance: float) -> None:
+        """Have each proposed token accepted with this probability, given those before it."""
+        import torch
+
+        sampler = self.model_runner.rejection_sampler  # type: ignore[attr-defined]  # likewise
+        with torch.inference_mode():
+            sampler.synthetic_conditional_rates.fill_(acceptance)
 
 
 WORKER_EXTENSION = f"{RandomWeights.__module__}.{RandomWeights.__name__}"
 DRAW = RandomWeights.draw_random_weights.__name__
+SET_ACCEPTANCE = RandomWeights.set_acceptance.__name__

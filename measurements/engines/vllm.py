@@ -1,7 +1,7 @@
 """vLLM: continuous batching with paged KV cache.
 
-Prompts go in as token ids, output lengths are forced, prefix caching is off, and the engine runs in
-this process, so that nothing but the batch at hand uses the GPU.
+Prompts go in as token ids, output lengths are forced, prefix caching is off but for beam search,
+and the engine runs in this process, so that nothing but the batch at hand uses the GPU.
 """
 
 import atexit
@@ -10,7 +10,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,21 @@ from joulecast.measurements.engines import (
     EngineVariant,
     one_line,
 )
+from joulecast.measurements.engines.decoding import GREEDY, AcceptanceCount
+from joulecast.measurements.engines.decoding_rules import decoding_settings, require_plain_steps
 from joulecast.measurements.engines.random_weights import (
     DRAW,
     SEED,
+    SET_ACCEPTANCE,
     WORKER_EXTENSION,
     weights_in_words,
 )
 from joulecast.measurements.engines.step_log import RawStepLog
+from joulecast.measurements.engines.vllm_beams import beam_batch
+from joulecast.measurements.engines.vllm_speculation import AcceptanceWatch, speculative_config
 from joulecast.measurements.engines.vllm_steps import VllmStepRecorder
-from joulecast.measurements.engines.vllm_stream import VllmStream, random_prompts
+from joulecast.measurements.engines.vllm_stream import VllmStream, random_prompts, sampling_of
+from joulecast.measurements.models import load_config, load_shape
 from joulecast.measurements.shapes.shape import ModelShape
 
 GPU_MEMORY_UTILIZATION = 0.92
@@ -56,14 +62,13 @@ class VllmEngine:
         self._torch, self._vllm = torch, vllm
         self.version = str(vllm.__version__)
         self.weights = weights_in_words(request)
-        folder = request.weights or _config_folder(request)
+        folder = request.weights or _config_folder(request.config)
         try:
             self._llm = vllm.LLM(
                 model=str(folder),
                 load_format="auto" if request.weights else "dummy",
                 skip_tokenizer_init=True,
-                enable_prefix_caching=False,
-                max_model_len=request.longest,
+                max_model_len=_longest(request),
                 gpu_memory_utilization=GPU_MEMORY_UTILIZATION,
                 trust_remote_code=False,
                 seed=0,
@@ -75,11 +80,13 @@ class VllmEngine:
                 self._llm.collective_rpc(DRAW)
         except Exception as error:
             raise EngineError(f"vLLM does not start: {one_line(error)}") from error
+        self._variant = request.variant
         self._config = self._llm.llm_engine.vllm_config
         self._vocabulary = int(request.config["vocab_size"])
         self._random = random.Random(SEED)  # noqa: S311 - token ids, not secrets
         self._steps: EngineSteps | None = None
         self._step_recorder: VllmStepRecorder | None = None
+        self._acceptance: AcceptanceWatch | None = None
 
     @property
     def dtype(self) -> str:
@@ -107,18 +114,26 @@ class VllmEngine:
             "prefix_caching": bool(config.cache_config.enable_prefix_caching),
             "tensor_parallel_size": config.parallel_config.tensor_parallel_size,
             "quantization": config.model_config.quantization,
+            **decoding_settings(self._variant),
         }
 
     def capacity(self, input_tokens: int, output_tokens: int) -> int:
-        """Requests whose KV cache fits at once, in whole blocks; the last token needs no cache."""
+        """Requests whose KV cache fits at once, in whole blocks; the last token needs no cache.
+
+        Beams share the whole blocks of their prompt; proposed tokens need cache as others do.
+        """
         blocks, block_size = self._blocks()
-        each = -(-(input_tokens + output_tokens - 1) // block_size)
+        width = self._variant.decoding.beam_width
+        speculation = self._variant.speculation
+        cached = input_tokens + output_tokens - 1 + (speculation.lookahead if speculation else 0)
+        shared = input_tokens // block_size if width > 1 else 0
+        each = shared + width * (-(-cached // block_size) - shared)
         if each > blocks:
             raise DoesNotFitError(
                 f"a request of {input_tokens} + {output_tokens} tokens does not fit into the KV "
                 f"cache of {blocks * block_size} tokens"
             )
-        most = int(self._config.scheduler_config.max_num_seqs)
+        most = int(self._config.scheduler_config.max_num_seqs) // width
         return min(MAX_BATCH_SIZE, most, blocks // each)
 
     def capacity_record(self) -> dict[str, Any]:
@@ -133,16 +148,11 @@ class VllmEngine:
         """Requests of random token ids, each of its own lengths, all asked at once."""
         ids = random_prompts(self._random, self._vocabulary, [i for i, _ in lengths])
         prompts = [{"prompt_token_ids": prompt} for prompt in ids]
-        sampling = [
-            self._vllm.SamplingParams(
-                temperature=0.0,
-                min_tokens=output_tokens,
-                max_tokens=output_tokens,
-                ignore_eos=True,
-                detokenize=False,
-            )
-            for _, output_tokens in lengths
-        ]
+        decoding = self._variant.decoding
+        if decoding.is_beam_search:
+            return beam_batch(self._vllm, self._llm, prompts, lengths, decoding.beam_width)
+        has_draft = self._variant.speculation is not None
+        sampling = [sampling_of(self._vllm, tokens, decoding, has_draft) for _, tokens in lengths]
 
         def run() -> int:
             try:
@@ -158,6 +168,25 @@ class VllmEngine:
         inputs, outputs = [i for i, _ in lengths], [o for _, o in lengths]
         prompts = random_prompts(self._random, self._vocabulary, inputs)
         return VllmStream(self._vllm, self._llm, prompts, outputs)
+
+    def retune(self, variant: EngineVariant) -> None:
+        """Choose tokens in another way, or accept others, from now on."""
+        if variant.speculation is not None:
+            self._llm.collective_rpc(SET_ACCEPTANCE, args=(variant.speculation.acceptance,))
+        self._variant = variant
+
+    def record_acceptance(self) -> AcceptanceCount:
+        """Count what vLLM's own scheduler sees accepted, from now on."""
+        if self._variant.speculation is None:
+            raise EngineError("this vLLM has no draft whose tokens could be counted")
+        if self._acceptance is None:
+            try:
+                core = self._llm.llm_engine.engine_core.engine_core
+                self._acceptance = AcceptanceWatch(core.scheduler)
+            except AttributeError as error:
+                raise self._scheduler_is_elsewhere("counted", error) from error
+        self._acceptance.count = AcceptanceCount()
+        return self._acceptance.count
 
     def record_steps(self) -> EngineSteps:
         """Count what vLLM's own scheduler feeds, from now on."""
@@ -185,6 +214,7 @@ class VllmEngine:
 
     def start_step_log(self) -> None:
         """Keep what each step feeds, from now on, when the engine has nothing to do."""
+        require_plain_steps(self._variant)
         if self._step_recorder is None:
             try:
                 self._step_recorder = VllmStepRecorder(self._llm.llm_engine)
@@ -216,7 +246,15 @@ def request_bytes(shape: ModelShape, dtype: str, input_tokens: int, output_token
 
 
 def load(request: EngineRequest) -> VllmEngine:
-    """Start vLLM with a model."""
+    """Start vLLM with a model.
+
+    Raises:
+        EngineError: It is not there, does not start, or is to load weights for a draft, too.
+    """
+    if request.weights is not None and request.variant.speculation is not None:
+        raise EngineError(
+            "vLLM loads a draft as it loads the model; leave --weights out, so that both are drawn"
+        )
     return VllmEngine(request)
 
 
@@ -242,20 +280,44 @@ def resolve(variant: EngineVariant) -> EngineVariant:
     return resolved
 
 
+def start_of(variant: EngineVariant) -> EngineVariant:
+    """What an engine of a variant is started as: beam search takes one of its own."""
+    return replace(
+        variant,
+        decoding=variant.decoding if variant.decoding.is_beam_search else GREEDY,
+        speculation=variant.speculation and variant.speculation.with_acceptance(0.0),
+    )
+
+
 def _options(variant: EngineVariant) -> dict[str, Any]:
     """What vllm.LLM takes for a variant; what is left to vLLM is left out."""
-    options = {
+    options: dict[str, Any] = {
         "enforce_eager": variant.compiled is False,
         "tensor_parallel_size": variant.gpus,
         "quantization": variant.quantization,
         "max_num_seqs": variant.max_num_seqs,
         "max_num_batched_tokens": variant.max_num_batched_tokens,
+        "enable_prefix_caching": variant.decoding.is_beam_search,
     }
+    if variant.decoding.is_beam_search:
+        options["max_logprobs"] = 2 * variant.decoding.beam_width
+    if variant.speculation is not None:
+        draft = _config_folder(load_config(variant.speculation.draft))
+        options["speculative_config"] = speculative_config(variant.speculation, str(draft))
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _config_folder(request: EngineRequest) -> Path:
+def _longest(request: EngineRequest) -> int:
+    """Longest request, with room for what is proposed after its end [tokens]."""
+    if request.variant.speculation is None:
+        return request.longest
+    wanted = request.longest + request.variant.speculation.lookahead + 1
+    positions = load_shape(request.model).positions or wanted
+    return max(request.longest, min(wanted, positions))
+
+
+def _config_folder(config: Mapping[str, Any]) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="joulecast-model-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    (folder / "config.json").write_text(json.dumps(dict(request.config)), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
     return folder

@@ -4,6 +4,8 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from joulecast.measurements.engines.decoding import GREEDY, Decoding
+
 
 class VllmStream:
     """Requests of random token ids, handed over one by one.
@@ -24,7 +26,7 @@ class VllmStream:
     ) -> None:
         self._engine = llm.llm_engine
         self._prompts = prompts
-        self._sampling = [_sampling(vllm, tokens) for tokens in output_tokens]
+        self._sampling = [_told_at_the_end(vllm, tokens) for tokens in output_tokens]
         self._added: set[str] = set()
 
     @property
@@ -65,14 +67,33 @@ def random_prompts(
     return [generator.choices(range(vocabulary), k=tokens) for tokens in lengths]
 
 
-def _sampling(vllm: Any, output_tokens: int) -> Any:
-    """Exactly so many tokens, told of once all are there."""
-    sampling = vllm.SamplingParams(
-        temperature=0.0,
-        min_tokens=output_tokens,
+def sampling_of(
+    vllm: Any, output_tokens: int, decoding: Decoding = GREEDY, has_draft: bool = False
+) -> Any:
+    """Exactly so many tokens, none of which ends a request.
+
+    Args:
+        vllm: The module.
+        output_tokens: How many.
+        decoding: How they are chosen; beams are no matter of these parameters.
+        has_draft: Whether a draft proposes them. A least number of tokens, which adds nothing to
+            `ignore_eos`, is then left out: vLLM would go through all requests in Python for it, at
+            every verified step.
+    """
+    options: dict[str, Any] = {} if has_draft else {"min_tokens": output_tokens}
+    if decoding.top_p < 1:
+        options["top_p"] = decoding.top_p
+    return vllm.SamplingParams(
+        temperature=decoding.temperature,
         max_tokens=output_tokens,
         ignore_eos=True,
         detokenize=False,
+        **options,
     )
+
+
+def _told_at_the_end(vllm: Any, output_tokens: int) -> Any:
+    """The same, told of once all are there."""
+    sampling = sampling_of(vllm, output_tokens)
     sampling.output_kind = vllm.sampling_params.RequestOutputKind.FINAL_ONLY
     return sampling

@@ -10,6 +10,7 @@ from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.engines import MAX_BATCH_SIZE, EngineVariant
 from joulecast.measurements.gpu.gates import MIN_WINDOW_S
 from joulecast.measurements.hardware import Gpu
+from joulecast.measurements.models import load_shape
 from joulecast.measurements.shapes.shape import COMPUTE_DTYPE, ModelShape
 from joulecast.measurements.sweep.run_spec import RunSpec
 from joulecast.measurements.table.interpolation import CellKey, fit_law, request_terms
@@ -102,6 +103,28 @@ def rough_cost(shape: ModelShape, gpu: Gpu, dtype: str, variant: EngineVariant) 
     pair = 4 * shape.pair_width / flops_per_s
     seconds = np.array([step, token, context, pair])
     return CostModel(seconds, seconds * _POWER_SHARE * gpu.tdp_w * variant.gpus, "a rough rule")
+
+
+def with_decoding(cost: CostModel, model: str, variant: EngineVariant) -> CostModel:
+    """A cost of greedy decoding, stretched to that of beams or of a draft: roughly.
+
+    Every beam costs as a request does. A verified step and its drafts cost as their weights do, and
+    give several tokens.
+
+    Args:
+        cost: Of greedy decoding without a draft.
+        model: A shipped model, or where a config is.
+        variant: How tokens are chosen.
+    """
+    if variant.is_plain:
+        return cost
+    factor = float(variant.decoding.beam_width)
+    if (speculation := variant.speculation) is not None:
+        sizes = [load_shape(name).active_parameters for name in (speculation.draft, model)]
+        factor = (1 + speculation.lookahead * sizes[0] / sizes[1]) / speculation.tokens_per_step
+    return CostModel(
+        cost.seconds_law * factor, cost.energy_law * factor, f"{cost.source}, times {factor:.2g}"
+    )
 
 
 def rough_capacity(

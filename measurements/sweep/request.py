@@ -13,10 +13,17 @@ from joulecast.measurements.engines import (
     EngineVariant,
     request_bytes,
 )
+from joulecast.measurements.engines.decoding import GREEDY, Decoding, Speculation
 from joulecast.measurements.hardware import Gpu, load_gpu
-from joulecast.measurements.identity import is_of_variant, kind_of
+from joulecast.measurements.identity import is_of_variant, kind_of, other_decoding
 from joulecast.measurements.models import load_shape, model_names
-from joulecast.measurements.sweep.cost import CostModel, cost_from_runs, rough_capacity, rough_cost
+from joulecast.measurements.sweep.cost import (
+    CostModel,
+    cost_from_runs,
+    rough_capacity,
+    rough_cost,
+    with_decoding,
+)
 from joulecast.measurements.sweep.folder import read_unfinished
 from joulecast.measurements.sweep.plans import Capacity, in_order, make_plan, plan_cells
 from joulecast.measurements.sweep.run_spec import RunSpec
@@ -161,9 +168,15 @@ def cost_model(
     tables = _shipped_tables(sheet, model, engine, variant)
     for table in tables:
         kind = kind_of(table.metadata)
-        if (kind["gpu_count"], kind["quantization"]) == (variant.gpus, variant.quantization):
+        if is_of_variant(table.metadata, variant):
             return cost_from_runs(table.runs, table.name)
-    return rough_cost(load_shape(model), sheet, dtype, variant)
+        is_alike = (kind["gpu_count"], kind["quantization"]) == (
+            variant.gpus,
+            variant.quantization,
+        )
+        if is_alike and other_decoding(table.metadata) is None:
+            return with_decoding(cost_from_runs(table.runs, table.name), model, variant)
+    return with_decoding(rough_cost(load_shape(model), sheet, dtype, variant), model, variant)
 
 
 def _shipped_tables(
@@ -185,6 +198,7 @@ def _shipped_tables(
 def _rough_capacity(sheet: Gpu, model: str, engine: str, variant: EngineVariant) -> Capacity:
     """How large batches get: from a shipped table of the variant, else by a rough rule."""
     most = min(MAX_BATCH_SIZE, variant.max_num_seqs or MAX_BATCH_SIZE)
+    most = max(1, most // variant.decoding.beam_width)
     for table in _shipped_tables(sheet, model, engine, variant):
         is_of_it = table.engine == engine and is_of_variant(table.metadata, variant)
         if is_of_it and table.metadata["engine_settings"].get("max_num_seqs", most) >= most:
@@ -194,7 +208,7 @@ def _rough_capacity(sheet: Gpu, model: str, engine: str, variant: EngineVariant)
     shape = load_shape(model)
 
     def capacity(i: int, o: int) -> int:
-        each = request_bytes(engine, shape, DTYPE, i, o)
+        each = request_bytes(engine, shape, DTYPE, i, o) * variant.decoding.beam_width
         return min(most, rough_capacity(shape, sheet, DTYPE, variant, (i, o), each))
 
     return capacity
@@ -202,7 +216,8 @@ def _rough_capacity(sheet: Gpu, model: str, engine: str, variant: EngineVariant)
 
 def _require_same_variant(folder: Path, earlier: Mapping[str, Any], variant: EngineVariant) -> None:
     """Refuse a folder that was measured with other options, before an engine starts."""
-    before = earlier.get("variant", {})
+    # Tables from before these options are of neither.
+    before = {"decoding": asdict(GREEDY), "speculation": None} | earlier.get("variant", {})
     for name, asked in asdict(variant).items():
         if name not in before or before[name] == asked:
             continue
@@ -210,6 +225,12 @@ def _require_same_variant(folder: Path, earlier: Mapping[str, Any], variant: Eng
             was = f"{'with' if before[name] else 'without'} --compile"
         elif name == "gpus":
             was = f"on {before[name]} GPUs, not on {asked}"
+        elif name == "decoding":
+            was = f"with --decoding {Decoding(**before[name]).text}"
+        elif name == "speculation" and before[name] is not None:
+            was = f"with --speculate {Speculation(**before[name]).text}"
+        elif name == "speculation":
+            was = "without --speculate"
         else:
             option = "--" + name.replace("_", "-")
             was = f"without {option}" if before[name] is None else f"with {option} {before[name]}"

@@ -50,7 +50,16 @@ def _batches() -> list[Batches]:
     return [list(product((512,), (64,), sizes))]
 
 
-STUDIES: Mapping[str, Callable[[], list[Batches]]] = {"sweeps": _sweeps, "batches": _batches}
+def _decoding() -> list[Batches]:
+    """Section 1.2: requests of 512 and 64 tokens at the sizes that the paper speaks of."""
+    return [list(product((512,), (64,), (1, 8, 64, 128)))]
+
+
+STUDIES: Mapping[str, Callable[[], list[Batches]]] = {
+    "sweeps": _sweeps,
+    "batches": _batches,
+    "decoding": _decoding,
+}
 """Name of a plan -> its batches (I, O, size), the most telling ones first."""
 
 

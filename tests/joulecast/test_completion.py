@@ -127,7 +127,7 @@ def test_whatever_help_calls_a_table_a_trace_or_a_model_completes() -> None:
                     values = {item.value for item in param.shell_complete(ctx, "")}
                     assert {*names.get(metavar, model_names())} <= values, f"{words} {param.name}"
                     seen += 1
-    assert seen == 22
+    assert seen == 24
 
 
 def test_what_is_wrong_elsewhere_is_no_matter(monkeypatch, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from joulecast import measuring
 from joulecast.cli import measure as cli_measure
+from joulecast.cli.measure import observer
 from joulecast.measurements.engines import BatchTooLargeError, EngineError
 from joulecast.measurements.models import load_config
 from joulecast.measurements.table.interpolation import FEW_CELLS
@@ -373,9 +374,9 @@ def test_a_terminal_gets_a_bar(
     run_cli: RunCli, machine: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = io.StringIO()
-    real = cli_measure.Console
+    real = observer.Console
     monkeypatch.setattr(
-        cli_measure, "Console", lambda **_: real(file=text, force_terminal=True, width=100)
+        observer, "Console", lambda **_: real(file=text, force_terminal=True, width=100)
     )
     on_terminal = cli_measure.Observer
     monkeypatch.setattr(cli_measure, "Observer", lambda _: on_terminal(True))

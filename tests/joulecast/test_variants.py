@@ -8,14 +8,23 @@ from pathlib import Path
 import pytest
 
 from joulecast import measuring
-from joulecast.measurements.engines import EngineError, EngineVariant, require_shareable
+from joulecast.measurements.engines import (
+    EngineError,
+    EngineRequest,
+    EngineVariant,
+    require_shareable,
+)
+from joulecast.measurements.engines.decoding import AcceptanceCount
+from joulecast.measurements.engines.decoding_rules import decoding_settings
 from joulecast.measurements.models import load_shape
 from joulecast.measurements.table.table import load_table, table_folder
 from joulecast.pages.page import gpu_facts, table_facts
 from joulecast.plots.table import plot_note
 from tests.conftest import RunCli
+from tests.measurements.fakes import FakeEngine
 
 EVENLY = " evenly; 1, 2, 4, 8, 16 can"
+DRAFT = "llama-3.2-1b,4,"
 WORDS = ("measure", "--engine", "vllm", "--model", "llama-3.1-8b")
 
 
@@ -109,6 +118,95 @@ def test_what_is_shown_of_a_table_says_how_many_gpus(run_cli: RunCli, tmp_path: 
     document |= {"gpu": "a100-pcie-80gb"}
     (folder / "table.json").write_text(json.dumps(document))
     assert "table.json: NVIDIA A100" in run_cli("table", "check", folder).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "names", "settings"),
+    [
+        (("--decoding", "beam:4"), [""], ["beam:4"]),
+        (
+            ("--decoding", "greedy", "--decoding", "top-p:0.9"),
+            ["greedy", "top-p-0.9"],
+            ["greedy", "top-p:0.9"],
+        ),
+        (("--speculate", DRAFT + "0.5"), [""], [DRAFT + "0.5"]),
+        (
+            ("--speculate", DRAFT + "0", "--speculate", DRAFT + "0.5"),
+            ["acceptance-0", "acceptance-0.5"],
+            [DRAFT + "0", DRAFT + "0.5"],
+        ),
+    ],
+)
+def test_one_engine_measures_a_table_for_each_way_to_decode(
+    words: tuple,
+    names: list[str],
+    settings: list[str],
+    run_cli: RunCli,
+    machine: dict,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    starts = []
+
+    def load(_: str, asked: EngineRequest) -> Retuned:
+        starts.append(asked)
+        engine = Retuned(sleep=machine["engine"].sleep, name="vllm")
+        engine.retune(asked.variant)
+        return engine
+
+    monkeypatch.setattr(measuring, "load_engine", load)
+    words = (*WORDS, *words, "--plan", "batches", "--runs", 1, "-o", tmp_path / "t")
+    result = run_cli(*words)
+    assert result.exit_code == 0, result.output
+    assert len(starts) == 1
+    tables = [load_table(tmp_path / "t" / name) for name in names]
+    for table, said in zip(tables, settings, strict=True):
+        told = table.metadata["engine_settings"]
+        assert said in (told["decoding_strategy"], told["speculation"])
+        has_draft = "--speculate" in words
+        assert (tmp_path / "t" / table.name / "speculation.csv").exists() == has_draft
+        assert all(run.valid for run in table.runs)
+    if len(names) > 1:  # what was not begun is begun, and the rest is left as it is
+        shutil.rmtree(tmp_path / "t" / names[1])
+    before = (tmp_path / "t" / names[0] / "runs.csv").read_bytes()
+    again = run_cli(*words, "--resume")
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "t" / names[0] / "runs.csv").read_bytes() == before
+    assert all((tmp_path / "t" / name / "table.json").exists() for name in names)
+    refused = run_cli(*WORDS, "--plan", "batches", "-o", tmp_path / "t" / names[-1], "--resume")
+    if settings[-1] != "greedy":
+        assert "one table cannot mix them" in refused.stderr
+
+
+class Retuned(FakeEngine):
+    """A fake that serves what it is told to."""
+
+    def retune(self, variant: EngineVariant) -> None:
+        self.limits |= decoding_settings(variant)
+
+    def record_acceptance(self) -> AcceptanceCount:
+        return AcceptanceCount(2, 8, 6, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--decoding", "nucleus"), '"nucleus" is no decoding strategy; give greedy, sampling'),
+        (("--decoding", "greedy", "--decoding", "beam:4"), "vllm takes an engine for greedy and"),
+        (("--decoding", "greedy", "--decoding", "greedy"), "greedy is asked for twice"),
+        (("--speculate", "qwen2.5-0.5b,4,0.5"), "its 151,936 tokens are not the 128,256 of llama"),
+        (
+            ("--speculate", DRAFT + "0.5", "--speculate", "llama-3.2-3b,4,0.7"),
+            "takes an engine for",
+        ),
+        (("--speculate", DRAFT + "0.5", "--decoding", "beam:4"), "with greedy decoding, not with"),
+        (("--speculate", DRAFT + "0.5", "--plan", "traffic"), "traffic decodes greedily"),
+    ],
+)
+def test_ways_to_decode_that_cannot_be(words: tuple, said: str, run_cli: RunCli) -> None:
+    result = run_cli(*WORDS, "--dry-run", *words)
+    assert result.exit_code in (1, 2)
+    assert said in result.stderr.replace("\n", " ")
 
 
 @pytest.mark.parametrize("command", ["quick", "traffic", "replay"])

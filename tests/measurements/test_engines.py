@@ -1,11 +1,10 @@
 """The vLLM engine against a stand-in that keeps what it was asked."""
 
-import importlib
 import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -21,112 +20,15 @@ from joulecast.measurements.engines import (
 from joulecast.measurements.engines.random_weights import draw_weights
 from joulecast.measurements.models import load_config
 from joulecast.traces.errors import InputError
+from tests.measurements.engines.vllm_stand_in import BUDGET, StandIn, install
 
 torch = pytest.importorskip("torch")
 REQUEST = EngineRequest("llama-3.1-8b", load_config("llama-3.1-8b"), None, EngineVariant(), 8704)
-BUDGET = 16_384
-"""Tokens that vLLM feeds in a step of an H100 where nobody says otherwise."""
-
-
-class StandIn:
-    """Looks like vllm.LLM with 28,243 blocks of 16 tokens."""
-
-    asked: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, **options: Any) -> None:
-        StandIn.asked = {"options": options}
-        self.llm_engine = SimpleNamespace(
-            vllm_config=SimpleNamespace(
-                cache_config=SimpleNamespace(
-                    num_gpu_blocks=28_243,
-                    block_size=16,
-                    gpu_memory_utilization=0.92,
-                    enable_prefix_caching=False,
-                ),
-                scheduler_config=SimpleNamespace(
-                    max_num_seqs=options["max_num_seqs"],
-                    max_num_batched_tokens=options.get("max_num_batched_tokens", BUDGET),
-                    enable_chunked_prefill=True,
-                    async_scheduling=True,
-                ),
-                model_config=SimpleNamespace(
-                    dtype="torch.bfloat16",
-                    max_model_len=8704,
-                    enforce_eager=options["enforce_eager"],
-                    quantization=options.get("quantization"),
-                ),
-                parallel_config=SimpleNamespace(
-                    tensor_parallel_size=options["tensor_parallel_size"]
-                ),
-                compilation_config=SimpleNamespace(max_cudagraph_capture_size=512),
-            ),
-            engine_core=SimpleNamespace(
-                engine_core=SimpleNamespace(
-                    scheduler=SimpleNamespace(
-                        schedule=self.schedule,
-                        update_from_output=lambda plan, output: None,
-                        running=[0] * 7,
-                        waiting=[0] * 5,
-                    )
-                )
-            ),
-            step=list,
-        )
-
-    def schedule(self) -> SimpleNamespace:
-        new = SimpleNamespace(
-            req_id="c",
-            prompt_token_ids=[1] * 70,
-            num_computed_tokens=0,
-            sampling_params=SimpleNamespace(max_tokens=1),
-        )
-        return SimpleNamespace(
-            num_scheduled_tokens={"c": 70},
-            total_num_scheduled_tokens=70,
-            preempted_req_ids={"a", "b"},
-            scheduled_new_reqs=[new],
-        )
-
-    def collective_rpc(self, method: str) -> list[None]:
-        """As vLLM has it: mixes the extension into its worker, and calls the method by its name."""
-        path = StandIn.asked["options"]["worker_extension_cls"]
-        module, _, name = path.rpartition(".")
-        extension = getattr(importlib.import_module(module), name)
-        assert [own for own in dir(extension) if not own.startswith("__")] == [method]
-        workers = StandIn.asked["options"]["tensor_parallel_size"]
-        StandIn.asked["models"] = [a_model() for _ in range(workers)]
-        worker_class = type("Worker", (extension,), {"get_model": lambda self: self.model})
-        for model in StandIn.asked["models"]:
-            worker = worker_class()
-            worker.model = model
-            getattr(worker, method)()
-        return [None] * workers
-
-    def generate(self, prompts: list[Any], sampling: Any, use_tqdm: bool) -> list[Any]:
-        StandIn.asked |= {"prompts": prompts, "sampling": sampling}
-        assert len(prompts) == len(sampling)
-        return [
-            SimpleNamespace(outputs=[SimpleNamespace(token_ids=[0] * each.max_tokens)])
-            for each in sampling
-        ]
-
-
-def a_model() -> Any:
-    """A layer and a norm."""
-    return torch.nn.ModuleDict(
-        {"up": torch.nn.Linear(64, 64), "input_layernorm": torch.nn.LayerNorm(64, bias=False)}
-    )
 
 
 @pytest.fixture
 def vllm(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    module = SimpleNamespace(
-        LLM=StandIn,
-        SamplingParams=SimpleNamespace,
-        __version__="0.22.0",
-    )
-    monkeypatch.setitem(sys.modules, "vllm", module)
-    return module
+    return install(monkeypatch)
 
 
 def test_what_vllm_is_asked_for(vllm: SimpleNamespace) -> None:

@@ -176,7 +176,7 @@ class FileTrace(TraceInTime):
             InputError: They are to be grouped by when they came, and nobody knows.
         """
         if self.group_by not in GROUPS_IN_TIME:
-            return None if self.format.roles.group is None else "COALESCE(group_name, 'none')"
+            return None if self.format.roles.group is None else "COALESCE(group_name, '(none)')"
         return group_in_time(self.require_times(), self.group_by)
 
     def group_name(self, value: Any) -> str:

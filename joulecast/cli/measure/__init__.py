@@ -5,29 +5,32 @@ import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from joulecast.cli.completion import complete_gpus
+from joulecast.cli.measure.decoding import DECODING_OPTIONS, decoding_variants, folder_of
+from joulecast.cli.measure.observer import Observer, batch_text
 from joulecast.cli.measure.traffic import TrafficOrder, measure_traffic
 from joulecast.cli.options import (
     ENGINE_OPTIONS,
     VARIANT_OPTIONS,
     FiniteRange,
     command,
-    engine_variant,
     say,
     with_options,
 )
 from joulecast.measurements.conditions import data_sheet
+from joulecast.measurements.engines import Engine, EngineVariant, retune
+from joulecast.measurements.engines.decoding import GREEDY
 from joulecast.measurements.gpu.devices import choose_gpus, open_gpus
 from joulecast.measurements.gpu.gates import MAX_RELATIVE_SD
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.models import load_config
+from joulecast.measurements.sweep.acceptance_recorder import AcceptanceRecorder
 from joulecast.measurements.sweep.cost import CostModel
 from joulecast.measurements.sweep.cross_check import CodeCarbonRecorder
 from joulecast.measurements.sweep.folder import SweepFolder, require_new
@@ -50,7 +53,6 @@ from joulecast.measurements.table.runs import Run
 from joulecast.measurements.table.traffic_window import PLAN as TRAFFIC
 from joulecast.measuring import MEASURED_BY, keep_config, start_engine, table_metadata
 from joulecast.traces.errors import InputError
-from joulecast.traces.printable import printable
 from joulecast.views.report import print_line
 
 
@@ -64,7 +66,7 @@ from joulecast.views.report import print_line
     help="Which batches to run: all cells (paper), also smaller batches (full), twelve cells over "
     "the whole grid (spread), or a minute and a half for the step model (quick). Or the paper's "
     "controlled experiments: one length varied at a time (sweeps), one batch size after the other "
-    "(batches). Or a minute of made-up traffic, logged step by step (traffic).",
+    "(batches; decoding: only 1, 8, 64 and 128). Or a minute of made-up traffic, logged step by step (traffic).",
 )
 @click.option("--runs", type=click.IntRange(1, 99), default=3, help="Repeats of every run.")
 @click.option("--seed", type=int, default=0, help="Seed of the order of the runs.")
@@ -82,6 +84,7 @@ from joulecast.views.report import print_line
     help="Make only runs that fit into this time, the most informative ones first.",
 )
 @with_options(VARIANT_OPTIONS)
+@with_options(DECODING_OPTIONS)
 @click.option(
     "--cross-check", type=click.Choice(["codecarbon"]), help="A second meter beside ours."
 )
@@ -119,44 +122,90 @@ def measure(
     They go into a folder that --table takes.
     """
     _check_words(gpu_type, output, resume, dry_run)
-    config, variant = load_config(model), engine_variant(engine, model, options)
+    config, variants = load_config(model), decoding_variants(engine, model, options)
     longest = longest_request(model, plan_name)
-    request = SweepRequest(model, engine, plan_name, runs, seed, time_budget, longest, variant)
+    plain = SweepRequest(
+        model, engine, plan_name, runs, seed, time_budget, longest, next(iter(variants.values()))
+    )
     if plan_name == TRAFFIC:
-        _check_traffic_words(time_budget, cross_check)
-        order = TrafficOrder(request, config, weights, options["gpu_indices"], output, resume)
+        _check_traffic_words(time_budget, cross_check, variants)
+        order = TrafficOrder(plain, config, weights, options["gpu_indices"], output, resume)
         measure_traffic(order, dry_run, gpu_type)
         return
-    request = _after_earlier(request, output, resume)
+    orders: list[BatchOrder] = []
+    for name, variant in variants.items():
+        folder = None if output is None else folder_of(output, name, variants)
+        # Of several tables, the last ones may not have been begun.
+        is_begun = resume and (len(variants) == 1 or (folder is not None and folder.exists()))
+        request = _after_earlier(replace(plain, variant=variant), folder, is_begun)
+        own = (request, config, weights, options["gpu_indices"], folder, is_begun)
+        orders.append(BatchOrder(*own, name, cross_check, is_logged))
     if dry_run or output is None:
-        _print_dry_run(*request.rough_plan(gpu_type))
+        for order in orders:
+            if len(orders) > 1:
+                print_line(f"{order.name}:")
+            _print_dry_run(*order.request.rough_plan(gpu_type))
         return
+    loaded: Engine | None = None
+    for order in orders:
+        loaded = _measure_table(order, loaded)
+
+
+@dataclass(frozen=True)
+class BatchOrder(TrafficOrder):
+    """A table of batches that was asked for.
+
+    Attributes:
+        name: What it is called among those that are measured with one engine.
+        cross_check: A second meter beside ours.
+        is_logged: Whether engine steps and ticks are kept.
+    """
+
+    name: str
+    cross_check: str | None
+    is_logged: bool
+
+
+def _measure_table(order: BatchOrder, loaded: Engine | None) -> Engine:
+    """Measure one table, with the engine that is loaded if one is; that engine."""
+    request, output, resume = order.request, order.output, order.resume
+    if output is None:
+        raise RuntimeError("a table is measured into a folder")
     with contextlib.ExitStack() as to_close:
-        recorders = _recorders(cross_check)
+        recorders = _recorders(order)
         for recorder in recorders:
             to_close.callback(recorder.close)
             if resume:
                 # What cannot be gone on with is better found before the engine starts than after.
                 recorder.open(output)
         observer = Observer(sys.stderr.isatty())
-        gpus = open_gpus(choose_gpus(options["gpu_indices"], os.environ))
-        sheet = data_sheet(gpus, variant)
-        loaded = start_engine(request, config, weights, gpus, observer.note)
-        cost = cost_model(sheet, model, engine, loaded.dtype, variant)
+        gpus = open_gpus(choose_gpus(order.gpu_indices, os.environ))
+        sheet = data_sheet(gpus, request.variant)
+        if loaded is None:
+            loaded = start_engine(request, order.config, order.weights, gpus, observer.note)
+        else:
+            observer.note(f"going on with {order.name}")
+            retune(loaded, request.variant)
+        cost = cost_model(sheet, request.model, request.engine, loaded.dtype, request.variant)
         plan, left_out = request.plan(loaded.capacity, cost)
         _say_left_out(left_out)
         observer.note(_capacity_text(loaded.capacity_record()))
         metadata = table_metadata(gpus, loaded, request, left_out)
-        folder = _open_folder(output, resume, metadata, config)
+        folder = _open_folder(output, resume, metadata, order.config)
         to_close.callback(_finish, folder, plan)
-        for recorder in recorders if not resume else ():
-            recorder.open(output)
-        settings = SweepSettings(time_budget_s=None if time_budget is None else 60 * time_budget)
+        for recorder in recorders:
+            if not resume:
+                recorder.open(output)
+            if isinstance(recorder, AcceptanceRecorder):
+                recorder.watch(loaded)
+        budget = request.time_budget
+        settings = SweepSettings(time_budget_s=None if budget is None else 60 * budget)
         sweep = Sweep(loaded, gpus, folder, cost, observer, settings, recorders)
-        if is_logged:
+        if order.is_logged:
             sweep.recorders = [*recorders, to_close.enter_context(RunLogs(sweep))]
         left = _run(sweep, plan, observer, output)
     _summarise(output, plan, folder.runs, left)
+    return loaded
 
 
 def _after_earlier(request: SweepRequest, output: Path | None, resume: bool) -> SweepRequest:
@@ -170,8 +219,15 @@ def _after_earlier(request: SweepRequest, output: Path | None, resume: bool) -> 
     return request
 
 
-def _check_traffic_words(time_budget: float | None, cross_check: str | None) -> None:
+def _check_traffic_words(
+    time_budget: float | None, cross_check: str | None, variants: Mapping[str, EngineVariant]
+) -> None:
     """Refuse options that traffic has no use for."""
+    if any(v.decoding != GREEDY or v.speculation is not None for v in variants.values()):
+        raise click.UsageError(
+            "--plan traffic decodes greedily, without a draft; measure --decoding and --speculate "
+            "by --plan batches"
+        )
     if time_budget is not None or cross_check is not None:
         option = "--time-budget" if time_budget is not None else "--cross-check"
         raise click.UsageError(f"{option} is for plans of runs; traffic is one window of a minute")
@@ -185,7 +241,7 @@ def _check_words(gpu_type: str | None, output: Path | None, resume: bool, dry_ru
         raise click.UsageError("give the folder to measure into: -o FOLDER")
 
 
-def _run(sweep: Sweep, plan: Sequence[RunSpec], observer: "Observer", output: Path) -> int:
+def _run(sweep: Sweep, plan: Sequence[RunSpec], observer: Observer, output: Path) -> int:
     """Make the runs of a plan; how many were left for want of time."""
     try:
         with observer:
@@ -203,8 +259,14 @@ def _finish(folder: SweepFolder, plan: Sequence[RunSpec]) -> None:
         folder.save(status="measuring" if missing_runs(plan, folder.runs) else "done")
 
 
-def _recorders(cross_check: str | None) -> list[HostRecorder | CodeCarbonRecorder]:
-    return [HostRecorder(), *([CodeCarbonRecorder()] if cross_check else [])]
+def _recorders(
+    order: BatchOrder,
+) -> list[HostRecorder | CodeCarbonRecorder | AcceptanceRecorder]:
+    return [
+        HostRecorder(),
+        *([CodeCarbonRecorder()] if order.cross_check else []),
+        *([AcceptanceRecorder()] if order.request.variant.speculation else []),
+    ]
 
 
 def _open_folder(
@@ -213,73 +275,6 @@ def _open_folder(
     folder = (SweepFolder.resume if resume else SweepFolder.create)(output, metadata)
     keep_config(output, metadata["model"], config)
     return folder
-
-
-class Observer:
-    """Shows progress: a bar on a terminal, plain lines elsewhere."""
-
-    def __init__(self, on_terminal: bool) -> None:
-        self._progress = None
-        if on_terminal:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[watts]}"),
-                TextColumn("{task.fields[left]}"),
-                console=Console(stderr=True),
-            )
-            self._task = self._progress.add_task("measuring", total=None, watts="", left="")
-        self._done = self._total = 0
-        self._left = ""
-
-    def __enter__(self) -> Self:
-        if self._progress:
-            self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress:
-            self._progress.stop()
-
-    def started(self, spec: RunSpec, done: int, total: int, seconds_left: float) -> None:
-        """A run begins."""
-        self._done, self._total = done, total
-        self._left = f"{seconds_left / 60:.0f} min left"
-        if self._progress:
-            self._progress.update(
-                self._task,
-                completed=done,
-                total=total,
-                description=_batch_text(spec),
-                left=self._left,
-            )
-
-    def finished(self, spec: RunSpec, run: Run) -> None:
-        """A run is on disk."""
-        if self._progress:
-            self._progress.update(
-                self._task, completed=self._done + 1, watts=f"{run.power_w:.0f} W"
-            )
-        mark = "" if run.valid else f"  INVALID: {run.reason}"
-        line = (
-            f"{self._done + 1}/{self._total}  {_batch_text(spec)} run {run.run}: "
-            f"{run.batch_energy_j:.1f} J per batch, "
-            f"{run.power_w:.0f} W, {run.seconds:.1f} s, {run.temperature_end_c:.0f} deg C, "
-            f"{self._left}{mark}"
-        )
-        self.note(line)
-
-    def note(self, text: str) -> None:
-        """Anything worth a line."""
-        if self._progress and self._progress.live.is_started:
-            self._progress.console.print(printable(text), highlight=False, markup=False)
-        else:
-            say(text)
-
-
-def _batch_text(run: RunSpec | Run) -> str:
-    return f"I={run.input_tokens} O={run.output_tokens} B={run.batch_size}"
 
 
 def _capacity_text(record: Mapping[str, Any]) -> str:
@@ -337,7 +332,7 @@ def _print_dry_run(
 def _summarise(output: Path, plan: list[RunSpec], runs: list[Run], left: int) -> None:
     for run in runs:
         if not run.valid:
-            say(f"invalid: {_batch_text(run)} run {run.run}: {run.reason}")
+            say(f"invalid: {batch_text(run)} run {run.run}: {run.reason}")
     for text in _wide_spreads(runs):
         say(text)
     valid = sum(run.valid for run in runs)

@@ -34,7 +34,7 @@ def log(tmp_path: Path) -> Path:
     ("by", "names"),
     [
         ("model", ["gpt-4o", "llama-3.1-8b", "meta-llama/Llama-3.1-8B-Instruct"]),
-        ("user", ["alice", "bob", "none"]),
+        ("user", ["(none)", "alice", "bob"]),
         ("day", ["2025-03-01", "2025-03-02"]),
         ("hour", ["2025-03-01 09:00", "2025-03-01 10:00", "2025-03-02 09:00"]),
         ("completion_tokens", ["0", "164", "310", "50"]),
@@ -56,13 +56,17 @@ def test_parts_sum_to_the_energy(log: Path) -> None:
         assert sum(group.share for group in made.groups) == pytest.approx(1)
     made = jc.estimate(log, TABLE, group_by="user")
     assert made.energy_j == alone.energy_j
-    assert {group.name: group.failed for group in made.groups} == {"none": 0, "alice": 0, "bob": 1}
+    failed = {group.name: group.failed for group in made.groups}
+    assert failed == {"(none)": 0, "alice": 0, "bob": 1}
     one = jc.estimate(log, TABLE, group_by="day", where="user = alice")
     assert [group.energy_j for group in one.groups] == [pytest.approx(one.energy_j)]
 
 
 def test_each_model_is_served_by_itself(log: Path, tmp_path: Path, run_cli: RunCli) -> None:
     made = jc.estimate_models(log)
+    frame = made.to_frame()
+    assert frame["energy_j"].sum() == pytest.approx(made.energy_j)
+    assert list(frame["model"]) == list(made.estimates)
     assert made.names == {"llama-3.1-8b": ("llama-3.1-8b", "meta-llama/Llama-3.1-8B-Instruct")}
     assert [other.names for other in made.not_estimated] == [("gpt-4o",)]
     own = jc.estimate(log, model="llama-3.1-8b", where="model ~ llama")

@@ -180,11 +180,22 @@ def test_conditions(where: str, requests: int, tmp_path: Path) -> None:
         ("modle = a", 'has no column "modle"'),
         ("model = nobody", "no row meets --where model = nobody"),
         ("1; DROP TABLE x", "is not understood"),
+        ("model = a and", "is not understood from 'and' on"),
+        ("model = a and and model = b", "is not understood from ' and model = b' on"),
     ],
 )
 def test_conditions_that_cannot_be_met(where: str, problem: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=problem):
         read(tmp_path, MIXED, where=where)
+
+
+@pytest.mark.parametrize(("where", "inputs"), [('user = ""', 7), ("user != ''", 3)])
+def test_values_that_are_missing(where: str, inputs: int, tmp_path: Path) -> None:
+    text = "input_tokens,output_tokens,user\n1,1,a\n2,1,none\n7,1,\n"
+    assert sums(read(tmp_path, text, where=where))[1] == inputs
+    groups = read(tmp_path, text, group_by="user").groups
+    assert groups is not None
+    assert sorted(groups) == ["(none)", "a", "none"]
 
 
 def test_values_are_values() -> None:

@@ -33,7 +33,9 @@ class Condition(NamedTuple):
     are_numbers: bool
 
     def sql(self, value: str) -> str:
-        """Whether a value, SQL of a text, meets it; false where it is missing, but for <>."""
+        """Whether a value, SQL of a text, meets it; one that is missing meets <> and = ""."""
+        if self.operator in ("=", "<>") and self.values == ("",):
+            return f"COALESCE({value}, '') {self.operator} ''"
         if self.operator == "~":
             return f"COALESCE(CONTAINS(LOWER({value}), LOWER({_quoted(self.values[0])})), FALSE)"
         left = f"TRY_CAST({value} AS DOUBLE)" if self.are_numbers else value
@@ -49,8 +51,8 @@ def parse_where(text: str) -> tuple[Condition, ...]:
     """The conditions of `COLUMN OPERATOR VALUE and ...`, all of which must be met.
 
     Operators are =, !=, <, <=, >, >=, ~ (contains, capitals do not count) and in (A, B). Values
-    and names of columns with blanks stand in quotes. Numbers without quotes are compared as
-    numbers, all else as text.
+    and names of columns with blanks stand in quotes; `COLUMN = ""` is one without a value. Numbers
+    without quotes are compared as numbers, all else as text.
 
     Raises:
         InputError: That is not what it is.
@@ -61,7 +63,7 @@ def parse_where(text: str) -> tuple[Condition, ...]:
         conditions.append(_condition(match))
         at = match.end()
         joint = re.compile(r"and\b", re.IGNORECASE).match(text, at)
-        if joint is None:
+        if joint is None or joint.end() == len(text.rstrip()):
             break
         at = joint.end()
     if not conditions or at < len(text):

@@ -278,7 +278,7 @@ def _models(ask: Ask, trace_format: TraceFormat, table: str, remarks: list[str])
     if column is None:
         return {}
     rows = ask(
-        f"SELECT COALESCE(model, 'none') AS model, COUNT(*) AS rows FROM {table} "
+        f"SELECT COALESCE(model, '(none)') AS model, COUNT(*) AS rows FROM {table} "
         f"WHERE reason IS NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_MANY_MODELS}"
     )
     models = {row["model"]: row["rows"] for row in rows}

@@ -1,0 +1,160 @@
+"""What `--on` says: many deployments in a line.
+
+    gpu=h100-sxm,h200-sxm,gpus=1..4,dtype=bfloat16,fp8
+
+A word without a name is a further value of the name before it, and every value is taken with every
+other: 2 x 3 x 2 deployments. What `compare --on` takes means the same here.
+"""
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from joulecast.estimator.forecast import Wish
+from joulecast.traces.errors import InputError
+
+DEFAULT_SPECS = (
+    "gpu=a100-sxm4-80gb,h100-sxm,h200-sxm,l40s,gpus=1..4",
+    "gpu=h100-sxm,h200-sxm,l40s,gpus=1..4,dtype=fp8",
+)
+"""What is planned over where nothing is named: cards that many have, in the formats that they
+multiply in."""
+
+MOST_CHOICES = 1000
+_COUNTS = ("gpus", "replicas", "max-num-seqs", "max-num-batched-tokens")
+_NAMES = (*(name for name in Wish._fields if name != "gpus"), *_COUNTS)
+_MOST = {"gpus": 1024, "replicas": 100_000}
+_EXAMPLE = "gpu=h100-sxm,h200-sxm,gpus=1..4,dtype=bfloat16,fp8"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A deployment to plan with, as a user names it.
+
+    Attributes:
+        text: It alone, as `--on` takes it.
+        wish: What of it is named; nothing, of a table.
+        table: Name or folder of a table; None for a deployment.
+        replicas: How many servers; None for the fewest that serve in time.
+        max_num_seqs: Most requests that run at once; None for what is said of all.
+        max_num_batched_tokens: Most tokens that a step feeds; None likewise.
+    """
+
+    text: str
+    wish: Wish = field(default_factory=Wish)
+    table: str | None = None
+    replicas: int | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, str]) -> "Choice":
+        """From a value of each name."""
+        words = {name: value for name, value in values.items() if name not in _COUNTS}
+        counts = {name: int(value) for name, value in values.items() if name in _COUNTS}
+        return cls(
+            ",".join(f"{name}={values[name]}" for name in _NAMES if name in values),
+            Wish(**words, gpus=counts.get("gpus")),
+            None,
+            *(counts.get(name) for name in _COUNTS[1:]),
+        )
+
+    def with_model(self, model: str | None) -> "Choice":
+        """The same of a model, where it names none."""
+        if model is None or self.table is not None or self.wish.model is not None:
+            return self
+        return replace(self, wish=self.wish._replace(model=model))
+
+
+def choices_of(texts: Iterable[str], model: str | None = None) -> list[Choice]:
+    """All deployments that such texts say, each once, in their order.
+
+    Args:
+        texts: As `--on` takes them; none for `DEFAULT_SPECS`.
+        model: Of those that name none; None for the default one.
+
+    Raises:
+        InputError: A text says none, or there are more than `MOST_CHOICES`.
+    """
+    given = list(texts) or list(DEFAULT_SPECS)
+    choices = dict.fromkeys(
+        choice.with_model(model) for text in given for choice in _expanded(text)
+    )
+    if len(choices) > MOST_CHOICES:
+        raise _too_many(len(choices))
+    return list(choices)
+
+
+def _too_many(count: int) -> InputError:
+    return InputError(
+        f"--on says {count:,} deployments; name {MOST_CHOICES:,} at most, such as fewer limits"
+    )
+
+
+def _expanded(text: str) -> list[Choice]:
+    """The deployments of a text, or the table that it names.
+
+    Raises:
+        InputError: It says none.
+    """
+    if "=" not in text:
+        if not text.strip():
+            raise InputError(f'--on "{text}": give a list such as {_EXAMPLE}, or a table')
+        return [Choice(text, table=text)]
+    values = _values(text)
+    count = 1
+    for of_name in values.values():
+        count *= len(of_name)
+    if count > MOST_CHOICES:
+        raise _too_many(count)
+    return [
+        Choice.of(dict(zip(values, row, strict=True)))
+        for row in itertools.product(*values.values())
+    ]
+
+
+def _values(text: str) -> dict[str, list[str]]:
+    """Name -> its values."""
+    values: dict[str, list[str]] = {}
+    name = ""
+    for part in text.split(","):
+        before, equals, value = (word.strip() for word in part.rpartition("="))
+        if equals:
+            name = before.replace("_", "-")
+            if name not in _NAMES or name in values:
+                raise InputError(
+                    f'--on "{text}": "{before}" is not one of {", ".join(_NAMES)}, each once; give '
+                    f"a list such as {_EXAMPLE}, or the name of a table"
+                )
+            values[name] = []
+        if not name or not value:
+            raise InputError(f'--on "{text}": has a part without a value; give {_EXAMPLE}')
+        values[name] += _counts(text, name, value) if name in _COUNTS else [value]
+    return values
+
+
+def _counts(text: str, name: str, value: str) -> list[str]:
+    """A number, or the numbers that a range doubles through.
+
+    Raises:
+        InputError: It is neither.
+    """
+    match = re.fullmatch(r"([1-9][0-9]{0,8})(?:\.\.([1-9][0-9]{0,8}))?", value)
+    if match is None:
+        raise InputError(
+            f'--on "{text}": {name}={value} is no number; give one such as 2, several as 1,2,4, or '
+            "1..4, which doubles"
+        )
+    first, last = int(match[1]), int(match[2] or match[1])
+    counts = [first]
+    while counts[-1] < last:
+        counts.append(2 * counts[-1])
+    if counts[-1] != last:
+        raise InputError(
+            f'--on "{text}": {name}={value} doubles, and does not come to {last}; list the numbers '
+            f"that are meant, such as {name}={first},{last}"
+        )
+    if last > _MOST.get(name, last):
+        raise InputError(f'--on "{text}": {name} is {_MOST[name]:,} at most')
+    return [str(count) for count in counts]
