@@ -132,10 +132,10 @@ def _largest(changes: Sequence[Change]) -> tuple[Measured, str]:
 
 
 def _range(changes: Sequence[Change]) -> tuple[Measured, str]:
-    percents = [change.percent for change in changes]
-    error = max(change.error for change in changes)
+    low, high = (pick(changes, key=lambda change: change.percent) for pick in (min, max))
     runs = min(change.runs for change in changes)
-    return Measured(min(percents), max(percents), error, runs), _batch_text(changes)
+    measured = Measured(low.percent, high.percent, low.error, runs, high.error)
+    return measured, _batch_text(changes)
 
 
 def _single(change: Change) -> tuple[Measured, str]:
