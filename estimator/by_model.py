@@ -42,6 +42,7 @@ class ModelsKeywords(EstimateKeywords, total=False):
     pue: float | None
     carbon: float | str | CarbonIntensity | None
     price: float | str | Price | None
+    server_overhead: str | None
 
 
 OWN_KEYWORDS = tuple(

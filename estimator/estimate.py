@@ -181,7 +181,10 @@ class Estimate:
 
     def at(self, facility: Facility | None) -> "Estimate":
         """The same energy, with the footprint that it has in a facility."""
-        return replace(self, facility=facility)
+        seconds = self.seconds if self.serving is None else self.serving.span_s
+        servers = 1 if self.serving is None else self.serving.replicas
+        gpus = 1 if self.basis is None else self.basis.gpus
+        return replace(self, facility=facility and facility.during(seconds, servers, gpus))
 
     @property
     def energy_kwh(self) -> float:

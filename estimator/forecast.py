@@ -50,6 +50,7 @@ def estimate(
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
+    server_overhead: str | None = None,
     spark: str | None = None,
     **how: Unpack[EstimateKeywords],
 ) -> Estimate:
@@ -70,11 +71,11 @@ def estimate(
         decode_watts: What it draws while a single request decodes [W].
         whole_batches: Round batches up per cell (binned).
         host: A table measured on the serving host, for the pace of its processor (stepwise).
-        pue: Facility energy over GPU energy, 1 or more.
-        carbon: Carbon intensity [gCO2e/kWh], or a region such as "FR" or "US-CA".
+        pue: Facility energy over IT energy, 1 or more.
+        carbon: Carbon intensity [gCO2e/kWh], or a region such as "FR", "US-CA" or "us-east-1".
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
-        spark: Master of a Spark that reads the trace and simulates its servers, such as "yarn" or
-            "local[4]"; None for this machine.
+        server_overhead: What servers draw beside their GPUs: "150 W/GPU", "30 %", "ecologits".
+        spark: Master of a Spark that reads the trace and simulates its servers, such as "yarn".
         **how: How to read, as the attributes of `ReadingOptions` say, and how the requests are
             served (stepwise), as those of `ServingWish` do.
 
@@ -84,15 +85,14 @@ def estimate(
     Raises:
         InputError: Something given cannot be used; one line says what, where, and what to do.
     """
+    facility = Facility.of(pue, carbon, price, server_overhead)
     wish = Wish(_text(model), _text(gpu), engine, gpus, dtype)
-    from_table = None if table is None else _table(table)
-    served = choose_served(from_table, wish, idle_watts, decode_watts, method)
-    serving_host = None if host is None else _table(host)
+    scaled, serving_host = (None if each is None else _table(each) for each in (table, host))
+    served = choose_served(scaled, wish, idle_watts, decode_watts, method)
     with cluster_at(spark) as cluster:
         loaded, serving = _load(trace, method, served, how, cluster)
         make = estimation_method(method, loaded, whole_batches, serving_host, wish=serving)
-        made = make(loaded.workload, served, trace_name(trace))
-    return made.at(Facility.of(pue, carbon, price))
+        return make(loaded.workload, served, trace_name(trace)).at(facility)
 
 
 def _load(
@@ -127,6 +127,7 @@ def compare(
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
+    server_overhead: str | None = None,
     spark: str | None = None,
     **how: Unpack[EstimateKeywords],
 ) -> Comparison:
@@ -138,9 +139,10 @@ def compare(
             "model=qwen2.5-7b,gpu=l40s". The first is the baseline of savings.
         method: "stepwise" or "binned".
         whole_batches: Round batches up per cell (binned).
-        pue: Facility energy over GPU energy, 1 or more.
+        pue: As in `estimate`, as are `carbon`, `price` and `server_overhead`.
         carbon: Carbon intensity [gCO2e/kWh], or a region.
         price: Price of a kilowatt hour.
+        server_overhead: What servers draw beside their GPUs.
         spark: Master of a Spark.
         **how: How to read, as the attributes of `ReadingOptions` say, and how the requests are
             served, as those of `ServingWish` do; here all at once, unless something else is said.
@@ -151,7 +153,7 @@ def compare(
     Raises:
         InputError: Something given cannot be used, or tables that cannot be compared.
     """
-    facility = Facility.of(pue, carbon, price)
+    facility = Facility.of(pue, carbon, price, server_overhead)
     if isinstance(tables, str) or not tables:
         raise InputError("compare takes a list of one or more tables")
     served = [_served(table, method) for table in tables]

@@ -35,6 +35,9 @@ from .estimator.footprint.facility import (
     Facility,
     Price,
 )
+from .estimator.footprint.server import (
+    ServerOverhead,
+)
 from .estimator.groups import (
     GroupShare,
 )
@@ -123,6 +126,7 @@ __all__ = [
     "NotPlanned",
     "Price",
     "Run",
+    "ServerOverhead",
     "TraceReading",
     "TraceSummary",
     "Workload",

@@ -1,7 +1,7 @@
 """`joulecast compare`: one trace under several tables."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,6 +19,7 @@ from joulecast.cli.options import (
     check_results,
     command,
     emit_report,
+    facility_of,
     say,
     with_options,
 )
@@ -26,10 +27,6 @@ from joulecast.cli.trace_options import TRACE_OPTIONS
 from joulecast.estimator.method import Method
 from joulecast.traces.inputs.inputs import trace_name
 from joulecast.views.progress import SimulationBar
-
-if TYPE_CHECKING:
-    from joulecast.estimator.footprint.carbon import CarbonIntensity
-    from joulecast.estimator.footprint.facility import Price
 
 
 @command()
@@ -63,9 +60,6 @@ def compare(
     specs: tuple[str, ...],
     method: Method,
     whole_batches: bool,
-    pue: float | None,
-    carbon: "CarbonIntensity | None",
-    price: "Price | None",
     html: Path | None,
     **options: Any,
 ) -> None:
@@ -77,12 +71,11 @@ def compare(
     are there all at once, unless --serving online, --rate or the like says otherwise.
     """
     from joulecast.estimator.compare import compare_tables
-    from joulecast.estimator.footprint.facility import Facility
     from joulecast.estimator.forecast import served_of_text
     from joulecast.estimator.keywords import serving_wish
     from joulecast.views.compare import compare_report
 
-    facility = Facility.of(pue, carbon, price)
+    facility = facility_of(options)
     if not table_names and not specs:
         raise click.UsageError("give --table or --on, once for each to compare")
     tables = [served_of_text(text, method) for text in (*table_names, *specs)]

@@ -21,6 +21,7 @@ from joulecast.cli.options import (
     check_results,
     command,
     emit_report,
+    facility_of,
     plot_option,
     say,
     with_options,
@@ -34,11 +35,10 @@ from joulecast.views.progress import SimulationBar
 if TYPE_CHECKING:
     from joulecast.estimator.compare import EstimationMethod
     from joulecast.estimator.estimate import Estimate
-    from joulecast.estimator.footprint.carbon import CarbonIntensity
-    from joulecast.estimator.footprint.facility import Price
     from joulecast.estimator.online.wish import ServingWish
     from joulecast.estimator.steps.progress import Progress
     from joulecast.estimator.unit_prices.model import Served
+    from joulecast.exports.write import ExportFiles
     from joulecast.measurements.table.table import EnergyTable
     from joulecast.traces.binning.cluster import Cluster
     from joulecast.traces.load import LoadedTrace
@@ -56,6 +56,33 @@ METHOD_OPTIONS: list[Option] = [
         help="Round the batches of a cell up to whole ones (binned).",
     ),
 ]
+
+
+def _exports(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001 - click passes all three
+    values: "ExportFiles",
+) -> "ExportFiles":
+    """Refuse an export to where no file of its own can be meant."""
+    for _, path in values:
+        if str(path) == "-":
+            raise click.UsageError("--export: an export is a file of its own; name one", ctx)
+    return values
+
+
+EXPORT_OPTION = click.option(
+    "--export",
+    "exports",
+    type=(
+        click.Choice(["boamps", "codecarbon", "cyclonedx", "sci"]),
+        click.Path(dir_okay=False, path_type=Path),
+    ),
+    multiple=True,
+    callback=_exports,
+    metavar="FORMAT FILE",
+    help="Also write a report: boamps, codecarbon (emissions.csv), cyclonedx (an ML-BOM) or sci "
+    "(a manifest); give it again for another.",
+)
 
 
 def _page(
@@ -120,6 +147,7 @@ def _single_table(
 )
 @with_options(COST_OPTIONS)
 @HTML_OPTION
+@EXPORT_OPTION
 @plot_option("Also draw power, requests and latencies over time")
 @SPARK_OPTION
 @with_options(TRACE_OPTIONS)
@@ -140,9 +168,6 @@ def estimate(
     models_file: Path | None,
     explain: bool,
     host_name: str | None,
-    pue: float | None,
-    carbon: "CarbonIntensity | None",
-    price: "Price | None",
     html: Path | None,
     plot: Path | None,
     **options: Any,
@@ -152,16 +177,16 @@ def estimate(
     TRACE is a file or a glob of files, an address, - (standard input), a saved workload, or the
     name of a public trace (see: joulecast trace list). Several are one trace together.
     """
-    from joulecast.estimator.footprint.facility import Facility
     from joulecast.estimator.forecast import Wish, choose_served
     from joulecast.estimator.keywords import serving_wish
+    from joulecast.exports.write import check_exports
     from joulecast.measurements.table.table import load_table
     from joulecast.views.estimate import estimate_report
 
     for option, is_given in (("--explain", explain), ("--host", host_name is not None)):
         if is_given and method != "stepwise":
             raise click.UsageError(f"{option} is for --method stepwise")
-    facility = Facility.of(pue, carbon, price)
+    facility = facility_of(options)
     if models_file is not None or (options["group_by"], model, table_name) == ("model", None, None):
         _emit_models(click.get_current_context().params)
         return
@@ -169,9 +194,11 @@ def estimate(
     wish = Wish(model, gpu, engine, gpus, dtype)
     served = choose_served(table, wish, idle_watts, decode_watts, method)
     serving = serving_wish(method, serving_keywords(options))
+    check_exports(options["exports"], facility, method)
     results = {"--output": options["output"], "--html": html, "--plot": plot}
-    names = [name for name in (table_name, host_name) if name is not None]
-    check_results(results, traces=traces, tables=names)
+    results |= {f"--export {name}": path for name, path in options["exports"]}
+    tables = [name for name in (table_name, host_name) if name is not None]
+    check_results(results, traces=traces, tables=tables)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
             method, whole_batches, traces, served, html, options, host, bar.watch, serving, cluster
@@ -182,17 +209,25 @@ def estimate(
 
         write_estimate_page(html, result, served, loaded, host, command_line())
         say(f"{html}: the page of this estimate")
-    if plot is not None:
-        _plot(result, plot)
+    _write_others(result, served, plot, options["exports"])
     emit_report(estimate_report(result, served, explain), options)
 
 
-def _plot(result: "Estimate", plot: Path) -> None:
-    """Draw how serving goes over time."""
-    from joulecast.plots.timeline import plot_timeline
+def _write_others(
+    result: "Estimate", served: "Served", plot: Path | None, exports: "ExportFiles"
+) -> None:
+    """Write reports in formats of others, and draw how serving goes over time."""
+    from joulecast.exports.write import write_exports
 
-    plot_timeline(result, plot)
-    say(f"{plot}: how serving goes over time")
+    if exports:
+        write_exports(exports, result, served)
+    for name, path in exports:
+        say(f"{path}: this estimate for {name}")
+    if plot is not None:
+        from joulecast.plots.timeline import plot_timeline
+
+        plot_timeline(result, plot)
+        say(f"{plot}: how serving goes over time")
 
 
 def _emit_models(params: dict[str, Any]) -> None:
@@ -209,9 +244,9 @@ def _emit_models(params: dict[str, Any]) -> None:
 
     if params["group_by"] != "model":
         raise click.UsageError("--models is for --group-by model")
-    for option in ("model", "table_name", "host_name", "html", "plot", "explain"):
+    for option in ("model", "table_name", "host_name", "html", "exports", "plot", "explain"):
         if params[option]:
-            name = "--" + option.removesuffix("_name")
+            name = "--" + option.removesuffix("_name").replace("exports", "export")
             raise click.UsageError(f"{name} is for one model; leave it out, or name a --model")
     traces = params["traces"]
     check_results({"--output": params["output"]}, traces=traces)
