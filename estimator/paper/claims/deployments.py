@@ -75,6 +75,11 @@ def _fits(value: Any, wanted: Any) -> bool:
     return bool(value == wanted)
 
 
+def _cards(run: Run) -> set[str]:
+    """The cards that a run took; none if it does not say."""
+    return set(run.gpu.split("+")) if run.gpu else set()
+
+
 @dataclass(frozen=True)
 class Batch:
     """All valid runs of one batch, served one way.
@@ -90,7 +95,11 @@ class Batch:
     @cached_property
     def cards(self) -> set[str]:
         """The cards that they ran on."""
-        return {card for run in self.runs if run.gpu for card in run.gpu.split("+")}
+        return set().union(*map(_cards, self.runs))
+
+    def on(self, cards: set[str]) -> "Batch":
+        """Those runs that took one of some cards."""
+        return Batch([run for run in self.runs if _cards(run) & cards], self.engine)
 
     def values(self, quantity: Quantity) -> list[float]:
         """What each run took for one batch [J or s]."""
@@ -183,9 +192,13 @@ def _by_size(batch: BatchKey) -> BatchKey:
 
 
 def _change(batch: BatchKey, ours: Batch, theirs: Batch, quantity: Quantity) -> Change:
+    """A change, on the cards that both sides ran on; across cards only if there are none."""
+    shared = ours.cards & theirs.cards
+    if shared:
+        ours, theirs = ours.on(shared), theirs.on(shared)
     ratio = ours.mean(quantity) / theirs.mean(quantity)
     parts = [ours.relative_error(quantity), theirs.relative_error(quantity)]
-    if not ours.cards & theirs.cards:
+    if not shared:
         parts.append(card_spread())
     return Change(
         batch=batch,
