@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from joulecast.estimator.attribution.attribution import Attribution
+from joulecast.estimator.attribution.served import ServedRequests
 from joulecast.estimator.basis import Basis
 from joulecast.estimator.footprint.facility import Facility
 from joulecast.estimator.groups import GroupShare, shares_of
@@ -124,6 +126,8 @@ class Estimate:
         groups: Parts of groups of the requests, the largest first; empty if not asked for.
         cached: Prompt tokens that were in a cache of prefixes; None where the trace says nothing of
             it.
+        attribution: What input, cached and output tokens take, and waiting; None if binned.
+        served: The estimated requests one by one; None where these are not known.
     """
 
     trace: str
@@ -152,6 +156,8 @@ class Estimate:
     reading: TraceReading | None = None
     groups: tuple[GroupShare, ...] = ()
     cached: CachedPrompts | None = None
+    attribution: Attribution | None = None
+    served: ServedRequests | None = field(default=None, repr=False, compare=False)
 
     @property
     def cached_tokens(self) -> int | None:
@@ -273,6 +279,7 @@ class Estimate:
             "parts_j": self.parts_j and dict(self.parts_j),
             "least_parts_j": self.least_parts_j and dict(self.least_parts_j),
             "relative_sds": self.relative_sds and dict(self.relative_sds),
+            "attribution": self.attribution and self.attribution.to_dict(),
             "cells": [cell.to_dict() for cell in self.cells],
         }
         if self.groups:
@@ -358,39 +365,3 @@ def excess_percent(real_j: float, ideal_j: float) -> float:
 def source_of(workload: Workload) -> Source:
     """`Estimate.source` of a workload."""
     return "reconstructed" if workload.is_reconstructed else "trace"
-
-
-def request_counts(
-    workload: Workload, served: Workload, estimated: int, in_memory: Workload | None = None
-) -> dict[str, int]:
-    """`Estimate.requests`.
-
-    Args:
-        workload: All requests.
-        served: Those that the model has positions for.
-        estimated: How many of these are estimated.
-        in_memory: Those that the GPU's memory holds, too; None if all are.
-    """
-    in_memory = served if in_memory is None else in_memory
-    total, failed = workload.total.requests, workload.failed.requests
-    invalid = sum(workload.invalid.values())
-    return {
-        "total": total + failed + invalid,
-        "estimated": estimated,
-        "beyond_grid": in_memory.total.requests - estimated,
-        "beyond_positions": total - served.total.requests,
-        "beyond_memory": served.total.requests - in_memory.total.requests,
-        "failed": failed,
-        "invalid": invalid,
-    }
-
-
-def left_out_text(requests: Mapping[str, int]) -> str:
-    """What keeps the requests of a workload from being estimated, in words."""
-    beyond = requests["beyond_memory"]
-    memory = f"{beyond} than the GPU's memory holds, " if beyond else ""
-    return (
-        f"{requests['beyond_grid']} lie beyond the table's grid, {requests['beyond_positions']} "
-        f"are longer than the model has positions for, {memory}{requests['failed']} failed, "
-        f"{requests['invalid']} were invalid"
-    )

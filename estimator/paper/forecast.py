@@ -16,12 +16,10 @@ from joulecast.estimator.estimate import (
     Estimate,
     cell_edges,
     coverage_of,
-    left_out_text,
-    request_counts,
     source_of,
 )
 from joulecast.estimator.ideal import Ideal, ideal_energy
-from joulecast.estimator.positions import within_positions
+from joulecast.estimator.positions import left_out_text, request_counts, within_positions
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.intervals import interval_j
 from joulecast.estimator.steps.schedulers import Scheduler
