@@ -13,17 +13,18 @@ from typing import Protocol
 import numpy as np
 
 from joulecast.estimator.attribution.attribution import Attribution, IdlePower
+from joulecast.estimator.attribution.cells import CellEstimate, cell_edges, coverage_of
 from joulecast.estimator.attribution.division import PHASES, Division
 from joulecast.estimator.basis import Basis
-from joulecast.estimator.estimate import (
-    CellEstimate,
-    Estimate,
-    cell_edges,
-    coverage_of,
-    source_of,
-)
+from joulecast.estimator.estimate import Estimate, source_of
 from joulecast.estimator.ideal import Ideal, Roofline
-from joulecast.estimator.positions import Served, left_out_text, no_longer_than, request_counts, within_positions
+from joulecast.estimator.positions import (
+    Served,
+    left_out_text,
+    no_longer_than,
+    request_counts,
+    within_positions,
+)
 from joulecast.estimator.steps.cached import CachedPrompts
 from joulecast.estimator.steps.intervals import interval_j, sampling_sd
 from joulecast.estimator.steps.progress import Progress, part_of

@@ -203,7 +203,8 @@ class TableLaw:
             self.prices.energy_j[0] * part.total(part.weights_read) + self._waiting_j(part)
             for part in (weighted(steps, share), weighted(steps, 1 - share))
         )
-        return self.own_j(steps).total(steps) + np.array([of_prompts, 0.0, of_outputs])
+        own_j = self.own_j(steps).total(steps)
+        return np.asarray(own_j + np.array([of_prompts, 0.0, of_outputs]))
 
     def _waiting_j(self, steps: Steps) -> float:
         """What the GPU takes while it waits for the serving host [J]."""

@@ -6,6 +6,14 @@ from .api import (
     estimate_models,
     estimate_stepwise,
 )
+from .estimator.attribution.attribution import (
+    Attribution,
+    IdlePower,
+    TokenShare,
+)
+from .estimator.attribution.cells import (
+    CellEstimate,
+)
 from .estimator.basis import (
     Basis,
 )
@@ -18,7 +26,6 @@ from .estimator.compare import (
     Comparison,
 )
 from .estimator.estimate import (
-    CellEstimate,
     Estimate,
 )
 from .estimator.flops import (
@@ -67,6 +74,9 @@ from .traces.grid import (
     POWER_OF_TWO_GRID,
     Grid,
 )
+from .traces.inputs.equal import (
+    equal_requests,
+)
 from .traces.load import (
     load_from_spark,
     load_from_table,
@@ -91,6 +101,7 @@ __version__: str
 __all__ = [
     "PAPER_GRID",
     "POWER_OF_TWO_GRID",
+    "Attribution",
     "Basis",
     "CarbonIntensity",
     "CellEnergy",
@@ -106,18 +117,21 @@ __all__ = [
     "Gpu",
     "Grid",
     "GroupShare",
+    "IdlePower",
     "InputError",
     "LengthStatistics",
     "ModelEstimates",
     "NotEstimated",
     "Price",
     "Run",
+    "TokenShare",
     "TraceReading",
     "TraceSummary",
     "Workload",
     "__version__",
     "compare",
     "compare_tables",
+    "equal_requests",
     "estimate",
     "estimate_binned",
     "estimate_models",

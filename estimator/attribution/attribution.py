@@ -1,6 +1,6 @@
 """What tokens and waiting take of an estimate: rates of its load, which sum to it again.
 
-    E = (input - cached) x input rate + cached x cached rate + output x output rate + waiting
+E = (input - cached) x input rate + cached x cached rate + output x output rate + waiting
 """
 
 from collections.abc import Callable, Mapping

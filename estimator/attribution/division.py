@@ -14,7 +14,7 @@ from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.requests import TokenArray
 
 PHASES = ("input", "cached", "output")
-"""Prompt tokens that are computed, those that a cache of prefixes holds, and tokens that come out."""
+"""Prompt tokens that are computed, those in a cache of prefixes, and tokens that come out."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ beside them. Waiting is divided as the rest is.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from joulecast.estimator.attribution.division import PHASES, Division, as_steps, cached_of
 from joulecast.estimator.steps.work import LengthArray, Steps
@@ -54,15 +55,11 @@ class ServedRequests:
         fits = self.lengths.sum(axis=1) <= longest
         return self if fits.all() else self.part(fits)
 
-    def part(self, chosen: "slice | np.ndarray[tuple[int], np.dtype[np.bool_]]") -> "ServedRequests":
+    def part(self, chosen: slice | npt.NDArray[np.bool_]) -> "ServedRequests":
         """Some of them."""
-
-        def of(values: "np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None") -> object:
-            return None if values is None else values[chosen]
-
-        names = "cached", "rows", "arrival_s", "first_s", "last_s"
-        others = {name: of(getattr(self, name)) for name in names}
-        return replace(self, lengths=self.lengths[chosen], **others)
+        columns = {column.name: getattr(self, column.name) for column in fields(self)}
+        known = {name: values for name, values in columns.items() if values is not None}
+        return ServedRequests(**{name: values[chosen] for name, values in known.items()})
 
     def pieces(self) -> Iterator["ServedRequests"]:
         """All of them, some at a time."""
@@ -144,11 +141,11 @@ def divider(
     def parts_of(piece: ServedRequests) -> RequestParts:
         steps = _steps_of(piece, attribution)
         own = _columns(attribution.own_j(steps))
-        parts = [
+        input_j, cached_j, output_j = (
             share.of_own * own_j + share.rate_j * fed
             for share, own_j, fed in zip(shares, own, _tokens(steps), strict=True)
-        ]
-        return RequestParts(*parts, idle_j=idle * sum(parts))
+        )
+        return RequestParts(input_j, cached_j, output_j, idle * (input_j + cached_j + output_j))
 
     return parts_of
 
@@ -165,3 +162,67 @@ def _tokens(steps: Steps) -> list[FloatArray]:
     """What each request feeds in which what is shared is divided, in the order of `PHASES`."""
     read = 0 * steps.context if steps.prefixes is None else steps.prefixes.tokens
     return [steps.prompt_tokens, read, steps.decoding]
+
+
+SCOPE = "GPU energy"
+"""What joules of requests and tokens are of, as far as nothing else is said."""
+
+
+def columns_of(
+    requests: ServedRequests,
+    attribution: "Attribution",
+    energy_j: float,
+    interval_j: tuple[float, float] | None,
+    basis: str | None,
+) -> Iterator[dict[str, list[Any]]]:
+    """Column -> its values, of some requests after others: what each takes, and how long it waits.
+
+    Args:
+        requests: All of an estimate.
+        attribution: What they take together.
+        energy_j: All of it [J].
+        interval_j: 95 % interval of that [J], of which each has its part; None for none.
+        basis: What the estimate stands on.
+    """
+    parts_of = divider(requests, attribution)
+    low, high = (None, None) if interval_j is None else (end / energy_j for end in interval_j)
+    begin = 1
+    for piece in requests.pieces():
+        parts = parts_of(piece)
+        count, each_j = len(piece), parts.energy_j
+        numbers = np.arange(begin, begin + count)
+        begin += count
+        columns: dict[str, Any] = {
+            **({"request": numbers} if piece.rows is None else {"row": piece.rows}),
+            "arrival_s": piece.arrival_s,
+            "input_tokens": piece.lengths[:, 0],
+            "cached_tokens": piece.cached,
+            "output_tokens": piece.lengths[:, 1],
+            "energy_j": each_j,
+            "interval_low_j": None if low is None else low * each_j,
+            "interval_high_j": None if high is None else high * each_j,
+            "input_j": parts.input_j,
+            "cached_j": parts.cached_j,
+            "output_j": parts.output_j,
+            "idle_j": parts.idle_j,
+            "ttft_s": _waited(piece, piece.first_s),
+            "e2e_s": _waited(piece, piece.last_s),
+        }
+        told = {name: values.tolist() for name, values in columns.items() if values is not None}
+        yield {**told, "basis": [basis] * count, "scope": [SCOPE] * count}
+
+
+def rows_of(pieces: Iterator[dict[str, list[Any]]]) -> list[dict[str, Any]]:
+    """A row a request, from the columns of some after others."""
+    return [
+        dict(zip(columns, row, strict=True))
+        for columns in pieces
+        for row in zip(*columns.values(), strict=True)
+    ]
+
+
+def _waited(requests: ServedRequests, until_s: FloatArray | None) -> FloatArray | None:
+    """Time from when each came [s]; None where that is not known."""
+    if until_s is None or requests.arrival_s is None:
+        return None
+    return until_s - requests.arrival_s
