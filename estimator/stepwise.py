@@ -286,7 +286,7 @@ class StepModel:
             idle_j=idle_j,
             idle=IdlePower.of(law.idle_power_w, law.idle_sd_w, law.freedom),
             longest=min((most for most in positions if most is not None), default=None),
-            reads_cache=self.scheduler.has_prefix_cache,
+            is_continuous=self.scheduler.has_prefix_cache,
         )
 
     def _tokens(self, served: Served) -> dict[str, float]:

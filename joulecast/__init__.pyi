@@ -47,6 +47,11 @@ from .estimator.groups import (
 from .estimator.ideal import (
     ideal_energy,
 )
+from .estimator.rates.card import (
+    Load,
+    RateCard,
+    rate_card,
+)
 from .measurements.hardware import (
     Gpu,
     gpu_names,
@@ -120,9 +125,11 @@ __all__ = [
     "IdlePower",
     "InputError",
     "LengthStatistics",
+    "Load",
     "ModelEstimates",
     "NotEstimated",
     "Price",
+    "RateCard",
     "Run",
     "TokenShare",
     "TraceReading",
@@ -146,6 +153,7 @@ __all__ = [
     "load_table",
     "load_with_lengths",
     "load_workload",
+    "rate_card",
     "regions",
     "summarise",
     "table_names",

@@ -84,7 +84,8 @@ class Attribution:
         idle: What a replica draws meanwhile; None if that is not known.
         own_j: What requests, a row each, take for their tokens alone [J].
         longest: Input and output of the longest request that is estimated [tokens]; None for any.
-        reads_cache: Whether cached tokens are read, and not computed like all others.
+        is_continuous: Whether requests join others that run, and read cached tokens; static batches
+            compute these like all others.
     """
 
     shares: Mapping[str, TokenShare]
@@ -92,7 +93,7 @@ class Attribution:
     idle: IdlePower | None
     own_j: Callable[[Steps], Division] = field(repr=False, compare=False)
     longest: int | None = None
-    reads_cache: bool = True
+    is_continuous: bool = True
 
     @classmethod
     def of(
@@ -106,7 +107,7 @@ class Attribution:
         idle_j: float = 0.0,
         idle: IdlePower | None = None,
         longest: int | None = None,
-        reads_cache: bool = True,
+        is_continuous: bool = True,
     ) -> "Attribution":
         """From what a law says of the steps.
 
@@ -119,7 +120,7 @@ class Attribution:
             idle_j: Likewise [J].
             idle: Likewise.
             longest: Likewise [tokens].
-            reads_cache: Likewise.
+            is_continuous: Likewise.
         """
         parts_j = dict(zip(PHASES, divided_j.tolist(), strict=True))
         parts_j["input"] += spending.parts_j.get("requests", 0.0)  # a prompt is taken in
@@ -129,7 +130,7 @@ class Attribution:
         for phase, part_j in parts_j.items():
             energy_j = scale * part_j
             shares[phase] = TokenShare(tokens[phase], energy_j, (low * energy_j, high * energy_j))
-        return cls(shares, idle_j, idle, own_j, longest, reads_cache)
+        return cls(shares, idle_j, idle, own_j, longest, is_continuous)
 
     def energy_of(self, input_tokens: float, cached_tokens: float, output_tokens: float) -> float:
         """What tokens take at these rates, beside waiting [J].

@@ -151,7 +151,7 @@ def divider(
 
 
 def _steps_of(requests: ServedRequests, attribution: "Attribution") -> Steps:
-    return as_steps(requests.lengths, requests.cached if attribution.reads_cache else None)
+    return as_steps(requests.lengths, requests.cached if attribution.is_continuous else None)
 
 
 def _columns(division: Division) -> list[FloatArray]:
