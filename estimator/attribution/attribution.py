@@ -116,7 +116,7 @@ class Attribution:
             spending: What they take, to which the parts are brought.
             relative: 95 % interval of that, over it.
             tokens: How many of each of `PHASES` there are [tokens].
-            own_j: As the attribute.
+            own_j: As the attribute [J].
             idle_j: Likewise [J].
             idle: Likewise.
             longest: Likewise [tokens].

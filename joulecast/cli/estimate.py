@@ -190,10 +190,7 @@ def estimate(
     if per_request is not None:
         write_per_request(per_request, result)
     if html is not None:
-        from joulecast.pages.estimate import write_estimate_page
-
-        write_estimate_page(html, result, served, loaded, host, command_line())
-        say(f"{html}: the page of this estimate")
+        _write_page(html, result, served, loaded, host)
     if plot is not None:
         _plot(result, plot)
     emit_report(estimate_report(result, served, explain), options)
@@ -208,6 +205,20 @@ def _require_stepwise(method: Method, options: dict[str, Any]) -> None:
     for option, value in options.items():
         if value and method != "stepwise":
             raise click.UsageError(f"{option} is for --method stepwise")
+
+
+def _write_page(
+    html: Path,
+    result: "Estimate",
+    served: "Served",
+    loaded: "LoadedTrace",
+    host: "EnergyTable | None",
+) -> None:
+    """Write the page of an estimate."""
+    from joulecast.pages.estimate import write_estimate_page
+
+    write_estimate_page(html, result, served, loaded, host, command_line())
+    say(f"{html}: the page of this estimate")
 
 
 def _plot(result: "Estimate", plot: Path) -> None:
