@@ -59,6 +59,8 @@ nitpick_ignore_regex = [
     ("py:class", r"TraceInput|(.*\.)?ArrowStream"),
     # Parts of results that are described under their full names.
     ("py:class", r"Slices|Rates|ArrivalReading|Serving|Timeline|Quantiles|Objective|CachedPrompts"),
+    # What an estimate is made from, and what it holds to be divided further.
+    ("py:class", r"(.*\.)?(LoadedTrace|Steps|Division|Spending)"),
     # A window's logs, which programs read with the files' own page (docs/steplogs.md).
     ("py:class", r"(.*\.)?TrafficWindow"),
 ]

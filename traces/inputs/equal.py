@@ -19,7 +19,7 @@ def equal_requests(
             be said of one.
 
     Returns:
-        Their sums. They have no times: estimate them all at once, or at a `rate`.
+        Their sums, without times; they are estimated all at once, or at a `rate`.
 
     Raises:
         InputError: A count or a length is none.
