@@ -61,6 +61,8 @@ nitpick_ignore_regex = [
     ("py:class", r"Slices|Rates|ArrivalReading|Serving|Timeline|Quantiles|Objective|CachedPrompts"),
     # What plans are ranked by, why some are none, and what they reckon with, under its full name.
     ("py:class", r"(.*\.)?(Goal|Lack)|Terms"),
+    # What an estimate is made from, and what it holds to be divided further.
+    ("py:class", r"(.*\.)?(LoadedTrace|Steps|Division|Spending)"),
     # A window's logs, which programs read with the files' own page (docs/steplogs.md).
     ("py:class", r"(.*\.)?TrafficWindow"),
 ]

@@ -325,9 +325,11 @@ def estimation_method(
 
 def _saying(loaded: LoadedTrace, method: EstimationMethod) -> EstimationMethod:
     """The same method, whose estimates say what was read, and what groups of requests take."""
-    return lambda workload, served, trace: replace(
-        method(workload, served, trace), reading=loaded.reading
-    ).among(loaded.groups or {}, loaded.workload)
+    return lambda workload, served, trace: (
+        replace(method(workload, served, trace), reading=loaded.reading)
+        .among(loaded.groups or {}, loaded.workload)
+        .with_requests(loaded)
+    )
 
 
 def _estimate_stepwise(

@@ -109,7 +109,8 @@ READERS = {
 
 def test_how_a_trace_is_read_is_told_once_for_all_that_read_one() -> None:
     assert set(READERS) == {
-        *("estimate", "estimate_models", "compare", "plan", "summarise", "load_workload"),
+        *("estimate", "estimate_models", "compare", "plan", "rate_card", "summarise"),
+        "load_workload",
         "load_with_lengths",
         *("load_from_spark", "load_from_table"),
     }

@@ -194,9 +194,9 @@ def _at_rate(loaded: LoadedTrace, rate: float, trace: str) -> TimedRequests:
     """The requests of a trace at random moments; in their order, where that is known."""
     generator = np.random.default_rng(_SEED)
     if loaded.timed is not None:
-        lengths, cached = loaded.timed.lengths, loaded.timed.cached
+        lengths, cached, rows = loaded.timed.lengths, loaded.timed.cached, loaded.timed.rows
     elif loaded.lengths is not None:
-        lengths, cached = loaded.lengths, loaded.cached
+        lengths, cached, rows = loaded.lengths, loaded.cached, loaded.rows
     else:
         count = loaded.workload.total.requests
         if count > _MOST_DRAWN:
@@ -205,7 +205,8 @@ def _at_rate(loaded: LoadedTrace, rate: float, trace: str) -> TimedRequests:
                 f"{_MOST_DRAWN:,} are drawn; give the file, or a part of it"
             )
         lengths, cached = sample_with_cached(loaded.workload, count, generator)
-    return TimedRequests.at_rate(lengths, rate, generator, cached)
+        rows = None
+    return TimedRequests.at_rate(lengths, rate, generator, cached, rows)
 
 
 def with_limits(model: StepModel, wish: ServingWish) -> StepModel:

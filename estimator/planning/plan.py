@@ -39,6 +39,7 @@ def plan(
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
+    server_overhead: str | None = None,
     gpu_prices: Mapping[str, float | str | Price] | None = None,
     embodied: bool = False,
     lifetime_years: float | None = None,
@@ -56,6 +57,7 @@ def plan(
         pue: Facility energy over GPU energy, 1 or more.
         carbon: Carbon intensity [gCO2e/kWh], or a region such as "FR" or "US-CA".
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
+        server_overhead: What servers draw beside their GPUs: "150 W/GPU", "30 %", "ecologits".
         gpu_prices: Short name of a GPU -> price of an hour of one, likewise.
         embodied: Whether to tell the part of what making the cards emitted, where that is known.
         lifetime_years: How long a card is used, for that part; 4 if not given.
@@ -77,7 +79,8 @@ def plan(
     of_serving = ServingKeywords.__annotations__.keys()
     serving = {name: value for name, value in how.items() if name in of_serving}
     reading = {name: value for name, value in how.items() if name not in of_serving}
-    terms = Terms.of(Facility.of(pue, carbon, price), gpu_prices, embodied, lifetime_years)
+    facility = Facility.of(pue, carbon, price, server_overhead)
+    terms = Terms.of(facility, gpu_prices, embodied, lifetime_years)
     own = None if model is None else str(model)
     asked = Asked(choices_of(on, own), cast("ServingKeywords", serving), terms, by, most_gpus)
     loaded = load_for_plan(trace, asked, **cast("ReadingKeywords", reading))
@@ -148,11 +151,7 @@ class Asked:
         candidates, others = candidates_of(self.choices)
         search = Search(loaded, trace, self.serving, self.objectives, self.most_gpus)
         tried = search.all_of(candidates, progress)
-        options = [
-            FleetOption(each.spec, each.estimate.at(self.terms.facility), self.terms)
-            for each in tried
-            if isinstance(each, FleetOption)
-        ]
+        options = [self._at(each) for each in tried if isinstance(each, FleetOption)]
         others += [each for each in tried if isinstance(each, NotPlanned)]
         made = FleetPlan(
             trace=trace,
@@ -164,6 +163,11 @@ class Asked:
             reading=loaded.reading,
         )
         return replace(made, options=tuple(made.ranked(self.by)))
+
+    def _at(self, option: FleetOption) -> FleetOption:
+        """The same where the GPUs stand, for as long as its servers are there."""
+        estimate = option.estimate.at(self.terms.facility)
+        return FleetOption(option.spec, estimate, replace(self.terms, facility=estimate.facility))
 
 
 def load_for_plan(

@@ -1,11 +1,12 @@
 """What steps of a deployment cost by prices per unit of physical work."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from joulecast.estimator.attribution.division import Division, prompt_share
 from joulecast.estimator.ideal import Roofline
 from joulecast.estimator.steps.intervals import CARD_SPREAD
 from joulecast.estimator.steps.serving import Service
@@ -14,7 +15,7 @@ from joulecast.estimator.steps.work import StepCounts, Steps
 from joulecast.estimator.unit_prices.carry import CarriedPrices
 from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.prices import Spent
-from joulecast.estimator.unit_prices.work import TERMS
+from joulecast.estimator.unit_prices.work import TERMS, StepWork, pieces
 from joulecast.measurements.arrays import FloatArray
 
 _FREEDOM = 20
@@ -28,6 +29,13 @@ SHARED_SD = 0.015
 forecast without anything of its model (docs/prices.md); twice as much with every doubling."""
 
 _BYTES = {"weight_bytes", "cache_bytes"}
+
+_SHARED = {"weight_bytes", "experts_read", "link_calls"}
+"""What a step takes for all that it feeds together."""
+
+_CACHE = {"cache_bytes", "wide_cache_bytes"}
+_SAMPLING = {"outputs", "head_flops"}
+_PROMPTS = {"attention_flops"}
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,48 @@ class UnitLaw:
         deployment = self.deployment
         work = deployment.work_of(steps)
         amounts = dict(zip(TERMS, work.total.tolist(), strict=True))
-        shared = {"weight_bytes", "experts_read", "link_calls"}
         prices = dict(zip(TERMS, self.carried.prices.energy_j.tolist(), strict=True))
-        return float(sum(prices[term] * amounts[term] for term in TERMS if term not in shared))
+        return float(sum(prices[term] * amounts[term] for term in TERMS if term not in _SHARED))
+
+    def own_j(self, requests: Steps) -> Division:
+        """What each row takes for its tokens alone [J]."""
+        return self._divided(requests, self.deployment.work_of(requests), 0.0, _SHARED)
+
+    def divided_j(self, steps: Steps) -> FloatArray:
+        """What steps take for each of `PHASES`, idle power included [J], shape (3,)."""
+        prices, deployment = self.carried.prices, self.deployment
+        total_j = np.zeros(3)
+        for piece in pieces(steps):
+            work = deployment.work_of(piece)
+            alone = piece.seconds
+            seconds = prices.step_seconds(work, deployment) if alone is None else alone
+            divided = self._divided(piece, work, self.idle_power_w * seconds)
+            total_j += divided.total(piece)
+        return total_j
+
+    def _divided(
+        self,
+        steps: Steps,
+        work: StepWork,
+        idle_j: FloatArray | float,
+        without: Collection[str] = (),
+    ) -> Division:
+        """The parts of each row, without some kinds of work."""
+        cache_j = self._priced_j(work, _CACHE)
+        decoding_j = cache_j
+        if steps.prefixes is not None:
+            decoding = self.deployment.work_of(replace(steps, prefixes=None))
+            decoding_j = self._priced_j(decoding, _CACHE)
+        apart = {*_CACHE, *_SAMPLING, *_PROMPTS, *without}
+        by_tokens_j = self._priced_j(work, {*TERMS} - apart) + idle_j
+        share = prompt_share(steps)
+        return Division(
+            input_j=share * by_tokens_j + self._priced_j(work, _PROMPTS),
+            cached_j=cache_j - decoding_j,
+            output_j=(1 - share) * by_tokens_j + decoding_j + self._priced_j(work, _SAMPLING),
+        )
+
+    def _priced_j(self, work: StepWork, terms: Collection[str]) -> FloatArray:
+        """What some kinds of work take beside idle power [J], shape (steps,)."""
+        is_one = np.array([term in terms for term in TERMS])
+        return np.asarray(self.carried.prices.energy_j[is_one] @ work.amounts[is_one])

@@ -15,7 +15,6 @@ from joulecast.cli.estimate import (
 )
 from joulecast.cli.options import (
     COST_OPTIONS,
-    FORMAT_OPTIONS,
     check_results,
     command,
     emit_report,
@@ -23,6 +22,7 @@ from joulecast.cli.options import (
     say,
     with_options,
 )
+from joulecast.cli.requests.equal import take_equal, trace_of, with_equal
 from joulecast.cli.trace_options import TRACE_OPTIONS
 from joulecast.estimator.method import Method
 from joulecast.traces.inputs.inputs import trace_name
@@ -30,7 +30,7 @@ from joulecast.views.progress import SimulationBar
 
 
 @command()
-@traces_argument()
+@traces_argument(required=False)
 @click.option(
     "--table",
     "table_names",
@@ -53,7 +53,7 @@ from joulecast.views.progress import SimulationBar
 @HTML_OPTION
 @SPARK_OPTION
 @with_options(TRACE_OPTIONS)
-@with_options(FORMAT_OPTIONS)
+@with_equal
 def compare(
     traces: tuple[str, ...],
     table_names: tuple[str, ...],
@@ -65,16 +65,18 @@ def compare(
 ) -> None:
     """Hold TRACE's estimates by several tables or deployments against each other.
 
-    Several TRACEs are one together. Each estimate stands over its ideals, and the others against
-    the first. Tables are of one model on one grid: engines, GPUs, or one engine with other
-    settings. What --on names may be of several models, and need not have been measured. Requests
-    are there all at once, unless --serving online, --rate or the like says otherwise.
+    Several TRACEs are one together; --requests that are all alike may stand in their place. Each
+    estimate stands over its ideals, and the others against the first. Tables are of one model on
+    one grid: engines, GPUs, or one engine with other settings. What --on names may be of several
+    models, and need not have been measured. Requests are there all at once, unless --serving
+    online, --rate or the like says otherwise.
     """
     from joulecast.estimator.compare import compare_tables
     from joulecast.estimator.forecast import served_of_text
     from joulecast.estimator.keywords import serving_wish
     from joulecast.views.compare import compare_report
 
+    trace = trace_of(traces, take_equal(options))
     facility = facility_of(options)
     if not table_names and not specs:
         raise click.UsageError("give --table or --on, once for each to compare")
@@ -85,10 +87,10 @@ def compare(
     check_results(results, traces=traces, tables=named)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
-            *(method, whole_batches, traces, tables[0], html, options),
+            *(method, whole_batches, trace, tables[0], html, options),
             *(None, bar.watch, serving, cluster),
         )
-        result = compare_tables(make, loaded.workload, tables, trace_name(traces), bool(specs)).at(
+        result = compare_tables(make, loaded.workload, tables, trace_name(trace), bool(specs)).at(
             facility
         )
     if html is not None:

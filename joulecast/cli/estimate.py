@@ -16,7 +16,6 @@ from joulecast.cli.deployment import (
 )
 from joulecast.cli.options import (
     COST_OPTIONS,
-    FORMAT_OPTIONS,
     Option,
     check_results,
     command,
@@ -26,10 +25,16 @@ from joulecast.cli.options import (
     say,
     with_options,
 )
+from joulecast.cli.requests.equal import take_equal, trace_of, with_equal
+from joulecast.cli.requests.per_request import (
+    PER_REQUEST_OPTION,
+    require_told_apart,
+    write_per_request,
+)
 from joulecast.cli.trace_options import GROUP_OPTION, TRACE_OPTIONS, reading
 from joulecast.estimator.method import DEFAULT_METHOD, METHODS, Method
 from joulecast.traces.files import shown_address
-from joulecast.traces.inputs.inputs import some_of, trace_name
+from joulecast.traces.inputs.inputs import TraceInput, parts_of, some_of, trace_name
 from joulecast.views.progress import SimulationBar
 
 if TYPE_CHECKING:
@@ -117,7 +122,7 @@ def _single_table(
 
 
 @command()
-@traces_argument()
+@traces_argument(required=False)
 @click.option(
     "--table",
     "table_name",
@@ -150,9 +155,10 @@ def _single_table(
 @EXPORT_OPTION
 @plot_option("Also draw power, requests and latencies over time")
 @SPARK_OPTION
+@PER_REQUEST_OPTION
 @with_options(TRACE_OPTIONS)
 @GROUP_OPTION
-@with_options(FORMAT_OPTIONS)
+@with_equal
 def estimate(
     traces: tuple[str, ...],
     table_name: str | None,
@@ -170,9 +176,10 @@ def estimate(
     host_name: str | None,
     html: Path | None,
     plot: Path | None,
+    per_request: Path | None,
     **options: Any,
 ) -> None:
-    """Estimate the energy of TRACE.
+    """Estimate the energy of TRACE, or of --requests that are all alike.
 
     TRACE is a file or a glob of files, an address, - (standard input), a saved workload, or the
     name of a public trace (see: joulecast trace list). Several are one trace together.
@@ -183,12 +190,13 @@ def estimate(
     from joulecast.measurements.table.table import load_table
     from joulecast.views.estimate import estimate_report
 
-    for option, is_given in (("--explain", explain), ("--host", host_name is not None)):
-        if is_given and method != "stepwise":
-            raise click.UsageError(f"{option} is for --method stepwise")
+    _require_stepwise(
+        method, {"--explain": explain, "--host": host_name, "--per-request": per_request}
+    )
+    trace = trace_of(traces, take_equal(options))
     facility = facility_of(options)
     if models_file is not None or (options["group_by"], model, table_name) == ("model", None, None):
-        _emit_models(click.get_current_context().params)
+        _emit_models({**click.get_current_context().params, **options, "traces": trace})
         return
     table, host = (None if name is None else load_table(name) for name in (table_name, host_name))
     wish = Wish(model, gpu, engine, gpus, dtype)
@@ -197,13 +205,17 @@ def estimate(
     check_exports(options["exports"], facility, method)
     results = {"--output": options["output"], "--html": html, "--plot": plot}
     results |= {f"--export {name}": path for name, path in options["exports"]}
+    results["--per-request"] = per_request
     tables = [name for name in (table_name, host_name) if name is not None]
     check_results(results, traces=traces, tables=tables)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
-            method, whole_batches, traces, served, html, options, host, bar.watch, serving, cluster
+            *(method, whole_batches, trace, served, html, options, host, bar.watch, serving),
+            *(cluster, per_request is not None),
         )
-        result = make(loaded.workload, served, trace_name(traces)).at(facility)
+        result = make(loaded.workload, served, trace_name(trace)).at(facility)
+    if per_request is not None:
+        write_per_request(per_request, result)
     if html is not None:
         from joulecast.pages.estimate import write_estimate_page
 
@@ -211,6 +223,17 @@ def estimate(
         say(f"{html}: the page of this estimate")
     _write_others(result, served, plot, options["exports"])
     emit_report(estimate_report(result, served, explain), options)
+
+
+def _require_stepwise(method: Method, options: dict[str, Any]) -> None:
+    """Refuse what the method binned cannot tell.
+
+    Raises:
+        UsageError: It is asked for.
+    """
+    for option, value in options.items():
+        if value and method != "stepwise":
+            raise click.UsageError(f"{option} is for --method stepwise")
 
 
 def _write_others(
@@ -244,9 +267,13 @@ def _emit_models(params: dict[str, Any]) -> None:
 
     if params["group_by"] != "model":
         raise click.UsageError("--models is for --group-by model")
-    for option in ("model", "table_name", "host_name", "html", "exports", "plot", "explain"):
+    if not isinstance(params["traces"], tuple):
+        raise click.UsageError("--requests are of no model of their own; leave out --group-by")
+    refused = "model", "table_name", "host_name", "html", "exports", "plot", "explain"
+    for option in (*refused, "per_request"):
         if params[option]:
-            name = "--" + option.removesuffix("_name").replace("exports", "export")
+            name = option.removesuffix("_name").replace("exports", "export").replace("_", "-")
+            name = f"--{name}"
             raise click.UsageError(f"{name} is for one model; leave it out, or name a --model")
     traces = params["traces"]
     check_results({"--output": params["output"]}, traces=traces)
@@ -261,7 +288,7 @@ def _emit_models(params: dict[str, Any]) -> None:
 def load_for(
     method: Method,
     whole_batches: bool,
-    traces: tuple[str, ...],
+    trace: TraceInput,
     served: "Served",
     html: Path | None,
     options: dict[str, Any],
@@ -269,10 +296,12 @@ def load_for(
     progress: "Progress | None" = None,
     serving: "ServingWish | None" = None,
     cluster: "Cluster | None" = None,
+    with_rows: bool = False,
 ) -> "tuple[LoadedTrace, EstimationMethod]":
     """TRACE as a method and a page want it, and the method; without `serving`, all at once.
 
-    On a cluster, if one is given, which has to run until the method is done.
+    On a cluster, if one is given, which has to run until the method is done. With all requests one
+    by one, if asked for.
     """
     from joulecast.estimator.forecast import estimation_method, reading_of
     from joulecast.estimator.keywords import most_lengths, wants_arrivals
@@ -283,8 +312,15 @@ def load_for(
     grid, most = reading_of(method, served)
     most = most_lengths(most, serving)
     needs_times = serving is not None and wants_arrivals(method, serving)
-    with reading(options, *traces, is_elsewhere=cluster is not None) as keywords:
-        loaded = load_trace(traces, grid, most, html is not None, needs_times, cluster, **keywords)
+    if with_rows and cluster is not None:
+        raise click.UsageError("--per-request is for reading here; leave --spark out")
+    names = [part for part in parts_of(trace) if isinstance(part, str)]
+    with reading(options, *names, is_elsewhere=cluster is not None) as keywords:
+        loaded = load_trace(
+            *(trace, grid, most, html is not None, needs_times, cluster, with_rows), **keywords
+        )
+    if with_rows:
+        require_told_apart(loaded, trace_name(trace))
     if needs_times:
         say_timeless(loaded)
     return loaded, estimation_method(method, loaded, whole_batches, host, progress, serving)

@@ -21,6 +21,7 @@ from joulecast.cli.options import (
     check_results,
     command,
     emit_report,
+    facility_of,
     plot_option,
     say,
     with_options,
@@ -30,8 +31,6 @@ from joulecast.traces.inputs.inputs import trace_name
 from joulecast.views.progress import SimulationBar
 
 if TYPE_CHECKING:
-    from joulecast.estimator.footprint.carbon import CarbonIntensity
-    from joulecast.estimator.footprint.facility import Price
     from joulecast.estimator.planning.fleets import Goal
     from joulecast.estimator.planning.plan import Asked
 
@@ -142,16 +141,13 @@ def plan(traces: tuple[str, ...], html: Path | None, plot: Path | None, **option
 
 def _asked(options: dict[str, Any]) -> "Asked":
     """What is asked for; errors as for `Asked`."""
-    from joulecast.estimator.footprint.facility import Facility
     from joulecast.estimator.planning.plan import Asked
     from joulecast.estimator.planning.specs import choices_of
     from joulecast.estimator.planning.terms import Terms, gpu_prices_of
 
-    carbon: CarbonIntensity | None = options["carbon"]
-    price: Price | None = options["price"]
     by: Goal = options["by"]
     terms = Terms.of(
-        Facility.of(options["pue"], carbon, price),
+        facility_of(options),
         gpu_prices_of(options["gpu_prices"]),
         options["embodied"],
         options["lifetime_years"],
