@@ -30,11 +30,15 @@ from .estimator.footprint.carbon import (
     find_region,
     regions,
 )
+from .estimator.footprint.cloud_regions import (
+    CloudRegion,
+)
 from .estimator.footprint.facility import (
     Facility,
     Price,
 )
 from .estimator.footprint.server import (
+    ServedTime,
     ServerOverhead,
 )
 from .estimator.groups import (
@@ -99,6 +103,7 @@ __all__ = [
     "CellEnergy",
     "CellEstimate",
     "CellSums",
+    "CloudRegion",
     "ComparedTable",
     "Comparison",
     "EnergyTable",
@@ -115,6 +120,7 @@ __all__ = [
     "NotEstimated",
     "Price",
     "Run",
+    "ServedTime",
     "ServerOverhead",
     "TraceReading",
     "TraceSummary",
