@@ -38,11 +38,15 @@ from .estimator.footprint.carbon import (
     find_region,
     regions,
 )
+from .estimator.footprint.cloud_regions import (
+    CloudRegion,
+)
 from .estimator.footprint.facility import (
     Facility,
     Price,
 )
 from .estimator.footprint.server import (
+    ServedTime,
     ServerOverhead,
 )
 from .estimator.groups import (
@@ -123,6 +127,7 @@ __all__ = [
     "CellEnergy",
     "CellEstimate",
     "CellSums",
+    "CloudRegion",
     "ComparedTable",
     "Comparison",
     "EnergyTable",
@@ -145,6 +150,7 @@ __all__ = [
     "Price",
     "RateCard",
     "Run",
+    "ServedTime",
     "ServerOverhead",
     "TokenShare",
     "TraceReading",

@@ -23,7 +23,12 @@ _TEXT = re.compile(
 
 
 class ServedTime(NamedTuple):
-    """How long servers and their GPUs were there; both [s]."""
+    """How long servers and their GPUs were there.
+
+    Attributes:
+        gpu_s: Of all GPUs, added up [s].
+        server_s: Of all servers, added up [s].
+    """
 
     gpu_s: float
     server_s: float

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 from importlib.metadata import files
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +152,17 @@ def test_a_clouds_region_is_said_with_what_it_is_taken_as(run_cli: RunCli) -> No
     document = json.loads(run_cli(*words, "--format", "json").stdout)
     assert document["carbon_intensity"]["cloud"]["provider"] == "aws"
     assert "us-east-1" in run_cli("regions", "us-east-1").stdout
+
+
+def test_a_page_tells_the_three_apart(run_cli: RunCli, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    costs = ("--server-overhead", "30 %", "--pue", "1.2", "--carbon", "CN-BJ")
+    result = run_cli(*ESTIMATE, "--method", "binned", *costs, "--html", str(page))
+    assert result.exit_code == 0, result.output
+    text = page.read_text()
+    for key in ("energy_kwh", "it_energy_kwh", "facility_energy_kwh"):
+        assert f'data-key="{key}"' in text
+    assert "PUE" in text
+    assert "on the IT energy" in text
+    assert re.search(r'data-key="carbon_g">[\d.,]+ gCO2<', text)
+    assert "Beijing, China 2023, combustion" in text
