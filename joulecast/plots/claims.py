@@ -218,10 +218,10 @@ def _label(each: Compared, others: Sequence[Compared]) -> str:
 
 def _draft(way: Way) -> str:
     """Draft, look-ahead and acceptance in words."""
-    if not way.speculation:
+    if way.draft is None:
         return "no draft"
-    draft, lookahead, acceptance = way.speculation.split(",")
-    return f"{draft} {lookahead} tokens ahead, {float(acceptance):.0%} accepted"
+    name, acceptance = way.draft
+    return f"{name}, {100 * acceptance:g} % accepted"
 
 
 def _draw_published(axis: Axes, claim: Claim) -> None:

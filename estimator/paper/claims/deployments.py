@@ -62,6 +62,14 @@ class Way:
             quantization=table.quantization or "",
         )
 
+    @property
+    def draft(self) -> tuple[str, float] | None:
+        """Draft and look-ahead in words, and the share of tokens accepted; None for no draft."""
+        if not self.speculation:
+            return None
+        draft, lookahead, acceptance = self.speculation.split(",")
+        return f"{draft} {lookahead} tokens ahead", float(acceptance)
+
     def fits(self, wanted: Mapping[str, Any]) -> bool:
         """Whether it is served so; * in a text stands for anything."""
         return all(_fits(getattr(self, key), value) for key, value in wanted.items())

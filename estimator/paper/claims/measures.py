@@ -112,8 +112,9 @@ def _change(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evi
     if not changes or (most and min(change.batch_size for change in changes) > most):
         return None
     measured, at = _PICKS[measure["pick"]](changes)
-    if drafts := sorted({each.way.speculation for each in compared} - {""}):
-        at += f"; draft, look-ahead and acceptance {' and '.join(drafts)}"
+    if drafts := sorted({each.way.draft for each in compared if each.way.draft is not None}):
+        rates = " and ".join(f"{100 * rate:g} %" for _, rate in drafts)
+        at += f"; {' and '.join(dict.fromkeys(name for name, _ in drafts))}, {rates} accepted"
     return Evidence(gpu, measured, at, *_served(compared, batches), compared)
 
 

@@ -114,7 +114,7 @@ def test_drafts_make_a_range_over_their_acceptance(variant: Variant) -> None:
     measured = one.evidence[0].measured
     assert (measured.low, measured.high) == (pytest.approx(-40), pytest.approx(30))
     assert one.ruling.verdict is Verdict.AGREES
-    assert "llama-3.2-1b,4,0.5 and llama-3.2-1b,4,0.8" in one.evidence[0].at
+    assert "llama-3.2-1b 4 tokens ahead, 50 % and 80 % accepted" in one.evidence[0].at
     many = findings(plain, drafts[1])["speculation-128"]
     assert many.ruling.verdict is Verdict.DIFFERS
 
@@ -126,7 +126,7 @@ def test_a_table_of_ones_own_counts_and_is_drawn(
     picture = tmp_path / "speculation.svg"
     result = run_cli("paper", "speculation", "--table", draft, "--plot", picture)
     assert result.exit_code == 0, result.output
-    assert "llama-3.2-1b,4,0.6" in result.stdout
+    assert "60 %" in result.stdout
     assert "<svg" in picture.read_text()
     result = run_cli("paper", "speculation", "--table", draft, "--plot", draft / "host.csv.svg")
     assert result.exit_code == 0
