@@ -54,7 +54,7 @@ def plan(
             value is taken with every other, or names of tables; cards that many have if not given.
         by: What to rank by: "gpus" (ties by energy), "energy" or "cost".
         model: Of the deployments that name none; llama-3.1-8b if not given.
-        pue: Facility energy over GPU energy, 1 or more.
+        pue: Facility energy over IT energy, 1 or more.
         carbon: Carbon intensity [gCO2e/kWh], or a region such as "FR" or "US-CA".
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
         server_overhead: What servers draw beside their GPUs: "150 W/GPU", "30 %", "ecologits".
