@@ -54,7 +54,7 @@ def plan(
             value is taken with every other, or names of tables; cards that many have if not given.
         by: What to rank by: "gpus" (ties by energy), "energy" or "cost".
         model: Of the deployments that name none; llama-3.1-8b if not given.
-        pue: Facility energy over GPU energy, 1 or more.
+        pue: Facility energy over IT energy, 1 or more.
         carbon: Carbon intensity [gCO2e/kWh], or a region such as "FR" or "US-CA".
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
         server_overhead: What servers draw beside their GPUs: "150 W/GPU", "30 %", "ecologits".
@@ -151,7 +151,11 @@ class Asked:
         candidates, others = candidates_of(self.choices)
         search = Search(loaded, trace, self.serving, self.objectives, self.most_gpus)
         tried = search.all_of(candidates, progress)
-        options = [self._at(each) for each in tried if isinstance(each, FleetOption)]
+        options = [
+            FleetOption(each.spec, each.estimate.at(self.terms.facility), self.terms)
+            for each in tried
+            if isinstance(each, FleetOption)
+        ]
         others += [each for each in tried if isinstance(each, NotPlanned)]
         made = FleetPlan(
             trace=trace,
@@ -163,11 +167,6 @@ class Asked:
             reading=loaded.reading,
         )
         return replace(made, options=tuple(made.ranked(self.by)))
-
-    def _at(self, option: FleetOption) -> FleetOption:
-        """The same where the GPUs stand, for as long as its servers are there."""
-        estimate = option.estimate.at(self.terms.facility)
-        return FleetOption(option.spec, estimate, replace(self.terms, facility=estimate.facility))
 
 
 def load_for_plan(

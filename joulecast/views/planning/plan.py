@@ -216,10 +216,10 @@ def _terms_headings(plan: FleetPlan) -> list[str]:
 
 def _carbon_headings(plan: FleetPlan) -> list[str]:
     facility = plan.terms.facility
-    has_carbon = facility is not None and facility.carbon is not None
+    carbon = None if facility is None else facility.carbon
     if plan.terms.lifetime_years is None:
-        return ["gCO2e"] if has_carbon else []
-    return ["gCO2e", "+ making"] if has_carbon else ["making", "gCO2e"]
+        return [] if carbon is None else [f"g{carbon.gas}"]
+    return ["making", "gCO2e"] if carbon is None else [f"g{carbon.gas}", "+ making"]
 
 
 def _terms_cells(option: FleetOption, plan: FleetPlan) -> list[str | list[str]]:
