@@ -34,6 +34,9 @@ class ModelsKeywords(EstimateKeywords, total=False):
     dtype: str | None
     idle_watts: float | None
     decode_watts: float | None
+    eager: bool
+    decoding: str | None
+    speculate: str | None
     whole_batches: bool
     pue: float | None
     carbon: float | str | CarbonIntensity | None

@@ -78,8 +78,8 @@ def compare(
     """
     from joulecast.estimator.compare import compare_tables
     from joulecast.estimator.footprint.facility import Facility
-    from joulecast.estimator.forecast import served_of_text
     from joulecast.estimator.keywords import serving_wish
+    from joulecast.estimator.variants.wish import served_of_text
     from joulecast.views.compare import compare_report
 
     facility = Facility.of(pue, carbon, price)

@@ -11,6 +11,7 @@ from joulecast.cli.deployment import (
     DEPLOYMENT_OPTIONS,
     SERVING_OPTIONS,
     SPARK_OPTION,
+    VARIANT_OPTIONS,
     cluster_of,
     serving_keywords,
 )
@@ -102,6 +103,7 @@ def _single_table(
     "like, what to scale from.",
 )
 @with_options(DEPLOYMENT_OPTIONS)
+@with_options(VARIANT_OPTIONS)
 @with_options(SERVING_OPTIONS)
 @with_options(METHOD_OPTIONS)
 @click.option(
@@ -135,6 +137,9 @@ def estimate(
     dtype: str | None,
     idle_watts: float | None,
     decode_watts: float | None,
+    eager: bool,
+    decoding: str | None,
+    speculate: str | None,
     method: Method,
     whole_batches: bool,
     models_file: Path | None,
@@ -153,8 +158,8 @@ def estimate(
     name of a public trace (see: joulecast trace list). Several are one trace together.
     """
     from joulecast.estimator.footprint.facility import Facility
-    from joulecast.estimator.forecast import Wish, choose_served
     from joulecast.estimator.keywords import serving_wish
+    from joulecast.estimator.variants.wish import Wish, choose_served
     from joulecast.measurements.table.table import load_table
     from joulecast.views.estimate import estimate_report
 
@@ -166,7 +171,7 @@ def estimate(
         _emit_models(click.get_current_context().params)
         return
     table, host = (None if name is None else load_table(name) for name in (table_name, host_name))
-    wish = Wish(model, gpu, engine, gpus, dtype)
+    wish = Wish(model, gpu, engine, gpus, dtype, eager or None, decoding, speculate)
     served = choose_served(table, wish, idle_watts, decode_watts, method)
     serving = serving_wish(method, serving_keywords(options))
     results = {"--output": options["output"], "--html": html, "--plot": plot}
