@@ -255,8 +255,7 @@ class Scaling:
     def _basis(self, carried: CarriedPrices) -> Basis:
         deployment, prices = self.deployment, carried.prices
         is_own = (
-            deployment.model in prices.provenance["models"]
-            and deployment.is_plain
+            _is_among(deployment, prices)
             and deployment.dtype == "bfloat16"
             and self.watts.decode_w is None
         )
@@ -276,6 +275,17 @@ class Scaling:
         )
 
 
+def _is_among(deployment: Deployment, prices: UnitPrices) -> bool:
+    """Whether prices are fitted to the model as it is served, number format aside."""
+    if deployment.is_plain:
+        return deployment.model in prices.provenance["models"]
+    if not replace(deployment, is_eager=False).is_plain:
+        return False
+    prefix = f"{deployment.gpu.name}/{deployment.model}/"
+    tables = prices.provenance["tables"]
+    return any(name.startswith(prefix) and "eager" in name for name in tables)
+
+
 def _eager_notes(deployment: Deployment, prices: UnitPrices) -> tuple[str, ...]:
     """What the time of launching every step rests on, if hosts of another GPU."""
     if not deployment.is_eager or any("eager" in name for name in prices.provenance["tables"]):
@@ -288,8 +298,13 @@ Served = EnergyTable | Scaling
 
 
 def served_by(deployment: Deployment, watts: OwnWatts = NO_WATTS) -> Served:
-    """The best that is known of a deployment."""
-    table = measured_table(deployment) if watts == NO_WATTS else None
+    """The best that is known of a deployment.
+
+    Tables of eager steps are of few batches, which hardly tell what the host takes; a price list
+    that holds them and replays does better.
+    """
+    is_told = watts == NO_WATTS and not deployment.is_eager
+    table = measured_table(deployment) if is_told else None
     return Scaling(deployment, watts) if table is None else table
 
 
