@@ -12,9 +12,11 @@ from joulecast.estimator.footprint.carbon import CarbonIntensity
 from joulecast.estimator.footprint.facility import Facility, Price
 from joulecast.estimator.keywords import (
     EstimateKeywords,
+    SingleKeywords,
     most_lengths,
     serving_wish,
     wants_arrivals,
+    without_variant,
 )
 from joulecast.estimator.method import METHODS, Method, Mode, ServingKeywords
 from joulecast.estimator.steps.progress import Progress
@@ -45,16 +47,13 @@ def estimate(
     dtype: str | None = None,
     idle_watts: float | None = None,
     decode_watts: float | None = None,
-    eager: bool = False,
-    decoding: str | None = None,
-    speculate: str | None = None,
     whole_batches: bool = False,
     host: str | Path | EnergyTable | None = None,
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
     spark: str | None = None,
-    **how: Unpack[EstimateKeywords],
+    **how: Unpack[SingleKeywords],
 ) -> Estimate:
     """Estimate the energy of a trace.
 
@@ -71,9 +70,6 @@ def estimate(
         dtype: "bfloat16", "float16", "fp8" or "int4"; that of the published weights if not given.
         idle_watts: What one of your cards draws with the model loaded and nothing to do [W].
         decode_watts: What it draws while a single request decodes [W].
-        eager: Whether nothing is compiled (vllm).
-        decoding: How tokens are chosen: "greedy", "sampling", "temperature:0.8" or "top-p:0.9".
-        speculate: A draft, tokens that it proposes and the share accepted: "llama-3.2-1b,4,0.7".
         whole_batches: Round batches up per cell (binned).
         host: A table measured on the serving host, for the pace of its processor (stepwise).
         pue: Facility energy over GPU energy, 1 or more.
@@ -81,8 +77,8 @@ def estimate(
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
         spark: Master of a Spark that reads the trace and simulates its servers, such as "yarn" or
             "local[4]"; None for this machine.
-        **how: How to read, as the attributes of `ReadingOptions` say, and how the requests are
-            served (stepwise), as those of `ServingWish` do.
+        **how: How to read and to serve requests, as the attributes of `ReadingOptions` and
+            `ServingWish` say, and how the model serves besides (`VariantKeywords`).
 
     Returns:
         Energies [J] beside their ideals; by the step model with an interval.
@@ -90,12 +86,12 @@ def estimate(
     Raises:
         InputError: Something given cannot be used; one line says what, where, and what to do.
     """
-    wish = Wish(_text(model), _text(gpu), engine, gpus, dtype, eager or None, decoding, speculate)
+    wish = Wish(_text(model), _text(gpu), engine, gpus, dtype).serving_as(how)
     from_table = None if table is None else _table(table)
     served = choose_served(from_table, wish, idle_watts, decode_watts, method)
     serving_host = None if host is None else _table(host)
     with cluster_at(spark) as cluster:
-        loaded, serving = _load(trace, method, served, how, cluster)
+        loaded, serving = _load(trace, method, served, without_variant(how), cluster)
         make = estimation_method(method, loaded, whole_batches, serving_host, wish=serving)
         made = make(loaded.workload, served, trace_name(trace))
     return made.at(Facility.of(pue, carbon, price))

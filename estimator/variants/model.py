@@ -115,10 +115,13 @@ class Speculated(Scaling):
         own = {field.name: getattr(model.roofline, field.name) for field in fields(Roofline)}
         version = measured_rounds()["engine_version"]
         note = f"speculation: priced by work, host time of vLLM {version} on one H200 host"
+        kind = model.basis.kind
         return replace(
             model,
+            name=self.name,
             basis=replace(
                 model.basis,
+                kind="model scaled" if kind == "measured" else kind,
                 speculation=self.proposed.text,
                 notes=(*model.basis.notes, note),
             ),

@@ -7,6 +7,7 @@ round of a request gives (1 - a^(K+1)) / (1 - a) tokens on average (Leviathan et
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
@@ -43,8 +44,9 @@ def drawn_rounds(tokens: TokenArray, speculation: Speculation, draw: int = 0) ->
     left = tokens[order].astype(np.int64)
     rounds = np.zeros(len(tokens), dtype=np.int64)
     upper = np.searchsorted(-left, -np.arange(1, int(tokens.max(initial=0)) + 1), side="right")
-    for number, drawn in enumerate(upper.tolist()):  # no request takes more rounds than tokens
-        luck = np.random.default_rng([_SEED, draw, number]).random(drawn)
+    generator = np.random.default_rng([_SEED, draw])
+    for drawn in upper.tolist():  # no request takes more rounds than tokens
+        luck = generator.random(drawn)
         is_left = left[:drawn] > 0
         if not is_left.any():
             break
@@ -115,28 +117,29 @@ class SpeculativeBatching:
         """
         self.require_fits(lengths)
         draws = -(-_FEWEST_DRAWN // max(1, len(lengths)))
-        if self.speculation.acceptance in {0.0, 1.0}:
-            draws = 1  # nothing is left to luck
+        drawn = [drawn_rounds(lengths[:, 1] - 1, self.speculation, draw) for draw in range(draws)]
+        rounds, often = np.unique(np.array(drawn), axis=0, return_counts=True)
         parts = [
-            self._drawn(lengths, draw, part_of(progress, draw / draws, (draw + 1) / draws), cached)
-            for draw in range(draws)
+            self._served(
+                lengths, each, part_of(progress, k / len(rounds), (k + 1) / len(rounds)), cached
+            )
+            for k, each in enumerate(rounds)
         ]
-        return parts[0] if draws == 1 else mean_of_runs(parts)
+        return parts[0] if len(parts) == 1 else mean_of_runs(parts, often / draws)
 
-    def _drawn(
+    def _served(
         self,
         lengths: LengthArray,
-        draw: int,
+        rounds: TokenArray,
         progress: Progress | None,
         cached: TokenArray | None,
     ) -> Steps:
-        """Serve requests with the luck of a draw.
+        """Serve requests that take so many rounds.
 
         The engine's scheduler is given a token for each round, and a cache that is smaller in the
         proportion in which requests then are; what rounds read of it is made good afterwards.
         """
         inputs, tokens = lengths[:, 0], lengths[:, 1] - 1
-        rounds = drawn_rounds(tokens, self.speculation, draw)
         asked = np.stack([inputs, 1 + rounds], axis=1)
         blocks = self.batching.cache_blocks * asked.sum() / lengths.sum()
         longest = -(-int(asked.sum(axis=1).max()) // self.batching.block_tokens)
@@ -148,9 +151,14 @@ class SpeculativeBatching:
         return replace(steps, context=steps.context * (1 + missing / read if read else 1.0))
 
 
-def mean_of_runs(runs: list[Steps]) -> Steps:
-    """Steps of several runs of the same requests, each counting as one in so many."""
-    shares = np.concatenate([np.full(len(run.decoding), 1 / len(runs)) for run in runs])
+def mean_of_runs(runs: Sequence[Steps], shares: FloatArray) -> Steps:
+    """Steps of several runs of the same requests.
+
+    Args:
+        runs: Each of single steps.
+        shares: What each counts for, shape (runs,); 1 together.
+    """
+    repeats = np.repeat(shares, [len(run.decoding) for run in runs])
 
     def joined(name: str) -> FloatArray:
         return np.concatenate([getattr(run, name) for run in runs])
@@ -163,12 +171,12 @@ def mean_of_runs(runs: list[Steps]) -> Steps:
         sampled=joined("sampled"),
         is_launched=np.concatenate([run.is_launched for run in runs]),
         requests=runs[0].requests,
-        repeats=shares,
+        repeats=repeats,
         prefixes=_joined_prefixes(runs),
     )
 
 
-def _joined_prefixes(runs: list[Steps]) -> PrefixReads | None:
+def _joined_prefixes(runs: Sequence[Steps]) -> PrefixReads | None:
     reads = []
     for run in runs:
         nothing = np.zeros(len(run.decoding))

@@ -1,6 +1,7 @@
 """A deployment as a user names it, and what an estimate of it is made of."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from joulecast.estimator.method import Method
 from joulecast.measurements.engines.decoding import GREEDY, Decoding, Speculation
@@ -70,6 +71,14 @@ class Wish(NamedTuple):
             eager=True if eager in _YES else None,
             decoding=parts.get("decoding"),
             speculate=None if draft is None else ",".join(draft.rsplit(":", 2)),
+        )
+
+    def serving_as(self, how: Mapping[str, Any]) -> "Wish":
+        """The same, as values of `VariantKeywords` among others say."""
+        return self._replace(
+            eager=bool(how.get("eager")) or None,
+            decoding=how.get("decoding"),
+            speculate=how.get("speculate"),
         )
 
     @property

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="SPEC",
     help="A deployment, such as model=qwen2.5-7b,gpu=l40s,gpus=2,dtype=fp8, or a table; give it "
-    "again for each further one. Models may differ.",
+    "again for each further one. Models may differ. Also eager=yes, decoding=top-p:0.9 and "
+    "speculate=llama-3.2-1b:4:0.7.",
 )
 @with_options(SERVING_OPTIONS)
 @with_options(METHOD_OPTIONS)

@@ -137,9 +137,6 @@ def estimate(
     dtype: str | None,
     idle_watts: float | None,
     decode_watts: float | None,
-    eager: bool,
-    decoding: str | None,
-    speculate: str | None,
     method: Method,
     whole_batches: bool,
     models_file: Path | None,
@@ -171,7 +168,7 @@ def estimate(
         _emit_models(click.get_current_context().params)
         return
     table, host = (None if name is None else load_table(name) for name in (table_name, host_name))
-    wish = Wish(model, gpu, engine, gpus, dtype, eager or None, decoding, speculate)
+    wish = Wish(model, gpu, engine, gpus, dtype).serving_as(options)
     served = choose_served(table, wish, idle_watts, decode_watts, method)
     serving = serving_wish(method, serving_keywords(options))
     results = {"--output": options["output"], "--html": html, "--plot": plot}
