@@ -12,13 +12,15 @@ from joulecast.estimator.footprint.carbon import CarbonIntensity
 from joulecast.estimator.footprint.facility import Facility, Price
 from joulecast.estimator.keywords import (
     EstimateKeywords,
+    SingleKeywords,
     most_lengths,
     serving_wish,
     wants_arrivals,
+    without_variant,
 )
 from joulecast.estimator.method import METHODS, Method, Mode, ServingKeywords
 from joulecast.estimator.steps.progress import Progress
-from joulecast.measurements.identity import require_greedy
+from joulecast.estimator.variants.wish import Wish, choose_served, served_of_text
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.binning.cluster import Cluster, cluster_at
 from joulecast.traces.errors import InputError
@@ -52,7 +54,7 @@ def estimate(
     price: float | str | Price | None = None,
     server_overhead: str | None = None,
     spark: str | None = None,
-    **how: Unpack[EstimateKeywords],
+    **how: Unpack[SingleKeywords],
 ) -> Estimate:
     """Estimate the energy of a trace.
 
@@ -76,8 +78,8 @@ def estimate(
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
         server_overhead: What servers draw beside their GPUs: "150 W/GPU", "30 %", "ecologits".
         spark: Master of a Spark that reads the trace and simulates its servers, such as "yarn".
-        **how: How to read, as the attributes of `ReadingOptions` say, and how the requests are
-            served (stepwise), as those of `ServingWish` do.
+        **how: How to read and to serve requests, as the attributes of `ReadingOptions` and
+            `ServingWish` say, and how the model serves besides (`VariantKeywords`).
 
     Returns:
         Energies [J] beside their ideals; by the step model with an interval.
@@ -86,11 +88,11 @@ def estimate(
         InputError: Something given cannot be used; one line says what, where, and what to do.
     """
     facility = Facility.of(pue, carbon, price, server_overhead)
-    wish = Wish(_text(model), _text(gpu), engine, gpus, dtype)
+    wish = Wish(_text(model), _text(gpu), engine, gpus, dtype).serving_as(how)
     scaled, serving_host = (None if each is None else _table(each) for each in (table, host))
     served = choose_served(scaled, wish, idle_watts, decode_watts, method)
     with cluster_at(spark) as cluster:
-        loaded, serving = _load(trace, method, served, how, cluster)
+        loaded, serving = _load(trace, method, served, without_variant(how), cluster)
         make = estimation_method(method, loaded, whole_batches, serving_host, wish=serving)
         return make(loaded.workload, served, trace_name(trace)).at(facility)
 
@@ -165,95 +167,6 @@ def compare(
         return compare_tables(make, loaded.workload, served, name, is_across).at(facility)
 
 
-class Wish(NamedTuple):
-    """A deployment as a user names it; None leaves a part of it to joulecast.
-
-    Attributes:
-        model: A shipped model's name, or a config.json.
-        gpu: Short name, or a data sheet as a JSON file.
-        engine: Of the engine.
-        gpus: GPUs that share the model.
-        dtype: Number format.
-    """
-
-    model: str | None = None
-    gpu: str | None = None
-    engine: str | None = None
-    gpus: int | None = None
-    dtype: str | None = None
-
-    @classmethod
-    def of_text(cls, text: str) -> "Wish":
-        """From "model=qwen2.5-7b,gpu=l40s", as `--on` takes it.
-
-        Raises:
-            InputError: It is no such list.
-        """
-        parts: dict[str, str] = {}
-        for part in text.split(","):
-            name, equals, value = (word.strip() for word in part.partition("="))
-            if name not in cls._fields or not equals or not value or name in parts:
-                raise InputError(
-                    f'"{text}": give a list such as model=qwen2.5-7b,gpu=l40s, each of '
-                    f"{', '.join(cls._fields)} once at most, or the name of a table"
-                )
-            parts[name] = value
-        count = parts.get("gpus")
-        if count is not None and not (count.isascii() and count.isdigit() and int(count) > 0):
-            raise InputError(f'"{text}": gpus={count} is no number of GPUs')
-        return cls(
-            model=parts.get("model"),
-            gpu=parts.get("gpu"),
-            engine=parts.get("engine"),
-            gpus=None if count is None else int(count),
-            dtype=parts.get("dtype"),
-        )
-
-
-def choose_served(
-    table: EnergyTable | None,
-    wish: Wish,
-    idle_watts: float | None = None,
-    decode_watts: float | None = None,
-    method: Method = "stepwise",
-) -> "Served":
-    """What an estimate is made of: a table, or prices scaled to a deployment.
-
-    Args:
-        table: To be taken as it is, if nothing else is asked for; else what to scale from.
-        wish: The deployment; of a table, what of it is another.
-        idle_watts: What a card draws with the model loaded and nothing to do [W].
-        decode_watts: What it draws while a single request decodes [W].
-        method: How; the step model takes what a table of largest batches lacks from others.
-
-    Raises:
-        InputError: Not all of it is known or goes together, or the table is of no greedy decoding.
-    """
-    if table is not None:
-        require_greedy(table.metadata, table.name)
-    asks_for_nothing = set(wish) == {None} and idle_watts is None and decode_watts is None
-    is_whole = method == "binned" or (table is not None and not table.is_at_capacity_alone)
-    if table is not None and asks_for_nothing and is_whole:
-        return table
-    from joulecast.estimator.unit_prices.carry import OwnWatts
-    from joulecast.estimator.unit_prices.model import (
-        Scaling,
-        can_scale_from,
-        deployment_like,
-        is_of_deployment,
-        served_by,
-    )
-
-    if table is not None and asks_for_nothing and not can_scale_from(table):
-        return table
-    deployment = deployment_like(table, *wish)
-    watts = OwnWatts(idle_watts, decode_watts)
-    is_as_measured = table is not None and is_whole and watts == OwnWatts()
-    if table is not None and is_as_measured and is_of_deployment(table, deployment):
-        return table  # what was asked for beside it, it is
-    return served_by(deployment, watts) if table is None else Scaling(deployment, watts, table)
-
-
 class Reading(NamedTuple):
     """How a method wants a trace read.
 
@@ -303,6 +216,9 @@ def estimation_method(
     Args:
         method: Which.
         loaded: The trace.
+        eager: Whether nothing is compiled (vllm).
+        decoding: How tokens are chosen: "greedy", "sampling", "temperature:0.8" or "top-p:0.9".
+        speculate: A draft, tokens that it proposes and the share accepted: "llama-3.2-1b,4,0.7".
         whole_batches: Round batches up per cell (binned).
         host: A table measured on the serving host (stepwise).
         progress: Told what share of a long simulation is done, 0 to 1.
@@ -391,14 +307,3 @@ def _served(table: str | Path | EnergyTable, method: Method) -> "Served":
     if isinstance(table, str):
         return served_of_text(table, method)
     return choose_served(_table(table), Wish(), method=method)
-
-
-def served_of_text(text: str, method: Method) -> "Served":
-    """A table by its name or folder, or a deployment such as "model=qwen2.5-7b,gpu=l40s".
-
-    Raises:
-        InputError: It is neither.
-    """
-    if "=" in text:
-        return choose_served(None, Wish.of_text(text), method=method)
-    return choose_served(load_table(text), Wish(), method=method)

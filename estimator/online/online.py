@@ -30,6 +30,7 @@ from joulecast.estimator.steps.progress import Progress, part_of
 from joulecast.estimator.steps.spending import Spending
 from joulecast.estimator.steps.work import CachedSums, LengthArray
 from joulecast.estimator.stepwise import StepModel, effective_cells, gauged_by_law
+from joulecast.estimator.variants.speculation import SpeculativeBatching
 from joulecast.traces.binning.cluster import Cluster
 from joulecast.traces.errors import InputError
 from joulecast.traces.requests import TimedRequests, TokenArray
@@ -71,9 +72,14 @@ class Server:
         """The scheduler of a model's engine.
 
         Raises:
-            InputError: The engine forms static batches.
+            InputError: The engine forms static batches, or speculates.
         """
         scheduler = model.scheduler
+        if isinstance(scheduler, SpeculativeBatching):
+            raise InputError(
+                f"{model.name}: speculation over time is not forecast, as no window of it was "
+                "measured; take --serving offline, or leave --speculate out"
+            )
         if not isinstance(scheduler, ContinuousBatching):
             raise InputError(
                 f"{model.name}: how its static batches would form over time is not known; take "

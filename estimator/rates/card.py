@@ -16,9 +16,10 @@ from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.carbon import CarbonIntensity
 from joulecast.estimator.footprint.facility import Facility, Price
 from joulecast.estimator.footprint.server import ServerOverhead
-from joulecast.estimator.forecast import Wish, choose_served, estimation_method, reading_of
+from joulecast.estimator.forecast import estimation_method, reading_of
 from joulecast.estimator.keywords import most_lengths
 from joulecast.estimator.steps.progress import Progress, part_of
+from joulecast.estimator.variants.wish import Wish, choose_served
 from joulecast.traces.errors import InputError
 from joulecast.traces.inputs.equal import equal_requests
 from joulecast.traces.inputs.inputs import TraceInput, trace_name

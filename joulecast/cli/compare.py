@@ -45,7 +45,8 @@ from joulecast.views.progress import SimulationBar
     multiple=True,
     metavar="SPEC",
     help="A deployment, such as model=qwen2.5-7b,gpu=l40s,gpus=2,dtype=fp8, or a table; give it "
-    "again for each further one. Models may differ.",
+    "again for each further one. Models may differ. Also eager=yes, decoding=top-p:0.9 and "
+    "speculate=llama-3.2-1b:4:0.7.",
 )
 @with_options(SERVING_OPTIONS)
 @with_options(METHOD_OPTIONS)
@@ -72,8 +73,8 @@ def compare(
     online, --rate or the like says otherwise.
     """
     from joulecast.estimator.compare import compare_tables
-    from joulecast.estimator.forecast import served_of_text
     from joulecast.estimator.keywords import serving_wish
+    from joulecast.estimator.variants.wish import served_of_text
     from joulecast.views.compare import compare_report
 
     trace = trace_of(traces, take_equal(options))

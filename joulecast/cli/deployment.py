@@ -59,6 +59,22 @@ DEPLOYMENT_OPTIONS: list[Option] = [
 ]
 
 
+VARIANT_OPTIONS: list[Option] = [
+    click.option("--eager", is_flag=True, help="Nothing is compiled, no graph recorded (vllm)."),
+    click.option(
+        "--decoding",
+        metavar="STRATEGY",
+        help="How tokens are chosen: greedy (default), sampling, temperature:T or top-p:P (vllm).",
+    ),
+    click.option(
+        "--speculate",
+        metavar="DRAFT,K,ACCEPTANCE",
+        help="A draft model proposes K tokens a step, each accepted with this probability, such as "
+        "llama-3.2-1b,4,0.7 (vllm, --serving offline).",
+    ),
+]
+
+
 class _Replicas(click.IntRange):
     """A number of servers, or "auto"."""
 

@@ -11,6 +11,7 @@ from joulecast.cli.deployment import (
     DEPLOYMENT_OPTIONS,
     SERVING_OPTIONS,
     SPARK_OPTION,
+    VARIANT_OPTIONS,
     cluster_of,
     serving_keywords,
 )
@@ -134,6 +135,7 @@ def _single_table(
     "like, what to scale from.",
 )
 @with_options(DEPLOYMENT_OPTIONS)
+@with_options(VARIANT_OPTIONS)
 @with_options(SERVING_OPTIONS)
 @with_options(METHOD_OPTIONS)
 @click.option(
@@ -184,8 +186,8 @@ def estimate(
     TRACE is a file or a glob of files, an address, - (standard input), a saved workload, or the
     name of a public trace (see: joulecast trace list). Several are one trace together.
     """
-    from joulecast.estimator.forecast import Wish, choose_served
     from joulecast.estimator.keywords import serving_wish
+    from joulecast.estimator.variants.wish import Wish, choose_served
     from joulecast.exports.write import check_exports
     from joulecast.measurements.table.table import load_table
     from joulecast.views.estimate import estimate_report
@@ -199,7 +201,7 @@ def estimate(
         _emit_models({**click.get_current_context().params, **options, "traces": trace})
         return
     table, host = (None if name is None else load_table(name) for name in (table_name, host_name))
-    wish = Wish(model, gpu, engine, gpus, dtype)
+    wish = Wish(model, gpu, engine, gpus, dtype).serving_as(options)
     served = choose_served(table, wish, idle_watts, decode_watts, method)
     serving = serving_wish(method, serving_keywords(options))
     check_exports(options["exports"], facility, method)
