@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import numpy as np
 from joulecast.estimator.binned import estimate_binned
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.method import METHODS, Method
+from joulecast.estimator.steps.batching import batched
 from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.stepwise import StepModel
+from joulecast.measurements.batching import Batching
 from joulecast.measurements.identity import Difference, differences, kind_differences
 from joulecast.measurements.replay import Replay
 from joulecast.measurements.table.table import EnergyTable, load_table, table_names
@@ -85,7 +87,7 @@ class Validation:
     def has_other_batches(self) -> bool:
         """Whether it was run in other static batches than the table would have it run in."""
         batches = self.replay.batches
-        if batches is None:
+        if batches is None or self.replay.batching.static is not None:
             return False
         return sum(outputs for _, _, outputs in batches) != len(self.simulated.decoding)
 
@@ -176,23 +178,24 @@ def validate(
     host = _host_of(replay, table, hosts)
     lengths = np.array(replay.lengths, dtype=np.int64)
     workload = Workload.of_lengths(PAPER_GRID, lengths)
-    metered_j = statistics.fmean(run.energy_j for run in runs)
+    metered_j = statistics.fmean(run.round_j for run in runs)
     try:
-        model = fit(table, host)
+        model = _served_so(fit(table, host), replay.batching)
         stepwise = model.estimate(workload, name, lengths)
         simulated = model.scheduler.schedule(lengths)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     estimates: dict[Method, Estimate] = {"stepwise": stepwise}
-    with suppress(InputError):  # of requests beyond the grid, or few cells, it has nothing to say
-        estimates["binned"] = estimate_binned(workload, table, name)
+    if not replay.batching.is_limited:  # its batches are the largest
+        with suppress(InputError):  # of requests beyond the grid, or few cells, it says nothing
+            estimates["binned"] = estimate_binned(workload, table, name)
     return Validation(
         name=name,
         replay=replay,
         table=table.name,
         host=None if host is None else host.name,
         metered_j=metered_j,
-        metered_seconds=statistics.fmean(run.seconds for run in runs),
+        metered_seconds=statistics.fmean(run.round_seconds for run in runs),
         checked={
             method: _checked(estimates[method], metered_j)
             for method in METHODS
@@ -210,6 +213,11 @@ def shipped_tables_for(replay: Replay) -> list[EnergyTable]:
     engine = str(replay.facts["engine"])
     names = [name for name in table_names() if name.startswith(prefix + engine)]
     return [load_table(name) for name in sorted(names, key=lambda name: name != prefix + engine)]
+
+
+def _served_so(model: StepModel, batching: Batching) -> StepModel:
+    """A step model whose engine is handed the requests as those of a replay were."""
+    return replace(model, scheduler=batched(model.scheduler, batching))
 
 
 def _host_of(

@@ -8,16 +8,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from joulecast.measurements.batching import Batching, StaticBatch
 from joulecast.measurements.engines import EngineSteps
 from joulecast.measurements.facts import (
     AMOUNT,
     COUNT,
+    COUNT_FROM_1,
     MEASURED,
     MEASURED_TOO,
     NUMBER,
     OBJECT,
     POSITIVE,
     TEXT,
+    TRUTH,
     WATTS,
     Check,
     exactly,
@@ -46,20 +49,17 @@ _LONGEST = 2**31
 _MOST_BEYOND_S = 0.1
 """So much may pass between the end of the last request and that of the window, which is a tick."""
 
-StaticBatch = tuple[int, int, int]
-"""Requests, and the input and output length that all of them are padded to [tokens]."""
-
 ServedAt = tuple[float, float, float]
 """When a request came, gave its first token and its last [s from the start of its window]."""
 
 
 @dataclass(frozen=True)
 class ReplayRun:
-    """One metered run of all requests.
+    """One metered window, in which all requests were run once, or again until it was long enough.
 
     Attributes:
-        energy_j: GPU energy [J].
-        seconds: Time [s].
+        energy_j: GPU energy of the window [J].
+        seconds: Time of the window [s].
         tick_error_j: Bound on the error from the meter's ticks [J].
         temperature_start_c: GPU temperature before [deg C].
         temperature_end_c: After [deg C].
@@ -67,6 +67,7 @@ class ReplayRun:
         idle_power_w: Power of that card with the model loaded and nothing to do [W].
         started_at: ISO 8601 time.
         reason: The validity gates that it failed; None if it is valid.
+        rounds: How often all requests were run in it, one time after the other.
     """
 
     energy_j: float
@@ -78,10 +79,28 @@ class ReplayRun:
     idle_power_w: float
     started_at: str
     reason: str | None
+    rounds: int = 1
+
+    @property
+    def round_j(self) -> float:
+        """GPU energy of all requests, run once [J]."""
+        return self.energy_j / self.rounds
+
+    @property
+    def round_seconds(self) -> float:
+        """Time that they took [s]."""
+        return self.seconds / self.rounds
+
+    def facts(self) -> dict[str, Any]:
+        """As files have it: rounds are told where there are several."""
+        facts = asdict(self)
+        if self.rounds == 1:
+            del facts["rounds"]
+        return facts
 
     @classmethod
     def of(
-        cls, window: Window, card: str, idle_power_w: float, faults: Sequence[str]
+        cls, window: Window, card: str, idle_power_w: float, faults: Sequence[str], rounds: int = 1
     ) -> "ReplayRun":
         """What a metered window says, to the digits that the meter has.
 
@@ -90,6 +109,7 @@ class ReplayRun:
             card: UUIDs of its GPUs.
             idle_power_w: Power of these with nothing to do [W].
             faults: The gates that it failed, each with what was seen.
+            rounds: How often all requests were run in it.
         """
         return cls(
             energy_j=round(window.reading.energy_j, 3),
@@ -101,6 +121,7 @@ class ReplayRun:
             idle_power_w=round(idle_power_w, 2),
             started_at=window.started_at,
             reason="; ".join(faults) or None,
+            rounds=rounds,
         )
 
 
@@ -133,6 +154,9 @@ RUN: Mapping[str, Check] = {
 }
 """What a metered run says of itself, as `ReplayRun` has it."""
 
+
+_RUN_TOO: Mapping[str, Check] = {"rounds": COUNT_FROM_1}
+
 SERVED: Check = or_null(
     list_of(
         value_of(
@@ -154,7 +178,7 @@ ENGINE_STEPS: Check = or_null(exactly({"steps": COUNT, "tokens": COUNT, "preempt
 _OWN: Mapping[str, Check] = {
     "lengths": list_of(_counts(2, "an input and an output length")),
     "batches": or_null(list_of(_counts(3, "requests, input and output length"))),
-    "runs": list_of(exactly(RUN)),
+    "runs": list_of(exactly(RUN, _RUN_TOO)),
     "engine_steps": ENGINE_STEPS,
 }
 """What becomes a part of a `Replay` of its own; the rest are its facts."""
@@ -180,6 +204,9 @@ _DOCUMENT = record_of(
         "trace_seconds": POSITIVE,
         "speed": POSITIVE,
         "rate": or_null(POSITIVE),
+        "in_flight": COUNT_FROM_1,
+        "static": COUNT_FROM_1,
+        "padded": TRUTH,
     },
 )
 
@@ -206,6 +233,11 @@ class Replay:
     served: Sequence[ServedAt] | None = None
 
     @property
+    def batching(self) -> Batching:
+        """How the requests were handed to the engine."""
+        return Batching.of(self.facts)
+
+    @property
     def valid_runs(self) -> list[ReplayRun]:
         """The runs that passed every gate."""
         return [run for run in self.runs if run.reason is None]
@@ -224,7 +256,7 @@ class Replay:
             f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},\n"
             for key, value in document.items()
         )
-        runs = ",\n    ".join(json.dumps(asdict(run)) for run in self.runs)
+        runs = ",\n    ".join(json.dumps(run.facts()) for run in self.runs)
         lengths = ", ".join(json.dumps(list(pair)) for pair in self.lengths)
         tail = f'  "lengths": [{lengths}]'
         if self.served is not None:
@@ -281,6 +313,7 @@ class Replay:
         if self.batches is not None and sum(n for n, _, _ in self.batches) != len(self.lengths):
             raise ValueError("its batches do not hold its requests")
         self._check_served()
+        self._check_batching()
         self._check_lengths()
         for run in self.valid_runs:
             if problem := unbelievable(None, run.temperature_start_c, run.temperature_end_c):
@@ -315,6 +348,22 @@ class Replay:
                 f"its last request ends after {end_s:g} s, and its window lasted {seconds:g} s"
             )
 
+    def _check_batching(self) -> None:
+        """Hold what it says of batches and requests in flight against each other.
+
+        Raises:
+            ValueError: They do not fit.
+        """
+        batching = self.batching
+        if not batching.is_limited:
+            return
+        if self.served is not None:
+            raise ValueError("its requests come over time, and are in batches or limited, too")
+        if batching.in_flight is not None and batching.static is not None:
+            raise ValueError("its requests are in static batches, and served continuously, too")
+        if batching.batches(self.lengths) != self.batches:
+            raise ValueError("its batches are not those of its requests in their order")
+
     def _check_lengths(self) -> None:
         """Hold the requests against what the engine could take, and what it counted.
 
@@ -328,9 +377,11 @@ class Replay:
                 f"a request has {longest:,} tokens, and the engine takes "
                 f"{settings['max_model_len']:,}"
             )
-        if steps is None or self.batches is not None or settings.get("prefix_caching"):
+        is_told = self.batches is None or self.batching.static is not None
+        if steps is None or not is_told or settings.get("prefix_caching"):
             return
-        fed = sum(i + o - 1 for i, o in self.lengths)
+        parts = self.batching.parts(self.lengths)
+        fed = sum(i + o - 1 for part in parts for i, o in part)
         if steps.tokens < fed or (not steps.preempted and steps.tokens > fed):
             raise ValueError(
                 f"its requests have {fed:,} tokens to feed, and the engine counted "

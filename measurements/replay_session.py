@@ -4,20 +4,23 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from joulecast.measurements.batching import Batching, StaticBatch
 from joulecast.measurements.engines import (
     Batch,
     ContinuousEngine,
     Engine,
     EngineError,
     EngineSteps,
+    LimitableEngine,
     StreamingEngine,
     count_steps,
     crashes_named,
 )
 from joulecast.measurements.gpu.devices import GpuDevice, card_name
+from joulecast.measurements.gpu.gates import MIN_WINDOW_S
 from joulecast.measurements.gpu.meter import Meter
 from joulecast.measurements.gpu.window import Window, meter_window, warm_up
-from joulecast.measurements.replay import ReplayRun, ServedAt, StaticBatch
+from joulecast.measurements.replay import ReplayRun, ServedAt
 from joulecast.measurements.steplog.logger import WindowLog, WindowLogger
 from joulecast.measurements.traffic.service import ServedRequest, TrafficService
 from joulecast.measurements.traffic.stretches import Stretch, TimedRequest
@@ -39,24 +42,43 @@ class ReplayRequests:
             schedules by itself.
         arrivals: When each comes, ascending from the start of the window [s]; None if all are there
             from the start.
+        batching: How those that are there are handed over.
     """
 
     lengths: Sequence[tuple[int, int]]
     batches: Sequence[StaticBatch] | None = None
     arrivals: Sequence[float] | None = None
+    batching: Batching = Batching()  # noqa: RUF009 - it cannot be changed
+
+    @classmethod
+    def so(cls, lengths: Sequence[tuple[int, int]], batching: Batching) -> "ReplayRequests":
+        """Requests that are all there, handed over so."""
+        return cls(lengths, batching.batches(lengths), batching=batching)
+
+    @property
+    def parts(self) -> Sequence[Sequence[tuple[int, int]]]:
+        """What an engine that schedules by itself is given together, one part after another."""
+        return self.batching.parts(self.lengths)
 
     @property
     def output_tokens(self) -> int:
         """Tokens that come out, those that only fill a batch up included."""
-        if self.batches is None:
-            return sum(o for _, o in self.lengths)
+        if self.batches is None or self.batching.static is not None:
+            return sum(o for part in self.parts for _, o in part)
         return sum(n * o for n, _, o in self.batches)
+
+    @property
+    def longest(self) -> int:
+        """Input and output of the longest request, as it is served [tokens]."""
+        return max(i + o for part in self.parts for i, o in part)
 
     def first(self) -> "ReplayRequests":
         """A few of them, to warm up with."""
-        if self.batches is None:
-            return ReplayRequests(self.lengths[:_WARM_UP_REQUESTS])
-        return ReplayRequests(self.lengths, self.batches[:1])
+        if self.batching.static is not None:
+            return ReplayRequests.so(self.lengths[: self.batching.static], self.batching)
+        if self.batches is not None:
+            return ReplayRequests(self.lengths, self.batches[:1])
+        return ReplayRequests(self.lengths[:_WARM_UP_REQUESTS], batching=self.batching)
 
 
 @dataclass(frozen=True)
@@ -65,7 +87,8 @@ class ReplayResult:
 
     Attributes:
         runs: The runs, valid or not.
-        engine_steps: What the engine's scheduler did in one, on average; None if it does not say.
+        engine_steps: What the engine's scheduler did for all requests once, on average; None if it
+            does not say.
         logs: What was logged of each run; empty if nobody asked for it.
         requests: What became of each request, where they came over time.
     """
@@ -127,13 +150,15 @@ class ReplaySession:
 
         Args:
             requests: All there from the start, or with their arrivals.
-            repeats: How often to run them; those with arrivals are run once.
+            repeats: How many windows of them; those with arrivals are run once. Within a window,
+                those that are all there are run again until it is as long as its gate asks.
 
         Raises:
             EngineError: The engine crashed or ran out of memory.
             MeterError: A counter cannot be believed.
         """
         is_cold = self._idle_power_w is None
+        self._limit(requests.batching.in_flight)
         if self._idle_power_w is None:
             self.note("idle power, with the model loaded")
             self._idle_power_w = self._meter.measure_idle().mean_power_w
@@ -144,13 +169,14 @@ class ReplaySession:
         runs, logs = [], []
         for number in range(1, repeats + 1):
             before = None if steps is None else replace(steps)
-            window, run = self._measure(work, requests.output_tokens, self._idle_power_w)
+            least_s = MIN_WINDOW_S if service is None else 0.0
+            window, run = self._measure(work, requests.output_tokens, self._idle_power_w, least_s)
             runs.append(run)
             self.note(f"run {number} of {repeats}: {_run_text(run)}")
             if self.logger is not None:
                 reading, counted = window.reading, _difference(before, steps)
                 logs.append(self.logger.collect(reading.begin_s, reading.end_s, counted))
-        counted = None if steps is None else _per_run(steps, repeats)
+        counted = None if steps is None else _per_round(steps, sum(run.rounds for run in runs))
         return ReplayResult(runs, counted, logs, None if service is None else service.requests)
 
     def _service(self, requests: ReplayRequests) -> TrafficService:
@@ -174,15 +200,30 @@ class ReplaySession:
             pause_seconds=0.0,
         )
 
-    def _prepare(self, requests: ReplayRequests) -> Batch:
-        if requests.batches is not None:
-            batches = [self.engine.prepare(i, o, n) for n, i, o in requests.batches]
-            return lambda: sum(batch() for batch in batches)
-        if not isinstance(self.engine, ContinuousEngine):
+    def _limit(self, in_flight: int | None) -> None:
+        """Have the engine run so many requests at once at most; None for as many as it takes.
+
+        Raises:
+            EngineError: It does not let itself be limited.
+        """
+        if isinstance(self.engine, LimitableEngine):
+            self.engine.limit_running(in_flight)
+        elif in_flight is not None:
             raise EngineError(
-                f"{self.engine.name} runs static batches; give the table that has B(I, O)"
+                f"{self.engine.name} keeps no fixed number of requests in flight; give --static"
             )
-        return self.engine.prepare_requests(requests.lengths)
+
+    def _prepare(self, requests: ReplayRequests) -> Batch:
+        if isinstance(self.engine, ContinuousEngine):
+            parts = [self.engine.prepare_requests(part) for part in requests.parts]
+        elif requests.batches is not None:
+            parts = [self.engine.prepare(i, o, n) for n, i, o in requests.batches]
+        else:
+            raise EngineError(
+                f"{self.engine.name} runs static batches; give the table that has B(I, O), or "
+                "--static"
+            )
+        return lambda: sum(part() for part in parts)
 
     def _warm_up(self, few: Batch, is_cold: bool) -> None:
         if is_cold:
@@ -191,26 +232,31 @@ class ReplaySession:
             few()
 
     def _measure(
-        self, work: Batch, tokens_asked: int, idle_power_w: float
+        self, work: Batch, tokens_asked: int, idle_power_w: float, least_s: float
     ) -> tuple[Window, ReplayRun]:
-        produced = 0
+        """One window of the work, done again until it is so long [s]."""
+        produced = rounds = 0
 
         def run_all() -> None:
-            nonlocal produced
+            nonlocal produced, rounds
+            began = self.clock()
             with crashes_named(self.engine):
-                produced = work()
+                while not rounds or self.clock() - began < least_s:
+                    produced += work()
+                    rounds += 1
 
         if self.logger is not None:
             self.logger.start()
         window = meter_window(self._meter, self.gpus, run_all)
         if self.logger is not None:
             self.logger.stop()
-        faults = window.faults(idle_power_w, tokens_asked, produced)
-        return window, ReplayRun.of(window, card_name(self.gpus), idle_power_w, faults)
+        faults = window.faults(idle_power_w, rounds * tokens_asked, produced)
+        return window, ReplayRun.of(window, card_name(self.gpus), idle_power_w, faults, rounds)
 
 
 def _run_text(run: ReplayRun) -> str:
     text = f"{run.energy_j:.1f} J, {run.seconds:.1f} s, {run.energy_j / run.seconds:.0f} W"
+    text += f", the requests {run.rounds} times" if run.rounds > 1 else ""
     return text if run.reason is None else f"{text}  INVALID: {run.reason}"
 
 
@@ -225,8 +271,8 @@ def _difference(before: EngineSteps | None, after: EngineSteps | None) -> Engine
     )
 
 
-def _per_run(steps: EngineSteps, runs: int) -> EngineSteps:
-    """The mean over runs of what was counted in all of them."""
+def _per_round(steps: EngineSteps, rounds: int) -> EngineSteps:
+    """The mean over all times the requests were run of what was counted in all of them."""
     return EngineSteps(
-        *(round(count / runs) for count in (steps.steps, steps.tokens, steps.preempted))
+        *(round(count / rounds) for count in (steps.steps, steps.tokens, steps.preempted))
     )

@@ -87,6 +87,43 @@ def maximum_entropy(figures: Mapping[str, float]) -> "npt.NDArray[np.float64]":
     return p
 
 
+def most_even(mean: float, sd: float, longest: int) -> "npt.NDArray[np.float64]":
+    """Probabilities of the lengths 1, 2, ... of maximum entropy with a mean and an sd.
+
+    p(x) is proportional to exp(a x + b x^2).
+
+    Args:
+        mean: Of the lengths [tokens].
+        sd: Likewise.
+        longest: Up to which length [tokens].
+
+    Returns:
+        Shape (longest,).
+
+    Raises:
+        InputError: No distribution over these lengths has such figures.
+    """
+    import numpy as np
+    from scipy.optimize import root
+
+    x = np.arange(1, longest + 1, dtype=float) / longest
+    features = np.stack([x, x * x])
+    moments = np.array([mean / longest, (sd * sd + mean * mean) / longest**2])
+
+    def probabilities(multipliers: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":
+        exponents = multipliers @ features
+        weights = np.exp(exponents - exponents.max())
+        return np.asarray(weights / weights.sum())
+
+    def off(multipliers: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":
+        return np.asarray(features @ probabilities(multipliers) / moments - 1)
+
+    p = probabilities(root(off, np.array([-longest / mean, 0.0])).x)
+    if not np.allclose(features @ p, moments, rtol=1e-5):
+        raise InputError(f"no lengths up to {longest} have the mean {mean:g} and the sd {sd:g}")
+    return p
+
+
 def reconstruct(
     inputs: Mapping[str, float], outputs: Mapping[str, float], requests: int = REQUESTS
 ) -> "npt.NDArray[np.int64]":

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from joulecast.estimator.steps.batching import batched
 from joulecast.estimator.steps.schedulers import scheduler_of
 from joulecast.estimator.steps.work import LengthArray
 from joulecast.estimator.unit_prices.deployment import Deployment
@@ -157,8 +158,9 @@ def replay_error(prices: UnitPrices, table: EnergyTable, replay: Replay) -> floa
     """How far a forecast of a replay's energy lies above the metered one, relative."""
     deployment = deployment_of(replay.facts, replay.facts["model"])
     lengths: LengthArray = np.array(replay.lengths)
-    spent = prices.spent(scheduler_of(table).schedule(lengths), deployment)
-    metered_j = float(np.mean([run.energy_j for run in replay.valid_runs]))
+    scheduler = batched(scheduler_of(table), replay.batching)
+    spent = prices.spent(scheduler.schedule(lengths), deployment)
+    metered_j = float(np.mean([run.round_j for run in replay.valid_runs]))
     return prices.energy_of(spent, 1) / metered_j - 1
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from joulecast.estimator.steps.batching import batched
 from joulecast.estimator.steps.continuous_batching import GRAPH_TOKENS
 from joulecast.estimator.steps.metered_batches import metered_batches
 from joulecast.estimator.steps.schedulers import continuous_batching
@@ -148,7 +149,7 @@ def metered_of_replay(replay: Replay, name: str) -> Iterator[Metered]:
     deployment = deployment_of(replay.facts, replay.facts["model"])
     scheduler = continuous_batching(replay.facts["engine_settings"], deployment.shape, name)
     lengths = np.array(replay.lengths)
-    work = deployment.work_of(scheduler.schedule(lengths))
+    work = deployment.work_of(batched(scheduler, replay.batching).schedule(lengths))
     for run in replay.valid_runs:
         if run.idle_power_w is not None:
             yield Metered(
@@ -156,8 +157,8 @@ def metered_of_replay(replay: Replay, name: str) -> Iterator[Metered]:
                 group=(*_variant(deployment), "replays"),
                 deployment=deployment,
                 work=work,
-                energy_j=run.energy_j,
-                seconds=run.seconds,
+                energy_j=run.round_j,
+                seconds=run.round_seconds,
                 idle_power_w=run.idle_power_w,
                 lengths=(int(lengths[:, 0].max()), int(lengths[:, 1].max())),
             )

@@ -17,7 +17,7 @@ from joulecast.cli.options import (
     with_options,
 )
 from joulecast.cli.trace_options import GROUP_OPTION, TRACE_OPTIONS, reading
-from joulecast.traces.files import database_file
+from joulecast.traces.files import database_file, write_text
 from joulecast.traces.inputs.inputs import trace_name
 from joulecast.views.numbers import arrivals_text, invalid_text
 from joulecast.views.report import print_line, print_text
@@ -66,27 +66,47 @@ def trace_fetch(name: str, again: bool, from_hub: bool) -> None:
 
 @trace.command("task")
 @click.argument("name", shell_complete=complete_tasks)
-@click.option(
-    "--tokenizer", required=True, help="Folder of a tokenizer, or its name on the Hugging Face hub."
-)
+@click.option("--tokenizer", help="Folder of a tokenizer, or its name on the Hugging Face hub.")
 @click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with the data set's files; it comes from the hub if not given.",
 )
 @click.option("--unpadded", is_flag=True, help="Keep every text as long as it is.")
+@click.option(
+    "--from-figures",
+    is_flag=True,
+    help="Make requests (CSV) with the figures of the paper's Table 3, without texts or tokenizer.",
+)
 @output_option("-o", "--output")
 def trace_task(
-    name: str, tokenizer: str, data: Path | None, unpadded: bool, output: Path | None
+    name: str,
+    tokenizer: str | None,
+    data: Path | None,
+    unpadded: bool,
+    from_figures: bool,
+    output: Path | None,
 ) -> None:
     """Make a workload of the NLP task NAME.
 
     NAME is wmt-14, wikitext-2, imdb or cnn-dailymail: 1,024 texts in tokens of the tokenizer,
     padded to the longest as the paper does.
     """
-    from joulecast.traces.public.tasks import load_task
+    from joulecast.traces.public.tasks import load_task, reconstruct_task
 
     check_results({"--output": output})
+    if from_figures:
+        if tokenizer is not None or data is not None:
+            raise click.UsageError("--from-figures needs neither --tokenizer nor --data")
+        rows = "".join(f"{i},{o}\n" for i, o in reconstruct_task(name, not unpadded).tolist())
+        text = f"input_tokens,output_tokens\n{rows}"
+        if output is None:
+            print_text(text.rstrip("\n"))
+        else:
+            write_text(output, text)
+        return
+    if tokenizer is None:
+        raise click.UsageError("give the texts' --tokenizer, or --from-figures")
     workload = load_task(name, tokenizer, data, not unpadded)
     if output is None:
         print_text(workload.to_json())

@@ -10,6 +10,7 @@ from joulecast.estimator.paper.claims.claim import Claim, PaperFigure
 from joulecast.estimator.paper.claims.compare import PaperComparison
 from joulecast.estimator.paper.claims.deployments import Change, Way
 from joulecast.estimator.paper.claims.measures import Compared, batches_versions, compare_ways
+from joulecast.estimator.paper.claims.replayed import ReplayedComparison, compare_replays
 from joulecast.measurements.hardware import load_gpu
 from joulecast.plots.figure import check_plot_path, panels, save_figure
 from joulecast.plots.phases import draw_phases
@@ -37,6 +38,9 @@ _PANELS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
         ("energy of a batch, several GPUs over one", ("two-gpus-energy", "four-gpus-energy")),
     ),
     "tasks": (("energy of a batch, vLLM over PyTorch", ("vllm-saves",)),),
+    "online": (
+        ("energy of the same requests, by how many at once", ("online-large", "online-small")),
+    ),
     "decoding": (
         ("energy of a batch, at a temperature over greedy", ("temperature-small",)),
         ("energy of a batch, top-p over greedy", ("top-p-small",)),
@@ -121,6 +125,8 @@ def _plot_figure(
 
 def _compared(claim: Claim, comparison: PaperComparison) -> list[Compared]:
     """What a claim is about at all batch sizes, and at all lengths where its own are not there."""
+    if replayed := _replayed(claim, comparison):
+        return replayed
     if claim.measure is None:
         return []
     everywhere = {
@@ -133,6 +139,15 @@ def _compared(claim: Claim, comparison: PaperComparison) -> list[Compared]:
         if compared:
             return compared
     return []
+
+
+def _replayed(claim: Claim, comparison: PaperComparison) -> list[Compared]:
+    """The same of the same requests, served otherwise, at all numbers at once."""
+    if claim.replays is None:
+        return []
+    at_all = {key: value for key, value in claim.replays.items() if key != "numbers"}
+    gpus = dict.fromkeys(handing.way.gpu for handing in comparison.replays.of)
+    return [each for gpu in gpus for each in compare_replays(at_all, gpu, comparison.replays)]
 
 
 def _draw_changes(axis: Axes, compared: Sequence[Compared]) -> None:
@@ -205,6 +220,8 @@ def _draw_cloud(axis: Axes, changes: Sequence[Change], colour: str, label: str) 
 def _label(each: Compared, others: Sequence[Compared]) -> str:
     """What tells a comparison from the others: card, model, engine, GPUs, how tokens are chosen."""
     texts = [load_gpu(each.way.gpu).product.removeprefix("NVIDIA ")]
+    if isinstance(each, ReplayedComparison):
+        return ", ".join([*texts, each.name])
     parts: Sequence[Callable[[Way], str]] = (
         lambda way: way.model,
         lambda way: way.engine,
@@ -247,6 +264,10 @@ def _draw_published(axis: Axes, claim: Claim) -> None:
 
 
 def _notes(compared: Sequence[Compared], comparison: PaperComparison) -> str:
+    replayed = [each for each in compared if isinstance(each, ReplayedComparison)]
+    if replayed:
+        versions = comparison.replays.versions(each for of in replayed for each in of.handings)
+        return f"{versions}; bfloat16, random weights. Whiskers are 95 % intervals."
     ways = dict.fromkeys(way for each in compared for way in (each.way, each.over))
     lengths = {change.batch[:2] for each in compared if _is_line(each) for change in each.changes}
     notes = f"{batches_versions(comparison.batches, list(ways))}; bfloat16, random weights. "

@@ -180,6 +180,18 @@ class ContinuousEngine(Engine, Protocol):
         """
 
 
+@runtime_checkable
+class LimitableEngine(ContinuousEngine, Protocol):
+    """An engine that can be told, between runs, how many requests run at once."""
+
+    def limit_running(self, most: int | None) -> None:
+        """Run so many at once at most, from now on; None for as many as it was started for.
+
+        Raises:
+            EngineError: It was started for fewer, or this version does not let itself be limited.
+        """
+
+
 def count_steps(engine: Engine, note: Callable[[str], None]) -> EngineSteps | None:
     """Count an engine's steps from now on, where it has a scheduler that can be watched.
 

@@ -87,6 +87,7 @@ class VllmEngine:
         self._steps: EngineSteps | None = None
         self._step_recorder: VllmStepRecorder | None = None
         self._acceptance: AcceptanceWatch | None = None
+        self._most_running: int | None = None
 
     @property
     def dtype(self) -> str:
@@ -188,6 +189,28 @@ class VllmEngine:
         self._acceptance.count = AcceptanceCount()
         return self._acceptance.count
 
+    def limit_running(self, most: int | None) -> None:
+        """Have vLLM's scheduler admit no request while so many run, when there is nothing to do.
+
+        What was sized for the number that vLLM was started for stays so: CUDA graphs, buffers.
+        """
+        started_for = int(self._config.scheduler_config.max_num_seqs)
+        if most == self._most_running:
+            return
+        if most is not None and most > started_for:
+            raise EngineError(
+                f"vLLM was started for {started_for} requests at once, and {most} are to be in "
+                "flight; give a larger --max-num-seqs"
+            )
+        try:
+            scheduler = self._llm.llm_engine.engine_core.engine_core.scheduler
+            scheduler.max_num_running_reqs  # noqa: B018 - that it is there
+        except AttributeError as error:
+            whose = "requests in flight"
+            raise self._scheduler_is_elsewhere("limited", error, whose) from error
+        scheduler.max_num_running_reqs = most or started_for
+        self._most_running = most
+
     def record_steps(self) -> EngineSteps:
         """Count what vLLM's own scheduler feeds, from now on."""
         if self._steps is None:
@@ -228,9 +251,11 @@ class VllmEngine:
             raise EngineError("the log of vLLM's steps was stopped without having been started")
         return self._step_recorder.stop()
 
-    def _scheduler_is_elsewhere(self, what: str, error: AttributeError) -> EngineError:
+    def _scheduler_is_elsewhere(
+        self, what: str, error: AttributeError, whose: str = "its steps"
+    ) -> EngineError:
         return EngineError(
-            f"vLLM {self.version} keeps its scheduler elsewhere, and its steps cannot be {what}: "
+            f"vLLM {self.version} keeps its scheduler elsewhere, and {whose} cannot be {what}: "
             f"{one_line(error)}"
         )
 

@@ -132,7 +132,7 @@ class SweepRequest:
         """The runs that fit into the time, without a GPU, the cells left out, and the cost."""
         sheet = load_gpu(gpu or self.gpu)
         cost = cost_model(sheet, self.model, self.engine, DTYPE, self.variant)
-        capacity = _rough_capacity(sheet, self.model, self.engine, self.variant)
+        capacity = rough_largest_batch(sheet, self.model, self.engine, self.variant)
         plan, left_out = self.plan(capacity, cost)
         return _fitting(missing_runs(plan, self.runs_made), cost, self.time_budget), left_out, cost
 
@@ -195,7 +195,7 @@ def _shipped_tables(
     return sorted(tables, key=distance)
 
 
-def _rough_capacity(sheet: Gpu, model: str, engine: str, variant: EngineVariant) -> Capacity:
+def rough_largest_batch(sheet: Gpu, model: str, engine: str, variant: EngineVariant) -> Capacity:
     """How large batches get: from a shipped table of the variant, else by a rough rule."""
     most = min(MAX_BATCH_SIZE, variant.max_num_seqs or MAX_BATCH_SIZE)
     most = max(1, most // variant.decoding.beam_width)

@@ -1,7 +1,7 @@
-"""The studies that ship: tables of equal requests, one property varied at a time.
+"""The studies that ship: one property varied at a time, of equal requests or in replays.
 
-A study is a table like any other, with its folder at studies/GPU/MODEL/NAME; one that is put there
-is found by that alone.
+A study is a table like any other, with its folder at studies/GPU/MODEL/NAME, or such a folder of
+replays; one that is put there is found by that alone.
 """
 
 from dataclasses import replace
@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from joulecast.measurements.replay import Replay
 from joulecast.measurements.table.phases import PHASES_FILE, PhaseSplit, read_phases
 from joulecast.measurements.table.table import EnergyTable, load_table
 
@@ -43,6 +44,20 @@ def study_phases(name: str) -> list[PhaseSplit]:
     folder = _folder() / name if name in study_names() else Path(name)
     path = folder / PHASES_FILE
     return read_phases(path) if path.is_file() else []
+
+
+@cache
+def study_replays() -> list[Replay]:
+    """The replays that ship as studies: of the same requests, handed over or served otherwise.
+
+    Raises:
+        InputError: Something in one cannot be true; the file is named.
+    """
+    return [
+        Replay.load(path)
+        for path in sorted(_folder().glob("*/*/*/*.json"))
+        if not (path.parent / "table.json").exists()
+    ]
 
 
 def _folder() -> Path:

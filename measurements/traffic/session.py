@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from joulecast.measurements.conditions import card_facts, conditions
@@ -126,7 +126,7 @@ class TrafficSession:
         metadata = self.folder.metadata
         model, maker = metadata["model"], metadata["measured_by"]
         about = {
-            **asdict(run),
+            **run.facts(),
             "requests": len(service.requests),
             "requests_cut": service.cut,
             "segments": [

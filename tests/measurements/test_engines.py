@@ -210,3 +210,18 @@ def test_a_scheduler_that_is_elsewhere_is_a_line(vllm: SimpleNamespace) -> None:
     engine._llm.llm_engine.engine_core = SimpleNamespace()
     with pytest.raises(EngineError, match=r"vLLM 0\.22\.0 keeps its scheduler elsewhere, and its"):
         engine.start_step_log()
+
+
+def test_requests_in_flight_are_limited_between_runs(vllm: SimpleNamespace) -> None:
+    engine = load_engine("vllm", replace(REQUEST, variant=EngineVariant(max_num_seqs=64)))
+    scheduler = engine._llm.llm_engine.engine_core.engine_core.scheduler
+    engine.limit_running(8)
+    assert scheduler.max_num_running_reqs == 8
+    assert engine.settings()["max_num_seqs"] == 64  # what CUDA graphs and buffers are sized for
+    engine.limit_running(None)
+    assert scheduler.max_num_running_reqs == 64
+    with pytest.raises(EngineError, match="started for 64 requests at once, and 65 are to be in"):
+        engine.limit_running(65)
+    del scheduler.max_num_running_reqs
+    with pytest.raises(EngineError, match=r"elsewhere, and requests in flight cannot be limited"):
+        engine.limit_running(8)

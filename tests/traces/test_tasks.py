@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID
 from joulecast.traces.public.tasks import load_task, task_names
-from joulecast.traces.reconstruct import published
+from joulecast.traces.reconstruct import most_even, published
 from tests.conftest import RunCli
 
 pytest.importorskip("datasets")
@@ -105,3 +106,28 @@ def test_what_cannot_be_loaded_is_said_in_one_line(tokenizer: str, tmp_path: Pat
     with pytest.raises(InputError, match="cannot be loaded as a tokenizer"):
         load_task("wikitext-2", str(tmp_path / "nowhere"), whole)
     assert task_names() == ["wmt-14", "wikitext-2", "imdb", "cnn-dailymail"]
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_lengths_from_figures_have_them(name: str, run_cli: RunCli, tmp_path: Path) -> None:
+    task = next(task for task in published()["tasks"] if task["name"] == name)
+    path, figures = tmp_path / f"{name}.csv", task["input"]
+    result = run_cli("trace", "task", name, "--from-figures", "--unpadded", "-o", path)
+    assert result.exit_code == 0, result.output
+    rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
+    inputs = np.array([int(i) for i, _ in rows])
+    assert len(inputs) == 1024
+    assert inputs.max() == figures["maximum"]
+    assert inputs.mean() == pytest.approx(figures["mean"], rel=1e-3)
+    assert inputs.std() == pytest.approx(figures["sd"], rel=1e-3)
+    assert {int(o) for _, o in rows} == {task["output_tokens"]}
+    padded = run_cli("trace", "task", name, "--from-figures").stdout.splitlines()[1:]
+    assert set(padded) == {f"{figures['maximum']},{task['output_tokens']}"}
+
+
+def test_a_task_takes_texts_or_figures(run_cli: RunCli) -> None:
+    assert "give the texts' --tokenizer, or" in run_cli("trace", "task", "imdb").stderr
+    both = run_cli("trace", "task", "imdb", "--from-figures", "--tokenizer", "x")
+    assert "needs neither --tokenizer nor --data" in both.stderr
+    with pytest.raises(InputError, match="no lengths up to 10 have the mean 9 and the sd 8"):
+        most_even(9, 8, 10)

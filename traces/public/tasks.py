@@ -1,7 +1,8 @@
 """The paper's four NLP tasks as workloads: texts of a data set, in tokens of a model's tokenizer.
 
 Texts come through the `datasets` library, from the hub or from a folder of the same schema. The
-first 1,024 that are not blank are taken, and padded to the longest, as in one static batch.
+first 1,024 that are not blank are taken, and padded to the longest, as in one static batch. Where
+neither is at hand, lengths are made that have the figures of the paper's Table 3.
 """
 
 from collections.abc import Mapping
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from joulecast.traces.binning.trace import first_line
 from joulecast.traces.errors import InputError, unknown_name
 from joulecast.traces.grid import POWER_OF_TWO_GRID
-from joulecast.traces.reconstruct import published
+from joulecast.traces.reconstruct import most_even, published
 from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+_SEED = 20_250_427
 
 
 def task_names() -> list[str]:
@@ -63,6 +66,38 @@ def load_task(name: str, tokenizer: str, data: Path | None = None, padded: bool 
         "longest_input_tokens": str(int(lengths.max())),
     }
     return Workload(workload.grid, workload.cells, sources=(source,))
+
+
+def reconstruct_task(name: str, padded: bool = True) -> "npt.NDArray[np.int64]":
+    """Requests with the figures of a task in the paper's Table 3.
+
+    One input is as long as the longest; the others have the distribution of maximum entropy up to
+    there with which all together have the mean and the sd, and come in random order.
+
+    Args:
+        name: One of `task_names`.
+        padded: Whether every input counts as long as the longest.
+
+    Returns:
+        (i, o) per text [tokens], shape (examples, 2).
+
+    Raises:
+        InputError: No such task.
+    """
+    import numpy as np
+
+    task = _task(name)
+    count, figures, outputs = task["examples"], task["input"], task["output_tokens"]
+    longest, others = figures["maximum"], count - 1
+    if padded:
+        return np.full((count, 2), [longest, outputs], dtype=np.int64)
+    mean = (count * figures["mean"] - longest) / others
+    squared = (count * (figures["sd"] ** 2 + figures["mean"] ** 2) - longest**2) / others
+    p = most_even(mean, float(np.sqrt(squared - mean**2)), longest)
+    shares = (np.arange(others) + 0.5) / others
+    inputs = 1 + np.searchsorted(np.cumsum(p), shares * p.sum())
+    inputs = np.random.default_rng(_SEED).permutation([*inputs, longest])
+    return np.stack([inputs, np.full(count, outputs)], axis=1).astype(np.int64)
 
 
 def _task(name: str) -> Mapping[str, Any]:

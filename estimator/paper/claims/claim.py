@@ -45,6 +45,8 @@ class Claim:
         published: The number.
         measure: What of our tables stands beside it, as `measures.measured` takes it; None where
             nothing can.
+        replays: What of replays does, as `replayed.replayed_evidence` takes it, with what it is
+            "about"; it goes before tables. None where none can.
         about: What the comparison is of, where it is not quite of the same.
         cause: The likely cause of a difference.
         needs: What telling it would take.
@@ -55,6 +57,7 @@ class Claim:
     statement: str
     published: Published
     measure: Mapping[str, Any] | None
+    replays: Mapping[str, Any] | None
     about: str
     cause: str
     needs: str
@@ -68,6 +71,7 @@ class Claim:
             statement=row["statement"],
             published=Published(**{"relation": "equals", "gpu": None, **row["published"]}),
             measure=row.get("measure"),
+            replays=row.get("replays"),
             about=row.get("about", ""),
             cause=row.get("cause", ""),
             needs=row.get("needs", ""),

@@ -8,7 +8,9 @@ from joulecast.estimator.paper.claims.claim import Claim, PaperFigure
 from joulecast.estimator.paper.claims.deployments import Batches
 from joulecast.estimator.paper.claims.measures import Evidence, evidence_of
 from joulecast.estimator.paper.claims.phases import Phases
+from joulecast.estimator.paper.claims.replayed import Replays, replayed_evidence
 from joulecast.estimator.paper.claims.verdict import Ruling, Verdict, rule
+from joulecast.measurements.replay import Replay
 from joulecast.measurements.table.studies import load_study, study_names
 from joulecast.measurements.table.table import EnergyTable, load_table, table_names
 
@@ -20,10 +22,12 @@ class Finding:
     Attributes:
         claim: It.
         evidence: By kind of GPU, that of most batches first, which the verdict rests on.
+        about: What it is of, where it is not quite of the same.
     """
 
     claim: Claim
     evidence: Sequence[Evidence]
+    about: str = ""
 
     @property
     def ruling(self) -> Ruling:
@@ -46,7 +50,7 @@ class Finding:
             "verdict": ruling.verdict.value,
             "gap": ruling.gap,
             "reason": ruling.reason,
-            "about": self.claim.about,
+            "about": self.about,
             "cause": self.claim.cause if ruling.verdict is Verdict.DIFFERS else "",
             "needs": self.claim.needs if ruling.verdict is Verdict.UNKNOWN else "",
         }
@@ -72,12 +76,14 @@ class PaperComparison:
         findings: One for each claim of theirs.
         batches: What all tables took, by how requests were served.
         phases: What prefill and decoding took of it.
+        replays: What the same requests took, handed over otherwise.
     """
 
     figures: Sequence[PaperFigure]
     findings: Sequence[Finding]
     batches: Batches
     phases: Phases
+    replays: Replays
 
     def of(self, figure: PaperFigure) -> list[Finding]:
         """The claims of one figure."""
@@ -91,13 +97,22 @@ def shipped_tables() -> list[EnergyTable]:
     return [table for table in tables if table.metadata["measured_by"] != "hand"]
 
 
-def compare_paper(figures: Sequence[PaperFigure], tables: Iterable[EnergyTable]) -> PaperComparison:
-    """Hold the claims of some figures against some tables."""
-    tables = list(tables)
+def compare_paper(
+    figures: Sequence[PaperFigure],
+    tables: Iterable[EnergyTable],
+    replays: Iterable[Replay] = (),
+) -> PaperComparison:
+    """Hold the claims of some figures against some tables and replays."""
+    tables, handed = list(tables), Replays(replays)
     batches, phases = Batches(tables), Phases(tables)
     findings = [
-        Finding(claim, evidence_of(claim.measure, batches, phases))
-        for figure in figures
-        for claim in figure.claims
+        _finding(claim, batches, phases, handed) for figure in figures for claim in figure.claims
     ]
-    return PaperComparison(figures, findings, batches, phases)
+    return PaperComparison(figures, findings, batches, phases, handed)
+
+
+def _finding(claim: Claim, batches: Batches, phases: Phases, replays: Replays) -> Finding:
+    """What replays tell of a claim; what tables do, where none does."""
+    if claim.replays is not None and (evidence := replayed_evidence(claim.replays, replays)):
+        return Finding(claim, evidence, claim.replays["about"])
+    return Finding(claim, evidence_of(claim.measure, batches, phases), claim.about)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from scipy import stats
 
@@ -48,18 +48,22 @@ class Way:
     @classmethod
     def of(cls, table: EnergyTable) -> "Way":
         """How the requests of a table were served."""
-        settings = table.metadata["engine_settings"]
+        return cls.of_facts(table.metadata)
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> "Way":
+        """The same of what a table or a replay says of itself."""
+        settings, engine = facts["engine_settings"], facts["engine"]
         is_eager = bool(settings.get("eager"))
-        compiled = not is_eager if table.engine == "vllm" else bool(settings.get("compiled"))
         return cls(
-            gpu=table.gpu.name,
-            model=table.model,
-            engine=table.engine,
-            gpus=table.gpu_count,
-            compiled=compiled,
+            gpu=facts["gpu"],
+            model=facts["model"],
+            engine=engine,
+            gpus=facts.get("gpu_count", 1),
+            compiled=not is_eager if engine == "vllm" else bool(settings.get("compiled")),
             decoding=settings.get("decoding_strategy") or "greedy",
             speculation=settings.get("speculation") or "",
-            quantization=table.quantization or "",
+            quantization=settings.get("quantization") or "",
         )
 
     @property
@@ -120,17 +124,42 @@ class Batch:
         return statistics.fmean(self.values(quantity))
 
     def relative_error(self, quantity: Quantity) -> float:
-        """Half the width of its 95 % interval, relative.
+        """Half the width of its 95 % interval, relative."""
+        return relative_error(self.values(quantity), self.engine)
 
-        From the spread of its own runs where there are three; else from that of equal runs under
-        the engine.
-        """
-        values = self.values(quantity)
-        count = len(values)
-        if count >= _FEW:
-            sd = statistics.stdev(values) / statistics.fmean(values)
-            return float(stats.t.ppf(0.975, count - 1)) * sd / math.sqrt(count)
-        return _NORMAL_95 * repeatability(self.engine) / math.sqrt(count)
+
+def relative_error(values: Sequence[float], engine: str) -> float:
+    """Half the width of the 95 % interval of a mean over equal runs, relative.
+
+    From their own spread where there are three; else from that of equal runs under the engine.
+    """
+    count = len(values)
+    if count >= _FEW:
+        sd = statistics.stdev(values) / statistics.fmean(values)
+        return float(stats.t.ppf(0.975, count - 1)) * sd / math.sqrt(count)
+    return _NORMAL_95 * repeatability(engine) / math.sqrt(count)
+
+
+class Metered(Protocol):
+    """Valid runs of the same work."""
+
+    @property
+    def runs(self) -> Sequence[Any]:
+        """They."""
+
+    @property
+    def engine(self) -> str:
+        """What served them."""
+
+    @property
+    def cards(self) -> set[str]:
+        """The cards that they ran on."""
+
+    def on(self, cards: set[str]) -> "Metered":
+        """Those that took one of some cards."""
+
+    def values(self, quantity: Quantity) -> list[float]:
+        """What the work took in each [J or s]."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +218,7 @@ class Batches:
         """What one way takes over another, for every batch that both have."""
         ours, theirs = self.of(way), self.of(over)
         return [
-            _change(batch, ours[batch], theirs[batch], quantity)
+            change_between(batch, ours[batch], theirs[batch], quantity)
             for batch in ours
             if batch in theirs
         ]
@@ -199,13 +228,17 @@ def _by_size(batch: BatchKey) -> BatchKey:
     return batch[2], batch[0], batch[1]
 
 
-def _change(batch: BatchKey, ours: Batch, theirs: Batch, quantity: Quantity) -> Change:
-    """A change, on the cards that both sides ran on; across cards only if there are none."""
+def change_between(batch: BatchKey, ours: Metered, theirs: Metered, quantity: Quantity) -> Change:
+    """What some work takes more than other work [%], with the error of both.
+
+    On the cards that both sides ran on; across cards only if there are none.
+    """
     shared = ours.cards & theirs.cards
     if shared:
         ours, theirs = ours.on(shared), theirs.on(shared)
-    ratio = ours.mean(quantity) / theirs.mean(quantity)
-    parts = [ours.relative_error(quantity), theirs.relative_error(quantity)]
+    values = ours.values(quantity), theirs.values(quantity)
+    ratio = statistics.fmean(values[0]) / statistics.fmean(values[1])
+    parts = [relative_error(values[0], ours.engine), relative_error(values[1], theirs.engine)]
     if not shared:
         parts.append(card_spread())
     return Change(

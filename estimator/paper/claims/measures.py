@@ -10,7 +10,7 @@ from joulecast.estimator.paper.claims.verdict import Measured
 
 Measure = Mapping[str, Any]
 
-_UNLESS_SAID = {"gpus": 1, "decoding": "greedy", "speculation": "", "quantization": ""}
+UNLESS_SAID = {"gpus": 1, "decoding": "greedy", "speculation": "", "quantization": ""}
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ def compare_ways(measure: Measure, gpu: str, batches: Batches) -> list[Compared]
     """
     compared = []
     quantity: Quantity = measure.get("quantity", "energy")
-    for over in batches.ways(**{**_UNLESS_SAID, **measure["over"], "gpu": gpu}):
+    for over in batches.ways(**{**UNLESS_SAID, **measure["over"], "gpu": gpu}):
         alike = {name: getattr(over, name) for name in measure.get("same", ())}
-        wanted = {**_UNLESS_SAID, **measure["of"], "gpu": gpu}
+        wanted = {**UNLESS_SAID, **measure["of"], "gpu": gpu}
         for way in batches.ways(**wanted):
             if way == over or not way.fits(alike):
                 continue
@@ -111,7 +111,7 @@ def _change(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evi
     most = measure.get("up_to_batch")
     if not changes or (most and min(change.batch_size for change in changes) > most):
         return None
-    measured, at = _PICKS[measure["pick"]](changes)
+    measured, at = PICKS[measure["pick"]](changes)
     if drafts := sorted({each.way.draft for each in compared if each.way.draft is not None}):
         rates = " and ".join(f"{100 * rate:g} %" for _, rate in drafts)
         at += f"; {' and '.join(dict.fromkeys(name for name, _ in drafts))}, {rates} accepted"
@@ -145,7 +145,7 @@ def _single(change: Change) -> tuple[Measured, str]:
     )
 
 
-_PICKS: Mapping[str, Callable[[Sequence[Change]], tuple[Measured, str]]] = {
+PICKS: Mapping[str, Callable[[Sequence[Change]], tuple[Measured, str]]] = {
     "highest": _highest,
     "lowest": _lowest,
     "largest": _largest,
@@ -205,7 +205,7 @@ def _share(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evid
 
 
 def _phase_way(measure: Measure, gpu: str, batches: Batches) -> Way | None:
-    ways = batches.ways(**{**_UNLESS_SAID, **measure["of"], "gpu": gpu})
+    ways = batches.ways(**{**UNLESS_SAID, **measure["of"], "gpu": gpu})
     return next(iter(ways), None)
 
 

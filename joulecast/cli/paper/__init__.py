@@ -30,10 +30,22 @@ if TYPE_CHECKING:
     shell_complete=complete_tables,
     help="A table of your own that counts beside the shipped ones.",
 )
+@click.option(
+    "--replays",
+    "replay_places",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="A replay, or a folder of such, with --in-flight or --static, that counts beside the "
+    "shipped ones.",
+)
 @plot_option("Also draw the figure, or of several a picture each (NAME-FIGURE),")
 @with_options(FORMAT_OPTIONS)
 def paper(
-    figures: tuple[str, ...], table_names: tuple[str, ...], plot: Path | None, **options: Any
+    figures: tuple[str, ...],
+    table_names: tuple[str, ...],
+    replay_places: tuple[Path, ...],
+    plot: Path | None,
+    **options: Any,
 ) -> None:
     """Hold the paper's other claims against what was measured here.
 
@@ -43,14 +55,19 @@ def paper(
     from joulecast.estimator.paper.claims.cards import forecast_cards
     from joulecast.estimator.paper.claims.claim import figures_named
     from joulecast.estimator.paper.claims.compare import compare_paper, shipped_tables
+    from joulecast.estimator.validate import find_replays
+    from joulecast.measurements.replay import Replay
+    from joulecast.measurements.table.studies import study_replays
     from joulecast.measurements.table.table import load_table
     from joulecast.views.paper.claims import paper_report
 
     chosen = figures_named(figures)
+    paths = [path for place in replay_places for path in find_replays(place)]
     for picture in [None] if plot is None else _pictures(chosen, plot):
-        check_results({"--output": options["output"], "--plot": picture}, tables=table_names)
+        results = {"--output": options["output"], "--plot": picture}
+        check_results(results, tables=table_names, replays=map(str, paths))
     tables = [*shipped_tables(), *map(load_table, table_names)]
-    comparison = compare_paper(chosen, tables)
+    comparison = compare_paper(chosen, tables, [*study_replays(), *map(Replay.load, paths)])
     cards = forecast_cards() if any(figure.name == "cards" for figure in chosen) else []
     if plot is not None:
         from joulecast.plots.claims import plot_paper

@@ -2,8 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -20,24 +20,34 @@ from joulecast.cli.options import (
     say,
     with_options,
 )
+from joulecast.cli.replay.batching import BATCHING_OPTIONS, BatchingWish, wished_batchings
 from joulecast.cli.replay.draws import MOST_READ, Moments, draw, draw_moments
+from joulecast.cli.replay.dry_run import DRY_RUN_OPTIONS, print_dry_run, require_dry_run_words
+from joulecast.cli.replay.files import log_name, make_folder, replay_files, require_no_logs_of
 from joulecast.cli.trace_options import TRACE_OPTIONS
 from joulecast.estimator.steps.schedulers import scheduler_of
 from joulecast.estimator.steps.static_batching import StaticBatching
+from joulecast.measurements.batching import StaticBatch
+from joulecast.measurements.batching import longest as longest_of
 from joulecast.measurements.conditions import conditions, data_sheet
-from joulecast.measurements.engines import EngineRequest, EngineVariant, load_engine
+from joulecast.measurements.engines import (
+    BatchTooLargeError,
+    DoesNotFitError,
+    EngineRequest,
+    EngineVariant,
+    load_engine,
+)
 from joulecast.measurements.gpu.devices import choose_gpus, open_gpus
 from joulecast.measurements.hardware import gpus_in_words
 from joulecast.measurements.host import host_cpu
 from joulecast.measurements.identity import is_of_variant
 from joulecast.measurements.models import load_config, load_shape
-from joulecast.measurements.replay import Replay, StaticBatch
+from joulecast.measurements.replay import Replay
 from joulecast.measurements.replay_session import ReplayRequests, ReplaySession
-from joulecast.measurements.steplog.logger import WindowLogger, require_no_logs
+from joulecast.measurements.steplog.logger import WindowLogger
 from joulecast.measurements.sweep.request import model_name
 from joulecast.measurements.table.table import load_table
 from joulecast.traces.errors import InputError
-from joulecast.traces.files import exists
 from joulecast.version import VERSION
 from joulecast.views.report import print_line
 
@@ -47,14 +57,24 @@ class _Draw:
     """Requests to run.
 
     Attributes:
-        requests: Their lengths, and the static batches to run them in, if any.
+        requests: Their lengths, and the static batches of a table to run them in, if any.
         facts: Where they come from.
+        wish: How they are to be handed over.
         output: Replay file to write.
     """
 
     requests: ReplayRequests
     facts: Mapping[str, Any]
+    wish: BatchingWish
     output: Path
+
+    def ready(self, capacity: Callable[[int, int], int]) -> "_Draw":
+        """With its batches, now that B(I, O) is known; errors as for `BatchingWish.batching`."""
+        batching = self.wish.batching(self.requests.lengths, capacity)
+        if not batching.is_limited:
+            return self
+        requests = ReplayRequests.so(self.requests.lengths, batching)
+        return replace(self, requests=requests, facts={**self.facts, **batching.facts()})
 
 
 _Requests = tuple[ReplayRequests, Mapping[str, Any]]
@@ -91,9 +111,9 @@ _SECONDS = 60.0
 @click.option(
     "-o",
     "--output",
-    required=True,
     type=click.Path(path_type=Path),
-    help="Replay file to write; of several traces, the folder of their replay files.",
+    help="Replay file to write; of several traces or ways to hand them over, the folder of their "
+    "replay files.",
 )
 @click.option(
     "--log",
@@ -135,6 +155,8 @@ _SECONDS = 60.0
     help="With --arrivals: so many requests a second, at random (Poisson), in place of the "
     "trace's own times.",
 )
+@with_options(BATCHING_OPTIONS)
+@with_options(DRY_RUN_OPTIONS)
 @with_options(TRACE_OPTIONS)
 def replay(
     traces: Sequence[str],
@@ -143,57 +165,122 @@ def replay(
     weights: Path | None,
     seed: int,
     table_name: str | None,
-    output: Path,
+    output: Path | None,
     is_logged: bool,
     is_online: bool,
+    dry_run: bool,
     **options: Any,
 ) -> None:
     """Run requests drawn from each TRACE on the GPU, under the meter.
 
     They have the trace's own lengths and are all asked at once, in random order; with --arrivals,
     they are asked when they came. Of several traces, one is run after the other, and the engine
-    starts once.
+    starts once; so it does with several --in-flight and --static.
     """
     _require_options_of(is_online, options)
-    names = [PurePath(trace).stem for trace in traces]
-    if len(options["speeds"]) > 1:
-        names = [
-            f"{stem}-{speed:g}x" for stem, speed in zip(names, options["speeds"], strict=False)
-        ]
-    outputs, runs = _outputs(names, output), options["runs"] or 1
-    is_logged = is_logged or is_online
-    if is_logged:
-        _require_no_logs(outputs, runs)
-    if (table_name is None) == (engine == "pytorch"):
-        raise click.UsageError("--table is for --engine pytorch, which needs it for its batches")
-    config, variant = load_config(model), engine_variant(engine, model, options)
-    name, longest = model_name(model), load_shape(model).positions or 2**31
-    requests = (
-        _arriving(traces, seed, longest, options)
-        if is_online
-        else _at_once(traces, seed, longest, options)
-    )
+    require_dry_run_words(dry_run, is_online, output, options)
+    variant = engine_variant(engine, model, options)
+    wishes = wished_batchings(engine, variant, is_online, options)
+    _require_table(engine, table_name, options["static"])
+    names, runs = _names(traces, options["speeds"], wishes), options["runs"] or 1
+    outputs = [Path(name) for name in names] if output is None else replay_files(names, output)
+    if (is_logged or is_online) and not dry_run:
+        require_no_logs_of(outputs, runs)
+    longest = load_shape(model).positions or 2**31
+    drawing = _arriving if is_online else _at_once
+    drawn = [
+        (asked, facts, wish)
+        for asked, facts in drawing(traces, seed, longest, options)
+        for wish in wishes
+    ]
     draws = []
-    for (asked, facts), path in zip(requests, outputs, strict=True):
-        batches = None if table_name is None else _static_batches(table_name, asked, name, variant)
-        drawn = replace(asked, batches=batches)
+    for (asked, facts, wish), path in zip(drawn, outputs, strict=True):
+        wish.require_enough(len(asked.lengths))
+        batches = (
+            None
+            if table_name is None
+            else _static_batches(table_name, asked, model_name(model), variant)
+        )
         also = {"batches_from": table_name, "host_cpu": host_cpu()}
-        draws.append(_Draw(drawn, {**facts, **also}, path))
-    gpus = open_gpus(choose_gpus(options["gpu_indices"], os.environ))
-    data_sheet(gpus, variant)  # without a data sheet, no engine is started
-    say(f"{gpus_in_words(gpus[0].product, len(gpus))}: starting {engine} with {model}")
-    needed = max(i + o for draw in draws for i, o in draw.requests.lengths)
-    request = EngineRequest(model, config, weights, variant, needed)
+        draws.append(_Draw(replace(asked, batches=batches), {**facts, **also}, wish, path))
+    request = EngineRequest(
+        model, load_config(model), weights, variant, _longest_served(draws, longest)
+    )
+    if dry_run or output is None:
+        plans = [(draw.output.name, draw.requests.lengths, draw.wish) for draw in draws]
+        print_dry_run(engine, request, options["gpu_type"], runs, plans)
+        return
+    if len(draws) > 1:
+        make_folder(output)
+    _replay(engine, request, draws, runs, is_logged or is_online, options["gpu_indices"])
+
+
+def _replay(
+    engine: str,
+    request: EngineRequest,
+    draws: Sequence[_Draw],
+    runs: int,
+    is_logged: bool,
+    gpu_indices: Sequence[int],
+) -> None:
+    """Run every draw with one engine, and keep each."""
+    gpus = open_gpus(choose_gpus(gpu_indices, os.environ))
+    data_sheet(gpus, request.variant)  # without a data sheet, no engine is started
+    say(f"{gpus_in_words(gpus[0].product, len(gpus))}: starting {engine} with {request.model}")
     session = ReplaySession(load_engine(engine, request), gpus, say)
-    if len(traces) > 1:
-        _make_folder(output)
     with contextlib.ExitStack() as to_close:
         if is_logged:
             logger = WindowLogger(session.engine, [gpu.index for gpu in gpus], say)
             session.logger = to_close.enter_context(logger)
-        faults = [_run(session, draw, name, runs) for draw in draws]
+        faults = [_run_if_it_fits(session, draw, model_name(request.model), runs) for draw in draws]
     if any(faults):
         raise InputError("; ".join(filter(None, faults)))
+
+
+def _run_if_it_fits(session: ReplaySession, draw: _Draw, model: str, runs: int) -> str | None:
+    """As `_run`; a batch that does not fit leaves the others their turn."""
+    try:
+        return _run(session, draw.ready(session.engine.capacity), model, runs)
+    except (BatchTooLargeError, DoesNotFitError) as error:
+        return f"{draw.output}: not made: {error}"
+
+
+def _names(
+    traces: Sequence[str], speeds: Sequence[float], wishes: Sequence[BatchingWish]
+) -> list[str]:
+    """What each replay is called: its trace, how fast, and how it is handed over."""
+    names = [PurePath(trace).stem for trace in traces]
+    if len(speeds) > 1:
+        names = [f"{stem}-{speed:g}x" for stem, speed in zip(names, speeds, strict=False)]
+    return ["-".join(filter(None, (name, wish.name))) for name in names for wish in wishes]
+
+
+def _require_table(engine: str, table_name: str | None, static: Sequence[int | str]) -> None:
+    """Refuse static batches of no size, or of two."""
+    if table_name is not None and static:
+        raise click.UsageError("--static says how large batches are; leave --table out")
+    if static and engine == "pytorch":
+        return
+    if (table_name is None) == (engine == "pytorch"):
+        raise click.UsageError(
+            "--table is for --engine pytorch, which needs it for its batches, or --static"
+        )
+
+
+def _longest_served(draws: Sequence[_Draw], positions: int) -> int:
+    """Input and output of the longest request, padding included [tokens].
+
+    Raises:
+        InputError: Padded, one is longer than the model has positions for.
+    """
+    needed = max(i + o for draw in draws for i, o in draw.requests.lengths)
+    padded = [sum(longest_of(draw.requests.lengths)) for draw in draws if draw.wish.is_padded]
+    if padded and max(padded) > positions:
+        raise InputError(
+            f"padded to the longest input and output, a request may have {max(padded):,} tokens, "
+            f"and the model has {positions:,} positions; leave --pad out, or draw others"
+        )
+    return max([needed, *padded])
 
 
 _OF_ARRIVALS = {"seconds": "--seconds", "begins": "--begin", "speeds": "--speed", "rate": "--rate"}
@@ -262,61 +349,19 @@ def _run(session: ReplaySession, draw: _Draw, model: str, repeats: int) -> str |
     served, steps = result.served, result.engine_steps
     Replay(facts, requests.lengths, requests.batches, runs, steps, served).save(draw.output)
     for number, (run, log) in enumerate(zip(runs, result.logs, strict=False), start=1):
-        about = {"replay": draw.output.name, "run": number, **asdict(run), **facts}
+        about = {"replay": draw.output.name, "run": number, **run.facts(), **facts}
         rows = (
             None
             if result.requests is None
             else [request.row(log.steps) for request in result.requests]
         )
-        log.save(draw.output.parent, _log_name(draw.output, number), about, rows)
+        log.save(draw.output.parent, log_name(draw.output, number), about, rows)
     reasons = [run.reason for run in runs if run.reason is not None]
     valid = len(runs) - len(reasons)
     print_line(f"{draw.output}: {len(requests.lengths):,} requests, {valid} valid runs")
     if not reasons:
         return None
     return f"{draw.output}: {len(reasons)} of {repeats} runs are invalid: {reasons[0]}"
-
-
-def _log_name(output: Path, number: int) -> str:
-    """What the logs of a run are called: NAME as the replay file, NAME-2 those of its second."""
-    name = output.name.removesuffix(".json")
-    return name if number == 1 else f"{name}-{number}"
-
-
-def _require_no_logs(outputs: Sequence[Path], runs: int) -> None:
-    """Refuse to write over logs, be they there or another replay's."""
-    names = [(path.parent, _log_name(path, k)) for path in outputs for k in range(1, runs + 1)]
-    if twice := [name for folder, name in names if names.count((folder, name)) > 1]:
-        raise InputError(f"{twice[0]}: two runs have logs of that name; give a trace another")
-    for folder, name in names:
-        require_no_logs(folder, name)
-
-
-def _outputs(names: Sequence[str], output: Path) -> list[Path]:
-    """The replay file of each trace, by their names; none is there yet."""
-    if not output.absolute().parent.is_dir():
-        raise InputError(f"{output}: its folder is not there; make it first")
-    if len(names) == 1:
-        if output.is_dir():
-            raise InputError(f"{output}: is a folder; name the file to write")
-        paths = [output]
-    else:
-        if exists(output) and not output.is_dir():
-            raise InputError(f"{output}: is a file; replays of several traces go into a folder")
-        paths = [output / f"{name}.json" for name in names]
-    if twice := [path for path in paths if paths.count(path) > 1]:
-        raise InputError(f"{twice[0]}: two traces of that name; give one of them another")
-    for path in paths:
-        if exists(path):
-            raise InputError(f"{path}: is there already; a measurement is not overwritten")
-    return paths
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be made ({error.strerror})") from error
 
 
 def _static_batches(

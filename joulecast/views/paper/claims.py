@@ -105,8 +105,8 @@ def _told(finding: Finding) -> str:
     """The claim in words, what the comparison is of, and why the verdict is what it is."""
     claim, ruling = finding.claim, finding.ruling
     texts = [claim.statement]
-    if claim.about and finding.evidence:
-        texts.append(f"here: {claim.about}")
+    if finding.about and finding.evidence:
+        texts.append(f"here: {finding.about}")
     if ruling.verdict is Verdict.DIFFERS:
         texts.append(f"likely cause: {claim.cause}")
     if ruling.verdict is Verdict.UNKNOWN:

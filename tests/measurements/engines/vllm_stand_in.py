@@ -56,6 +56,7 @@ class StandIn:
                         update_from_output=lambda plan, output: None,
                         running=[0] * 7,
                         waiting=[0] * 5,
+                        max_num_running_reqs=options["max_num_seqs"],
                         make_spec_decoding_stats=lambda stats, **counts: stats,
                     )
                 )
