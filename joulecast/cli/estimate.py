@@ -200,6 +200,7 @@ def estimate(
     if models_file is not None or (options["group_by"], model, table_name) == ("model", None, None):
         _emit_models({**click.get_current_context().params, **options, "traces": trace})
         return
+    names = [name for name in (table_name, host_name) if name is not None]
     table, host = (None if name is None else load_table(name) for name in (table_name, host_name))
     wish = Wish(model, gpu, engine, gpus, dtype).serving_as(options)
     served = choose_served(table, wish, idle_watts, decode_watts, method)
@@ -207,23 +208,16 @@ def estimate(
     check_exports(options["exports"], facility, method)
     results = {"--output": options["output"], "--html": html, "--plot": plot}
     results |= {f"--export {name}": path for name, path in options["exports"]}
-    results["--per-request"] = per_request
-    tables = [name for name in (table_name, host_name) if name is not None]
-    check_results(results, traces=traces, tables=tables)
+    check_results({**results, "--per-request": per_request}, traces=traces, tables=names)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
             *(method, whole_batches, trace, served, html, options, host, bar.watch, serving),
             *(cluster, per_request is not None),
         )
         result = make(loaded.workload, served, trace_name(trace)).at(facility)
-    if per_request is not None:
-        write_per_request(per_request, result)
     if html is not None:
-        from joulecast.pages.estimate import write_estimate_page
-
-        write_estimate_page(html, result, served, loaded, host, command_line())
-        say(f"{html}: the page of this estimate")
-    _write_others(result, served, plot, options["exports"])
+        _write_page(html, result, served, loaded, host)
+    _write_others(result, served, plot, per_request, options["exports"])
     emit_report(estimate_report(result, served, explain), options)
 
 
@@ -238,11 +232,32 @@ def _require_stepwise(method: Method, options: dict[str, Any]) -> None:
             raise click.UsageError(f"{option} is for --method stepwise")
 
 
-def _write_others(
-    result: "Estimate", served: "Served", plot: Path | None, exports: "ExportFiles"
+def _write_page(
+    html: Path,
+    result: "Estimate",
+    served: "Served",
+    loaded: "LoadedTrace",
+    host: "EnergyTable | None",
 ) -> None:
-    """Write reports in formats of others, and draw how serving goes over time."""
+    """Write the page of an estimate."""
+    from joulecast.pages.estimate import write_estimate_page
+
+    write_estimate_page(html, result, served, loaded, host, command_line())
+    say(f"{html}: the page of this estimate")
+
+
+def _write_others(
+    result: "Estimate",
+    served: "Served",
+    plot: Path | None,
+    per_request: Path | None,
+    exports: "ExportFiles",
+) -> None:
+    """Write parts of requests and reports in formats of others, and draw serving over time."""
     from joulecast.exports.write import write_exports
+
+    if per_request is not None:
+        write_per_request(per_request, result)
 
     if exports:
         write_exports(exports, result, served)
