@@ -151,7 +151,6 @@ def estimate(
     price: "Price | None",
     html: Path | None,
     plot: Path | None,
-    per_request: Path | None,
     **options: Any,
 ) -> None:
     """Estimate the energy of TRACE, or of --requests that are all alike.
@@ -165,9 +164,8 @@ def estimate(
     from joulecast.measurements.table.table import load_table
     from joulecast.views.estimate import estimate_report
 
-    _require_stepwise(
-        method, {"--explain": explain, "--host": host_name, "--per-request": per_request}
-    )
+    per_request: Path | None = options["per_request"]
+    _require_stepwise(method, explain=explain, host=host_name, per_request=per_request)
     trace = trace_of(traces, take_equal(options))
     facility = Facility.of(pue, carbon, price)
     if models_file is not None or (options["group_by"], model, table_name) == ("model", None, None):
@@ -178,9 +176,8 @@ def estimate(
     served = choose_served(table, wish, idle_watts, decode_watts, method)
     serving = serving_wish(method, serving_keywords(options))
     results = {"--output": options["output"], "--html": html, "--plot": plot}
-    results["--per-request"] = per_request
     names = [name for name in (table_name, host_name) if name is not None]
-    check_results(results, traces=traces, tables=names)
+    check_results({**results, "--per-request": per_request}, traces=traces, tables=names)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
             *(method, whole_batches, trace, served, html, options, host, bar.watch, serving),
@@ -196,15 +193,15 @@ def estimate(
     emit_report(estimate_report(result, served, explain), options)
 
 
-def _require_stepwise(method: Method, options: dict[str, Any]) -> None:
+def _require_stepwise(method: Method, **options: object) -> None:
     """Refuse what the method binned cannot tell.
 
     Raises:
         UsageError: It is asked for.
     """
-    for option, value in options.items():
+    for name, value in options.items():
         if value and method != "stepwise":
-            raise click.UsageError(f"{option} is for --method stepwise")
+            raise click.UsageError(f"--{name.replace('_', '-')} is for --method stepwise")
 
 
 def _write_page(
