@@ -153,10 +153,11 @@ def estimate(
     plot: Path | None,
     **options: Any,
 ) -> None:
-    """Estimate the energy of TRACE, or of --requests that are all alike.
+    """Estimate the energy of TRACE.
 
     TRACE is a file or a glob of files, an address, - (standard input), a saved workload, or the
-    name of a public trace (see: joulecast trace list). Several are one trace together.
+    name of a public trace (see: joulecast trace list). Several are one trace; equal --requests may
+    stand in its place.
     """
     from joulecast.estimator.footprint.facility import Facility
     from joulecast.estimator.forecast import Wish, choose_served
@@ -166,18 +167,17 @@ def estimate(
 
     per_request: Path | None = options["per_request"]
     _require_stepwise(method, explain=explain, host=host_name, per_request=per_request)
-    trace = trace_of(traces, take_equal(options))
-    facility = Facility.of(pue, carbon, price)
+    trace, facility = trace_of(traces, take_equal(options)), Facility.of(pue, carbon, price)
     if models_file is not None or (options["group_by"], model, table_name) == ("model", None, None):
         _emit_models({**click.get_current_context().params, **options, "traces": trace})
         return
     table, host = (None if name is None else load_table(name) for name in (table_name, host_name))
-    wish = Wish(model, gpu, engine, gpus, dtype)
-    served = choose_served(table, wish, idle_watts, decode_watts, method)
+    deployment = Wish(model, gpu, engine, gpus, dtype), idle_watts, decode_watts
+    served = choose_served(table, *deployment, method)
     serving = serving_wish(method, serving_keywords(options))
-    results = {"--output": options["output"], "--html": html, "--plot": plot}
     names = [name for name in (table_name, host_name) if name is not None]
-    check_results({**results, "--per-request": per_request}, traces=traces, tables=names)
+    results = {"--html": html, "--plot": plot, "--per-request": per_request}
+    check_results({"--output": options["output"], **results}, traces=traces, tables=names)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
             *(method, whole_batches, trace, served, html, options, host, bar.watch, serving),

@@ -23,7 +23,8 @@ COMMANDS = {
     "estimate": "Estimate the energy of TRACE.",
     "flops": "Count the FLOPs of a request of MODEL.",
     "measure": "Measure E_batch(I, O) and B(I, O) on the GPU at hand.",
-    "prices": "Show what a unit of each kind of work costs on GPU under ENGINE.",
+    "prices": "Show what a unit of each kind of work costs on GPU under ENGINE, or a model's rate "
+    "card.",
     "regions": "List the regions that --carbon knows, with their intensity.",
     "replay": "Run requests drawn from each TRACE on the GPU, under the meter.",
     "table": "Look at energy tables.",
