@@ -41,6 +41,7 @@ LENGTH_FORMAT_OPTIONS: list[Option] = [
     click.option(
         "--output",
         "file_or_tokens",
+        type=click.Path(),
         metavar="FILE|TOKENS",
         help="The same as -o; with --input, the output of each of these requests.",
     ),
