@@ -178,13 +178,13 @@ def estimate(
     host_name: str | None,
     html: Path | None,
     plot: Path | None,
-    per_request: Path | None,
     **options: Any,
 ) -> None:
-    """Estimate the energy of TRACE, or of --requests that are all alike.
+    """Estimate the energy of TRACE.
 
     TRACE is a file or a glob of files, an address, - (standard input), a saved workload, or the
-    name of a public trace (see: joulecast trace list). Several are one trace together.
+    name of a public trace (see: joulecast trace list). Several are one trace; equal --requests may
+    stand in its place.
     """
     from joulecast.estimator.keywords import serving_wish
     from joulecast.estimator.variants.wish import Wish, choose_served
@@ -192,11 +192,9 @@ def estimate(
     from joulecast.measurements.table.table import load_table
     from joulecast.views.estimate import estimate_report
 
-    _require_stepwise(
-        method, {"--explain": explain, "--host": host_name, "--per-request": per_request}
-    )
-    trace = trace_of(traces, take_equal(options))
-    facility = facility_of(options)
+    per_request: Path | None = options["per_request"]
+    _require_stepwise(method, explain=explain, host=host_name, per_request=per_request)
+    trace, facility = trace_of(traces, take_equal(options)), facility_of(options)
     if models_file is not None or (options["group_by"], model, table_name) == ("model", None, None):
         _emit_models({**click.get_current_context().params, **options, "traces": trace})
         return
@@ -206,9 +204,9 @@ def estimate(
     served = choose_served(table, wish, idle_watts, decode_watts, method)
     serving = serving_wish(method, serving_keywords(options))
     check_exports(options["exports"], facility, method)
-    results = {"--output": options["output"], "--html": html, "--plot": plot}
+    results = {"--html": html, "--plot": plot, "--per-request": per_request}
     results |= {f"--export {name}": path for name, path in options["exports"]}
-    check_results({**results, "--per-request": per_request}, traces=traces, tables=names)
+    check_results({"--output": options["output"], **results}, traces=traces, tables=names)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
             *(method, whole_batches, trace, served, html, options, host, bar.watch, serving),
@@ -221,15 +219,15 @@ def estimate(
     emit_report(estimate_report(result, served, explain), options)
 
 
-def _require_stepwise(method: Method, options: dict[str, Any]) -> None:
+def _require_stepwise(method: Method, **options: object) -> None:
     """Refuse what the method binned cannot tell.
 
     Raises:
         UsageError: It is asked for.
     """
-    for option, value in options.items():
+    for name, value in options.items():
         if value and method != "stepwise":
-            raise click.UsageError(f"{option} is for --method stepwise")
+            raise click.UsageError(f"--{name.replace('_', '-')} is for --method stepwise")
 
 
 def _write_page(

@@ -37,7 +37,7 @@ EQUAL_OPTIONS: list[Option] = [
 
 LENGTH_FORMAT_OPTIONS: list[Option] = [
     FORMAT_OPTIONS[0],
-    output_option("-o", "--output-file"),
+    output_option("-o"),
     click.option(
         "--output",
         "file_or_tokens",
@@ -85,7 +85,7 @@ def take_equal(options: dict[str, Any], *, needs_count: bool = True) -> EqualReq
     text: str | None = options.pop("file_or_tokens")
     if count is None and i is None and cached is None:
         if text is not None and options["output"] is not None:
-            raise click.UsageError("--output and -o are one; give one of them")
+            raise click.UsageError("--output is given twice (-o is the same); give it once")
         if text not in (None, "-"):
             options["output"] = Path(text)
         return None

@@ -80,7 +80,7 @@ def test_parts_of_equal_requests_are_written(tmp_path: Path, run_cli: RunCli) ->
         ([*EQUAL, "--rate", "2/day"], 2, "2/day is no rate, such as 2, 2/s, 120/min"),
         ([*EQUAL, "--rate", "0/s"], 2, "--rate"),
         ([*EQUAL, "--serving", "online"], 1, "give --rate"),
-        (["log.csv", "-o", "a.csv", "--output", "b.csv"], 2, "--output and -o are one"),
+        (["log.csv", "-o", "a.csv", "--output", "b.csv"], 2, "--output is given twice"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(
@@ -131,7 +131,7 @@ def test_equal_requests_stand_in_the_place_of_a_trace(tmp_path: Path, run_cli: R
 
 def test_a_result_is_still_written_to_output(log: Path, run_cli: RunCli) -> None:
     file = log.parent / "result.json"
-    for option in ("-o", "--output", "--output-file"):
+    for option in ("-o", "--output"):
         run_cli("estimate", str(log), option, str(file), "--format", "json")
         assert json.loads(file.read_text())["energy_j"] > 0
         file.unlink()
