@@ -55,7 +55,7 @@ nitpick_ignore_regex = [
     # Types of Python and numpy: a build fetches no other project's index, and needs no network.
     ("py:class", r"(collections\.abc|pathlib|numpy|np|npt|pandas|pd)\..*"),
     # Aliases; what they stand for is told beside each argument.
-    ("py:class", r"OnInvalid|OnProgress|FramePart|.*\.(Reading|Estimate|Models)Keywords"),
+    ("py:class", r"OnInvalid|OnProgress|FramePart|.*\.(Reading|Estimate|Single|Models)Keywords"),
     ("py:class", r"TraceInput|(.*\.)?ArrowStream"),
     # Parts of results that are described under their full names.
     ("py:class", r"Slices|Rates|ArrivalReading|Serving|Timeline|Quantiles|Objective|CachedPrompts"),
