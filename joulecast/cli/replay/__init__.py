@@ -279,7 +279,7 @@ def _longest_served(draws: Sequence[_Draw], positions: int) -> int:
     if padded and max(padded) > positions:
         raise InputError(
             f"padded to the longest input and output, a request may have {max(padded):,} tokens, "
-            f"and the model has {positions:,} positions; leave --pad out, or draw others"
+            f"and the model has {positions:,} positions; draw others, or leave --pad out"
         )
     return max([needed, *padded])
 
