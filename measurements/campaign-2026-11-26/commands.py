@@ -152,7 +152,80 @@ ACCEPTANCES = " ".join(f"--speculate llama-3.2-1b,4,{a}" for a in (0.7, 0, 0.9, 
 
 PYTORCH_BATCHES = f"measure --plan batches --runs 1 {PYTORCH}"
 
+IN_FLIGHT = f"replay {CONV} --seed {SEED} --engine vllm --model llama-3.1-8b"
+"""Of figure 7. One at a time is one and the same, continuously and in batches: it is left out."""
+
+SHORT_TASKS, LONG_TASKS = "wmt-14.csv wikitext-2.csv", "imdb.csv cnn-dailymail.csv"
+"""Of figures 6 and 10, in the folder of the traces: joulecast trace task NAME --from-figures
+--unpadded -o NAME.csv."""
+
+TASK_DRAWS = (
+    ("one", 1, f"{SHORT_TASKS} {LONG_TASKS} --requests 4"),
+    ("eight", 8, f"{SHORT_TASKS} {LONG_TASKS} --requests 16"),
+    ("short-128", 128, f"{SHORT_TASKS} --requests 512"),
+    ("long-128", 128, f"{LONG_TASKS} --requests 256 --runs 3"),
+)
+"""Fewer requests where few are served at once: a request alone takes seconds. Three runs where
+both engines compute, and differ by little."""
+
+
+def task_commands(
+    engine: str, ways: str, largest: Sequence[str], seconds: Sequence[float]
+) -> list[tuple[str, float, str]]:
+    """The same draws of the tasks for an engine; `largest` is added where 128 run at once."""
+    more = ["", "", *largest]
+    return [
+        (
+            f"{engine}-{name}",
+            needed_s,
+            (
+                f"replay {draw} --seed {SEED} --engine {engine} --model llama-3.1-8b "
+                f"{ways.format(n=n)} {largest_words}"
+            ),
+        )
+        for (name, n, draw), largest_words, needed_s in zip(TASK_DRAWS, more, seconds, strict=True)
+    ]
+
+
+IN_FLIGHT_JOB = Typed(
+    "h200-sxm/llama-3.1-8b-in-flight",
+    (
+        (
+            "many",
+            420,
+            (
+                f"{IN_FLIGHT} --requests 400 --runs 3 --in-flight 128 --in-flight 256 "
+                "--static 128 --static 256"
+            ),
+        ),
+        (
+            "few",
+            200,
+            f"{IN_FLIGHT} --requests 200 --in-flight 8 --in-flight 32 --static 8 --static 32",
+        ),
+    ),
+)
+TASKS_VLLM = Typed(
+    "h200-sxm/llama-3.1-8b-tasks",
+    task_commands(
+        "vllm",
+        "--in-flight {n} --static {n} --pad",
+        ("--in-flight 512 --static 512", "--in-flight 256 --static 256"),
+        (80, 80, 120, 280),
+    ),
+)
+TASKS_PYTORCH = Typed(
+    "h200-sxm/llama-3.1-8b-tasks",
+    task_commands(
+        "pytorch", "--static {n}", ("--static largest", "--static largest"), (100, 60, 110, 280)
+    ),
+)
+
 SITTINGS = {
+    "h200-inflight": [IN_FLIGHT_JOB],
+    "h200-tasks-vllm": [TASKS_VLLM],
+    "h200-inflight-and-tasks": [IN_FLIGHT_JOB, TASKS_VLLM],
+    "h200-tasks-pytorch": [TASKS_PYTORCH],
     "h200-pytorch": [
         Typed(
             "h200-sxm/llama-3.1-8b-pytorch",

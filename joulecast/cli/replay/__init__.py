@@ -183,8 +183,9 @@ def replay(
     wishes = wished_batchings(engine, variant, is_online, options)
     _require_table(engine, table_name, options["static"])
     names, runs = _names(traces, options["speeds"], wishes), options["runs"] or 1
-    outputs = [Path(name) for name in names] if output is None else replay_files(names, output)
-    if (is_logged or is_online) and not dry_run:
+    is_dry = dry_run or output is None
+    outputs = list(map(Path, names)) if output is None or is_dry else replay_files(names, output)
+    if (is_logged or is_online) and not is_dry:
         require_no_logs_of(outputs, runs)
     longest = load_shape(model).positions or 2**31
     drawing = _arriving if is_online else _at_once
@@ -278,7 +279,7 @@ def _longest_served(draws: Sequence[_Draw], positions: int) -> int:
     if padded and max(padded) > positions:
         raise InputError(
             f"padded to the longest input and output, a request may have {max(padded):,} tokens, "
-            f"and the model has {positions:,} positions; leave --pad out, or draw others"
+            f"and the model has {positions:,} positions; draw others, or leave --pad out"
         )
     return max([needed, *padded])
 
