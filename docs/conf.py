@@ -55,12 +55,14 @@ nitpick_ignore_regex = [
     # Types of Python and numpy: a build fetches no other project's index, and needs no network.
     ("py:class", r"(collections\.abc|pathlib|numpy|np|npt|pandas|pd)\..*"),
     # Aliases; what they stand for is told beside each argument.
-    ("py:class", r"OnInvalid|OnProgress|FramePart|.*\.(Reading|Estimate|Models)Keywords"),
+    ("py:class", r"OnInvalid|OnProgress|FramePart|.*\.(Reading|Estimate|Single|Models)Keywords"),
     ("py:class", r"TraceInput|(.*\.)?ArrowStream"),
     # Parts of results that are described under their full names.
     ("py:class", r"Slices|Rates|ArrivalReading|Serving|Timeline|Quantiles|Objective|CachedPrompts"),
     # What plans are ranked by, why some are none, and what they reckon with, under its full name.
     ("py:class", r"(.*\.)?(Goal|Lack)|Terms"),
+    # What an estimate is made from, and what it holds to be divided further.
+    ("py:class", r"(.*\.)?(LoadedTrace|Steps|Division|Spending)"),
     # A window's logs, which programs read with the files' own page (docs/steplogs.md).
     ("py:class", r"(.*\.)?TrafficWindow"),
 ]

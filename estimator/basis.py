@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from joulecast.measurements.engines.decoding import GREEDY
+from joulecast.measurements.identity import kind_of
 from joulecast.measurements.table.table import EnergyTable
 
 BasisKind = Literal["measured", "model scaled", "gpu scaled"]
@@ -24,6 +26,10 @@ class Basis:
         tables: Names of the tables that it rests on.
         from_gpu: Where the prices are from; None if from the GPU itself.
         is_completed: Whether its table has largest batches alone, and other tables tell the rest.
+        is_eager: Whether nothing is compiled, by an engine that compiles by default.
+        decoding: How tokens are chosen.
+        speculation: The draft, tokens that it proposes and how many are accepted; None without one.
+        notes: What else it rests on, each in words.
     """
 
     kind: BasisKind
@@ -35,6 +41,10 @@ class Basis:
     tables: tuple[str, ...]
     from_gpu: str | None = None
     is_completed: bool = False
+    is_eager: bool = False
+    decoding: str = GREEDY.text
+    speculation: str | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, table: EnergyTable) -> "Basis":
@@ -47,6 +57,7 @@ class Basis:
             gpus=table.gpu_count,
             dtype=table.quantization or table.dtype,
             tables=(table.name,),
+            is_eager=bool(kind_of(table.metadata)["eager"]),
         )
 
     def to_dict(self) -> Mapping[str, Any]:
@@ -59,4 +70,8 @@ class Basis:
             "dtype": self.dtype,
             "basis": self.kind,
             "tables": list(self.tables),
+            "eager": self.is_eager,
+            "decoding": self.decoding,
+            "speculation": self.speculation,
+            "basis_notes": "; ".join(self.notes) or None,
         }

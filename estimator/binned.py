@@ -9,18 +9,11 @@ import math
 from collections.abc import Iterable
 from typing import cast
 
-from joulecast.estimator.estimate import (
-    CellEstimate,
-    Estimate,
-    cell_edges,
-    coverage_of,
-    left_out_text,
-    request_counts,
-    source_of,
-)
+from joulecast.estimator.attribution.cells import CellEstimate, cell_edges, coverage_of
+from joulecast.estimator.estimate import Estimate, source_of
 from joulecast.estimator.flops import load_flops
 from joulecast.estimator.ideal import Roofline, ideal_energy
-from joulecast.estimator.positions import within_positions
+from joulecast.estimator.positions import left_out_text, request_counts, within_positions
 from joulecast.estimator.steps.cached import CachedPrompts
 from joulecast.measurements.table.interpolation import CellKey
 from joulecast.measurements.table.table import EnergyTable

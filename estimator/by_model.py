@@ -10,7 +10,7 @@ from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.carbon import CarbonIntensity
 from joulecast.estimator.footprint.facility import Price
 from joulecast.estimator.forecast import estimate
-from joulecast.estimator.keywords import EstimateKeywords
+from joulecast.estimator.keywords import EstimateKeywords, SingleKeywords
 from joulecast.estimator.method import Method
 from joulecast.measurements.models import model_names
 from joulecast.traces.errors import InputError
@@ -29,7 +29,7 @@ _TUNED = re.compile(r"[-_. ](instruct|chat|it|hf|base|turbo|latest|v\d+:\d+)\b.*
 """What follows the name of an architecture and says nothing of its shape."""
 
 
-class ModelsKeywords(EstimateKeywords, total=False):
+class ModelsKeywords(SingleKeywords, total=False):
     """What `estimate_models` takes besides."""
 
     gpu: str | Path | None
@@ -42,6 +42,7 @@ class ModelsKeywords(EstimateKeywords, total=False):
     pue: float | None
     carbon: float | str | CarbonIntensity | None
     price: float | str | Price | None
+    server_overhead: str | None
 
 
 OWN_KEYWORDS = tuple(

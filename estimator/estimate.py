@@ -1,9 +1,12 @@
 """What an estimate says, whichever method made it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from joulecast.estimator.attribution.attribution import Attribution
+from joulecast.estimator.attribution.cells import CellEstimate, cell_edges
+from joulecast.estimator.attribution.served import ServedRequests, columns_of, rows_of
 from joulecast.estimator.basis import Basis
 from joulecast.estimator.footprint.facility import Facility
 from joulecast.estimator.groups import GroupShare, shares_of
@@ -14,7 +17,6 @@ from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.table.interpolation import Coverage
 from joulecast.traces.errors import InputError
 from joulecast.traces.frame import frame_of
-from joulecast.traces.grid import Grid
 from joulecast.traces.html import html_of
 from joulecast.traces.reading.rows.reading import TraceReading
 from joulecast.traces.workload import Workload
@@ -23,70 +25,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from joulecast.estimator.over_time.serving import Serving
+    from joulecast.traces.load import LoadedTrace
 
 Source = Literal["trace", "reconstructed"]
-FramePart = Literal["cells", "parts", "timeline", "latencies", "groups", "total"]
-
-
-@dataclass(frozen=True)
-class CellEstimate:
-    """The part of an estimate that falls to one cell of the grid.
-
-    Attributes:
-        input_tokens: The cell's input edge, I* [tokens]; None beyond the last.
-        output_tokens: Its output edge, O* [tokens]; None beyond the last.
-        requests: Requests in the cell.
-        energy_j: Their energy [J]; None if they are left out.
-        coverage: Where that energy comes from; None likewise.
-        batch_size: B of the cell, the requests of a full batch; None likewise, and by the step
-            model, which has no batches of one cell.
-    """
-
-    input_tokens: int | None
-    output_tokens: int | None
-    requests: int
-    energy_j: float | None
-    coverage: Coverage | None
-    batch_size: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The cell as plain JSON values."""
-        return {
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
-            "requests": self.requests,
-            "energy_j": self.energy_j,
-            "coverage": self.coverage,
-            "batch_size": self.batch_size,
-        }
-
-    def row(self) -> dict[str, Any]:
-        """The cell as a row of a table, its edges called as those of a `Workload` are there."""
-        edges = {
-            "input_edge_tokens": self.input_tokens,
-            "output_edge_tokens": self.output_tokens,
-        }
-        names = ("requests", "energy_j", "coverage", "batch_size")
-        return {**edges, **{name: getattr(self, name) for name in names}}
-
-
-def coverage_of(cells: Sequence[CellEstimate]) -> dict[Coverage, float]:
-    """Shares of the cells' energy by where it comes from."""
-    energies_j: dict[Coverage, float] = {"measured": 0.0, "interpolated": 0.0, "extrapolated": 0.0}
-    for cell in cells:
-        if cell.coverage is not None and cell.energy_j is not None:
-            energies_j[cell.coverage] += cell.energy_j
-    whole_j = sum(energies_j.values())
-    return {kind: part_j / whole_j for kind, part_j in energies_j.items()}
-
-
-def cell_edges(grid: Grid, cell: tuple[int, int]) -> tuple[int | None, int | None]:
-    """Edges of a cell (row, column) of a workload [tokens]; None beyond the last."""
-    row, column = cell
-    return (
-        grid.input_edges[row] if row < len(grid.input_edges) else None,
-        grid.output_edges[column] if column < len(grid.output_edges) else None,
-    )
+FramePart = Literal["cells", "parts", "timeline", "latencies", "groups", "requests", "total"]
 
 
 @dataclass(frozen=True)
@@ -124,6 +66,8 @@ class Estimate:
         groups: Parts of groups of the requests, the largest first; empty if not asked for.
         cached: Prompt tokens that were in a cache of prefixes; None where the trace says nothing of
             it.
+        attribution: What input, cached and output tokens take, and waiting; None if binned.
+        served: The estimated requests one by one; None where these are not known.
     """
 
     trace: str
@@ -152,6 +96,8 @@ class Estimate:
     reading: TraceReading | None = None
     groups: tuple[GroupShare, ...] = ()
     cached: CachedPrompts | None = None
+    attribution: Attribution | None = None
+    served: ServedRequests | None = field(default=None, repr=False, compare=False)
 
     @property
     def cached_tokens(self) -> int | None:
@@ -179,9 +125,37 @@ class Estimate:
         cells_j = {at: edges_j.get(cell_edges(whole.grid, at)) or 0.0 for at in whole.cells}
         return replace(self, groups=shares_of(groups, whole, cells_j))
 
+    def with_requests(self, loaded: "LoadedTrace") -> "Estimate":
+        """The same, knowing its requests one by one, where those of the trace are known so."""
+        if loaded.lengths is None and loaded.timed is None:
+            return replace(self, served=None)  # what was served was drawn
+        if self.served is not None or self.attribution is None or loaded.lengths is None:
+            return self
+        requests = ServedRequests(loaded.lengths, loaded.cached, loaded.rows)
+        return replace(self, served=requests.within(self.attribution.longest))
+
+    def request_columns(self) -> Iterator[dict[str, Any]]:
+        """Column -> its values, of some requests after others: the part of each, which sum to all.
+
+        Raises:
+            InputError: Its requests are not known one by one, or the method tells no parts.
+        """
+        if self.attribution is None:
+            raise InputError("the method binned tells no parts of requests; take method stepwise")
+        if self.served is None:
+            raise InputError(
+                f"{self.trace}: its requests are not known one by one; give the file of requests, "
+                "not a workload"
+            )
+        basis = None if self.basis is None else self.basis.kind
+        return columns_of(self.served, self.attribution, self.energy_j, self.interval_j, basis)
+
     def at(self, facility: Facility | None) -> "Estimate":
         """The same energy, with the footprint that it has in a facility."""
-        return replace(self, facility=facility)
+        seconds = self.seconds if self.serving is None else self.serving.span_s
+        servers = 1 if self.serving is None else self.serving.replicas
+        gpus = 1 if self.basis is None else self.basis.gpus
+        return replace(self, facility=facility and facility.during(seconds, servers, gpus))
 
     @property
     def energy_kwh(self) -> float:
@@ -273,6 +247,7 @@ class Estimate:
             "parts_j": self.parts_j and dict(self.parts_j),
             "least_parts_j": self.least_parts_j and dict(self.least_parts_j),
             "relative_sds": self.relative_sds and dict(self.relative_sds),
+            "attribution": self.attribution and self.attribution.to_dict(),
             "cells": [cell.to_dict() for cell in self.cells],
         }
         if self.groups:
@@ -290,7 +265,8 @@ class Estimate:
             part: "cells" for a row per cell of the grid, "parts" for where the joules go
                 (stepwise), "timeline" for a row per slice of time and "latencies" for how long
                 requests waited (both where they were served as they came), "groups" for a row per
-                group (with `group_by`), "total" for one row.
+                group (with `group_by`), "requests" for a row per request (where these are known
+                one by one), "total" for one row.
 
         Raises:
             InputError: It has no such part, or there is no pandas.
@@ -299,6 +275,8 @@ class Estimate:
             return frame_of([cell.row() for cell in self.cells])
         if part == "total":
             return frame_of([self.total_row()])
+        if part == "requests":
+            return frame_of(rows_of(self.request_columns()))
         if part == "groups":
             if not self.groups:
                 raise InputError(f"{self.trace}: was not read by groups; give group_by")
@@ -358,39 +336,3 @@ def excess_percent(real_j: float, ideal_j: float) -> float:
 def source_of(workload: Workload) -> Source:
     """`Estimate.source` of a workload."""
     return "reconstructed" if workload.is_reconstructed else "trace"
-
-
-def request_counts(
-    workload: Workload, served: Workload, estimated: int, in_memory: Workload | None = None
-) -> dict[str, int]:
-    """`Estimate.requests`.
-
-    Args:
-        workload: All requests.
-        served: Those that the model has positions for.
-        estimated: How many of these are estimated.
-        in_memory: Those that the GPU's memory holds, too; None if all are.
-    """
-    in_memory = served if in_memory is None else in_memory
-    total, failed = workload.total.requests, workload.failed.requests
-    invalid = sum(workload.invalid.values())
-    return {
-        "total": total + failed + invalid,
-        "estimated": estimated,
-        "beyond_grid": in_memory.total.requests - estimated,
-        "beyond_positions": total - served.total.requests,
-        "beyond_memory": served.total.requests - in_memory.total.requests,
-        "failed": failed,
-        "invalid": invalid,
-    }
-
-
-def left_out_text(requests: Mapping[str, int]) -> str:
-    """What keeps the requests of a workload from being estimated, in words."""
-    beyond = requests["beyond_memory"]
-    memory = f"{beyond} than the GPU's memory holds, " if beyond else ""
-    return (
-        f"{requests['beyond_grid']} lie beyond the table's grid, {requests['beyond_positions']} "
-        f"are longer than the model has positions for, {memory}{requests['failed']} failed, "
-        f"{requests['invalid']} were invalid"
-    )

@@ -12,13 +12,15 @@ from joulecast.estimator.footprint.carbon import CarbonIntensity
 from joulecast.estimator.footprint.facility import Facility, Price
 from joulecast.estimator.keywords import (
     EstimateKeywords,
+    SingleKeywords,
     most_lengths,
     serving_wish,
     wants_arrivals,
+    without_variant,
 )
 from joulecast.estimator.method import METHODS, Method, Mode, ServingKeywords
 from joulecast.estimator.steps.progress import Progress
-from joulecast.measurements.identity import require_greedy
+from joulecast.estimator.variants.wish import Wish, choose_served, served_of_text
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.binning.cluster import Cluster, cluster_at
 from joulecast.traces.errors import InputError
@@ -50,8 +52,9 @@ def estimate(
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
+    server_overhead: str | None = None,
     spark: str | None = None,
-    **how: Unpack[EstimateKeywords],
+    **how: Unpack[SingleKeywords],
 ) -> Estimate:
     """Estimate the energy of a trace.
 
@@ -70,13 +73,13 @@ def estimate(
         decode_watts: What it draws while a single request decodes [W].
         whole_batches: Round batches up per cell (binned).
         host: A table measured on the serving host, for the pace of its processor (stepwise).
-        pue: Facility energy over GPU energy, 1 or more.
-        carbon: Carbon intensity [gCO2e/kWh], or a region such as "FR" or "US-CA".
+        pue: Facility energy over IT energy, 1 or more.
+        carbon: Carbon intensity [gCO2e/kWh], or a region such as "FR", "US-CA" or "us-east-1".
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
-        spark: Master of a Spark that reads the trace and simulates its servers, such as "yarn" or
-            "local[4]"; None for this machine.
-        **how: How to read, as the attributes of `ReadingOptions` say, and how the requests are
-            served (stepwise), as those of `ServingWish` do.
+        server_overhead: What servers draw beside their GPUs: "150 W/GPU", "30 %", "ecologits".
+        spark: Master of a Spark that reads the trace and simulates its servers, such as "yarn".
+        **how: How to read and to serve requests, as the attributes of `ReadingOptions` and
+            `ServingWish` say, and how the model serves besides (`VariantKeywords`).
 
     Returns:
         Energies [J] beside their ideals; by the step model with an interval.
@@ -84,15 +87,14 @@ def estimate(
     Raises:
         InputError: Something given cannot be used; one line says what, where, and what to do.
     """
-    wish = Wish(_text(model), _text(gpu), engine, gpus, dtype)
-    from_table = None if table is None else _table(table)
-    served = choose_served(from_table, wish, idle_watts, decode_watts, method)
-    serving_host = None if host is None else _table(host)
+    facility = Facility.of(pue, carbon, price, server_overhead)
+    wish = Wish(_text(model), _text(gpu), engine, gpus, dtype).serving_as(how)
+    scaled, serving_host = (None if each is None else _table(each) for each in (table, host))
+    served = choose_served(scaled, wish, idle_watts, decode_watts, method)
     with cluster_at(spark) as cluster:
-        loaded, serving = _load(trace, method, served, how, cluster)
+        loaded, serving = _load(trace, method, served, without_variant(how), cluster)
         make = estimation_method(method, loaded, whole_batches, serving_host, wish=serving)
-        made = make(loaded.workload, served, trace_name(trace))
-    return made.at(Facility.of(pue, carbon, price))
+        return make(loaded.workload, served, trace_name(trace)).at(facility)
 
 
 def _load(
@@ -127,6 +129,7 @@ def compare(
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
+    server_overhead: str | None = None,
     spark: str | None = None,
     **how: Unpack[EstimateKeywords],
 ) -> Comparison:
@@ -138,9 +141,10 @@ def compare(
             "model=qwen2.5-7b,gpu=l40s". The first is the baseline of savings.
         method: "stepwise" or "binned".
         whole_batches: Round batches up per cell (binned).
-        pue: Facility energy over GPU energy, 1 or more.
+        pue: As in `estimate`, as are `carbon`, `price` and `server_overhead`.
         carbon: Carbon intensity [gCO2e/kWh], or a region.
         price: Price of a kilowatt hour.
+        server_overhead: What servers draw beside their GPUs.
         spark: Master of a Spark.
         **how: How to read, as the attributes of `ReadingOptions` say, and how the requests are
             served, as those of `ServingWish` do; here all at once, unless something else is said.
@@ -151,7 +155,7 @@ def compare(
     Raises:
         InputError: Something given cannot be used, or tables that cannot be compared.
     """
-    facility = Facility.of(pue, carbon, price)
+    facility = Facility.of(pue, carbon, price, server_overhead)
     if isinstance(tables, str) or not tables:
         raise InputError("compare takes a list of one or more tables")
     served = [_served(table, method) for table in tables]
@@ -161,95 +165,6 @@ def compare(
         make = estimation_method(method, loaded, whole_batches, wish=serving)
         name = trace_name(trace)
         return compare_tables(make, loaded.workload, served, name, is_across).at(facility)
-
-
-class Wish(NamedTuple):
-    """A deployment as a user names it; None leaves a part of it to joulecast.
-
-    Attributes:
-        model: A shipped model's name, or a config.json.
-        gpu: Short name, or a data sheet as a JSON file.
-        engine: Of the engine.
-        gpus: GPUs that share the model.
-        dtype: Number format.
-    """
-
-    model: str | None = None
-    gpu: str | None = None
-    engine: str | None = None
-    gpus: int | None = None
-    dtype: str | None = None
-
-    @classmethod
-    def of_text(cls, text: str) -> "Wish":
-        """From "model=qwen2.5-7b,gpu=l40s", as `--on` takes it.
-
-        Raises:
-            InputError: It is no such list.
-        """
-        parts: dict[str, str] = {}
-        for part in text.split(","):
-            name, equals, value = (word.strip() for word in part.partition("="))
-            if name not in cls._fields or not equals or not value or name in parts:
-                raise InputError(
-                    f'"{text}": give a list such as model=qwen2.5-7b,gpu=l40s, each of '
-                    f"{', '.join(cls._fields)} once at most, or the name of a table"
-                )
-            parts[name] = value
-        count = parts.get("gpus")
-        if count is not None and not (count.isascii() and count.isdigit() and int(count) > 0):
-            raise InputError(f'"{text}": gpus={count} is no number of GPUs')
-        return cls(
-            model=parts.get("model"),
-            gpu=parts.get("gpu"),
-            engine=parts.get("engine"),
-            gpus=None if count is None else int(count),
-            dtype=parts.get("dtype"),
-        )
-
-
-def choose_served(
-    table: EnergyTable | None,
-    wish: Wish,
-    idle_watts: float | None = None,
-    decode_watts: float | None = None,
-    method: Method = "stepwise",
-) -> "Served":
-    """What an estimate is made of: a table, or prices scaled to a deployment.
-
-    Args:
-        table: To be taken as it is, if nothing else is asked for; else what to scale from.
-        wish: The deployment; of a table, what of it is another.
-        idle_watts: What a card draws with the model loaded and nothing to do [W].
-        decode_watts: What it draws while a single request decodes [W].
-        method: How; the step model takes what a table of largest batches lacks from others.
-
-    Raises:
-        InputError: Not all of it is known or goes together, or the table is of no greedy decoding.
-    """
-    if table is not None:
-        require_greedy(table.metadata, table.name)
-    asks_for_nothing = set(wish) == {None} and idle_watts is None and decode_watts is None
-    is_whole = method == "binned" or (table is not None and not table.is_at_capacity_alone)
-    if table is not None and asks_for_nothing and is_whole:
-        return table
-    from joulecast.estimator.unit_prices.carry import OwnWatts
-    from joulecast.estimator.unit_prices.model import (
-        Scaling,
-        can_scale_from,
-        deployment_like,
-        is_of_deployment,
-        served_by,
-    )
-
-    if table is not None and asks_for_nothing and not can_scale_from(table):
-        return table
-    deployment = deployment_like(table, *wish)
-    watts = OwnWatts(idle_watts, decode_watts)
-    is_as_measured = table is not None and is_whole and watts == OwnWatts()
-    if table is not None and is_as_measured and is_of_deployment(table, deployment):
-        return table  # what was asked for beside it, it is
-    return served_by(deployment, watts) if table is None else Scaling(deployment, watts, table)
 
 
 class Reading(NamedTuple):
@@ -301,6 +216,9 @@ def estimation_method(
     Args:
         method: Which.
         loaded: The trace.
+        eager: Whether nothing is compiled (vllm).
+        decoding: How tokens are chosen: "greedy", "sampling", "temperature:0.8" or "top-p:0.9".
+        speculate: A draft, tokens that it proposes and the share accepted: "llama-3.2-1b,4,0.7".
         whole_batches: Round batches up per cell (binned).
         host: A table measured on the serving host (stepwise).
         progress: Told what share of a long simulation is done, 0 to 1.
@@ -323,9 +241,11 @@ def estimation_method(
 
 def _saying(loaded: LoadedTrace, method: EstimationMethod) -> EstimationMethod:
     """The same method, whose estimates say what was read, and what groups of requests take."""
-    return lambda workload, served, trace: replace(
-        method(workload, served, trace), reading=loaded.reading
-    ).among(loaded.groups or {}, loaded.workload)
+    return lambda workload, served, trace: (
+        replace(method(workload, served, trace), reading=loaded.reading)
+        .among(loaded.groups or {}, loaded.workload)
+        .with_requests(loaded)
+    )
 
 
 def _estimate_stepwise(
@@ -387,14 +307,3 @@ def _served(table: str | Path | EnergyTable, method: Method) -> "Served":
     if isinstance(table, str):
         return served_of_text(table, method)
     return choose_served(_table(table), Wish(), method=method)
-
-
-def served_of_text(text: str, method: Method) -> "Served":
-    """A table by its name or folder, or a deployment such as "model=qwen2.5-7b,gpu=l40s".
-
-    Raises:
-        InputError: It is neither.
-    """
-    if "=" in text:
-        return choose_served(None, Wish.of_text(text), method=method)
-    return choose_served(load_table(text), Wish(), method=method)

@@ -1,9 +1,9 @@
 """How a trace is read and its requests are served, as `estimate` and `compare` take it."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from joulecast.estimator.method import Method, Mode, ServingKeywords
+from joulecast.estimator.method import Method, Mode, ServingKeywords, VariantKeywords
 from joulecast.traces.errors import InputError
 from joulecast.traces.reading.options import ReadingKeywords
 
@@ -15,6 +15,16 @@ _MOST_AT_A_RATE = 5_000_000
 
 class EstimateKeywords(ReadingKeywords, ServingKeywords):
     """How to read a trace, and how its requests are served."""
+
+
+class SingleKeywords(EstimateKeywords, VariantKeywords):
+    """The same of a single deployment, and how it serves besides."""
+
+
+def without_variant(how: SingleKeywords) -> EstimateKeywords:
+    """The same but for how the deployment serves besides."""
+    variant = VariantKeywords.__annotations__
+    return cast("EstimateKeywords", {k: value for k, value in how.items() if k not in variant})
 
 
 def serving_wish(

@@ -17,6 +17,21 @@ Router = Literal["round-robin", "least-loaded"]
 ROUTERS: tuple[Router, ...] = get_args(Router)
 
 
+class VariantKeywords(TypedDict, total=False):
+    """How a deployment serves besides: nothing compiled, tokens drawn, a draft.
+
+    Attributes:
+        eager: Whether nothing is compiled (vllm).
+        decoding: "greedy", "sampling", "temperature:0.8" or "top-p:0.9".
+        speculate: A draft, tokens that it proposes, and the share accepted of those tried, such as
+            "llama-3.2-1b,4,0.7".
+    """
+
+    eager: bool
+    decoding: str | None
+    speculate: str | None
+
+
 class ServingKeywords(TypedDict, total=False):
     """The attributes of `ServingWish` as keyword arguments."""
 

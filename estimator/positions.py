@@ -1,5 +1,6 @@
 """Requests that can be served at all: a model has so many positions, and a cache so much room."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -71,3 +72,39 @@ def no_longer_than(
     kept, cached = lengths[fits], None if cached is None else cached[fits]
     of_kept = Workload.of_lengths(workload.grid, kept, cached)
     return Served(replace(workload, cells=of_kept.cells, cached=of_kept.cached), kept, cached)
+
+
+def request_counts(
+    workload: Workload, served: Workload, estimated: int, in_memory: Workload | None = None
+) -> dict[str, int]:
+    """`Estimate.requests`.
+
+    Args:
+        workload: All requests.
+        served: Those that the model has positions for.
+        estimated: How many of these are estimated.
+        in_memory: Those that the GPU's memory holds, too; None if all are.
+    """
+    in_memory = served if in_memory is None else in_memory
+    total, failed = workload.total.requests, workload.failed.requests
+    invalid = sum(workload.invalid.values())
+    return {
+        "total": total + failed + invalid,
+        "estimated": estimated,
+        "beyond_grid": in_memory.total.requests - estimated,
+        "beyond_positions": total - served.total.requests,
+        "beyond_memory": served.total.requests - in_memory.total.requests,
+        "failed": failed,
+        "invalid": invalid,
+    }
+
+
+def left_out_text(requests: Mapping[str, int]) -> str:
+    """What keeps the requests of a workload from being estimated, in words."""
+    beyond = requests["beyond_memory"]
+    memory = f"{beyond} than the GPU's memory holds, " if beyond else ""
+    return (
+        f"{requests['beyond_grid']} lie beyond the table's grid, {requests['beyond_positions']} "
+        f"are longer than the model has positions for, {memory}{requests['failed']} failed, "
+        f"{requests['invalid']} were invalid"
+    )

@@ -6,24 +6,25 @@ the steps cost: that of a table (`table_law.py`), or prices per unit of physical
 (`unit_prices/law.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
+from joulecast.estimator.attribution.attribution import Attribution, IdlePower
+from joulecast.estimator.attribution.cells import CellEstimate, cell_edges, coverage_of
+from joulecast.estimator.attribution.division import PHASES, Division
 from joulecast.estimator.basis import Basis
-from joulecast.estimator.estimate import (
-    CellEstimate,
-    Estimate,
-    cell_edges,
-    coverage_of,
-    left_out_text,
-    request_counts,
-    source_of,
-)
+from joulecast.estimator.estimate import Estimate, source_of
 from joulecast.estimator.ideal import Ideal, Roofline
-from joulecast.estimator.positions import Served, no_longer_than, within_positions
+from joulecast.estimator.positions import (
+    Served,
+    left_out_text,
+    no_longer_than,
+    request_counts,
+    within_positions,
+)
 from joulecast.estimator.steps.cached import CachedPrompts
 from joulecast.estimator.steps.intervals import interval_j, sampling_sd
 from joulecast.estimator.steps.progress import Progress, part_of
@@ -71,6 +72,12 @@ class Law(Protocol):
 
     def alone_j(self, counts: StepCounts) -> float:
         """Energy of requests but for what they share [J], to share the whole by."""
+
+    def divided_j(self, steps: Steps) -> FloatArray:
+        """What steps take for each of `PHASES` [J], shape (3,); taking requests in is apart."""
+
+    def own_j(self, requests: Steps) -> Division:
+        """What each row takes for its tokens alone [J]."""
 
 
 def estimate_stepwise(
@@ -246,7 +253,51 @@ class StepModel:
             least_parts_j=spending.least_parts_j,
             relative_sds=sds,
             basis=self.basis,
+            attribution=self.attribution(
+                services.mean, spending, sds, self._tokens(Served(workload, lengths, cached))
+            ),
         )
+
+    def attribution(
+        self,
+        service: Service,
+        spending: Spending,
+        sds: Mapping[str, float],
+        tokens: Mapping[str, float],
+        idle_j: float = 0.0,
+    ) -> Attribution:
+        """What input, cached and output tokens take, and waiting.
+
+        Args:
+            service: Of the requests.
+            spending: What it costs.
+            sds: What that may be off by: cause -> relative sd.
+            tokens: How many of each of `PHASES` there are [tokens].
+            idle_j: What waiting takes [J].
+        """
+        law = self.law
+        positions = [self.longest_request, self.scheduler.longest_request]
+        return Attribution.of(
+            service.gauged[1 : 1 + len(PHASES)],
+            spending,
+            interval_j(1.0, sds, law.freedom),
+            tokens,
+            own_j=law.own_j,
+            idle_j=idle_j,
+            idle=IdlePower.of(law.idle_power_w, law.idle_sd_w, law.freedom),
+            longest=min((most for most in positions if most is not None), default=None),
+            is_continuous=self.scheduler.has_prefix_cache,
+        )
+
+    def _tokens(self, served: Served) -> dict[str, float]:
+        """How many of each of `PHASES` are served [tokens]."""
+        total = served.workload.total
+        if served.lengths is None:
+            cached = CachedSums.of_cells(served.workload).tokens
+        else:
+            cached = CachedSums.of_lengths(served.lengths, served.cached).tokens
+        computed = total.input_tokens - cached
+        return {"input": computed, "cached": cached, "output": float(total.output_tokens)}
 
     def _peak_ideals_j(self, served: Served) -> dict[Ideal, float]:
         """Peak -> energy if the chip did nothing but the arithmetic that must be done [J]."""
@@ -262,8 +313,9 @@ class StepModel:
         return {peak: self.gpu.tdp_w / rate * flops for peak, rate in peaks}
 
     def gauge(self, steps: Steps) -> FloatArray:
-        """The roofline [J], then what the law asks for."""
-        return np.concatenate([[self.roofline.steps_energy(steps)], self.law.gauge(steps)])
+        """The roofline [J], what each of `PHASES` takes [J], then what the law asks for."""
+        roofline_j = [self.roofline.steps_energy(steps)]
+        return np.concatenate([roofline_j, self.law.divided_j(steps), self.law.gauge(steps)])
 
     def _relative_sds(
         self,
@@ -329,4 +381,4 @@ def effective_cells(cells: Sequence[CellEstimate], energy_j: float) -> float:
 
 def gauged_by_law(service: Service) -> Service:
     """A service with what the law asked for alone."""
-    return Service(service.counts, service.gauged[1:])
+    return Service(service.counts, service.gauged[1 + len(PHASES) :])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from joulecast.estimator.attribution.division import Division, prompt_share, weighted
 from joulecast.estimator.ideal import Roofline
 from joulecast.estimator.steps.hosts import Hosts, hosts_of
 from joulecast.estimator.steps.intervals import Spread, relative_sds
@@ -182,3 +183,32 @@ class TableLaw:
     def alone_j(self, counts: StepCounts) -> float:
         """Energy of requests but for what they share [J], to share the whole by."""
         return self.prices.total_j(counts)
+
+    def own_j(self, requests: Steps) -> Division:
+        """What each row takes for its tokens alone [J]."""
+        _, token_j, context_j, pair_j, output_j, _ = self.prices.energy_j.tolist()
+        read = 0 * requests.context if requests.prefixes is None else requests.prefixes.tokens
+        return Division(
+            input_j=token_j * requests.prompt_tokens + pair_j * requests.pairs,
+            cached_j=context_j * read,
+            output_j=token_j * requests.decoding
+            + context_j * requests.context
+            + output_j * requests.sampled,
+        )
+
+    def divided_j(self, steps: Steps) -> FloatArray:
+        """What steps take for each of `PHASES` [J], shape (3,); taking requests in is apart."""
+        share = prompt_share(steps)
+        of_prompts, of_outputs = (
+            self.prices.energy_j[0] * part.total(part.weights_read) + self._waiting_j(part)
+            for part in (weighted(steps, share), weighted(steps, 1 - share))
+        )
+        own_j = self.own_j(steps).total(steps)
+        return np.asarray(own_j + np.array([of_prompts, 0.0, of_outputs]))
+
+    def _waiting_j(self, steps: Steps) -> float:
+        """What the GPU takes while it waits for the serving host [J]."""
+        if self.hosts is None:
+            return 0.0
+        pace = self.hosts.pace
+        return pace.waiting_power_w * pace.waiting_seconds(steps, self.hosts.serving_seconds)

@@ -7,6 +7,14 @@ from .api import (
     estimate_stepwise,
     plan,
 )
+from .estimator.attribution.attribution import (
+    Attribution,
+    IdlePower,
+    TokenShare,
+)
+from .estimator.attribution.cells import (
+    CellEstimate,
+)
 from .estimator.basis import (
     Basis,
 )
@@ -19,7 +27,6 @@ from .estimator.compare import (
     Comparison,
 )
 from .estimator.estimate import (
-    CellEstimate,
     Estimate,
 )
 from .estimator.flops import (
@@ -31,9 +38,16 @@ from .estimator.footprint.carbon import (
     find_region,
     regions,
 )
+from .estimator.footprint.cloud_regions import (
+    CloudRegion,
+)
 from .estimator.footprint.facility import (
     Facility,
     Price,
+)
+from .estimator.footprint.server import (
+    ServedTime,
+    ServerOverhead,
 )
 from .estimator.groups import (
     GroupShare,
@@ -47,6 +61,11 @@ from .estimator.planning.fleets import (
 )
 from .estimator.planning.result import (
     FleetPlan,
+)
+from .estimator.rates.card import (
+    Load,
+    RateCard,
+    rate_card,
 )
 from .measurements.hardware import (
     Gpu,
@@ -75,6 +94,9 @@ from .traces.grid import (
     POWER_OF_TWO_GRID,
     Grid,
 )
+from .traces.inputs.equal import (
+    equal_requests,
+)
 from .traces.load import (
     load_from_spark,
     load_from_table,
@@ -99,11 +121,13 @@ __version__: str
 __all__ = [
     "PAPER_GRID",
     "POWER_OF_TWO_GRID",
+    "Attribution",
     "Basis",
     "CarbonIntensity",
     "CellEnergy",
     "CellEstimate",
     "CellSums",
+    "CloudRegion",
     "ComparedTable",
     "Comparison",
     "EnergyTable",
@@ -116,19 +140,26 @@ __all__ = [
     "Gpu",
     "Grid",
     "GroupShare",
+    "IdlePower",
     "InputError",
     "LengthStatistics",
+    "Load",
     "ModelEstimates",
     "NotEstimated",
     "NotPlanned",
     "Price",
+    "RateCard",
     "Run",
+    "ServedTime",
+    "ServerOverhead",
+    "TokenShare",
     "TraceReading",
     "TraceSummary",
     "Workload",
     "__version__",
     "compare",
     "compare_tables",
+    "equal_requests",
     "estimate",
     "estimate_binned",
     "estimate_models",
@@ -144,6 +175,7 @@ __all__ = [
     "load_with_lengths",
     "load_workload",
     "plan",
+    "rate_card",
     "regions",
     "summarise",
     "table_names",

@@ -139,8 +139,8 @@ def require_greedy(facts: Facts, name: str) -> None:
     """
     if words := other_decoding(facts):
         raise InputError(
-            f"{name}: was measured {words}; forecasts are of greedy decoding without a draft, for "
-            "which a table of that is needed"
+            f"{name}: was measured {words}; forecasts rest on tables of greedy decoding without a "
+            "draft; name one of those, or none"
         )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import joulecast as jc
 from joulecast.estimator.by_model import ModelsKeywords
-from joulecast.estimator.keywords import EstimateKeywords
+from joulecast.estimator.keywords import EstimateKeywords, SingleKeywords
 from joulecast.estimator.method import ServingKeywords
 from joulecast.estimator.online.wish import ServingWish
 from joulecast.traces.reading.options import ReadingKeywords, ReadingOptions
@@ -109,15 +109,20 @@ READERS = {
 
 def test_how_a_trace_is_read_is_told_once_for_all_that_read_one() -> None:
     assert set(READERS) == {
-        *("estimate", "estimate_models", "compare", "plan", "summarise", "load_workload"),
+        *("estimate", "estimate_models", "compare", "plan", "rate_card", "summarise"),
+        "load_workload",
         "load_with_lengths",
         *("load_from_spark", "load_from_table"),
     }
     for name, function in READERS.items():
         *_, parameter = inspect.signature(function).parameters.values()
         assert parameter.kind is inspect.Parameter.VAR_KEYWORD, name
-        of_estimates = dict.fromkeys(("estimate", "compare", "plan"), EstimateKeywords)
-        keywords = {**of_estimates, "estimate_models": ModelsKeywords}.get(name, ReadingKeywords)
+        own = {
+            "estimate": SingleKeywords,
+            **dict.fromkeys(("compare", "plan"), EstimateKeywords),
+            "estimate_models": ModelsKeywords,
+        }
+        keywords = own.get(name, ReadingKeywords)
         assert parameter.annotation in (Unpack[keywords], f"Unpack[{keywords.__name__}]"), name
         told = described(doc(function), "Args")[parameter.name]
         assert "the attributes of `ReadingOptions`" in told

@@ -6,9 +6,9 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from joulecast.traces.errors import InputError
 
@@ -106,7 +106,18 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing: into a neighbour first, then renamed into place.
+    """Write a whole file or nothing.
+
+    Raises:
+        InputError: The folder is missing, read-only or full.
+    """
+    with whole_file(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write piece by piece: into a neighbour first, renamed into place once all is there.
 
     Raises:
         InputError: The folder is missing, read-only or full.
@@ -114,7 +125,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary = None
     try:
         if exists(path) and not path.is_file():
-            path.write_bytes(content)  # devices and pipes cannot be renamed onto
+            with path.open("wb") as file:
+                yield file  # devices and pipes cannot be renamed onto
             return
         path = path.resolve()  # a link stays one
         if exists(path) and not os.access(path, os.W_OK):
@@ -122,16 +134,18 @@ def write_bytes(path: Path, content: bytes) -> None:
         handle, name = tempfile.mkstemp(prefix=".joulecast-", dir=path.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
         mode = path.stat().st_mode & 0o777 if exists(path) else 0o666 & ~_umask()
         temporary.chmod(mode)
         temporary.replace(path)
+        temporary = None
     except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{path}: cannot be written ({reason}); give another file") from error
+    finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: cannot be written ({reason}); give another file") from error
 
 
 def _umask() -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
+from joulecast.traces.inputs.equal import equal_lengths
 from joulecast.traces.inputs.inputs import Parts, TraceInput, trace_name
 from joulecast.traces.inputs.together import timeless, together
 from joulecast.traces.reading.options import DEFAULTS, ReadingKeywords, ReadingOptions
@@ -53,6 +54,8 @@ class LoadedTrace:
         groups: Name of a group -> its workload, their sum is the whole; None if not asked for.
         timeless: What of a trace does not tell when its requests came, where the rest does, so
             that no times are known of the whole.
+        rows: Which row of the trace each of `lengths` is, from 1, shape (n,); None if not asked
+            for, or of a workload.
     """
 
     workload: Workload
@@ -65,6 +68,7 @@ class LoadedTrace:
     cluster: "Cluster | None" = None
     groups: Mapping[str, Workload] | None = None
     timeless: tuple[str, ...] = ()
+    rows: "npt.NDArray[np.int64] | None" = None
 
     @property
     def untimed(self) -> int:
@@ -81,6 +85,7 @@ def load_trace(
     with_counts: bool = False,
     with_arrivals: bool = False,
     cluster: "Cluster | None" = None,
+    with_rows: bool = False,
     **reading: Unpack[ReadingKeywords],
 ) -> LoadedTrace:
     """A workload, and from a file of requests also how long they are.
@@ -92,6 +97,8 @@ def load_trace(
         with_counts: Count the lengths, which takes memory for each that occurs.
         with_arrivals: Give the requests with their times, where the trace has these.
         cluster: Spark, to read files there; None to read them here.
+        with_rows: Give the requests one by one, with or without their times, however many there
+            are, and which row of the trace each is.
         **reading: How to read, as the attributes of `ReadingOptions` say.
 
     Raises:
@@ -100,17 +107,19 @@ def load_trace(
     options = ReadingOptions(**reading)
     ready, sources = ready_and_sources(trace, options)
     if ready:
-        return replace(_with_ready(ready, sources, grid, reading, cluster), cluster=cluster)
+        whole = replace(_with_ready(ready, sources, grid, reading, cluster), cluster=cluster)
+        return _with_equal_lengths(whole, most_lengths, with_rows)
     from joulecast.traces.distribution import length_counts
 
     with _opened(sources, options, cluster) as everything:
         requests, workload, groups = _binned(everything, grid or POWER_OF_TWO_GRID)
         timed, arrivals = None, requests.arrivals
         if with_arrivals and requests.has_arrivals:
-            timed, arrivals = requests.timed()
-        lengths, cached = None, None
-        if workload.total.requests <= most_lengths:
+            timed, arrivals = requests.timed(with_rows)
+        lengths, cached, rows = None, None, None
+        if workload.total.requests <= most_lengths or (with_rows and timed is None):
             lengths, cached = requests.lengths_and_cached()
+            rows = requests.rows() if with_rows else None
         return LoadedTrace(
             workload,
             lengths,
@@ -122,6 +131,7 @@ def load_trace(
             cluster,
             groups if options.group_by else None,
             requests.timeless,
+            rows,
         )
 
 
@@ -144,6 +154,22 @@ def _with_ready(
     without_times |= {names[k] for k in timeless(workloads)}
     whole = together(workloads, grid)
     return LoadedTrace(whole, reading=read, timeless=tuple(sorted(without_times)))
+
+
+def _with_equal_lengths(loaded: LoadedTrace, most: int, is_asked: bool) -> LoadedTrace:
+    """The same with lengths one by one, where the sums of a workload tell them: all are equal."""
+    workload = loaded.workload
+    each = equal_lengths(workload)
+    if each is None or workload.arrivals is not None:
+        return loaded
+    if workload.total.requests > most and not is_asked:
+        return loaded
+    import numpy as np
+
+    i, o, c = each
+    count = workload.total.requests
+    cached = None if c is None else np.full(count, c)
+    return replace(loaded, lengths=np.tile([i, o], (count, 1)), cached=cached)
 
 
 def load_workload(

@@ -24,11 +24,13 @@ class TimedRequests:
         lengths: (i, o) of each, shape (n, 2) [tokens].
         cached: Tokens of each prompt that were in a cache of prefixes, shape (n,) [tokens]; None
             where that is not known.
+        rows: Which row of the trace each is, from 1, shape (n,); None where nobody asked.
     """
 
     arrival_s: FloatArray
     lengths: LengthArray
     cached: TokenArray | None = None
+    rows: TokenArray | None = None
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -57,13 +59,18 @@ class TimedRequests:
 
     @classmethod
     def in_order(
-        cls, arrival_s: FloatArray, lengths: LengthArray, cached: TokenArray | None = None
+        cls,
+        arrival_s: FloatArray,
+        lengths: LengthArray,
+        cached: TokenArray | None = None,
+        rows: TokenArray | None = None,
     ) -> "TimedRequests":
         """Requests in any order, those that come at once in theirs, counted from the first."""
         order = np.argsort(arrival_s, kind="stable")
         begins = arrival_s[order]
         begins = begins - begins[0] if len(begins) else begins
-        return cls(begins, lengths[order], None if cached is None else cached[order])
+        known = (None if each is None else each[order] for each in (cached, rows))
+        return cls(begins, lengths[order], *known)
 
     @classmethod
     def at_rate(
@@ -72,6 +79,7 @@ class TimedRequests:
         rate: float,
         generator: np.random.Generator,
         cached: TokenArray | None = None,
+        rows: TokenArray | None = None,
     ) -> "TimedRequests":
         """Requests that come at random moments (Poisson), in the order of `lengths`.
 
@@ -80,9 +88,10 @@ class TimedRequests:
             rate: How many come in a second, on average.
             generator: Source of randomness.
             cached: Tokens of each prompt that were in a cache of prefixes, if that is known.
+            rows: Which row of the trace each is, if that is.
         """
         gaps = generator.exponential(1 / rate, len(lengths))
-        return cls(np.cumsum(gaps) - gaps[:1], lengths, cached)
+        return cls(np.cumsum(gaps) - gaps[:1], lengths, cached, rows)
 
     def faster(self, speed: float) -> "TimedRequests":
         """The same, so many times as fast."""

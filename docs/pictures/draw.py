@@ -33,6 +33,9 @@ def main() -> None:
          "pytorch-over-vllm.png"),
     ):  # fmt: skip
         subprocess.run([JOULECAST, *words], check=True, cwd=PICTURES, stdout=subprocess.DEVNULL)
+    program = PICTURES.parents[1] / "benchmarks" / "decoding_options.py"
+    picture = str(PICTURES / "speculation.png")
+    subprocess.run([sys.executable, str(program), "--plot", picture], check=True)
     chromium = os.environ.get("JOULECAST_CHROMIUM") or shutil.which("chromium")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         page_file = Path(folder) / "report.html"

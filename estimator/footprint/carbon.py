@@ -4,16 +4,17 @@ Its files lie in codecarbon/ as they are in its release; the package itself woul
 
 Annual averages: countries and Nordic bidding zones by the generation there, US states by the rate
 that the EPA publishes, Chinese provinces by the factor that the ministry publishes. Each value has
-its year.
+its year and its scope, since these differ in what they count.
 """
 
 import difflib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
+from joulecast.estimator.footprint.cloud_regions import CloudRegion, find_cloud_region
 from joulecast.traces.errors import InputError
 from joulecast.traces.html import html_table
 from joulecast.traces.reading.formats import shorten
@@ -27,6 +28,16 @@ _MOST_G_PER_KWH = 100_000
 _RESERVED = {"UK": "GBR"}
 """Codes that ISO 3166-1 reserves for what has another."""
 
+Scope = Literal["life-cycle", "output rate", "combustion"]
+Gas = Literal["CO2e", "CO2"]
+
+SCOPES: dict[Scope, str] = {
+    "life-cycle": "of all generation there, with what building the plants and mining the fuel emit",
+    "output rate": "what the plants there emit over all that they generate, no life cycle",
+    "combustion": "what burning fuel emits over all generation, no life cycle",
+}
+"""What a carbon intensity counts -> in words."""
+
 
 @dataclass(frozen=True)
 class CarbonIntensity:
@@ -38,6 +49,11 @@ class CarbonIntensity:
         name: Of the region; None likewise.
         year: Of the value; None likewise.
         source: Where the number is from.
+        scope: What it counts; None likewise.
+        gas: "CO2" where other greenhouse gases are left out.
+        unknown_share: Share of the generation whose kind has no factor, which counts as 0: where
+            there is any, the intensity is a lower bound.
+        cloud: The region of a cloud that it was asked for by; None if by another name.
     """
 
     g_per_kwh: float
@@ -45,6 +61,10 @@ class CarbonIntensity:
     name: str | None = None
     year: int | None = None
     source: str = "given"
+    scope: Scope | None = None
+    gas: Gas = "CO2e"
+    unknown_share: float = 0.0
+    cloud: CloudRegion | None = None
 
     def __post_init__(self) -> None:
         """Refuse a number that no electricity has."""
@@ -66,6 +86,10 @@ class CarbonIntensity:
             "name": self.name,
             "year": self.year,
             "source": self.source,
+            "scope": self.scope,
+            "gas": self.gas,
+            "unknown_share": self.unknown_share,
+            "cloud": None if self.cloud is None else self.cloud.to_dict(),
         }
 
 
@@ -87,6 +111,7 @@ def regions() -> dict[str, CarbonIntensity]:
             mix["country_name"],
             int(mix["year"]),
             f"{RELEASE}, global_energy_mix.json",
+            "life-cycle",
         )
         for code, mix in _codecarbon("global_energy_mix.json").items()
         if mix.get("carbon_intensity") is not None
@@ -102,20 +127,45 @@ def regions() -> dict[str, CarbonIntensity]:
             f"{name.title()}, United States",
             int(states["_source"]["year"]),
             f"{RELEASE}, usa_emissions.json",
+            "output rate",
         )
-    for file in ("nordic_emissions.json", "china_provincial_emissions.json"):
-        for code, zone in _codecarbon(file)["data"].items():
-            if code == "FI":  # the country has a value of its own
-                continue
-            by_code[code] = CarbonIntensity(
-                float(zone["emission_factor"]),
-                code,
-                zone["description"] + (", China" if code.startswith("CN-") else ""),
-                int(zone["year"]),
-                f"{RELEASE}, {file}",
-            )
+    by_code |= _nordic_zones() | _chinese_provinces()
     return {
         code: intensity for code, intensity in sorted(by_code.items()) if intensity.g_per_kwh > 0
+    }
+
+
+def _nordic_zones() -> dict[str, CarbonIntensity]:
+    """Bidding zones; of Finland, which is one, the country has a value of its own."""
+    file = "nordic_emissions.json"
+    return {
+        code: CarbonIntensity(
+            float(zone["emission_factor"]),
+            code,
+            zone["description"],
+            int(zone["year"]),
+            f"{RELEASE}, {file}",
+            "life-cycle",
+            unknown_share=round(1 - float(zone["coverage"].partition("%")[0]) / 100, 6),
+        )
+        for code, zone in _codecarbon(file)["data"].items()
+        if code != "FI"
+    }
+
+
+def _chinese_provinces() -> dict[str, CarbonIntensity]:
+    file = "china_provincial_emissions.json"
+    return {
+        code: CarbonIntensity(
+            float(province["emission_factor"]),
+            code,
+            f"{province['description']}, China",
+            int(province["year"]),
+            f"{RELEASE}, {file}",
+            "combustion",
+            "CO2",
+        )
+        for code, province in _codecarbon(file)["data"].items()
     }
 
 
@@ -129,9 +179,9 @@ def find_region(name: str) -> CarbonIntensity:
     """The intensity of a region.
 
     Args:
-        name: A code of `regions`, an ISO 3166-1 alpha-2 code ("FR"), or the name of a country, a US
-            state or a Chinese province ("France", "California"), in any case. Countries win:
-            "Georgia" is one.
+        name: A code of `regions`, an ISO 3166-1 alpha-2 code ("FR"), the name of a country, a US
+            state or a Chinese province ("France", "California"), or a region of AWS, Azure or
+            Google Cloud ("us-east-1"), in any case. Countries win: "Georgia" is one.
 
     Returns:
         The annual average [gCO2e/kWh] with its year and source.
@@ -146,6 +196,8 @@ def find_region(name: str) -> CarbonIntensity:
     code = _RESERVED.get(stripped.upper(), stripped.upper())
     if code in by_code:
         return by_code[code]
+    if (cloud := find_cloud_region(stripped)) is not None:
+        return replace(by_code[cloud.carbon_region], cloud=cloud)
     by_name: dict[str, str] = {}
     for region, intensity in by_code.items():
         whole = str(intensity.name).casefold()

@@ -7,11 +7,12 @@ last, and so which requests share them, prices per unit of physical work say.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from joulecast.estimator.attribution.served import ServedRequests
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.method import Router
 from joulecast.estimator.online.fewest import fewest, waits
@@ -27,8 +28,9 @@ from joulecast.estimator.steps.in_time.state import StepTimes
 from joulecast.estimator.steps.intervals import interval_j
 from joulecast.estimator.steps.progress import Progress, part_of
 from joulecast.estimator.steps.spending import Spending
-from joulecast.estimator.steps.work import LengthArray
+from joulecast.estimator.steps.work import CachedSums, LengthArray
 from joulecast.estimator.stepwise import StepModel, effective_cells, gauged_by_law
+from joulecast.estimator.variants.speculation import SpeculativeBatching
 from joulecast.traces.binning.cluster import Cluster
 from joulecast.traces.errors import InputError
 from joulecast.traces.requests import TimedRequests, TokenArray
@@ -70,9 +72,14 @@ class Server:
         """The scheduler of a model's engine.
 
         Raises:
-            InputError: The engine forms static batches.
+            InputError: The engine forms static batches, or speculates.
         """
         scheduler = model.scheduler
+        if isinstance(scheduler, SpeculativeBatching):
+            raise InputError(
+                f"{model.name}: speculation over time is not forecast, as no window of it was "
+                "measured; take --serving offline, or leave --speculate out"
+            )
         if not isinstance(scheduler, ContinuousBatching):
             raise InputError(
                 f"{model.name}: how its static batches would form over time is not known; take "
@@ -184,8 +191,10 @@ def _served(
     fits = requests.lengths.sum(axis=1) <= longest
     lengths = np.maximum(requests.lengths[fits], 1)
     scheduler.require_fits(lengths)
-    cached = None if requests.cached is None else requests.cached[fits]
-    return TimedRequests.in_order(requests.arrival_s[fits], lengths, cached)
+    cached, rows = (
+        None if each is None else each[fits] for each in (requests.cached, requests.rows)
+    )
+    return TimedRequests.in_order(requests.arrival_s[fits], lengths, cached, rows)
 
 
 def _estimate(
@@ -202,6 +211,9 @@ def _estimate(
     idle_j = model.law.idle_power_w * run.idle_s
     energy_j = spending.energy_j + idle_j
     sds = _relative_sds(model, offline, run, spending, energy_j)
+    cached = CachedSums.of_lengths(requests.lengths, requests.cached).tokens
+    inputs, outputs = offline.estimated_tokens["input"], offline.estimated_tokens["output"]
+    tokens = {"input": inputs - cached, "cached": cached, "output": outputs}
     share = energy_j / offline.energy_j
     cells = tuple(
         replace(cell, energy_j=None if cell.energy_j is None else cell.energy_j * share)
@@ -228,7 +240,22 @@ def _estimate(
         least_parts_j=least_parts_j,
         relative_sds=sds,
         serving=_serving(offline, model, fleet, run, requests, plan, spending.energy_j, idle_j),
+        attribution=model.attribution(
+            run.service, spending, _at_work(sds, spending.energy_j / energy_j), tokens, idle_j
+        ),
+        served=ServedRequests(
+            *(requests.lengths, requests.cached, requests.rows),
+            *(requests.arrival_s, run.first_s, run.last_s),
+        ),
     )
+
+
+def _at_work(sds: Mapping[str, float], share: float) -> dict[str, float]:
+    """What the energy of the steps alone may be off by, of which the whole holds such a share."""
+    whole = {"sampling", "reconstruction"}
+    return {
+        cause: sd if cause in whole else sd / share for cause, sd in sds.items() if cause != "idle"
+    }
 
 
 def _relative_sds(

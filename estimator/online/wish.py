@@ -11,10 +11,10 @@ from joulecast.estimator.online.online import Plan, Server
 from joulecast.estimator.over_time.serving import Objective, objectives_of
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.stepwise import StepModel
-from joulecast.estimator.unit_prices.in_time import step_times
 from joulecast.estimator.unit_prices.model import Scaling, Served, can_scale_from
 from joulecast.estimator.unit_prices.shipped import price_list_names
 from joulecast.estimator.unit_prices.sources import deployment_of
+from joulecast.estimator.variants.speculation import SpeculativeBatching
 from joulecast.measurements.facts import is_number
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
@@ -194,9 +194,9 @@ def _at_rate(loaded: LoadedTrace, rate: float, trace: str) -> TimedRequests:
     """The requests of a trace at random moments; in their order, where that is known."""
     generator = np.random.default_rng(_SEED)
     if loaded.timed is not None:
-        lengths, cached = loaded.timed.lengths, loaded.timed.cached
+        lengths, cached, rows = loaded.timed.lengths, loaded.timed.cached, loaded.timed.rows
     elif loaded.lengths is not None:
-        lengths, cached = loaded.lengths, loaded.cached
+        lengths, cached, rows = loaded.lengths, loaded.cached, loaded.rows
     else:
         count = loaded.workload.total.requests
         if count > _MOST_DRAWN:
@@ -205,7 +205,8 @@ def _at_rate(loaded: LoadedTrace, rate: float, trace: str) -> TimedRequests:
                 f"{_MOST_DRAWN:,} are drawn; give the file, or a part of it"
             )
         lengths, cached = sample_with_cached(loaded.workload, count, generator)
-    return TimedRequests.at_rate(lengths, rate, generator, cached)
+        rows = None
+    return TimedRequests.at_rate(lengths, rate, generator, cached, rows)
 
 
 def with_limits(model: StepModel, wish: ServingWish) -> StepModel:
@@ -217,8 +218,16 @@ def with_limits(model: StepModel, wish: ServingWish) -> StepModel:
     if wish.max_num_seqs is None and wish.max_num_batched_tokens is None:
         return model
     scheduler = model.scheduler
+    if isinstance(scheduler, SpeculativeBatching):
+        batching = _limited(scheduler.batching, wish)
+        return replace(model, scheduler=replace(scheduler, batching=batching))
     if not isinstance(scheduler, ContinuousBatching):
         raise InputError(f"{model.name}: its static batches have no such limits; leave them out")
+    return replace(model, scheduler=_limited(scheduler, wish))
+
+
+def _limited(scheduler: ContinuousBatching, wish: ServingWish) -> ContinuousBatching:
+    """The same with other limits; errors as for `with_limits`."""
     budget = wish.max_num_batched_tokens or scheduler.token_budget
     most = wish.max_num_seqs or scheduler.most_requests
     if budget < most:
@@ -227,8 +236,7 @@ def with_limits(model: StepModel, wish: ServingWish) -> StepModel:
             "at once; raise --max-num-batched-tokens, or lower --max-num-seqs"
         )
     # How long its steps last is known for its own limits alone.
-    limited = replace(scheduler, token_budget=budget, most_requests=most, times=None)
-    return replace(model, scheduler=limited)
+    return replace(scheduler, token_budget=budget, most_requests=most, times=None)
 
 
 def server_of(served: Served, model: StepModel) -> Server:
@@ -245,6 +253,4 @@ def server_of(served: Served, model: StepModel) -> Server:
         is_priced = f"{deployment.gpu.name}/{deployment.engine}" in price_list_names()
         table = None if is_priced or not can_scale_from(served) else served
         served = Scaling(deployment, table=table)
-    prices = served.carried_prices().prices
-    times = step_times(prices, served.deployment, scheduler.token_budget, scheduler.graph_tokens)
-    return Server(model, scheduler, times)
+    return Server(model, scheduler, served.step_times(scheduler))

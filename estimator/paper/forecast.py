@@ -11,17 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from joulecast.estimator.estimate import (
-    CellEstimate,
-    Estimate,
-    cell_edges,
-    coverage_of,
-    left_out_text,
-    request_counts,
-    source_of,
-)
+from joulecast.estimator.attribution.cells import CellEstimate, cell_edges, coverage_of
+from joulecast.estimator.estimate import Estimate, source_of
 from joulecast.estimator.ideal import Ideal, ideal_energy
-from joulecast.estimator.positions import within_positions
+from joulecast.estimator.positions import left_out_text, request_counts, within_positions
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.intervals import interval_j
 from joulecast.estimator.steps.schedulers import Scheduler

@@ -57,7 +57,7 @@ class FleetOption:
 
     @property
     def name(self) -> str:
-        """In a few words: GPUs that share the model, format, and what is not as by default."""
+        """GPUs that share the model, number format, and what else is not as by default."""
         basis = self.basis
         cards = basis.gpu if basis.gpus == 1 else f"{basis.gpus} x {basis.gpu}"
         words = [cards, basis.dtype]
@@ -102,25 +102,30 @@ class FleetOption:
     @property
     def cost(self) -> float | None:
         """Rent and electricity, in the currency of the prices; None where a price is missing."""
-        return self.terms.cost(self.basis.gpu, self.gpu_hours, self.energy_j)
+        return self._cost_of(self.energy_j)
 
     @property
     def cost_interval(self) -> tuple[float, float] | None:
         """The same at either end of the interval of the energy."""
-        low, high = (
-            self.terms.cost(self.basis.gpu, self.gpu_hours, end_j) for end_j in self.interval_j
-        )
+        low, high = map(self._cost_of, self.interval_j)
         return None if low is None or high is None else (low, high)
 
     @property
     def carbon_g(self) -> float | None:
-        """What the electricity emits [gCO2e]; None if that was not asked for."""
-        return self.terms.carbon_g(self.energy_j)
+        """What the electricity emits [g of the intensity's gas]; None if that was not asked for."""
+        facility = self.estimate.facility
+        return None if facility is None else facility.carbon_g(self.energy_j)
 
     @property
     def embodied_g(self) -> float | None:
         """The part of what making the cards emitted [gCO2e]; None likewise, or if not known."""
         return self.terms.embodied_g(self.basis.gpu, self.gpu_hours)
+
+    def _cost_of(self, energy_j: float) -> float | None:
+        """What the hours of the cards and an energy [J] cost."""
+        facility = self.estimate.facility
+        electricity = None if facility is None else facility.cost(energy_j)
+        return self.terms.cost(self.basis.gpu, self.gpu_hours, electricity)
 
     def headroom_percent(self, objectives: tuple[Objective, ...]) -> float | None:
         """How far the nearest bound is away [%]; None without bounds."""
@@ -180,13 +185,14 @@ class FleetOption:
         }
         for latency, quantiles in ({} if serving is None else serving.latencies).items():
             document[f"{latency}_s"] = quantiles and quantiles.to_dict()
-        if terms.facility is not None:
-            document |= terms.facility.to_dict(self.energy_j, self.interval_j)
+        facility = estimate.facility
+        if facility is not None:
+            document |= facility.to_dict(self.energy_j, self.interval_j)
         if terms.has_prices:
             interval = self.cost_interval
             document |= {
                 "gpu_cost": terms.rent(self.basis.gpu, self.gpu_hours),
-                "electricity_cost": terms.electricity(self.energy_j),
+                "electricity_cost": facility and facility.cost(self.energy_j),
                 "cost": self.cost,
                 "cost_interval": None if interval is None else list(interval),
             }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Unpack, cast
 
 from joulecast.estimator.footprint.carbon import CarbonIntensity
@@ -34,10 +35,11 @@ def plan(
     on: Iterable[str] = (),
     by: Goal = "gpus",
     *,
-    model: str | None = None,
+    model: str | Path | None = None,
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
     price: float | str | Price | None = None,
+    server_overhead: str | None = None,
     gpu_prices: Mapping[str, float | str | Price] | None = None,
     embodied: bool = False,
     lifetime_years: float | None = None,
@@ -52,9 +54,10 @@ def plan(
             value is taken with every other, or names of tables; cards that many have if not given.
         by: What to rank by: "gpus" (ties by energy), "energy" or "cost".
         model: Of the deployments that name none; llama-3.1-8b if not given.
-        pue: Facility energy over GPU energy, 1 or more.
+        pue: Facility energy over IT energy, 1 or more.
         carbon: Carbon intensity [gCO2e/kWh], or a region such as "FR" or "US-CA".
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
+        server_overhead: What servers draw beside their GPUs: "150 W/GPU", "30 %", "ecologits".
         gpu_prices: Short name of a GPU -> price of an hour of one, likewise.
         embodied: Whether to tell the part of what making the cards emitted, where that is known.
         lifetime_years: How long a card is used, for that part; 4 if not given.
@@ -76,8 +79,10 @@ def plan(
     of_serving = ServingKeywords.__annotations__.keys()
     serving = {name: value for name, value in how.items() if name in of_serving}
     reading = {name: value for name, value in how.items() if name not in of_serving}
-    terms = Terms.of(Facility.of(pue, carbon, price), gpu_prices, embodied, lifetime_years)
-    asked = Asked(choices_of(on, model), cast("ServingKeywords", serving), terms, by, most_gpus)
+    facility = Facility.of(pue, carbon, price, server_overhead)
+    terms = Terms.of(facility, gpu_prices, embodied, lifetime_years)
+    own = None if model is None else str(model)
+    asked = Asked(choices_of(on, own), cast("ServingKeywords", serving), terms, by, most_gpus)
     loaded = load_for_plan(trace, asked, **cast("ReadingKeywords", reading))
     return asked.of(loaded, trace_name(trace))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from joulecast.estimator.estimate import Estimate
-from joulecast.estimator.forecast import choose_served, estimation_method
+from joulecast.estimator.forecast import estimation_method
 from joulecast.estimator.method import ServingKeywords
 from joulecast.estimator.online.fewest import ObjectivesNotMetError
 from joulecast.estimator.online.online import Plan
@@ -17,6 +17,7 @@ from joulecast.estimator.planning.fleets import FleetOption, NotPlanned
 from joulecast.estimator.planning.specs import Choice
 from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.unit_prices.model import Served
+from joulecast.estimator.variants.wish import choose_served
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.errors import InputError
 from joulecast.traces.inputs.inputs import some_of

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from joulecast.estimator.forecast import Wish
+from joulecast.estimator.variants.wish import Wish
 from joulecast.traces.errors import InputError
 
 DEFAULT_SPECS = (
@@ -53,9 +53,10 @@ class Choice:
         """From a value of each name."""
         words = {name: value for name, value in values.items() if name not in _COUNTS}
         counts = {name: int(value) for name, value in values.items() if name in _COUNTS}
+        model, gpu, engine = (words.get(name) for name in ("model", "gpu", "engine"))
         return cls(
             ",".join(f"{name}={values[name]}" for name in _NAMES if name in values),
-            Wish(**words, gpus=counts.get("gpus")),
+            Wish(model, gpu, engine, counts.get("gpus"), words.get("dtype")),
             None,
             *(counts.get(name) for name in _COUNTS[1:]),
         )

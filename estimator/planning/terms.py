@@ -46,7 +46,9 @@ class Terms:
         Raises:
             InputError: No such GPU, no price, two currencies, or no lifetime.
         """
-        prices = {name: _hour(name, price) for name, price in (gpu_prices or {}).items()}
+        prices = {
+            load_gpu(name).name: _hour(name, price) for name, price in (gpu_prices or {}).items()
+        }
         all_prices = list(prices.values())
         if facility is not None and facility.price is not None:
             all_prices.append(facility.price)
@@ -75,21 +77,13 @@ class Terms:
         """What the hours of a GPU cost, in `currency`; None where its price is not known."""
         return self.gpu_prices[gpu] * gpu_hours if gpu in self.gpu_prices else None
 
-    def electricity(self, energy_j: float) -> float | None:
-        """What the electricity of a GPU energy [J] costs, in `currency`; None without a price."""
-        return None if self.facility is None else self.facility.cost(energy_j)
-
-    def cost(self, gpu: str, gpu_hours: float, energy_j: float) -> float | None:
-        """Both together; None without prices, or if only that of this GPU is missing."""
-        rent, electricity = self.rent(gpu, gpu_hours), self.electricity(energy_j)
+    def cost(self, gpu: str, gpu_hours: float, electricity: float | None) -> float | None:
+        """Rent and electricity together; None without prices, or if only this GPU has none."""
+        rent = self.rent(gpu, gpu_hours)
         if self.gpu_prices and rent is None:
             return None
         parts = [part for part in (rent, electricity) if part is not None]
         return sum(parts) if parts else None
-
-    def carbon_g(self, energy_j: float) -> float | None:
-        """What the electricity of a GPU energy [J] emits [gCO2e]; None if not asked for."""
-        return None if self.facility is None else self.facility.carbon_g(energy_j)
 
     def embodied_g(self, gpu: str, gpu_hours: float) -> float | None:
         """The part of what making the cards emitted [gCO2e]; None if not asked for or not known."""
@@ -127,7 +121,6 @@ def gpu_prices_of(texts: tuple[str, ...]) -> dict[str, str]:
 
 def _hour(gpu: str, price: float | str | Price) -> Price:
     """What an hour of a GPU costs; the class calls any amount one per kilowatt hour."""
-    load_gpu(gpu)
     try:
         return Price.of(price)
     except InputError as error:

@@ -156,7 +156,7 @@ class Deployment:
     def text(self) -> str:
         """In a few words."""
         words = [self.shape.name, self.gpus_in_words, self.engine, self.quantization or self.dtype]
-        return ", ".join(words)
+        return ", ".join([*words, "eager"] if self.is_eager else words)
 
     def on(self, gpus: int) -> "Deployment":
         """The same on another number of GPUs."""

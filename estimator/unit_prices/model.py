@@ -8,6 +8,7 @@ from joulecast.estimator.flops import load_flops
 from joulecast.estimator.ideal import Roofline
 from joulecast.estimator.positions import within_positions
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
+from joulecast.estimator.steps.in_time.state import StepTimes
 from joulecast.estimator.steps.schedulers import Scheduler
 from joulecast.estimator.stepwise import StepModel
 from joulecast.estimator.unit_prices.carry import (
@@ -61,12 +62,31 @@ def deployment_like(
     engine: str | None = None,
     gpus: int | None = None,
     dtype: str | None = None,
+    is_eager: bool = False,
 ) -> Deployment:
     """A deployment as a user names it; what is not named is that of the table, or the default.
 
     Raises:
-        InputError: No such model, GPU or number format, or so many GPUs cannot share the model.
+        InputError: No such model, GPU or number format, so many GPUs cannot share the model, or
+            an engine that is eager as it is.
     """
+    deployment = _named(table, model, gpu, engine, gpus, dtype)
+    if not is_eager:
+        return deployment
+    if deployment.engine == "pytorch":
+        raise InputError("--eager: plain PyTorch compiles nothing as it is; leave --eager out")
+    return replace(deployment, is_eager=True)
+
+
+def _named(
+    table: EnergyTable | None,
+    model: str | None,
+    gpu: str | None,
+    engine: str | None,
+    gpus: int | None,
+    dtype: str | None,
+) -> Deployment:
+    """The same, as eager as the table."""
     if engine is not None and engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
     if gpus is not None and (type(gpus) is not int or gpus < 1):
@@ -200,10 +220,21 @@ class Scaling:
             gpu=deployment.gpu,
             compute_dtype=deployment.compute_dtype,
             length_ranges=[(1, longest_input), (1, longest_output)],
-            scheduler=_in_time(scheduler, prices, deployment),
+            scheduler=self._in_time(scheduler),
             law=UnitLaw(carried, deployment, roofline, self._model_sd(prices, is_own), is_own),
             roofline=roofline,
         )
+
+    def step_times(self, scheduler: ContinuousBatching) -> StepTimes:
+        """How long the steps of such a scheduler last."""
+        budget, graph_tokens = scheduler.token_budget, scheduler.graph_tokens
+        return step_times(self.carried_prices().prices, self.deployment, budget, graph_tokens)
+
+    def _in_time(self, scheduler: Scheduler) -> Scheduler:
+        """A scheduler that knows how long its steps last, where it follows them one by one."""
+        if not isinstance(scheduler, ContinuousBatching):
+            return scheduler
+        return replace(scheduler, times=self.step_times(scheduler))
 
     def _scheduler(self, workload: Workload) -> Scheduler:
         """Who is fed when; errors as for `step_model`."""
@@ -224,8 +255,7 @@ class Scaling:
     def _basis(self, carried: CarriedPrices) -> Basis:
         deployment, prices = self.deployment, carried.prices
         is_own = (
-            deployment.model in prices.provenance["models"]
-            and deployment.is_plain
+            _is_among(deployment, prices)
             and deployment.dtype == "bfloat16"
             and self.watts.decode_w is None
         )
@@ -240,15 +270,27 @@ class Scaling:
             tables=tuple(prices.provenance["tables"]),
             from_gpu=carried.from_gpu,
             is_completed=self.table is not None and self.table.is_at_capacity_alone,
+            is_eager=deployment.is_eager,
+            notes=_eager_notes(deployment, prices),
         )
 
 
-def _in_time(scheduler: Scheduler, prices: UnitPrices, deployment: Deployment) -> Scheduler:
-    """A scheduler that knows how long its steps last, where it follows them one by one."""
-    if not isinstance(scheduler, ContinuousBatching):
-        return scheduler
-    budget, graph_tokens = scheduler.token_budget, scheduler.graph_tokens
-    return replace(scheduler, times=step_times(prices, deployment, budget, graph_tokens))
+def _is_among(deployment: Deployment, prices: UnitPrices) -> bool:
+    """Whether prices are fitted to the model as it is served, number format aside."""
+    if deployment.is_plain:
+        return deployment.model in prices.provenance["models"]
+    if not replace(deployment, is_eager=False).is_plain:
+        return False
+    prefix = f"{deployment.gpu.name}/{deployment.model}/"
+    tables = prices.provenance["tables"]
+    return any(name.startswith(prefix) and "eager" in name for name in tables)
+
+
+def _eager_notes(deployment: Deployment, prices: UnitPrices) -> tuple[str, ...]:
+    """What the time of launching every step rests on, if hosts of another GPU."""
+    if not deployment.is_eager or any("eager" in name for name in prices.provenance["tables"]):
+        return ()
+    return (f"eager: what hosts of {BEST_KNOWN} take to launch a layer",)
 
 
 Served = EnergyTable | Scaling
@@ -256,8 +298,13 @@ Served = EnergyTable | Scaling
 
 
 def served_by(deployment: Deployment, watts: OwnWatts = NO_WATTS) -> Served:
-    """The best that is known of a deployment."""
-    table = measured_table(deployment) if watts == NO_WATTS else None
+    """The best that is known of a deployment.
+
+    Tables of eager steps are of few batches, which hardly tell what the host takes; a price list
+    that holds them and replays does better.
+    """
+    is_told = watts == NO_WATTS and not deployment.is_eager
+    table = measured_table(deployment) if is_told else None
     return Scaling(deployment, watts) if table is None else table
 
 

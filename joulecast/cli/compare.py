@@ -1,7 +1,7 @@
 """`joulecast compare`: one trace under several tables."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,25 +15,22 @@ from joulecast.cli.estimate import (
 )
 from joulecast.cli.options import (
     COST_OPTIONS,
-    FORMAT_OPTIONS,
     check_results,
     command,
     emit_report,
+    facility_of,
     say,
     with_options,
 )
+from joulecast.cli.requests.equal import take_equal, trace_of, with_equal
 from joulecast.cli.trace_options import TRACE_OPTIONS
 from joulecast.estimator.method import Method
 from joulecast.traces.inputs.inputs import trace_name
 from joulecast.views.progress import SimulationBar
 
-if TYPE_CHECKING:
-    from joulecast.estimator.footprint.carbon import CarbonIntensity
-    from joulecast.estimator.footprint.facility import Price
-
 
 @command()
-@traces_argument()
+@traces_argument(required=False)
 @click.option(
     "--table",
     "table_names",
@@ -48,7 +45,8 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="SPEC",
     help="A deployment, such as model=qwen2.5-7b,gpu=l40s,gpus=2,dtype=fp8, or a table; give it "
-    "again for each further one. Models may differ.",
+    "again for each further one. Models may differ. Also eager=yes, decoding=top-p:0.9 and "
+    "speculate=llama-3.2-1b:4:0.7.",
 )
 @with_options(SERVING_OPTIONS)
 @with_options(METHOD_OPTIONS)
@@ -56,33 +54,31 @@ if TYPE_CHECKING:
 @HTML_OPTION
 @SPARK_OPTION
 @with_options(TRACE_OPTIONS)
-@with_options(FORMAT_OPTIONS)
+@with_equal
 def compare(
     traces: tuple[str, ...],
     table_names: tuple[str, ...],
     specs: tuple[str, ...],
     method: Method,
     whole_batches: bool,
-    pue: float | None,
-    carbon: "CarbonIntensity | None",
-    price: "Price | None",
     html: Path | None,
     **options: Any,
 ) -> None:
     """Hold TRACE's estimates by several tables or deployments against each other.
 
-    Several TRACEs are one together. Each estimate stands over its ideals, and the others against
-    the first. Tables are of one model on one grid: engines, GPUs, or one engine with other
-    settings. What --on names may be of several models, and need not have been measured. Requests
-    are there all at once, unless --serving online, --rate or the like says otherwise.
+    Several TRACEs are one together; --requests that are all alike may stand in their place. Each
+    estimate stands over its ideals, and the others against the first. Tables are of one model on
+    one grid: engines, GPUs, or one engine with other settings. What --on names may be of several
+    models, and need not have been measured. Requests are there all at once, unless --serving
+    online, --rate or the like says otherwise.
     """
     from joulecast.estimator.compare import compare_tables
-    from joulecast.estimator.footprint.facility import Facility
-    from joulecast.estimator.forecast import served_of_text
     from joulecast.estimator.keywords import serving_wish
+    from joulecast.estimator.variants.wish import served_of_text
     from joulecast.views.compare import compare_report
 
-    facility = Facility.of(pue, carbon, price)
+    trace = trace_of(traces, take_equal(options))
+    facility = facility_of(options)
     if not table_names and not specs:
         raise click.UsageError("give --table or --on, once for each to compare")
     tables = [served_of_text(text, method) for text in (*table_names, *specs)]
@@ -92,10 +88,10 @@ def compare(
     check_results(results, traces=traces, tables=named)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
-            *(method, whole_batches, traces, tables[0], html, options),
+            *(method, whole_batches, trace, tables[0], html, options),
             *(None, bar.watch, serving, cluster),
         )
-        result = compare_tables(make, loaded.workload, tables, trace_name(traces), bool(specs)).at(
+        result = compare_tables(make, loaded.workload, tables, trace_name(trace), bool(specs)).at(
             facility
         )
     if html is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
 
@@ -59,6 +59,22 @@ DEPLOYMENT_OPTIONS: list[Option] = [
 ]
 
 
+VARIANT_OPTIONS: list[Option] = [
+    click.option("--eager", is_flag=True, help="Nothing is compiled, no graph recorded (vllm)."),
+    click.option(
+        "--decoding",
+        metavar="STRATEGY",
+        help="How tokens are chosen: greedy (default), sampling, temperature:T or top-p:P (vllm).",
+    ),
+    click.option(
+        "--speculate",
+        metavar="DRAFT,K,ACCEPTANCE",
+        help="A draft model proposes K tokens a step, each accepted with this probability, such as "
+        "llama-3.2-1b,4,0.7 (vllm, --serving offline).",
+    ),
+]
+
+
 class _Replicas(click.IntRange):
     """A number of servers, or "auto"."""
 
@@ -69,6 +85,24 @@ class _Replicas(click.IntRange):
         return value if value == "auto" else super().convert(value, param, ctx)
 
 
+class Rate(FiniteRange):
+    """Requests a second, or with the time behind a stroke: 2/s, 120/min, 7200/h."""
+
+    name = "R[/s|/min|/h]"
+    _SECONDS: ClassVar[Mapping[str, float]] = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Convert to requests a second and check."""
+        number, stroke, unit = str(value).partition("/")
+        if stroke and unit.strip() not in self._SECONDS:
+            self.fail(f"{value} is no rate, such as 2, 2/s, 120/min or 7200/h", param, ctx)
+        return super().convert(number, param, ctx) / self._SECONDS.get(unit.strip(), 1.0)
+
+
+RATE = Rate(0, min_open=True)
+
 ARRIVAL_OPTIONS: list[Option] = [
     click.option(
         "--serving",
@@ -78,9 +112,10 @@ ARRIVAL_OPTIONS: list[Option] = [
     ),
     click.option(
         "--rate",
-        type=FiniteRange(0, min_open=True),
+        type=RATE,
         metavar="R",
-        help="R requests a second at random (Poisson), in place of the trace's own times.",
+        help="R requests a second at random (Poisson), in place of the trace's own times; or "
+        "120/min, 7200/h.",
     ),
     click.option(
         "--speed",

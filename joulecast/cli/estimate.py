@@ -11,34 +11,40 @@ from joulecast.cli.deployment import (
     DEPLOYMENT_OPTIONS,
     SERVING_OPTIONS,
     SPARK_OPTION,
+    VARIANT_OPTIONS,
     cluster_of,
     serving_keywords,
 )
 from joulecast.cli.options import (
     COST_OPTIONS,
-    FORMAT_OPTIONS,
     Option,
     check_results,
     command,
     emit_report,
+    facility_of,
     plot_option,
     say,
     with_options,
 )
+from joulecast.cli.requests.equal import take_equal, trace_of, with_equal
+from joulecast.cli.requests.per_request import (
+    PER_REQUEST_OPTION,
+    require_told_apart,
+    write_per_request,
+)
 from joulecast.cli.trace_options import GROUP_OPTION, TRACE_OPTIONS, reading
 from joulecast.estimator.method import DEFAULT_METHOD, METHODS, Method
 from joulecast.traces.files import shown_address
-from joulecast.traces.inputs.inputs import some_of, trace_name
+from joulecast.traces.inputs.inputs import TraceInput, parts_of, some_of, trace_name
 from joulecast.views.progress import SimulationBar
 
 if TYPE_CHECKING:
     from joulecast.estimator.compare import EstimationMethod
     from joulecast.estimator.estimate import Estimate
-    from joulecast.estimator.footprint.carbon import CarbonIntensity
-    from joulecast.estimator.footprint.facility import Price
     from joulecast.estimator.online.wish import ServingWish
     from joulecast.estimator.steps.progress import Progress
     from joulecast.estimator.unit_prices.model import Served
+    from joulecast.exports.write import ExportFiles
     from joulecast.measurements.table.table import EnergyTable
     from joulecast.traces.binning.cluster import Cluster
     from joulecast.traces.load import LoadedTrace
@@ -56,6 +62,33 @@ METHOD_OPTIONS: list[Option] = [
         help="Round the batches of a cell up to whole ones (binned).",
     ),
 ]
+
+
+def _exports(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001 - click passes all three
+    values: "ExportFiles",
+) -> "ExportFiles":
+    """Refuse an export to where no file of its own can be meant."""
+    for _, path in values:
+        if str(path) == "-":
+            raise click.UsageError("--export: an export is a file of its own; name one", ctx)
+    return values
+
+
+EXPORT_OPTION = click.option(
+    "--export",
+    "exports",
+    type=(
+        click.Choice(["boamps", "codecarbon", "cyclonedx", "sci"]),
+        click.Path(dir_okay=False, path_type=Path),
+    ),
+    multiple=True,
+    callback=_exports,
+    metavar="FORMAT FILE",
+    help="Also write a report: boamps, codecarbon (emissions.csv), cyclonedx (an ML-BOM) or sci "
+    "(a manifest); give it again for another.",
+)
 
 
 def _page(
@@ -90,7 +123,7 @@ def _single_table(
 
 
 @command()
-@traces_argument()
+@traces_argument(required=False)
 @click.option(
     "--table",
     "table_name",
@@ -102,6 +135,7 @@ def _single_table(
     "like, what to scale from.",
 )
 @with_options(DEPLOYMENT_OPTIONS)
+@with_options(VARIANT_OPTIONS)
 @with_options(SERVING_OPTIONS)
 @with_options(METHOD_OPTIONS)
 @click.option(
@@ -120,11 +154,13 @@ def _single_table(
 )
 @with_options(COST_OPTIONS)
 @HTML_OPTION
+@EXPORT_OPTION
 @plot_option("Also draw power, requests and latencies over time")
 @SPARK_OPTION
+@PER_REQUEST_OPTION
 @with_options(TRACE_OPTIONS)
 @GROUP_OPTION
-@with_options(FORMAT_OPTIONS)
+@with_equal
 def estimate(
     traces: tuple[str, ...],
     table_name: str | None,
@@ -140,9 +176,6 @@ def estimate(
     models_file: Path | None,
     explain: bool,
     host_name: str | None,
-    pue: float | None,
-    carbon: "CarbonIntensity | None",
-    price: "Price | None",
     html: Path | None,
     plot: Path | None,
     **options: Any,
@@ -150,49 +183,89 @@ def estimate(
     """Estimate the energy of TRACE.
 
     TRACE is a file or a glob of files, an address, - (standard input), a saved workload, or the
-    name of a public trace (see: joulecast trace list). Several are one trace together.
+    name of a public trace (see: joulecast trace list). Several are one trace; equal --requests may
+    stand in its place.
     """
-    from joulecast.estimator.footprint.facility import Facility
-    from joulecast.estimator.forecast import Wish, choose_served
     from joulecast.estimator.keywords import serving_wish
+    from joulecast.estimator.variants.wish import Wish, choose_served
+    from joulecast.exports.write import check_exports
     from joulecast.measurements.table.table import load_table
     from joulecast.views.estimate import estimate_report
 
-    for option, is_given in (("--explain", explain), ("--host", host_name is not None)):
-        if is_given and method != "stepwise":
-            raise click.UsageError(f"{option} is for --method stepwise")
-    facility = Facility.of(pue, carbon, price)
+    per_request: Path | None = options["per_request"]
+    _require_stepwise(method, explain=explain, host=host_name, per_request=per_request)
+    trace, facility = trace_of(traces, take_equal(options)), facility_of(options)
     if models_file is not None or (options["group_by"], model, table_name) == ("model", None, None):
-        _emit_models(click.get_current_context().params)
+        _emit_models({**click.get_current_context().params, **options, "traces": trace})
         return
+    names = [name for name in (table_name, host_name) if name is not None]
     table, host = (None if name is None else load_table(name) for name in (table_name, host_name))
-    wish = Wish(model, gpu, engine, gpus, dtype)
+    wish = Wish(model, gpu, engine, gpus, dtype).serving_as(options)
     served = choose_served(table, wish, idle_watts, decode_watts, method)
     serving = serving_wish(method, serving_keywords(options))
-    results = {"--output": options["output"], "--html": html, "--plot": plot}
-    names = [name for name in (table_name, host_name) if name is not None]
-    check_results(results, traces=traces, tables=names)
+    check_exports(options["exports"], facility, method)
+    results = {"--html": html, "--plot": plot, "--per-request": per_request}
+    results |= {f"--export {name}": path for name, path in options["exports"]}
+    check_results({"--output": options["output"], **results}, traces=traces, tables=names)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
-            method, whole_batches, traces, served, html, options, host, bar.watch, serving, cluster
+            *(method, whole_batches, trace, served, html, options, host, bar.watch, serving),
+            *(cluster, per_request is not None),
         )
-        result = make(loaded.workload, served, trace_name(traces)).at(facility)
+        result = make(loaded.workload, served, trace_name(trace)).at(facility)
     if html is not None:
-        from joulecast.pages.estimate import write_estimate_page
-
-        write_estimate_page(html, result, served, loaded, host, command_line())
-        say(f"{html}: the page of this estimate")
-    if plot is not None:
-        _plot(result, plot)
+        _write_page(html, result, served, loaded, host)
+    _write_others(result, served, plot, per_request, options["exports"])
     emit_report(estimate_report(result, served, explain), options)
 
 
-def _plot(result: "Estimate", plot: Path) -> None:
-    """Draw how serving goes over time."""
-    from joulecast.plots.timeline import plot_timeline
+def _require_stepwise(method: Method, **options: object) -> None:
+    """Refuse what the method binned cannot tell.
 
-    plot_timeline(result, plot)
-    say(f"{plot}: how serving goes over time")
+    Raises:
+        UsageError: It is asked for.
+    """
+    for name, value in options.items():
+        if value and method != "stepwise":
+            raise click.UsageError(f"--{name.replace('_', '-')} is for --method stepwise")
+
+
+def _write_page(
+    html: Path,
+    result: "Estimate",
+    served: "Served",
+    loaded: "LoadedTrace",
+    host: "EnergyTable | None",
+) -> None:
+    """Write the page of an estimate."""
+    from joulecast.pages.estimate import write_estimate_page
+
+    write_estimate_page(html, result, served, loaded, host, command_line())
+    say(f"{html}: the page of this estimate")
+
+
+def _write_others(
+    result: "Estimate",
+    served: "Served",
+    plot: Path | None,
+    per_request: Path | None,
+    exports: "ExportFiles",
+) -> None:
+    """Write parts of requests and reports in formats of others, and draw serving over time."""
+    from joulecast.exports.write import write_exports
+
+    if per_request is not None:
+        write_per_request(per_request, result)
+
+    if exports:
+        write_exports(exports, result, served)
+    for name, path in exports:
+        say(f"{path}: this estimate for {name}")
+    if plot is not None:
+        from joulecast.plots.timeline import plot_timeline
+
+        plot_timeline(result, plot)
+        say(f"{plot}: how serving goes over time")
 
 
 def _emit_models(params: dict[str, Any]) -> None:
@@ -209,9 +282,13 @@ def _emit_models(params: dict[str, Any]) -> None:
 
     if params["group_by"] != "model":
         raise click.UsageError("--models is for --group-by model")
-    for option in ("model", "table_name", "host_name", "html", "plot", "explain"):
+    if not isinstance(params["traces"], tuple):
+        raise click.UsageError("--requests are of no model of their own; leave out --group-by")
+    refused = "model", "table_name", "host_name", "html", "exports", "plot", "explain"
+    for option in (*refused, "per_request"):
         if params[option]:
-            name = "--" + option.removesuffix("_name")
+            name = option.removesuffix("_name").replace("exports", "export").replace("_", "-")
+            name = f"--{name}"
             raise click.UsageError(f"{name} is for one model; leave it out, or name a --model")
     traces = params["traces"]
     check_results({"--output": params["output"]}, traces=traces)
@@ -226,7 +303,7 @@ def _emit_models(params: dict[str, Any]) -> None:
 def load_for(
     method: Method,
     whole_batches: bool,
-    traces: tuple[str, ...],
+    trace: TraceInput,
     served: "Served",
     html: Path | None,
     options: dict[str, Any],
@@ -234,10 +311,12 @@ def load_for(
     progress: "Progress | None" = None,
     serving: "ServingWish | None" = None,
     cluster: "Cluster | None" = None,
+    with_rows: bool = False,
 ) -> "tuple[LoadedTrace, EstimationMethod]":
     """TRACE as a method and a page want it, and the method; without `serving`, all at once.
 
-    On a cluster, if one is given, which has to run until the method is done.
+    On a cluster, if one is given, which has to run until the method is done. With all requests one
+    by one, if asked for.
     """
     from joulecast.estimator.forecast import estimation_method, reading_of
     from joulecast.estimator.keywords import most_lengths, wants_arrivals
@@ -248,8 +327,15 @@ def load_for(
     grid, most = reading_of(method, served)
     most = most_lengths(most, serving)
     needs_times = serving is not None and wants_arrivals(method, serving)
-    with reading(options, *traces, is_elsewhere=cluster is not None) as keywords:
-        loaded = load_trace(traces, grid, most, html is not None, needs_times, cluster, **keywords)
+    if with_rows and cluster is not None:
+        raise click.UsageError("--per-request is for reading here; leave --spark out")
+    names = [part for part in parts_of(trace) if isinstance(part, str)]
+    with reading(options, *names, is_elsewhere=cluster is not None) as keywords:
+        loaded = load_trace(
+            *(trace, grid, most, html is not None, needs_times, cluster, with_rows), **keywords
+        )
+    if with_rows:
+        require_told_apart(loaded, trace_name(trace))
     if needs_times:
         say_timeless(loaded)
     return loaded, estimation_method(method, loaded, whole_batches, host, progress, serving)

@@ -25,7 +25,8 @@ COMMANDS = {
     "measure": "Measure E_batch(I, O) and B(I, O) on the GPU at hand.",
     "paper": "Hold the paper's other claims against what was measured here.",
     "plan": "Find what serves TRACE in time with the fewest GPUs, least energy or least cost.",
-    "prices": "Show what a unit of each kind of work costs on GPU under ENGINE.",
+    "prices": "Show what a unit of each kind of work costs on GPU under ENGINE, or a model's rate "
+    "card.",
     "regions": "List the regions that --carbon knows, with their intensity.",
     "replay": "Run requests drawn from each TRACE on the GPU, under the meter.",
     "table": "Look at energy tables.",

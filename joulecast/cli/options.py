@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -25,6 +25,9 @@ from joulecast.traces.files import exists, shown_address
 from joulecast.traces.printable import printable
 from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.views.report import OutputFormat, Report, emit
+
+if TYPE_CHECKING:
+    from joulecast.estimator.footprint.facility import Facility
 
 Lengths = tuple[int, int] | None
 Option = Callable[[Any], Any]
@@ -124,7 +127,7 @@ FORMAT_OPTIONS: list[Option] = [
     click.option(
         "--format",
         "output_format",
-        type=click.Choice(["table", "json", "csv"]),
+        type=click.Choice(["table", "json", "csv", "latex"]),
         default="table",
         help="How to print the result.",
     ),
@@ -158,22 +161,44 @@ def _price(value: str) -> Any:
     return Price.of(value)
 
 
+def _server_overhead(value: str) -> Any:
+    from joulecast.estimator.footprint.server import ServerOverhead
+
+    return ServerOverhead.of(value)
+
+
 COST_OPTIONS: list[Option] = [
-    click.option("--pue", type=FiniteRange(1, 100), help="Facility energy over GPU energy."),
+    click.option(
+        "--server-overhead",
+        callback=_understood(_server_overhead),
+        metavar="WATTS|SHARE|NAME",
+        help='What servers draw beside their GPUs: "150 W/GPU", "1200 W/server", "30 %" of the GPU '
+        "energy, or a published figure: ecologits, google-2025. None by default.",
+    ),
+    click.option("--pue", type=FiniteRange(1, 100), help="Facility energy over IT energy."),
     click.option(
         "--carbon",
         callback=_understood(_carbon),
         metavar="NUMBER|REGION",
-        help="Carbon intensity [gCO2e/kWh], or whose to take: FR, France, US-CA, SE3 "
+        help="Carbon intensity [gCO2e/kWh], or whose to take: FR, France, US-CA, SE3, us-east-1 "
         "(see: joulecast regions).",
     ),
     click.option(
         "--price",
         callback=_understood(_price),
         metavar="PRICE",
-        help='Price of a kilowatt hour, with a currency if you like: "0.18 EUR".',
+        help='Price of a kilowatt hour, with a currency if you like: "0.18 EUR", "0,18 €".',
     ),
 ]
+
+
+def facility_of(options: Mapping[str, Any]) -> "Facility | None":
+    """Where the GPUs stand, from the values of `COST_OPTIONS`; None if none was given."""
+    from joulecast.estimator.footprint.facility import Facility
+
+    return Facility.of(
+        options["pue"], options["carbon"], options["price"], options["server_overhead"]
+    )
 
 
 ENGINE_OPTIONS: list[Option] = [

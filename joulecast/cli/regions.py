@@ -17,6 +17,7 @@ def regions(words: tuple[str, ...], **options: Any) -> None:
     WORDS narrow them down.
     """
     from joulecast.estimator.footprint import carbon
+    from joulecast.estimator.footprint.cloud_regions import cloud_regions
     from joulecast.views.footprint import region_list_report
 
     text = " ".join(words).casefold()
@@ -24,6 +25,11 @@ def regions(words: tuple[str, ...], **options: Any) -> None:
         intensity
         for intensity in carbon.regions().values()
         if text in f"{intensity.region} {intensity.name}".casefold()
+    ]
+    matching += [
+        carbon.find_region(name)
+        for name, cloud in cloud_regions().items()
+        if text in cloud.text.casefold()
     ]
     if not matching:
         raise InputError(f'no region with "{text}" in its code or name')

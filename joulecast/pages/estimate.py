@@ -7,7 +7,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from joulecast.estimator.estimate import CellEstimate, Estimate
+from joulecast.estimator.attribution.cells import CellEstimate
+from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.unit_prices.model import Served
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.pages.figures import Bar, energy_bars, energy_unit, length_curve, time_curves

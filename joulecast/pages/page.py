@@ -32,6 +32,7 @@ _FORMATS: Mapping[str, Callable[[Any], str]] = {
     "joules": joules,
     "kwh": kwh,
     "grams": grams,
+    "grams of CO2": lambda mass_g: grams(mass_g, "CO2"),
     "count": lambda number: f"{number:,}",
     "share": percent,
     "percent": lambda number: f"{number:,.1f} %",

@@ -21,6 +21,8 @@ _PAPER = "#777777"
 _ROOM = 0.6
 """Share of the width of the data that is left free beside them, for texts."""
 _LEGEND_INCHES = 0.4
+_FEW_REQUESTS = 32
+"""Batches below this stand in the left half, so that a text goes on at their right."""
 
 _PANELS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
     "mixtures": (
@@ -40,7 +42,8 @@ _PANELS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
         ("energy of the same requests, by how many at once", ("online-large", "online-small")),
     ),
     "decoding": (
-        ("energy of a batch, drawn tokens over greedy", ("sampling-small",)),
+        ("energy of a batch, at a temperature over greedy", ("temperature-small",)),
+        ("energy of a batch, top-p over greedy", ("top-p-small",)),
         ("energy of a batch, beam search over greedy", ("beam-small",)),
     ),
     "speculation": (
@@ -129,6 +132,7 @@ def _compared(claim: Claim, comparison: PaperComparison) -> list[Compared]:
     everywhere = {
         key: value for key, value in claim.measure.items() if key not in {"batches", "up_to_batch"}
     }
+    everywhere["of"] = claim.measure.get("drawn", everywhere["of"])
     gpus = list(dict.fromkeys(way.gpu for way in comparison.batches.tables))
     for measure in (everywhere, {**everywhere, "lengths": None}):
         compared = [each for gpu in gpus for each in compare_ways(measure, gpu, comparison.batches)]
@@ -172,10 +176,11 @@ def _draw_changes(axis: Axes, compared: Sequence[Compared]) -> None:
 
 def _scale(axis: Axes, compared: Sequence[Compared], claims: Sequence[Claim]) -> None:
     """Powers of four, and room at the right for what stands on the paper's lines."""
-    sizes = [change.batch_size for each in compared for change in each.changes]
-    least, most = min(sizes), max(sizes)
+    sizes = sorted({change.batch_size for each in compared for change in each.changes})
+    least, most = sizes[0], sizes[-1]
     axis.set_xscale("log", base=2)
-    ticks = [4**k for k in range(6) if least <= 4**k <= most]
+    fours = [4**k for k in range(6) if least <= 4**k <= most]
+    ticks = sizes if len(sizes) <= len(fours) else fours
     axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     has_lines = any(
         claim.published.relation == "equals" and "batches" not in (claim.measure or {})
@@ -222,10 +227,18 @@ def _label(each: Compared, others: Sequence[Compared]) -> str:
         lambda way: way.engine,
         lambda way: f"{way.gpus} GPUs",
         lambda way: way.decoding,
-        lambda way: f"draft {way.speculation}",
+        _draft,
     )
     texts += [part(each.way) for part in parts if len({part(of.way) for of in others}) > 1]
     return ", ".join(texts)
+
+
+def _draft(way: Way) -> str:
+    """Draft, look-ahead and acceptance in words."""
+    if way.draft is None:
+        return "no draft"
+    name, acceptance = way.draft
+    return f"{name}, {100 * acceptance:g} % accepted"
 
 
 def _draw_published(axis: Axes, claim: Claim) -> None:
@@ -240,10 +253,11 @@ def _draw_published(axis: Axes, claim: Claim) -> None:
     else:
         axis.axhline(published.value, color=_PAPER, linestyle="--", linewidth=1.2)
     place = (sizes[0], published.value) if sizes else (0.99, published.value)
+    is_at_left = sizes is not None and sizes[0] < _FEW_REQUESTS
     axis.annotate(
         text, place, xycoords="data" if sizes else ("axes fraction", "data"),
-        xytext=(9, 0) if sizes else (0, 2), textcoords="offset points", fontsize=8,
-        color="black" if sizes else _PAPER, ha="left" if sizes else "right",
+        xytext=(9 if is_at_left else -9, 0) if sizes else (0, 2), textcoords="offset points",
+        fontsize=8, color="black" if sizes else _PAPER, ha="left" if is_at_left else "right",
         va="center" if sizes else "bottom",
         bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.5},
     )  # fmt: skip

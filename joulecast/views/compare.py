@@ -72,7 +72,7 @@ def compare_report(comparison: Comparison, tables: "Sequence[Served]") -> Report
     facts += [
         ("basis", f"{basis_text(estimate)}: {estimate.table}")
         for estimate in estimates
-        if estimate.basis is not None and estimate.basis.kind != "measured"
+        if (basis := estimate.basis) is not None and (basis.kind != "measured" or basis.notes)
     ]
     notes = [rate_note(estimate, f"{estimate.table}: ") for estimate in estimates]
     notes += [interval_note(first)] if first.interval_j is None else [SAVING_NOTE]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.table import Table
 
+from joulecast.estimator.basis import Basis
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.ideal import Ideal
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
@@ -143,8 +144,11 @@ def served_facts(estimate: Estimate, served: "Served") -> list[tuple[str, str]]:
 def basis_text(estimate: Estimate) -> str:
     """What the estimate stands on."""
     basis = estimate.basis
-    if basis is None:
-        return "not told"
+    return "not told" if basis is None else "; ".join((_tables_text(basis), *basis.notes))
+
+
+def _tables_text(basis: Basis) -> str:
+    """What prices are from."""
     if basis.is_completed and basis.kind == "measured":
         return (
             "measured at largest batches alone; what a step costs is completed from other tables "

@@ -58,12 +58,12 @@ def kwh(energy_kwh: float) -> str:
     return f"{plain_digits(energy_kwh)} kWh"
 
 
-def grams(mass_g: float) -> str:
-    """A mass of CO2 equivalents with four digits and the fitting unit."""
-    for factor, unit in ((1e6, "t CO2e"), (1e3, "kg CO2e")):
+def grams(mass_g: float, gas: str = "CO2e") -> str:
+    """A mass of CO2, or of its equivalents, with four digits and the fitting unit."""
+    for factor, unit in ((1e6, "t "), (1e3, "kg ")):
         if four_significant(mass_g) >= factor:
-            return f"{plain_digits(mass_g / factor)} {unit}"
-    return f"{plain_digits(mass_g)} gCO2e"
+            return f"{plain_digits(mass_g / factor)} {unit}{gas}"
+    return f"{plain_digits(mass_g)} g{gas}"
 
 
 def money(amount: float, currency: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Results as people and programs get them: a table for the terminal, JSON, or CSV."""
+"""Results as people and programs get them: a table for the terminal or LaTeX, JSON, or CSV."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from joulecast.traces.printable import printable, printable_json
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-OutputFormat = Literal["table", "json", "csv"]
+OutputFormat = Literal["table", "json", "csv", "latex"]
 WIDTH = 100
 """Width of a table that no terminal shows, and the largest that one does [letters]."""
 NARROWEST = 40
@@ -109,6 +109,10 @@ def _text(report: Report, output_format: OutputFormat, encoding: str) -> str:
         return json_text(report.document, encoding, indent=2) + "\n"
     if output_format == "csv":
         return _csv([flatten(row) for row in report.rows])
+    if output_format == "latex":
+        from joulecast.views.latex import latex_text
+
+        return latex_text(report.view)
     from rich.console import Console
 
     page = io.TextIOWrapper(io.BytesIO(), encoding, "backslashreplace", newline="\n")

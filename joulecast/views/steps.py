@@ -35,6 +35,7 @@ PART_LABELS = {
     "link_bytes": "what GPUs send each other",
     "link_calls": "GPUs waiting for each other",
     "idle": "idle power all the time",
+    "drawing": "drawing the tokens, over taking the likeliest",
     "pauses": "idle power with nothing to do",
 }
 SD_LABELS = {
@@ -49,6 +50,8 @@ SD_LABELS = {
     "gpu": "a GPU that was not measured",
     "format": "a number format that was not measured",
     "shared": "GPUs that share a model unmeasured",
+    "drawing": "what drawing tokens costs",
+    "speculation": "rounds of speculation",
     "idle": "idle power of cards",
     "part load": "steps of few requests",
 }

@@ -114,7 +114,7 @@ def studies() -> list[Path]:
     """The campaign's tables of a study's plan."""
     return [
         path.parent
-        for path in sorted(HERE.glob("*-sxm/*/*/table.json"))
+        for path in sorted(HERE.glob("*-sxm/*/**/table.json"))
         if json.loads(path.read_text(encoding="utf-8")).get("plan") in STUDIES
     ]
 
@@ -123,4 +123,4 @@ if __name__ == "__main__":
     words = [word.partition("=") for word in sys.argv[1:]]
     chosen = [(Path(folder).resolve(), name) for folder, _, name in words]
     for folder, name in chosen or [(folder, "") for folder in studies()]:
-        ship(folder, name or folder.name)
+        ship(folder, name or "-".join(folder.relative_to(HERE).parts[2:]))

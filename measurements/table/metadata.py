@@ -80,7 +80,7 @@ _CAPACITY = record_of(
         ),
     },
 )
-_PLANS = "paper", "full", "spread", "quick", "sweeps", "batches", "traffic"
+_PLANS = "paper", "full", "spread", "quick", "sweeps", "batches", "decoding", "traffic"
 _METADATA = record_of(
     {
         "joulecast_table": value_of(f"version {_VERSION}", _is_version),

@@ -100,7 +100,7 @@ def test_other_names() -> None:
     assert values("paper", "mixtures", "sp") == ["speculation"]
     assert values("estimate", "--gpu", "l4") == ["l4", "l40s"]
     assert values("measure", "--engine", "v") == ["vllm"]
-    assert values("estimate", "--format", "") == ["table", "json", "csv"]
+    assert values("estimate", "--format", "") == ["table", "json", "csv", "latex"]
     assert values("completion", "") == list(SHELLS)
     assert {"completion", "doctor", "estimate", "measure", "replay"} <= {*values("")}
     assert values("doc") == ["doctor"]
@@ -187,7 +187,7 @@ def test_a_real_bash(tmp_path: Path) -> None:
         "estimate ./az": ["./az.csv", "./azure-2023-folder"],
         "estimate req": ["requests.csv"],
         "measure --engine p": ["pytorch"],
-        "estimate --outp": ["--output-column", "--output"],
+        "estimate --outp": ["--output-column", "--output-file", "--output"],
         "estimate --output req": ["requests.csv"],
         f"table show {VLLM_QUICK}": [
             VLLM_QUICK,

@@ -212,17 +212,12 @@ class FileTrace(TraceInTime):
 
         return self._answer(rows)
 
-    def arrays(self, columns: str, condition: str) -> "dict[str, np.ma.MaskedArray | np.ndarray]":
-        """Columns of the requests that did not fail, in the order of files and rows.
-
-        Args:
-            columns: As SQL.
-            condition: Which requests, as SQL.
-
-        Raises:
-            InputError: As in `ask`.
-        """
-        sql = f"SELECT {columns} FROM ({succeeded(self.stored)}) AS requests WHERE {condition}"
+    def arrays(
+        self, columns: str, condition: str, is_numbered: bool = False
+    ) -> "dict[str, np.ma.MaskedArray | np.ndarray]":
+        """Columns of the requests that did not fail; arguments and errors as for any trace."""
+        requests = succeeded(self.stored, self.numbered(REQUESTS) if is_numbered else REQUESTS)
+        sql = f"SELECT {columns} FROM ({requests}) AS requests WHERE {condition}"
         return self._answer(lambda: self.database.execute(sql).fetchnumpy())
 
     def _answer(self, run: Callable[[], _Answer]) -> _Answer:

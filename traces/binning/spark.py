@@ -63,16 +63,21 @@ class SparkTrace(TraceInTime):
         """
         return self._answer(query.sql, lambda frame: [row.asDict() for row in frame.collect()])
 
-    def arrays(self, columns: str, condition: str) -> "dict[str, np.ndarray]":
+    def arrays(
+        self, columns: str, condition: str, is_numbered: bool = False
+    ) -> "dict[str, np.ndarray]":
         """Columns of the requests that did not fail, in the order of files and rows.
 
         Args:
             columns: As SQL.
             condition: Which requests, as SQL.
+            is_numbered: Rows have no numbers on Spark.
 
         Raises:
-            InputError: As in `ask`.
+            InputError: As in `ask`, or numbers are asked for.
         """
+        if is_numbered:
+            raise InputError(f"{self.name}: Spark numbers no rows; read it without --spark")
         table = self._answer(
             f"SELECT {columns} FROM ({succeeded(self.stored)}) AS requests WHERE {condition} "
             f"ORDER BY {', '.join(_PLACES)}",

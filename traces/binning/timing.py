@@ -47,13 +47,14 @@ class TraceInTime(Trace):
 
     @abstractmethod
     def arrays(
-        self, columns: str, condition: str
+        self, columns: str, condition: str, is_numbered: bool = False
     ) -> "Mapping[str, np.ma.MaskedArray | np.ndarray]":
         """Columns of the requests that did not fail, in the order of files and rows.
 
         Args:
             columns: As SQL.
             condition: Which requests, as SQL.
+            is_numbered: Whether there is a column `number` of rows, from 1.
 
         Raises:
             InputError: As in `ask`.
@@ -118,10 +119,21 @@ class TraceInTime(Trace):
             columns["cached_tokens"] = cached_tokens("input_tokens")
         return ", ".join(f"CAST({sql} AS INTEGER) AS {name}" for name, sql in columns.items())
 
-    def timed(self) -> "tuple[TimedRequests, ArrivalReading]":
+    def rows(self) -> "TokenArray":
+        """Which row of the trace each request is that did not fail, from 1, shape (n,).
+
+        Raises:
+            InputError: As in `ask`.
+        """
+        return _rows(self.arrays("number", "TRUE", is_numbered=True))
+
+    def timed(self, with_rows: bool = False) -> "tuple[TimedRequests, ArrivalReading]":
         """The requests that did not fail, in the order in which they came, and what was read.
 
         With `on_invalid="skip"`, those without a time are left out; what was read counts them.
+
+        Args:
+            with_rows: Tell which row of the trace each is, too.
 
         Raises:
             InputError: As in `ask`; or it has no arrival times, a row lacks its own, or they lie
@@ -132,12 +144,17 @@ class TraceInTime(Trace):
         from joulecast.traces.requests import TimedRequests
 
         reading = self.require_times()
+        number = ", number" if with_rows else ""
         columns = self.arrays(
-            f"{self._tokens}, {reading.sql} AS arrival_s", f"({reading.sql}) IS NOT NULL"
+            f"{self._tokens}, {reading.sql} AS arrival_s{number}",
+            f"({reading.sql}) IS NOT NULL",
+            is_numbered=with_rows,
         )
         arrival_s = np.asarray(columns["arrival_s"], dtype=np.float64)
         reading = replace(reading, out_of_order=int((np.diff(arrival_s) < 0).sum()))
-        return TimedRequests.in_order(arrival_s, _lengths(columns), _cached(columns)), reading
+        rows = _rows(columns) if with_rows else None
+        known = _lengths(columns), _cached(columns), rows
+        return TimedRequests.in_order(arrival_s, *known), reading
 
     @cached_property
     def arrivals(self) -> ArrivalReading | None:
@@ -233,6 +250,13 @@ def _cached(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "TokenAr
 
     tokens = columns.get("cached_tokens")
     return None if tokens is None else np.asarray(tokens, dtype=np.int64)
+
+
+def _rows(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "TokenArray":
+    """Shape (n,), from 1."""
+    import numpy as np
+
+    return np.asarray(columns["number"], dtype=np.int64)
 
 
 def _shown(row: dict[str, Any]) -> str:

@@ -66,6 +66,14 @@ class Way:
             quantization=settings.get("quantization") or "",
         )
 
+    @property
+    def draft(self) -> tuple[str, float] | None:
+        """Draft and look-ahead in words, and the share of tokens accepted; None for no draft."""
+        if not self.speculation:
+            return None
+        draft, lookahead, acceptance = self.speculation.split(",")
+        return f"{draft} {lookahead} tokens ahead", float(acceptance)
+
     def fits(self, wanted: Mapping[str, Any]) -> bool:
         """Whether it is served so; * in a text stands for anything."""
         return all(_fits(getattr(self, key), value) for key, value in wanted.items())
@@ -77,6 +85,11 @@ def _fits(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, str) and "*" in wanted:
         return fnmatchcase(str(value), wanted)
     return bool(value == wanted)
+
+
+def _cards(run: Run) -> set[str]:
+    """The cards that a run took; none if it does not say."""
+    return set(run.gpu.split("+")) if run.gpu else set()
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,11 @@ class Batch:
     @cached_property
     def cards(self) -> set[str]:
         """The cards that they ran on."""
-        return {card for run in self.runs if run.gpu for card in run.gpu.split("+")}
+        return set().union(*map(_cards, self.runs))
+
+    def on(self, cards: set[str]) -> "Batch":
+        """Those runs that took one of some cards."""
+        return Batch([run for run in self.runs if _cards(run) & cards], self.engine)
 
     def values(self, quantity: Quantity) -> list[float]:
         """What each run took for one batch [J or s]."""
@@ -137,6 +154,9 @@ class Metered(Protocol):
     @property
     def cards(self) -> set[str]:
         """The cards that they ran on."""
+
+    def on(self, cards: set[str]) -> "Metered":
+        """Those that took one of some cards."""
 
     def values(self, quantity: Quantity) -> list[float]:
         """What the work took in each [J or s]."""
@@ -209,11 +229,17 @@ def _by_size(batch: BatchKey) -> BatchKey:
 
 
 def change_between(batch: BatchKey, ours: Metered, theirs: Metered, quantity: Quantity) -> Change:
-    """What some work takes more than other work [%], with the error of both."""
+    """What some work takes more than other work [%], with the error of both.
+
+    On the cards that both sides ran on; across cards only if there are none.
+    """
+    shared = ours.cards & theirs.cards
+    if shared:
+        ours, theirs = ours.on(shared), theirs.on(shared)
     values = ours.values(quantity), theirs.values(quantity)
     ratio = statistics.fmean(values[0]) / statistics.fmean(values[1])
     parts = [relative_error(values[0], ours.engine), relative_error(values[1], theirs.engine)]
-    if not ours.cards & theirs.cards:
+    if not shared:
         parts.append(card_spread())
     return Change(
         batch=batch,

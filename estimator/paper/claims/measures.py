@@ -21,13 +21,11 @@ class Compared:
         way: It.
         over: The other.
         changes: For every batch that both have.
-        invalid_runs: Runs of both that failed a gate.
     """
 
     way: Way
     over: Way
     changes: Sequence[Change]
-    invalid_runs: int
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class Evidence:
         measured: The number that the claim is held against.
         at: What the number is of: batch, lengths, models.
         versions: Engines and their versions.
+        invalid_runs: Runs of their tables that failed a gate and were left out.
         compared: The comparisons that it is from; empty for phases.
         phases: The points that it is from; empty for comparisons.
     """
@@ -47,6 +46,7 @@ class Evidence:
     measured: Measured
     at: str
     versions: str
+    invalid_runs: int
     compared: Sequence[Compared] = ()
     phases: Sequence[PhasePoint] = ()
 
@@ -54,11 +54,6 @@ class Evidence:
     def size(self) -> int:
         """How many batches it rests on."""
         return sum(len(each.changes) for each in self.compared) + len(self.phases)
-
-    @property
-    def invalid_runs(self) -> int:
-        """Runs that failed a gate and were left out."""
-        return sum(each.invalid_runs for each in self.compared)
 
 
 def evidence_of(measure: Measure | None, batches: Batches, phases: Phases) -> list[Evidence]:
@@ -98,8 +93,7 @@ def compare_ways(measure: Measure, gpu: str, batches: Batches) -> list[Compared]
                 change for change in batches.changes(way, over, quantity) if _is_of(change, measure)
             ]
             if changes:
-                invalid = batches.invalid_runs(way) + batches.invalid_runs(over)
-                compared.append(Compared(way, over, changes, invalid))
+                compared.append(Compared(way, over, changes))
     return compared
 
 
@@ -118,9 +112,10 @@ def _change(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evi
     if not changes or (most and min(change.batch_size for change in changes) > most):
         return None
     measured, at = PICKS[measure["pick"]](changes)
-    if drafts := sorted({each.way.speculation for each in compared} - {""}):
-        at += f"; draft, look-ahead and acceptance {' and '.join(drafts)}"
-    return Evidence(gpu, measured, at, _versions(compared, batches), compared)
+    if drafts := sorted({each.way.draft for each in compared if each.way.draft is not None}):
+        rates = " and ".join(f"{100 * rate:g} %" for _, rate in drafts)
+        at += f"; {' and '.join(dict.fromkeys(name for name, _ in drafts))}, {rates} accepted"
+    return Evidence(gpu, measured, at, *_served(compared, batches), compared)
 
 
 def _highest(changes: Sequence[Change]) -> tuple[Measured, str]:
@@ -138,10 +133,10 @@ def _largest(changes: Sequence[Change]) -> tuple[Measured, str]:
 
 
 def _range(changes: Sequence[Change]) -> tuple[Measured, str]:
-    percents = [change.percent for change in changes]
-    error = max(change.error for change in changes)
+    low, high = (pick(changes, key=lambda change: change.percent) for pick in (min, max))
     runs = min(change.runs for change in changes)
-    return Measured(min(percents), max(percents), error, runs), _batch_text(changes)
+    measured = Measured(low.percent, high.percent, low.error, runs, high.error)
+    return measured, _batch_text(changes)
 
 
 def _single(change: Change) -> tuple[Measured, str]:
@@ -172,7 +167,7 @@ def _trend(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evid
     error = (first.error**2 + last.error**2) ** 0.5
     measured = Measured(difference, difference, error, min(first.runs, last.runs))
     at = f"batch {first.batch_size:,} less batch {last.batch_size:,}"
-    return Evidence(gpu, measured, at, _versions(compared, batches), compared)
+    return Evidence(gpu, measured, at, *_served(compared, batches), compared)
 
 
 def _exponent(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evidence | None:
@@ -185,7 +180,14 @@ def _exponent(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> E
     slope, error = phases.exponent(points, measure["phase"], measure["along"])
     measured = Measured(slope, slope, error, min(point.runs for point in points))
     at = f"batch {measure['batch']}, {min(lengths):,} to {max(lengths):,} tokens"
-    return Evidence(gpu, measured, at, batches_versions(batches, [way]), phases=points)
+    return Evidence(
+        gpu,
+        measured,
+        at,
+        batches_versions(batches, [way]),
+        batches.invalid_runs(way),
+        phases=points,
+    )
 
 
 def _share(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evidence | None:
@@ -197,8 +199,9 @@ def _share(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evid
         return None
     share, error = point.decode_share_percent
     at = f"batch {measure['batch']}, ({batch[0]:,}, {batch[1]:,}) tokens"
-    versions = batches_versions(batches, [way])
-    return Evidence(gpu, Measured(share, share, error, point.runs), at, versions, phases=[point])
+    measured = Measured(share, share, error, point.runs)
+    versions, invalid_runs = batches_versions(batches, [way]), batches.invalid_runs(way)
+    return Evidence(gpu, measured, at, versions, invalid_runs, phases=[point])
 
 
 def _phase_way(measure: Measure, gpu: str, batches: Batches) -> Way | None:
@@ -224,9 +227,10 @@ def _batch_text(changes: Sequence[Change]) -> str:
     return f"{size}, {len(lengths)} pairs of lengths"
 
 
-def _versions(compared: Sequence[Compared], batches: Batches) -> str:
+def _served(compared: Sequence[Compared], batches: Batches) -> tuple[str, int]:
+    """The engines of both sides with their versions, and their invalid runs."""
     ways = dict.fromkeys(way for each in compared for way in (each.way, each.over))
-    return batches_versions(batches, list(ways))
+    return batches_versions(batches, list(ways)), sum(map(batches.invalid_runs, ways))
 
 
 def batches_versions(batches: Batches, ways: Sequence[Way]) -> str:

@@ -89,6 +89,11 @@ class ReplayedBatch:
         """The cards that they ran on."""
         return {card for run in self.runs for card in run.card.split("+")}
 
+    def on(self, cards: set[str]) -> "ReplayedBatch":
+        """Those runs that took one of some cards."""
+        runs = [run for run in self.runs if cards & set(run.card.split("+"))]
+        return ReplayedBatch(runs, self.engine)
+
     def values(self, quantity: Quantity) -> list[float]:
         """What all requests took in each run [J or s]."""
         return [run.round_j if quantity == "energy" else run.round_seconds for run in self.runs]
@@ -156,10 +161,9 @@ def compare_replays(measure: Measure, gpu: str, replays: Replays) -> list[Replay
     compared = []
     for (way, other, name), handed in pairs.items():
         both = [handing for pair in handed for handing in pair]
-        invalid = sum(replays.invalid_runs(handing) for handing in dict.fromkeys(both))
         changes = _changes(handed, replays, measure.get("quantity", "energy"))
         if changes:
-            compared.append(ReplayedComparison(way, other, changes, invalid, name, both))
+            compared.append(ReplayedComparison(way, other, changes, name, both))
     return compared
 
 
@@ -214,6 +218,8 @@ def replayed_evidence(measure: Measure | None, replays: Replays) -> list[Evidenc
         size = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
         names = dict.fromkeys(each.name for each, _ in of_it)
         at = f"{size} at once, {next(iter(names)) if len(names) == 1 else f'{len(names)} replays'}"
-        handings = [handing for each in compared for handing in each.handings]
-        evidence.append(Evidence(gpu, measured, at, replays.versions(handings), compared))
+        handings = list(dict.fromkeys(handing for each in compared for handing in each.handings))
+        invalid_runs = sum(map(replays.invalid_runs, handings))
+        versions = replays.versions(handings)
+        evidence.append(Evidence(gpu, measured, at, versions, invalid_runs, compared))
     return sorted(evidence, key=lambda each: -each.size)

@@ -33,14 +33,23 @@ class Measured:
         low: The number, in the unit of the claim; of a range over what the paper does not say, its
             low end.
         high: Its high end; the same as `low` of a single number.
-        error: Half the width of its 95 % interval.
+        error: Half the width of its 95 % interval; of a range, that of its low end.
         runs: The fewest valid runs that one of the two sides of a comparison rests on.
+        high_error: Half the width of the 95 % interval of the high end of a range; None if it is
+            none.
     """
 
     low: float
     high: float
     error: float
     runs: int
+    high_error: float | None = None
+
+    def nearest(self, value: float) -> tuple[float, float]:
+        """The end that lies nearest to a value, and its error."""
+        if abs(self.high - value) < abs(self.low - value):
+            return self.high, self.error if self.high_error is None else self.high_error
+        return self.low, self.error
 
 
 @dataclass(frozen=True)
@@ -80,24 +89,24 @@ def rule(published: Published, measured: Measured | None) -> Ruling:
     value, relation = published.value, published.relation
     tolerance = TOLERANCE[published.unit]
     gap = gap_between(value, relation, measured)
-    if abs(gap) > max(tolerance, measured.error):
+    end, error = measured.nearest(value)
+    if abs(gap) > max(tolerance, error):
         return Ruling(Verdict.DIFFERS, gap)
     if published.unit == "power of length":
-        is_known = measured.error <= tolerance
+        is_known = error <= tolerance
         reason = "" if is_known else "its error is larger than what is to be told apart"
         return Ruling(Verdict.AGREES if is_known else Verdict.UNKNOWN, gap, reason)
-    if reason := _unseen(_size_it_rests_on(value, relation, measured), measured):
+    if reason := _unseen(_size_it_rests_on(value, relation, measured), error, measured.runs):
         return Ruling(Verdict.UNKNOWN, gap, reason)
-    is_of_other_sign = value * (measured.high if gap < 0 else measured.low) < 0
-    is_beyond = is_of_other_sign if relation == "equals" else True
+    is_beyond = value * end < 0 if relation == "equals" else True
     return Ruling(Verdict.DIFFERS if gap and is_beyond else Verdict.AGREES, gap)
 
 
-def _unseen(size: float, measured: Measured) -> str:
+def _unseen(size: float, error: float, runs: int) -> str:
     """Why a difference of a size cannot be seen; "" if it can."""
-    if size < SMALL_PERCENT and measured.runs < RUNS_FOR_SMALL:
+    if size < SMALL_PERCENT and runs < RUNS_FOR_SMALL:
         return "needs three runs: it rests on less than 5 %"
-    return "its error is as large as what is to be seen" if size <= measured.error else ""
+    return "its error is as large as what is to be seen" if size <= error else ""
 
 
 def _size_it_rests_on(value: float, relation: Relation, measured: Measured) -> float:
@@ -106,5 +115,6 @@ def _size_it_rests_on(value: float, relation: Relation, measured: Measured) -> f
         return abs(measured.high - value)
     if relation == "at least":
         return abs(measured.low - value)
-    ends = abs(measured.low), abs(measured.high)
-    return min(abs(value), max(ends) if measured.low <= value <= measured.high else min(ends))
+    if measured.low <= value <= measured.high:
+        return min(abs(value), max(abs(measured.low), abs(measured.high)))
+    return min(abs(value), abs(measured.nearest(value)[0]))

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import math
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,9 @@ def fewest_to_compile() -> float:
     return FEWEST_TO_LOAD if _folder().is_dir() else FEWEST_REQUESTS
 
 
+_ONE_AT_A_TIME = threading.Lock()
+
+
 @cache
 def compiled(function: Loop) -> Loop:
     """`advance` or `route` for arrays, as machine code that lets go of the interpreter's lock.
@@ -41,14 +45,16 @@ def compiled(function: Loop) -> Loop:
     """
     import numba
 
-    _register()
     settings: Any = numba.config
-    before = settings.CACHE_DIR
-    settings.CACHE_DIR = str(_folder())
-    try:
-        return cast("Loop", numba.njit(cache=True, nogil=True)(function))
-    finally:
-        settings.CACHE_DIR = before
+    # Where numba keeps it is one setting of the process: threads would change it under each other.
+    with _ONE_AT_A_TIME:
+        _register()
+        before = settings.CACHE_DIR
+        settings.CACHE_DIR = str(_folder())
+        try:
+            return cast("Loop", numba.njit(cache=True, nogil=True)(function))
+        finally:
+            settings.CACHE_DIR = before
 
 
 @cache

@@ -66,7 +66,8 @@ from joulecast.views.report import print_line
     help="Which batches to run: all cells (paper), also smaller batches (full), twelve cells over "
     "the whole grid (spread), or a minute and a half for the step model (quick). Or the paper's "
     "controlled experiments: one length varied at a time (sweeps), one batch size after the other "
-    "(batches; decoding: only 1, 8, 64 and 128). Or a minute of made-up traffic, logged step by step (traffic).",
+    "(batches; decoding: only 1, 8, 64 and 128). Or a minute of made-up traffic, logged step by "
+    "step (traffic).",
 )
 @click.option("--runs", type=click.IntRange(1, 99), default=3, help="Repeats of every run.")
 @click.option("--seed", type=int, default=0, help="Seed of the order of the runs.")

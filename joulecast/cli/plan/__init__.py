@@ -12,7 +12,7 @@ from joulecast.cli.deployment import (
     LIMIT_OPTIONS,
     serving_keywords,
 )
-from joulecast.cli.estimate import say_timeless
+from joulecast.cli.estimate import HTML_OPTION, command_line, say_timeless
 from joulecast.cli.options import (
     COST_OPTIONS,
     FORMAT_OPTIONS,
@@ -21,6 +21,7 @@ from joulecast.cli.options import (
     check_results,
     command,
     emit_report,
+    facility_of,
     plot_option,
     say,
     with_options,
@@ -30,8 +31,6 @@ from joulecast.traces.inputs.inputs import trace_name
 from joulecast.views.progress import SimulationBar
 
 if TYPE_CHECKING:
-    from joulecast.estimator.footprint.carbon import CarbonIntensity
-    from joulecast.estimator.footprint.facility import Price
     from joulecast.estimator.planning.fleets import Goal
     from joulecast.estimator.planning.plan import Asked
 
@@ -104,10 +103,11 @@ MONEY_OPTIONS: list[Option] = [
 @with_options(LIMIT_OPTIONS)
 @with_options(COST_OPTIONS)
 @with_options(MONEY_OPTIONS)
+@HTML_OPTION
 @plot_option("Also draw energy against latency")
 @with_options(TRACE_OPTIONS)
 @with_options(FORMAT_OPTIONS)
-def plan(traces: tuple[str, ...], plot: Path | None, **options: Any) -> None:
+def plan(traces: tuple[str, ...], html: Path | None, plot: Path | None, **options: Any) -> None:
     """Find what serves TRACE in time with the fewest GPUs, least energy or least cost.
 
     Each deployment gets the fewest replicas with which the whole trace meets --slo. Several TRACEs
@@ -119,13 +119,18 @@ def plan(traces: tuple[str, ...], plot: Path | None, **options: Any) -> None:
 
     asked = _asked(options)
     tables = [choice.table for choice in asked.choices if choice.table is not None]
-    results = {"--output": options["output"], "--plot": plot}
+    results = {"--output": options["output"], "--html": html, "--plot": plot}
     check_results(results, traces=traces, tables=tables)
     with reading(options, *traces) as keywords:
         loaded = load_for_plan(traces, asked, **keywords)
     say_timeless(loaded)
     with SimulationBar() as bar:
         result = asked.of(loaded, trace_name(traces), bar.watch)
+    if html is not None:
+        from joulecast.pages.plan import write_plan_page
+
+        write_plan_page(html, result, command_line())
+        say(f"{html}: the page of this plan")
     if plot is not None:
         from joulecast.plots.plan import plot_plan
 
@@ -136,16 +141,13 @@ def plan(traces: tuple[str, ...], plot: Path | None, **options: Any) -> None:
 
 def _asked(options: dict[str, Any]) -> "Asked":
     """What is asked for; errors as for `Asked`."""
-    from joulecast.estimator.footprint.facility import Facility
     from joulecast.estimator.planning.plan import Asked
     from joulecast.estimator.planning.specs import choices_of
     from joulecast.estimator.planning.terms import Terms, gpu_prices_of
 
-    carbon: CarbonIntensity | None = options["carbon"]
-    price: Price | None = options["price"]
     by: Goal = options["by"]
     terms = Terms.of(
-        Facility.of(options["pue"], carbon, price),
+        facility_of(options),
         gpu_prices_of(options["gpu_prices"]),
         options["embodied"],
         options["lifetime_years"],

@@ -87,7 +87,8 @@ def measured_text(published: Published, evidence: Evidence) -> str:
     sign = "" if published.unit == "% of energy" else "+"
     if measured.high != measured.low:
         within = f"{measured.low:{sign}.1f} to {measured.high:{sign}.1f}"
-        return f"{within} % (error {measured.error:.1f}); {evidence.at}"
+        error = max(measured.error, measured.high_error or 0)
+        return f"{within} % (error {error:.1f}); {evidence.at}"
     return f"{measured.low:{sign}.1f} % ({ends[0]:{sign}.1f} to {ends[1]:{sign}.1f}); {evidence.at}"
 
 
@@ -154,7 +155,19 @@ def _cards_view(cards: Sequence[CardForecast]) -> RenderableType:
 
 
 _NO_MEASUREMENT = dict.fromkeys(
-    ["gpu", "engines", "at", "low", "high", "error", "runs", "batches", "invalid_runs", "verdict"]
+    [
+        "gpu",
+        "engines",
+        "at",
+        "low",
+        "high",
+        "error",
+        "runs",
+        "high_error",
+        "batches",
+        "invalid_runs",
+        "verdict",
+    ]
 )
 
 

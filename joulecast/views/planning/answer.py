@@ -38,7 +38,7 @@ def answer_lines(plan: FleetPlan) -> list[str]:
             verb = "serves" if best.replicas == 1 else "serve"
             winners.setdefault(f"{fleet_text(best)} {verb}", []).append(_won(best, goal))
     how = "in time " if plan.objectives else ""
-    lines = [f"{who} it {how}with {_listed(won)}." for who, won in winners.items()]
+    lines = [f"{who} the trace {how}with {_listed(won)}." for who, won in winners.items()]
     return [*lines, *(text for goal in plan.goals if (text := _doubt(plan, goal)))]
 
 

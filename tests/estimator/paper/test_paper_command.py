@@ -35,6 +35,7 @@ def variant(tmp_path: Path) -> Variant:
         metadata = json.loads((folder / "table.json").read_text())
         metadata |= {key: settings.pop(key) for key in EAGER_PYTORCH if key in settings}
         metadata["engine_settings"] |= settings
+        del metadata["variant"]  # what was asked for
         (folder / "table.json").write_text(json.dumps(metadata))
         with (folder / "runs.csv").open() as file:
             rows = list(csv.DictReader(file))
@@ -72,6 +73,20 @@ def test_compiled_pytorch_resolves_its_claims(variant: Variant) -> None:
     assert "three runs" in found["compile-small"].ruling.reason
 
 
+def test_invalid_runs_are_left_out_and_counted_once(variant: Variant) -> None:
+    greedy = variant("greedy", 1.0)
+    drawn = variant("low", 1.5, decoding_strategy="temperature:0.8")
+    more = variant("high", 1.6, decoding_strategy="sampling")
+    path = greedy / "runs.csv"
+    valid, last = ",true,", path.read_text().splitlines()[-1]
+    assert last.startswith("512,64,4,")
+    path.write_text(path.read_text().replace(last, last.replace(valid, ",false,") + "too hot"))
+    evidence = findings(greedy, drawn, more)["temperature-small"].evidence[0]
+    assert evidence.invalid_runs == 1
+    assert evidence.size == 2 * 9
+    assert 4 not in {change.batch_size for each in evidence.compared for change in each.changes}
+
+
 def test_decoding_strategies_resolve_theirs(variant: Variant) -> None:
     greedy = variant("greedy", 1.0, repeats=3)
     drawn = [
@@ -80,9 +95,10 @@ def test_decoding_strategies_resolve_theirs(variant: Variant) -> None:
         variant("beam", 3.5, decoding_strategy="beam:4"),
     ]
     found = findings(greedy, *drawn)
-    small = found["sampling-small"]
-    assert small.evidence[0].measured.low == pytest.approx(2)
+    small = found["temperature-small"]
+    assert small.evidence[0].measured.low == pytest.approx(1)
     assert small.ruling.verdict is Verdict.AGREES
+    assert found["top-p-small"].evidence[0].measured.low == pytest.approx(2)
     assert found["beam-small"].ruling.verdict is Verdict.DIFFERS
     assert found["beam-small"].ruling.gap == pytest.approx(250 - 25.65, abs=0.5)
 
@@ -98,7 +114,7 @@ def test_drafts_make_a_range_over_their_acceptance(variant: Variant) -> None:
     measured = one.evidence[0].measured
     assert (measured.low, measured.high) == (pytest.approx(-40), pytest.approx(30))
     assert one.ruling.verdict is Verdict.AGREES
-    assert "llama-3.2-1b,4,0.5 and llama-3.2-1b,4,0.8" in one.evidence[0].at
+    assert "llama-3.2-1b 4 tokens ahead, 50 % and 80 % accepted" in one.evidence[0].at
     many = findings(plain, drafts[1])["speculation-128"]
     assert many.ruling.verdict is Verdict.DIFFERS
 
@@ -106,11 +122,11 @@ def test_drafts_make_a_range_over_their_acceptance(variant: Variant) -> None:
 def test_a_table_of_ones_own_counts_and_is_drawn(
     run_cli: RunCli, variant: Variant, tmp_path: Path
 ) -> None:
-    draft = variant("draft", 0.7, speculation="llama-3.2-1b,4,0.7")
+    draft = variant("draft", 0.7, speculation="llama-3.2-1b,4,0.6")
     picture = tmp_path / "speculation.svg"
     result = run_cli("paper", "speculation", "--table", draft, "--plot", picture)
     assert result.exit_code == 0, result.output
-    assert "llama-3.2-1b,4,0.7" in result.stdout
+    assert "60 %" in result.stdout
     assert "<svg" in picture.read_text()
     result = run_cli("paper", "speculation", "--table", draft, "--plot", draft / "host.csv.svg")
     assert result.exit_code == 0

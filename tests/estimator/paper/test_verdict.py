@@ -106,3 +106,10 @@ def test_a_gap_is_ours_less_the_papers_and_nothing_within_a_range() -> None:
     assert gap_between(29.3, "equals", measured(35, 40)) == pytest.approx(5.7)
     assert gap_between(29.3, "equals", measured(20, 40)) == 0
     assert gap_between(0, "equals", measured(0)) == 0
+
+
+def test_a_range_is_as_sure_as_its_nearest_end() -> None:
+    ours = Measured(-2.5, 66.0, 9.0, 1, high_error=30.0)
+    assert rule(published(-29), ours).verdict is DIFFERS
+    assert rule(published(90), ours).verdict is AGREES
+    assert rule(published(100), ours).verdict is DIFFERS

@@ -203,6 +203,21 @@ def test_a_price_that_lacks_leaves_the_cost_open(trace: Path) -> None:
     assert made.best("cost").basis.gpu == "l40s"
 
 
+def test_servers_and_building_are_in_cost_and_carbon_as_in_an_estimate(trace: Path) -> None:
+    costs = {"server_overhead": "300 W/server", "pue": 1.3, "price": 0.2, "carbon": "FR"}
+    made = jc.plan(trace, ["gpu=l40s,gpus=1,2"], slo=SLO, gpu_prices={"l40s": 1}, **costs)
+    for option in made.options:
+        basis = option.basis
+        alone = jc.estimate(
+            trace, gpu=basis.gpu, gpus=basis.gpus, replicas=option.replicas, **costs
+        ).to_dict()
+        row = option.to_dict()
+        for key in ("it_energy_j", "facility_energy_j", "carbon_g"):
+            assert row[key] == pytest.approx(alone[key], rel=1e-12)
+        assert row["electricity_cost"] == pytest.approx(alone["cost"], rel=1e-12)
+        assert row["cost"] == pytest.approx(option.gpu_hours + alone["cost"], rel=1e-12)
+
+
 def test_limits_are_of_all_that_name_none(trace: Path) -> None:
     made = jc.plan(trace, ["gpu=h100-sxm", "max-num-seqs=64"], slo=SLO, max_num_seqs=32)
     assert sorted(option.estimate.limits["max_num_seqs"] for option in made.options) == [32, 64]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from joulecast.estimator.forecast import Wish
 from joulecast.estimator.planning.specs import DEFAULT_SPECS, Choice, choices_of
+from joulecast.estimator.variants.wish import Wish
 from joulecast.measurements.hardware import gpu_names
 from joulecast.traces.errors import InputError
 

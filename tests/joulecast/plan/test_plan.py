@@ -37,14 +37,14 @@ def test_the_answer_comes_first_and_nothing_is_left_out(words, run_cli: RunCli) 
     assert result.exit_code == 0, result.output
     assert all(len(line) <= 100 for line in result.stdout.splitlines())
     shown = " ".join(result.stdout.split())
-    sentence = shown.partition(" trace ")[0]
+    sentence = shown.partition(" requests 300 of ")[0]
     for goal in ("the fewest GPUs (", "the least energy (", "the least cost ("):
         assert goal in sentence
     assert "of all GPUs of the fleet, from the first arrival to the last token" in shown
     assert "gpu=a100-sxm4-80gb,dtype=fp8 not estimated NVIDIA A100" in shown
     assert "5 years of use" in shown
     assert "NVIDIA, HGX H100 Product Carbon Footprint Summary" in shown
-    assert "No figure of embodied carbon is published of: l40s." in shown
+    assert "No published figure of embodied carbon is known of: l40s." in shown
     assert "Latencies have no interval" in shown
     for basis in ("measured", "gpu scaled"):
         assert basis in shown
@@ -131,7 +131,7 @@ def test_nothing_on_the_frontier_is_beaten_in_both(words) -> None:
 
 def test_a_notebook_shows_it(words) -> None:
     html = jc.plan(words[1], ON[1::2], slo=words[3])._repr_html_()
-    assert "serves it in time with the fewest GPUs" in html
+    assert "serves the trace in time with the fewest GPUs" in html
     assert "not estimated" in html
 
 

@@ -33,6 +33,13 @@ ESTIMATE = ("estimate", "azure-2023-conv", "--table", VLLM, "--method", "binned"
         ("se3", "SE3", 27.0),
         ("CN-BJ", "CN-BJ", 555.4),
         ("FI", "FIN", None),
+        ("us-east-1", "US-VA", 539.599 * 453.59237 / 1000),
+        ("US-EAST-1", "US-VA", None),
+        ("us-east1", "US-SC", None),
+        ("East US", "US-VA", None),
+        ("westeurope", "NLD", None),
+        ("europe-west9", "FRA", 56.039),
+        ("eu-north-1", "SE3", 27.0),
     ],
 )
 def test_regions(name: str, code: str, g_per_kwh: float | None) -> None:
@@ -53,6 +60,19 @@ def test_every_region_is_dated_and_plausible() -> None:
         assert intensity.year is not None
         assert 2000 <= intensity.year <= 2026
         assert intensity.source.startswith("CodeCarbon ")
+        assert intensity.scope is not None
+
+
+def test_what_each_kind_of_region_counts() -> None:
+    """As CodeCarbon's files say of themselves."""
+    kinds = {
+        name: (region.scope, region.gas, region.unknown_share)
+        for name, region in jc.regions().items()
+    }
+    assert kinds["FRA"] == ("life-cycle", "CO2e", 0)
+    assert kinds["US-CA"] == ("output rate", "CO2e", 0)
+    assert kinds["CN-BJ"] == ("combustion", "CO2", 0)
+    assert kinds["SE4"] == ("life-cycle", "CO2e", 0.1495)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +106,18 @@ def test_no_such_region(name: str, fragment: str, run_cli: RunCli) -> None:
         ("0.18eur", jc.Price(0.18, "EUR")),
         ("USD 1e-1", jc.Price(0.1, "USD")),
         (1e-5, jc.Price(1e-5)),
+        ("0,18", jc.Price(0.18)),
+        ("0,18 EUR", jc.Price(0.18, "EUR")),
+        ("$0.12", jc.Price(0.12, "USD")),
+        ("$ 0.12", jc.Price(0.12, "USD")),
+        ("0.18 €/kWh", jc.Price(0.18, "EUR")),
+        ("0.18 EUR per kWh", jc.Price(0.18, "EUR")),
+        ("0,18€", jc.Price(0.18, "EUR")),
+        ("£0.25/kWh", jc.Price(0.25, "GBP")),
+        ("1.234,56 HUF", jc.Price(1234.56, "HUF")),
+        ("1,234.56 HUF", jc.Price(1234.56, "HUF")),
+        ("0,180", jc.Price(0.18)),
+        ("12,5", jc.Price(12.5)),
         (jc.Price(2.0, "JPY"), jc.Price(2.0, "JPY")),
     ],
 )
@@ -94,14 +126,24 @@ def test_prices(text: float | str | jc.Price, price: jc.Price) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "EUR", "0.18 XYZ", "EUR 0.18 EUR", "-1", "-1 EUR", "nan", "0,18", "0.18 €", "1 2"]
-)
+    "text",
+    [
+        "", "EUR", "0.18 XYZ", "EUR 0.18 EUR", "-1", "-1 EUR", "nan", "1 2", "1,234", "12,345 EUR",
+        "1.2.3", "1,23,456", "1,234,56", "1.234.567,8,9", "¥20", "0.5 kr", "$0.12 EUR", ".", ",",
+        "1,234.5.6", "0.18 EUR/MWh",
+    ],
+)  # fmt: skip
 def test_no_price(text: str, run_cli: RunCli) -> None:
     with pytest.raises(jc.InputError):
         jc.Price.of(text)
     result = run_cli(*ESTIMATE, "--price", text)
     assert result.exit_code == 2
     assert result.stdout == ""
+
+
+def test_a_comma_that_could_be_either_is_asked_about() -> None:
+    with pytest.raises(jc.InputError, match=r"could be 1234 or 1\.234"):
+        jc.Price.of("1,234 EUR")
 
 
 @pytest.mark.parametrize("pue", [0.9, float("nan"), float("inf")])
@@ -153,7 +195,7 @@ def test_what_was_not_asked_for_is_not_there(run_cli: RunCli) -> None:
 
 def test_the_terminal_says_whose_intensity_and_of_when(run_cli: RunCli) -> None:
     text = run_cli(*ESTIMATE, "--carbon", "SE3", "--price", "0.1 SEK").stdout
-    assert re.search(r"carbon +7\.030 gCO2e \(at 27 gCO2e/kWh, Sweden Bidding Zone 3", text)
+    assert re.search(r"carbon +7\.030 gCO2e \(at 27 gCO2e/kWh or more, Sweden Bidding Zone 3", text)
     assert f"CodeCarbon {version('codecarbon')}, nordic_emissions.json" in text
     assert "SEK per kWh" in text
 
@@ -162,7 +204,9 @@ def test_regions_are_listed(run_cli: RunCli) -> None:
     text = run_cli("regions", "california").stdout
     assert "US-CA" in text
     rows = json.loads(run_cli("regions", "--format", "json").stdout)["regions"]
-    assert [row["region"] for row in rows] == list(jc.regions())
+    codes = [row["region"] for row in rows if row["cloud"] is None]
+    assert codes == list(jc.regions())
+    assert {row["cloud"]["provider"] for row in rows if row["cloud"]} == {"aws", "azure", "gcp"}
     result = run_cli("regions", "atlantis")
     assert result.exit_code == 1
     assert "no region" in result.stderr

@@ -1,0 +1,1 @@
+"""Whose energy is whose: prompts', cached tokens', outputs', and that of waiting."""

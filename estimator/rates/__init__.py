@@ -1,0 +1,1 @@
+"""What tokens of a model cost at a load, to bill by."""

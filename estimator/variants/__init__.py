@@ -1,0 +1,1 @@
+"""How a model may serve besides: eager, with tokens drawn, with a draft."""

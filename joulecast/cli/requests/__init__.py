@@ -1,0 +1,1 @@
+"""Requests one by one, and requests that are all alike in place of a trace."""

@@ -1,0 +1,1 @@
+"""What tokens and requests cost, as people see it."""

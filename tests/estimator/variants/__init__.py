@@ -1,0 +1,1 @@
+"""Eager steps, drawn tokens and speculation."""
