@@ -36,7 +36,7 @@ def main() -> None:
          "pytorch-over-vllm.png"),
     ):  # fmt: skip
         subprocess.run([JOULECAST, *words], check=True, cwd=PICTURES, stdout=subprocess.DEVNULL)
-    for program, picture in (("decoding_options", "speculation"), ("all_bases", "forecast")):
+    for program, picture in (("decoding_options", "speculation"), ("meter/all_bases", "forecast")):
         words = (f"benchmarks/{program}.py", "--plot", f"docs/pictures/{picture}.png")
         subprocess.run(
             [sys.executable, *words], check=True, cwd=PICTURES.parents[1], stdout=subprocess.DEVNULL

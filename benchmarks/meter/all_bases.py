@@ -1,7 +1,7 @@
 """Forecast against meter on every basis that an estimate may stand on, in one picture.
 
-    python benchmarks/all_bases.py                prints what is in the picture, replay by replay
-    python benchmarks/all_bases.py --plot FILE    draws it, too
+    python benchmarks/meter/all_bases.py                prints what is in the picture, replay by replay
+    python benchmarks/meter/all_bases.py --plot FILE    draws it, too
 
 Measured and online are what `joulecast validate` prints. Model scaled: each model's tables, replays
 and traffic are left out, on both GPUs, and its replays are forecast from the prices of the others,
