@@ -1,6 +1,6 @@
 """Forecast against meter on every basis that an estimate may stand on, in one picture.
 
-    python benchmarks/meter/all_bases.py                prints what is in the picture, replay by replay
+    python benchmarks/meter/all_bases.py                prints each replay
     python benchmarks/meter/all_bases.py --plot FILE    draws it, too
 
 Measured and online are what `joulecast validate` prints. Model scaled: each model's tables, replays
