@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from joulecast.estimator.attribution.cells import CellEstimate, cell_edges, coverage_of
+from joulecast.estimator.basis import Basis
 from joulecast.estimator.estimate import Estimate, source_of
 from joulecast.estimator.flops import load_flops
 from joulecast.estimator.ideal import Roofline, ideal_energy
@@ -122,6 +123,7 @@ def estimate_binned(
         dense_peak_flops_per_s=gpu.peak(dtype),
         cells=tuple(cells),
         cached=_cached(workload, energy_j),
+        basis=Basis.of(table),
     )
 
 

@@ -86,6 +86,28 @@ class Comparison:
         """The tables by energy, the least first."""
         return sorted(self.tables, key=lambda compared: compared.estimate.energy_j)
 
+    @property
+    def alike(self) -> list[ComparedTable]:
+        """Those of the requests that the first is of, the least energy first."""
+        tokens = self.tables[0].estimate.estimated_tokens
+        return [each for each in self.ranked if each.estimate.estimated_tokens == tokens]
+
+    @property
+    def best(self) -> ComparedTable:
+        """Which takes the least for these requests."""
+        return self.alike[0]
+
+    @property
+    def rivals(self) -> list[ComparedTable]:
+        """Who else might, as far as the intervals tell: over whom the best may save nothing."""
+        best, *others = self.alike
+        return [
+            other
+            for other in others
+            if (ends := _saving_interval(best.estimate, other.estimate)) is not None
+            and ends[0] <= 0
+        ]
+
     def at(self, facility: Facility | None) -> "Comparison":
         """The same energies, with the footprint that they have in a facility."""
         tables = (

@@ -8,7 +8,6 @@ import click
 from joulecast.cli.completion import complete_tables, traces_argument
 from joulecast.cli.deployment import SERVING_OPTIONS, SPARK_OPTION, cluster_of, serving_keywords
 from joulecast.cli.estimate import (
-    HTML_OPTION,
     METHOD_OPTIONS,
     command_line,
     load_for,
@@ -22,6 +21,7 @@ from joulecast.cli.options import (
     say,
     with_options,
 )
+from joulecast.cli.pages import PAGE_OPTIONS, page_title
 from joulecast.cli.requests.equal import take_equal, trace_of, with_equal
 from joulecast.cli.trace_options import TRACE_OPTIONS
 from joulecast.estimator.method import Method
@@ -51,7 +51,7 @@ from joulecast.views.progress import SimulationBar
 @with_options(SERVING_OPTIONS)
 @with_options(METHOD_OPTIONS)
 @with_options(COST_OPTIONS)
-@HTML_OPTION
+@with_options(PAGE_OPTIONS)
 @SPARK_OPTION
 @with_options(TRACE_OPTIONS)
 @with_equal
@@ -78,7 +78,7 @@ def compare(
     from joulecast.views.compare import compare_report
 
     trace = trace_of(traces, take_equal(options))
-    facility = facility_of(options)
+    facility, title = facility_of(options), page_title(options["title"], html)
     if not table_names and not specs:
         raise click.UsageError("give --table or --on, once for each to compare")
     tables = [served_of_text(text, method) for text in (*table_names, *specs)]
@@ -97,6 +97,6 @@ def compare(
     if html is not None:
         from joulecast.pages.compare import write_compare_page
 
-        write_compare_page(html, result, tables, loaded, command_line())
+        write_compare_page(html, result, tables, loaded, command_line(), title)
         say(f"{html}: the page of this comparison")
     emit_report(compare_report(result, tables), options)

@@ -26,6 +26,7 @@ from joulecast.cli.options import (
     say,
     with_options,
 )
+from joulecast.cli.pages import PAGE_OPTIONS, page_title
 from joulecast.cli.requests.equal import take_equal, trace_of, with_equal
 from joulecast.cli.requests.per_request import (
     PER_REQUEST_OPTION,
@@ -91,26 +92,6 @@ EXPORT_OPTION = click.option(
 )
 
 
-def _page(
-    ctx: click.Context,
-    param: click.Parameter,  # noqa: ARG001 - click passes all three
-    value: Path | None,
-) -> Path | None:
-    """Refuse to write a page where no file of its own can be meant."""
-    folders = {Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd")}
-    if value is not None and (str(value) == "-" or value.parent in folders):
-        raise click.UsageError(f"--html {value}: a page is a file of its own; name one", ctx)
-    return value
-
-
-HTML_OPTION = click.option(
-    "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
-    callback=_page,
-    help="Also write the result as a page, one file to look at or to send on.",
-)
-
-
 def _single_table(
     ctx: click.Context,
     param: click.Parameter,  # noqa: ARG001
@@ -153,7 +134,7 @@ def _single_table(
     help="A table measured on the serving host, for the pace of its processor (stepwise).",
 )
 @with_options(COST_OPTIONS)
-@HTML_OPTION
+@with_options(PAGE_OPTIONS)
 @EXPORT_OPTION
 @plot_option("Also draw power, requests and latencies over time")
 @SPARK_OPTION
@@ -193,6 +174,7 @@ def estimate(
     from joulecast.views.estimate import estimate_report
 
     per_request: Path | None = options["per_request"]
+    title = page_title(options["title"], html)
     _require_stepwise(method, explain=explain, host=host_name, per_request=per_request)
     trace, facility = trace_of(traces, take_equal(options)), facility_of(options)
     if models_file is not None or (options["group_by"], model, table_name) == ("model", None, None):
@@ -214,7 +196,7 @@ def estimate(
         )
         result = make(loaded.workload, served, trace_name(trace)).at(facility)
     if html is not None:
-        _write_page(html, result, served, loaded, host)
+        _write_page(html, result, served, loaded, host, title)
     _write_others(result, served, plot, per_request, options["exports"])
     emit_report(estimate_report(result, served, explain), options)
 
@@ -236,11 +218,12 @@ def _write_page(
     served: "Served",
     loaded: "LoadedTrace",
     host: "EnergyTable | None",
+    title: str,
 ) -> None:
     """Write the page of an estimate."""
     from joulecast.pages.estimate import write_estimate_page
 
-    write_estimate_page(html, result, served, loaded, host, command_line())
+    write_estimate_page(html, result, served, loaded, host, command_line(), title)
     say(f"{html}: the page of this estimate")
 
 
@@ -284,7 +267,7 @@ def _emit_models(params: dict[str, Any]) -> None:
         raise click.UsageError("--models is for --group-by model")
     if not isinstance(params["traces"], tuple):
         raise click.UsageError("--requests are of no model of their own; leave out --group-by")
-    refused = "model", "table_name", "host_name", "html", "exports", "plot", "explain"
+    refused = "model", "table_name", "host_name", "html", "title", "exports", "plot", "explain"
     for option in (*refused, "per_request"):
         if params[option]:
             name = option.removesuffix("_name").replace("exports", "export").replace("_", "-")

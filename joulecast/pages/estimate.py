@@ -11,7 +11,14 @@ from joulecast.estimator.attribution.cells import CellEstimate
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.unit_prices.model import Served
 from joulecast.measurements.table.table import EnergyTable
-from joulecast.pages.figures import Bar, energy_bars, energy_unit, length_curve, time_curves
+from joulecast.pages.figures import (
+    Bar,
+    energy_bars,
+    energy_curve,
+    energy_unit,
+    length_curve,
+    time_curves,
+)
 from joulecast.pages.page import (
     MapCell,
     Numbers,
@@ -31,9 +38,11 @@ from joulecast.traces.distribution import distributions
 from joulecast.traces.files import write_text
 from joulecast.traces.grid import Grid
 from joulecast.traces.load import LoadedTrace
+from joulecast.views.answers.estimate import estimate_answer, scope_text
 from joulecast.views.estimate import (
     LINKS_NOTE,
     MOST_GROUPS,
+    SHARES_NOTE,
     basis_text,
     below_ideal_notes,
     ideal_labels,
@@ -68,6 +77,7 @@ def write_estimate_page(
     loaded: LoadedTrace,
     host: EnergyTable | None,
     command: str,
+    title: str = "",
 ) -> None:
     """Write the page of an estimate, whole or not at all.
 
@@ -78,11 +88,12 @@ def write_estimate_page(
         loaded: The trace, with its lengths counted if they are known.
         host: The table that tells the pace of the serving host, if one was given.
         command: How to make the page again.
+        title: What stands above it; the answer alone if that is empty.
 
     Raises:
         InputError: The file cannot be written.
     """
-    write_text(path, estimate_page(estimate, table, loaded, host, command))
+    write_text(path, estimate_page(estimate, table, loaded, host, command, title))
 
 
 def estimate_page(
@@ -91,9 +102,11 @@ def estimate_page(
     loaded: LoadedTrace,
     host: EnergyTable | None,
     command: str,
+    title: str = "",
 ) -> str:
     """The page as a text; arguments as for `write_estimate_page`."""
     document = estimate.to_dict()
+    numbers = Numbers(document)
     grid = estimate_grid(table, loaded.workload, estimate.method)
     inputs, outputs = length_ranges(grid.input_edges), length_ranges(grid.output_edges, 1)
     size_j, unit = _map_unit(estimate)
@@ -102,11 +115,12 @@ def estimate_page(
     return render(
         "estimate.html.j2",
         document=document,
-        n=Numbers(document),
+        n=numbers,
+        shares_note=SHARES_NOTE,
         script=document_script(document),
-        trace=trace_text(estimate),
-        table_text=f"{served_text(table)}; {basis_text(estimate)}",
-        serving="; ".join([serving_text(estimate), *(text for _, text in limits_facts(estimate))]),
+        title=title,
+        answer=[numbers.sentence(estimate_answer(estimate, trace_text(estimate)))],
+        facts=_facts(estimate, table),
         notes=estimate_warnings(estimate, table),
         serving_facts=serving_facts(estimate),
         timeline_figures=_timeline_figures(estimate),
@@ -148,6 +162,17 @@ def length_figures(estimate: Estimate, table: Served, loaded: LoadedTrace) -> li
     ]
 
 
+def _facts(estimate: Estimate, table: Served) -> list[tuple[str, str]]:
+    """What the answer is of, and what it stands on."""
+    return [
+        ("scope", scope_text(estimate)),
+        ("basis", f"{basis_text(estimate)}: {served_text(table)}"),
+        ("serving", serving_text(estimate)),
+        *limits_facts(estimate),
+        ("method", estimate.method_text),
+    ]
+
+
 def _unbroken(note: str) -> str:
     """A remark whose marks stay with what they mean."""
     return re.sub(r"([~?]) ", "\\1\N{NO-BREAK SPACE}", note)
@@ -169,25 +194,26 @@ def _gap_figure(estimate: Estimate) -> Markup:
 
 
 def _timeline_figures(estimate: Estimate) -> list[Markup]:
-    """Power, requests and latencies over time; none of requests that were there all at once."""
+    """Power, energy, requests and latencies over time; none if all were there at once."""
     if estimate.serving is None:
         return []
     timeline = estimate.serving.timeline
+    mean_w = estimate.mean_power_w
     return [
-        time_curves(name, timeline, rows, text)
-        for name, rows, text in (
-            ("power", {"GPU power": timeline.power_w}, "power [W]"),
-            (
-                "requests",
-                {"running": timeline.running, "waiting": timeline.waiting},
-                "requests, on average [number]",
-            ),
-            (
-                "latency",
-                {"p50": timeline.ttft_p50_s, "p99": timeline.ttft_p99_s},
-                "time to first token [s]",
-            ),
-        )
+        time_curves("power", timeline, {"GPU power": timeline.power_w}, "power [W]", mean_w),
+        energy_curve("energy", timeline),
+        time_curves(
+            "requests",
+            timeline,
+            {"running": timeline.running, "waiting": timeline.waiting},
+            "requests, on average [number]",
+        ),
+        time_curves(
+            "latency",
+            timeline,
+            {"p50": timeline.ttft_p50_s, "p99": timeline.ttft_p99_s},
+            "time to first token [s]",
+        ),
     ]
 
 

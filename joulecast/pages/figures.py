@@ -15,6 +15,7 @@ from joulecast.estimator.over_time.timeline import Timeline
 from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.distribution import Distribution
 from joulecast.traces.printable import printable
+from joulecast.views.numbers import joules
 from joulecast.views.online.serving import time_unit
 
 _COLOURS = {
@@ -29,10 +30,12 @@ _COLOURS = {
 
 _CURVES = ("first", "second", "third")
 _WIDTH_INCHES = 5.0
-_ROW_INCHES = 0.52
+_ROW_INCHES = 0.46
 _MARGIN_INCHES = 0.65
 _MOST_POINTS = 400
 _MOST_LETTERS = 56
+_VALUE_ROOM = 1.24
+"""The axis of bars is so many times as long as the longest, with room for its value behind it."""
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 10,
@@ -92,23 +95,30 @@ def energy_bars(bars: Sequence[Bar], name: str, description: str) -> Markup:
         height = _MARGIN_INCHES + _ROW_INCHES * len(bars)
         figure, axis = _figure(height)
         for place, bar in enumerate(bars):
-            axis.barh(place, bar.energy_j / size_j, 0.42, color=_COLOURS[bar.colour])
-            axis.text(0, place - 0.28, _end_of(printable(bar.label)), va="bottom", parse_math=False)
-            if bar.interval_j is not None:
-                low, high = (end / size_j for end in bar.interval_j)
-                axis.plot([low, high], [place, place], color=_COLOURS["ink"], linewidth=1.5)
-                axis.plot([low, high], [place, place], "|", color=_COLOURS["ink"], markersize=9)
-            if bar.mark_j:
-                across = bar.mark_j / size_j
-                axis.plot(across, place, "|", color=_COLOURS["ink"], markersize=14, mew=2)
+            _draw_bar(axis, place, bar, size_j, max(ends))
         axis.set_ylim(len(bars) - 0.6, -0.85)
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
-        axis.set_xlim(0, 1.02 * max(ends) / size_j)
+        axis.set_xlim(0, _VALUE_ROOM * max(ends) / size_j)
         axis.set_xlabel(f"energy [{unit}]")
         axis.grid(axis="x")
         axis.set_axisbelow(True)
         return _svg(figure, name, description)
+
+
+def _draw_bar(axis: Axes, place: int, bar: Bar, size_j: float, longest_j: float) -> None:
+    """A bar below its name, with its interval and marks, and its value behind all of these."""
+    axis.barh(place, bar.energy_j / size_j, 0.42, color=_COLOURS[bar.colour])
+    axis.text(0, place - 0.28, _end_of(printable(bar.label)), va="bottom", parse_math=False)
+    if bar.interval_j is not None:
+        low, high = (end / size_j for end in bar.interval_j)
+        axis.plot([low, high], [place, place], color=_COLOURS["ink"], linewidth=1.5)
+        axis.plot([low, high], [place, place], "|", color=_COLOURS["ink"], markersize=9)
+    if bar.mark_j:
+        across = bar.mark_j / size_j
+        axis.plot(across, place, "|", color=_COLOURS["ink"], markersize=14, mew=2)
+    behind_j = max(bar.energy_j, *(bar.interval_j or ()), bar.mark_j or 0) + 0.02 * longest_j
+    axis.text(behind_j / size_j, place, joules(bar.energy_j), va="center")
 
 
 def length_curve(kind: str, distribution: Distribution, show_grid: bool, name: str) -> Markup:
@@ -144,12 +154,16 @@ def length_curve(kind: str, distribution: Distribution, show_grid: bool, name: s
         axis.set_xlabel(f"{kind} length [tokens]")
         axis.set_ylabel("requests of at most this length [%]")
         axis.grid(visible=True)
-        axis.legend(loc="lower right", frameon=False)
+        _legend_above(axis, 2)
         return _svg(figure, name, f"Share of requests by {kind} length")
 
 
 def time_curves(
-    name: str, timeline: Timeline, curves: Mapping[str, FloatArray], label: str
+    name: str,
+    timeline: Timeline,
+    curves: Mapping[str, FloatArray],
+    label: str,
+    mean: float | None = None,
 ) -> Markup:
     """What goes on over time, a value a slice.
 
@@ -158,6 +172,7 @@ def time_curves(
         timeline: Of these slices.
         curves: Name -> value of each slice, shape (slices,); at most three.
         label: Of the axis of values.
+        mean: Mean power to draw a line at [W].
     """
     size_s, unit = time_unit(timeline.end_s)
     edges = [*timeline.begin_s, timeline.end_s]
@@ -166,14 +181,48 @@ def time_curves(
         for (curve, values), colour in zip(curves.items(), _CURVES, strict=False):
             axis.stairs(values, [edge / size_s for edge in edges], baseline=None,
                         color=_COLOURS[colour], label=curve, linewidth=1.2)  # fmt: skip
-        axis.set_xlim(0, timeline.end_s / size_s)
-        axis.set_ylim(bottom=0)
-        axis.set_xlabel(f"time from the first arrival [{unit}]")
-        axis.set_ylabel(label)
-        axis.grid(visible=True)
-        if len(curves) > 1:
-            axis.legend(loc="upper right", frameon=False)
+        if mean is not None:
+            axis.axhline(mean, color=_COLOURS["third"], linestyle="--", linewidth=1.2,
+                         label=f"mean: {mean:,.0f} W")  # fmt: skip
+        _over_time(axis, timeline.end_s / size_s, unit, label)
+        _legend_above(axis, 3)
         return _svg(figure, name, f"{label} over time")
+
+
+def energy_curve(name: str, timeline: Timeline) -> Markup:
+    """The energy that was drawn up to each moment.
+
+    Args:
+        name: Of the picture, for its identifiers; letters only.
+        timeline: What each slice takes.
+    """
+    size_s, time_name = time_unit(timeline.end_s)
+    so_far_j = [0.0, *timeline.energy_j.cumsum()]
+    size_j, unit = energy_unit(so_far_j[-1])
+    edges = [*timeline.begin_s, timeline.end_s]
+    with matplotlib.rc_context(_STYLE):
+        figure, axis = _figure(2.4)
+        axis.plot([edge / size_s for edge in edges], [energy_j / size_j for energy_j in so_far_j],
+                  color=_COLOURS["first"], linewidth=1.5,
+                  label=f"GPU energy so far, in the end {joules(so_far_j[-1])}")  # fmt: skip
+        _over_time(axis, timeline.end_s / size_s, time_name, f"energy [{unit}]")
+        _legend_above(axis, 1)
+        return _svg(figure, name, "energy so far, over time")
+
+
+def _over_time(axis: Axes, end: float, unit: str, label: str) -> None:
+    """What pictures over time share: the axes, with room above what is drawn."""
+    axis.set_xlim(0, end)
+    axis.set_ylim(0, 1.05 * max(axis.get_ylim()[1], 1e-12))
+    axis.set_xlabel(f"time from the first arrival [{unit}]")
+    axis.set_ylabel(label)
+    axis.grid(visible=True)
+
+
+def _legend_above(axis: Axes, columns: int) -> None:
+    """What each curve is, above the axes, where it covers none of them."""
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False,
+                borderaxespad=0.2, handlelength=1.6)  # fmt: skip
 
 
 def _thinned(distribution: Distribution) -> tuple[list[float], list[float]]:

@@ -23,6 +23,8 @@ from joulecast.traces.load import LoadedTrace
 from joulecast.traces.printable import printable
 from joulecast.traces.workload import Workload
 from joulecast.version import VERSION
+from joulecast.views.answers import Sentence, Shown
+from joulecast.views.answers.compare import saving_number
 from joulecast.views.estimate import basis_text
 from joulecast.views.numbers import grams, joules, kwh, money, percent, plain_digits
 from joulecast.views.report import json_text
@@ -36,6 +38,9 @@ _FORMATS: Mapping[str, Callable[[Any], str]] = {
     "count": lambda number: f"{number:,}",
     "share": percent,
     "percent": lambda number: f"{number:,.1f} %",
+    "less": lambda saving: saving_number(saving, "less"),
+    "more": lambda saving: saving_number(saving, "more"),
+    "times": lambda saving: saving_number(saving, "times"),
     "seconds": lambda seconds: f"{plain_digits(seconds)} s",
     "watts": lambda power_w: f"{power_w:,.0f} W",
     "exact": str,
@@ -65,12 +70,29 @@ class Numbers:
             currency: For money.
         """
         first, *last = [key] if isinstance(key, str) else key
-        value = self.document
-        for part in (*first.split("."), *last):
-            value = value[int(part)] if isinstance(value, Sequence) else value[part]
+        keys = (*first.split("."), *last)
+        value = self._value(keys)
         shown = money(float(str(value)), currency) if form == "money" else _FORMATS[form](value)
+        return self._element(keys, shown)
+
+    def sentence(self, sentence: Sentence) -> Markup:
+        """A sentence whose numbers have their values behind them."""
+        return Markup("").join(
+            self._element(part.key.split("."), part.text)
+            if isinstance(part, Shown)
+            else _shown(part)
+            for part in sentence
+        )
+
+    def _value(self, keys: Sequence[str]) -> Any:
+        value: Any = self.document
+        for part in keys:
+            value = value[int(part)] if isinstance(value, Sequence) else value[part]
+        return value
+
+    def _element(self, keys: Sequence[str], shown: str) -> Markup:
         element = Markup('<data value="{}" data-key="{}">{}</data>')
-        return element.format(json.dumps(value), ".".join([first, *last]), shown)
+        return element.format(json.dumps(self._value(keys)), ".".join(keys), shown)
 
 
 @dataclass(frozen=True)

@@ -16,24 +16,26 @@ from joulecast.views.planning.plan import (
     plan_notes,
 )
 
-_MOST_BARS = 24
+_MOST_BARS = 10
+"""So many fit on a sheet of paper beside the answer; the table has all."""
 
 
-def write_plan_page(path: Path, plan: FleetPlan, command: str) -> None:
+def write_plan_page(path: Path, plan: FleetPlan, command: str, title: str = "") -> None:
     """Write the page of a plan, whole or not at all.
 
     Args:
         path: File to write.
         plan: The plan.
         command: How to make the page again.
+        title: What stands above it; the answer alone if that is empty.
 
     Raises:
         InputError: The file cannot be written.
     """
-    write_text(path, plan_page(plan, command))
+    write_text(path, plan_page(plan, command, title))
 
 
-def plan_page(plan: FleetPlan, command: str) -> str:
+def plan_page(plan: FleetPlan, command: str, title: str = "") -> str:
     """The page as a text; arguments as for `write_plan_page`."""
     document = plan.to_dict()
     drawn = plan.ranked("energy")[:_MOST_BARS]
@@ -42,6 +44,7 @@ def plan_page(plan: FleetPlan, command: str) -> str:
     ]
     return render(
         "plan.html.j2",
+        title=title,
         document=document,
         n=Numbers(document),
         script=document_script(document),

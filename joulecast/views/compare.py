@@ -9,6 +9,15 @@ from rich.table import Table
 from joulecast.estimator.compare import ComparedTable, Comparison
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.ideal import Ideal
+from joulecast.views.answers import plain
+from joulecast.views.answers.compare import (
+    compare_answer,
+    saving_ends,
+    saving_form,
+    saving_number,
+    saving_text,
+)
+from joulecast.views.answers.estimate import scope_text
 from joulecast.views.estimate import (
     IDEAL_LABELS,
     basis_text,
@@ -20,7 +29,7 @@ from joulecast.views.estimate import (
     trace_text,
 )
 from joulecast.views.footprint import facility_figures, facility_notes, facility_text
-from joulecast.views.numbers import joules, reading_facts
+from joulecast.views.numbers import energy_ends, joules, reading_facts
 from joulecast.views.online.serving import (
     OFFLINE_TEXT,
     cached_notes,
@@ -28,7 +37,7 @@ from joulecast.views.online.serving import (
     serving_text,
     waiting_text,
 )
-from joulecast.views.parts import Bar, add_row, facts_table, grid_table, notes_text
+from joulecast.views.parts import Bar, add_row, facts_table, grid_table, notes_text, title_text
 from joulecast.views.report import Report
 from joulecast.views.steps import interval_note
 
@@ -56,6 +65,7 @@ def compare_report(comparison: Comparison, tables: "Sequence[Served]") -> Report
     estimates = [compared.estimate for compared in comparison.tables]
     first = estimates[0]
     facts = [
+        ("scope", scope_text(first)),
         ("trace", trace_text(first)),
         *reading_facts(first.reading),
         ("method", first.method_text),
@@ -69,17 +79,15 @@ def compare_report(comparison: Comparison, tables: "Sequence[Served]") -> Report
         ("coverage", f"{coverage_text(estimate)}: {served_text(table)}")
         for estimate, table in zip(estimates, tables, strict=True)
     ]
-    facts += [
-        ("basis", f"{basis_text(estimate)}: {estimate.table}")
-        for estimate in estimates
-        if (basis := estimate.basis) is not None and (basis.kind != "measured" or basis.notes)
-    ]
+    facts += basis_lines(estimates)
     notes = [rate_note(estimate, f"{estimate.table}: ") for estimate in estimates]
     notes += [interval_note(first)] if first.interval_j is None else [SAVING_NOTE]
     notes += other_requests_notes(comparison)
     notes += dict.fromkeys(note for estimate in estimates for note in cached_notes(estimate))
     notes += facility_notes(first.facility)
     view = Group(
+        title_text("\n".join(map(plain, compare_answer(comparison)))),
+        "",
         facts_table(facts),
         _figures_view(comparison),
         *_footprints_view(estimates),
@@ -88,6 +96,14 @@ def compare_report(comparison: Comparison, tables: "Sequence[Served]") -> Report
     )
     rows = [csv_row(compared.to_dict()) for compared in comparison.tables]
     return Report(comparison.to_dict(), rows, view)
+
+
+def basis_lines(estimates: Sequence[Estimate]) -> list[tuple[str, str]]:
+    """What the estimates stand on: once, where that is the same words for all."""
+    texts = [basis_text(estimate) for estimate in estimates]
+    if len(set(texts)) == 1:
+        return [("basis", texts[0])]
+    return [("basis", f"{text}: {each.table}") for text, each in zip(texts, estimates, strict=True)]
 
 
 def other_requests_notes(comparison: Comparison) -> list[str]:
@@ -121,10 +137,23 @@ def saving_lines(comparison: Comparison, compared: ComparedTable) -> list[str]:
         return [""]
     if compared.saving_percent is None:
         return ["other requests"]
-    lines = [f"{compared.saving_percent:,.1f} %"]
-    if compared.saving_interval_percent is not None:
-        low, high = compared.saving_interval_percent
-        lines += [f"{low:,.1f} to", f"{high:,.1f} %"]
+    saving = compared.saving_percent
+    form = saving_form(saving)
+    if form == "times":
+        lines = [saving_number(saving, form), "as much"]
+    else:
+        lines = [saving_number(saving, form) if form == "less" else saving_text(saving)]
+    if (ends := saving_ends(compared)) is not None:
+        lines += [f"{ends[0][1]} to", ends[1][1]]
+    return lines
+
+
+def energy_lines(estimate: Estimate) -> list[str]:
+    """An energy, and below it its interval."""
+    lines = [joules(estimate.energy_j)]
+    if estimate.interval_j is not None:
+        low, high = energy_ends(*estimate.interval_j)
+        lines += [f"{low} to", high]
     return lines
 
 
@@ -144,7 +173,7 @@ def _figures_view(comparison: Comparison) -> Table:
         add_row(
             view,
             estimate.table,
-            joules(estimate.energy_j),
+            energy_lines(estimate),
             f"{estimate.joules_per_request:#,.4g}",
             f"{estimate.joules_per_output_token:#,.4g}",
             *(_excess_text(estimate, name) for name in ideals),

@@ -12,6 +12,8 @@ from joulecast.estimator.ideal import Ideal
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.reading.sniff import STANDARD_INPUT
+from joulecast.views.answers import plain
+from joulecast.views.answers.estimate import estimate_answer, scope_text
 from joulecast.views.footprint import facility_facts, facility_notes
 from joulecast.views.numbers import invalid_text, joules, kwh, percent, reading_facts
 from joulecast.views.online.serving import (
@@ -22,7 +24,14 @@ from joulecast.views.online.serving import (
     serving_notes,
     serving_text,
 )
-from joulecast.views.parts import add_row, facts_table, grid_table, notes_text, table_text
+from joulecast.views.parts import (
+    add_row,
+    facts_table,
+    grid_table,
+    notes_text,
+    table_text,
+    title_text,
+)
 from joulecast.views.report import Report
 from joulecast.views.steps import RECONSTRUCTED_NOTE, interval_facts, interval_note, parts_view
 
@@ -38,6 +47,11 @@ IDEAL_LABELS: Mapping[Ideal, str] = {
 LINKS_NOTE = (
     "What the GPUs send each other is priced as over an H100's NVLink; over PCIe it takes several "
     "times as long."
+)
+
+SHARES_NOTE = (
+    "Parts of groups have no intervals of their own: how far each is off beside the others was "
+    "never metered. That of the whole is above."
 )
 
 
@@ -116,6 +130,7 @@ def estimate_notes(estimate: Estimate) -> list[str]:
     basis = estimate.basis
     if basis is not None and basis.kind == "gpu scaled" and basis.gpus > 1:
         notes.append(LINKS_NOTE)
+    notes += [SHARES_NOTE] if estimate.groups else []
     return [*notes, *facility_notes(estimate.facility)]
 
 
@@ -170,6 +185,7 @@ def _tables_text(basis: Basis) -> str:
 def estimate_report(estimate: Estimate, served: "Served", explain: bool = False) -> Report:
     """`joulecast estimate`."""
     facts = [
+        ("scope", scope_text(estimate)),
         ("trace", trace_text(estimate)),
         *reading_facts(estimate.reading),
         *served_facts(estimate, served),
@@ -200,7 +216,8 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
     parts += [groups_view(estimate)] if estimate.groups else []
     notes = notes_text(estimate_notes(estimate))
     document = estimate.to_dict()
-    view = Group(facts_table(facts), ideals, *parts, notes)
+    answer = title_text(plain(estimate_answer(estimate, trace_text(estimate))))
+    view = Group(answer, "", facts_table(facts), ideals, *parts, notes)
     rows = document.get("groups") or [csv_row(document)]
     return Report(document, rows, view)
 

@@ -3,6 +3,9 @@
 from joulecast.estimator.compare import Comparison
 from joulecast.estimator.estimate import Estimate
 from joulecast.traces.html import html_table
+from joulecast.views.answers import plain
+from joulecast.views.answers.compare import compare_answer
+from joulecast.views.answers.estimate import estimate_answer, scope_text
 from joulecast.views.compare import saving_lines
 from joulecast.views.estimate import (
     basis_text,
@@ -21,6 +24,8 @@ def estimate_html(estimate: Estimate) -> str:
     return html_table(
         ("", ""),
         [
+            ("answer", plain(estimate_answer(estimate, trace_text(estimate)))),
+            ("scope", scope_text(estimate)),
             ("trace", trace_text(estimate)),
             ("table", estimate.table),
             ("basis", basis_text(estimate)),
@@ -58,9 +63,20 @@ def comparison_html(comparison: Comparison) -> str:
                 joules(estimate.joules_per_request),
                 joules(estimate.joules_per_output_token),
                 " ".join(saving_lines(comparison, compared)),
+                "not told" if estimate.basis is None else estimate.basis.kind,
                 *facility_figures(estimate).values(),
             )
         )
-    head = ("table", "energy", "95 % interval", "per request", "per output token", "saving")
-    title = html_table((f"{trace_text(first)}, {first.method_text}, {serving_text(first)}",), [])
+    head = (
+        "table",
+        "energy",
+        "95 % interval",
+        "per request",
+        "per output token",
+        "saving",
+        "basis",
+    )
+    about = f"{trace_text(first)}, {first.method_text}, {serving_text(first)}; {scope_text(first)}"
+    answer = " ".join(map(plain, compare_answer(comparison)))
+    title = html_table((answer,), [(about,)])
     return title + html_table((*head, *facility_figures(first)), rows)

@@ -17,17 +17,29 @@ QUANTITIES = {
 """Quantity of a table's cells -> what it is, with its unit."""
 
 
-def joules(energy_j: float) -> str:
-    """An energy with four digits and the fitting prefix."""
+def joules(energy_j: float, digits: int = 4) -> str:
+    """An energy with four digits, or as many as are given, and the fitting prefix."""
     if energy_j == 0:
         return "0 J"
     if energy_j < 0:  # a part of one, extrapolated from two draws of a workload
-        return f"-{joules(-energy_j)}"
-    rounded_j = four_significant(energy_j)
-    for factor, unit in ((1e12, "TJ"), (1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ"), (1.0, "J")):
-        if rounded_j >= factor:
-            return f"{plain_digits(rounded_j / factor)} {unit}"
-    return f"{plain_digits(rounded_j * 1e3)} mJ"
+        return f"-{joules(-energy_j, digits)}"
+    size_j, unit = energy_prefix(energy_j, digits)
+    return f"{plain_digits(significant(energy_j, digits) / size_j, digits)} {unit}"
+
+
+def energy_prefix(energy_j: float, digits: int = 4) -> tuple[float, str]:
+    """The unit that suits an energy once it is rounded: its size [J] and its name."""
+    rounded_j = significant(energy_j, digits)
+    for size_j, unit in ((1e12, "TJ"), (1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ"), (1.0, "J")):
+        if rounded_j >= size_j:
+            return size_j, unit
+    return 1e-3, "mJ"
+
+
+def energy_ends(low_j: float, high_j: float, digits: int = 4) -> tuple[str, str]:
+    """The ends of an interval in the unit of the upper one, which stands behind that alone."""
+    size_j, unit = energy_prefix(high_j, digits)
+    return plain_digits(low_j / size_j, digits), f"{plain_digits(high_j / size_j, digits)} {unit}"
 
 
 def four_digits(number: float) -> str:
@@ -53,15 +65,15 @@ def compact(number: float) -> str:
     return f"{number:.1g}"
 
 
-def kwh(energy_kwh: float) -> str:
-    """Kilowatt hours with four digits."""
-    return f"{plain_digits(energy_kwh)} kWh"
+def kwh(energy_kwh: float, digits: int = 4) -> str:
+    """Kilowatt hours with four digits, or as many as are given."""
+    return f"{plain_digits(energy_kwh, digits)} kWh"
 
 
 def grams(mass_g: float, gas: str = "CO2e") -> str:
     """A mass of CO2, or of its equivalents, with four digits and the fitting unit."""
     for factor, unit in ((1e6, "t "), (1e3, "kg ")):
-        if four_significant(mass_g) >= factor:
+        if significant(mass_g) >= factor:
             return f"{plain_digits(mass_g / factor)} {unit}{gas}"
     return f"{plain_digits(mass_g)} g{gas}"
 
@@ -72,17 +84,17 @@ def money(amount: float, currency: str | None) -> str:
     return f"{text} {currency}" if currency else text
 
 
-def plain_digits(number: float) -> str:
-    """A number of 0 or more with four digits, never with an exponent."""
+def plain_digits(number: float, digits: int = 4) -> str:
+    """A number of 0 or more with so many digits, never with an exponent."""
     if number == 0:
         return "0"
-    decimals = 3 - math.floor(math.log10(four_significant(number)))
+    decimals = digits - 1 - math.floor(math.log10(significant(number, digits)))
     return f"{number:,.{max(0, decimals)}f}"
 
 
-def four_significant(number: float) -> float:
-    """A number rounded to four digits."""
-    return float(f"{number:.3e}")
+def significant(number: float, digits: int = 4) -> float:
+    """A number rounded to so many digits."""
+    return float(f"{number:.{digits - 1}e}")
 
 
 def percent(share: float) -> str:

@@ -12,7 +12,7 @@ from joulecast.cli.deployment import (
     LIMIT_OPTIONS,
     serving_keywords,
 )
-from joulecast.cli.estimate import HTML_OPTION, command_line, say_timeless
+from joulecast.cli.estimate import command_line, say_timeless
 from joulecast.cli.options import (
     COST_OPTIONS,
     FORMAT_OPTIONS,
@@ -26,6 +26,7 @@ from joulecast.cli.options import (
     say,
     with_options,
 )
+from joulecast.cli.pages import PAGE_OPTIONS, page_title
 from joulecast.cli.trace_options import TRACE_OPTIONS, reading
 from joulecast.traces.inputs.inputs import trace_name
 from joulecast.views.progress import SimulationBar
@@ -103,7 +104,7 @@ MONEY_OPTIONS: list[Option] = [
 @with_options(LIMIT_OPTIONS)
 @with_options(COST_OPTIONS)
 @with_options(MONEY_OPTIONS)
-@HTML_OPTION
+@with_options(PAGE_OPTIONS)
 @plot_option("Also draw energy against latency")
 @with_options(TRACE_OPTIONS)
 @with_options(FORMAT_OPTIONS)
@@ -117,6 +118,7 @@ def plan(traces: tuple[str, ...], html: Path | None, plot: Path | None, **option
     from joulecast.estimator.planning.plan import load_for_plan
     from joulecast.views.planning.plan import plan_report
 
+    title = page_title(options["title"], html)
     asked = _asked(options)
     tables = [choice.table for choice in asked.choices if choice.table is not None]
     results = {"--output": options["output"], "--html": html, "--plot": plot}
@@ -129,7 +131,7 @@ def plan(traces: tuple[str, ...], html: Path | None, plot: Path | None, **option
     if html is not None:
         from joulecast.pages.plan import write_plan_page
 
-        write_plan_page(html, result, command_line())
+        write_plan_page(html, result, command_line(), title)
         say(f"{html}: the page of this plan")
     if plot is not None:
         from joulecast.plots.plan import plot_plan
