@@ -129,7 +129,10 @@ def test_the_draw_is_of_the_trace_and_repeats(
     assert again.exit_code == 1
     assert "is there already" in again.stderr
     too_many = run_cli(*words, "--requests", 401, "-o", tmp_path / "d.json")
-    assert "has 400 requests that the model takes, fewer than --requests 401" in too_many.stderr
+    assert (
+        "has 400 requests that the model takes, fewer than 401; give --requests 400"
+        in too_many.stderr
+    )
 
 
 def test_several_traces_take_one_start_of_the_engine(
