@@ -100,8 +100,9 @@ def take_equal(options: dict[str, Any], *, needs_count: bool = True) -> EqualReq
         if value is None and (needs_count or name != "--requests")
     ]
     if missing:
+        verb = "is" if len(missing) == 1 else "are"
         raise click.UsageError(
-            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: equal requests are told by --requests N "
+            f"{' and '.join(missing)} {verb} missing: equal requests are told by --requests N "
             "--input TOKENS --output TOKENS"
         )
     o = _tokens(str(text))
@@ -132,8 +133,8 @@ def _tokens(text: str) -> int:
         return int(click.IntRange(1, 2**31 - 1)(text))
     except click.BadParameter as error:
         raise click.UsageError(
-            f"--output {text}: beside --input it is the output of each request, 1 token or more; name "
-            "a file with -o"
+            f"--output {text}: beside --input it is the output of each request, 1 token or more; "
+            "name a file with -o"
         ) from error
 
 
