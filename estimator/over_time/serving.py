@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulecast.estimator.method import Router
+from joulecast.estimator.over_time.durations import moment
 from joulecast.estimator.over_time.timeline import Timeline
 from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.errors import InputError
@@ -107,9 +108,9 @@ class Objective:
 
     def missed_text(self, latencies: Mapping[str, Quantiles | None]) -> str:
         """How long those take that miss it, and how long they may, in few words."""
-        bound, unit = (1000 * self.seconds, "ms") if self.seconds < 1 else (self.seconds, "s")
-        taken = bound * self.share_of(latencies)
-        return f"{self.latency}_{self.quantile} {taken:.3g} {unit} of {bound:g} {unit}"
+        bound = f"{1000 * self.seconds:g} ms" if self.seconds < 1 else f"{self.seconds:g} s"
+        taken = moment(self.seconds * self.share_of(latencies))
+        return f"{self.latency}_{self.quantile} {taken} of {bound}"
 
 
 def objectives_of(text: str) -> tuple[Objective, ...]:

@@ -8,6 +8,7 @@ from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.over_time.serving import Objective
 from joulecast.estimator.planning.embodied import embodied_carbon
 from joulecast.estimator.planning.terms import Terms
+from joulecast.measurements.engines.decoding import GREEDY
 
 Goal = Literal["gpus", "energy", "cost"]
 """What a plan has as little of as can be."""
@@ -62,6 +63,9 @@ class FleetOption:
         cards = basis.gpu if basis.gpus == 1 else f"{basis.gpus} x {basis.gpu}"
         words = [cards, basis.dtype]
         words += [] if basis.engine == "vllm" else [basis.engine]
+        words += ["eager"] if basis.is_eager else []
+        words += [] if basis.decoding == GREEDY.text else [basis.decoding]
+        words += [] if basis.speculation is None else [f"speculating {basis.speculation}"]
         words += [
             f"{name.replace('_', '-')} {limit:,}" for name, limit in self.estimate.limits.items()
         ]

@@ -1,6 +1,6 @@
 """What serves a trace in time, and with how little, as programs ask for it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack, cast
@@ -132,6 +132,9 @@ class Asked:
         others: ServingKeywords = {**serving, "replicas": "auto" if self.objectives else 1}
         self.wish = serving_wish("stepwise", others)
         self.choices, self.serving, self.terms = list(choices), serving, terms
+        for choice in self.choices:
+            choice.require_known()
+        _require_one_limit(self.choices, serving)
         self.by: Goal = by
         self.most_gpus = most_gpus
 
@@ -144,7 +147,8 @@ class Asked:
             progress: Told what share of the deployments was tried, 0 to 1.
 
         Raises:
-            InputError: It is not known when its requests came, and nothing stands in for it.
+            InputError: It is not known when its requests came, and nothing stands in for it; no
+                deployment can be estimated; or none has the cost that was asked for.
         """
         assert self.wish is not None  # noqa: S101 - the step model always has one
         require_times(loaded, self.wish, trace)
@@ -157,6 +161,9 @@ class Asked:
             if isinstance(each, FleetOption)
         ]
         others += [each for each in tried if isinstance(each, NotPlanned)]
+        _require_estimated(options, others)
+        if self.by == "cost":
+            _require_costs(options)
         made = FleetPlan(
             trace=trace,
             by=self.by,
@@ -165,8 +172,54 @@ class Asked:
             not_planned=tuple(sorted(others, key=lambda each: (each.lack, each.spec))),
             terms=self.terms,
             reading=loaded.reading,
+            models=tuple(sorted({candidate.model for candidate in candidates})),
         )
         return replace(made, options=tuple(made.ranked(self.by)))
+
+
+def _require_one_limit(choices: Sequence[Choice], serving: ServingKeywords) -> None:
+    """Refuse a limit of all deployments where each names its own.
+
+    Raises:
+        InputError: One is given that would hold for none.
+    """
+    for name in ("max_num_seqs", "max_num_batched_tokens"):
+        limit = serving.get(name)
+        if limit is not None and all(name in choice.limits for choice in choices):
+            option = name.replace("_", "-")
+            raise InputError(
+                f"--{option} {limit}: is of deployments that name no {option}, and each one does "
+                "with --on; leave one of the two out"
+            )
+
+
+def _require_estimated(options: Sequence[FleetOption], others: Sequence[NotPlanned]) -> None:
+    """Refuse to answer where nothing could be estimated.
+
+    Raises:
+        InputError: Nothing could; the first reason is told.
+    """
+    if options or any(other.lack != "not estimated" for other in others):
+        return
+    first = min(others, key=lambda other: other.spec)
+    more = f" (and {len(others) - 1:,} more)" if len(others) > 1 else ""
+    raise InputError(
+        f"none of these deployments could be estimated: {first.spec}: {first.reason}{more}"
+    )
+
+
+def _require_costs(options: Sequence[FleetOption]) -> None:
+    """Refuse to rank by cost what has none.
+
+    Raises:
+        InputError: No option has a cost.
+    """
+    if options and all(option.cost is None for option in options):
+        gpus = sorted({option.basis.gpu for option in options})
+        raise InputError(
+            "by cost: nothing that serves the trace has a cost; give --gpu-price of "
+            f"{', '.join(gpus)}"
+        )
 
 
 def load_for_plan(

@@ -31,6 +31,7 @@ class FleetPlan:
         not_planned: Deployments that do not, each with the reason.
         terms: Prices and carbon.
         reading: What was read of the log; None where the requests come from a workload.
+        models: What was tried: short names of models, or their configs.
     """
 
     trace: str
@@ -40,6 +41,7 @@ class FleetPlan:
     not_planned: tuple[NotPlanned, ...]
     terms: Terms
     reading: TraceReading | None = None
+    models: tuple[str, ...] = ()
 
     @property
     def goals(self) -> tuple[Goal, ...]:
@@ -97,6 +99,7 @@ class FleetPlan:
         return {
             "trace": self.trace,
             "reading": None if self.reading is None else self.reading.to_dict(),
+            "models": list(self.models),
             "scope": self.scope,
             "by": self.by,
             "slo": [objective.text for objective in self.objectives],

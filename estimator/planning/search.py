@@ -18,6 +18,7 @@ from joulecast.estimator.planning.specs import Choice
 from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.unit_prices.model import Served
 from joulecast.estimator.variants.wish import choose_served
+from joulecast.measurements.engines.decoding import GREEDY, Decoding, Speculation
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.errors import InputError
 from joulecast.traces.inputs.inputs import some_of
@@ -56,7 +57,17 @@ class Candidate:
         limits = choice.replicas, choice.max_num_seqs, choice.max_num_batched_tokens
         if isinstance(served, EnergyTable):
             return (served.name, *limits)
-        return (*served.deployment.identity, *limits)
+        wish = choice.wish
+        decoding = GREEDY if wish.decoding is None else Decoding.of(wish.decoding)
+        speculation = None if wish.speculate is None else Speculation.of(wish.speculate)
+        return (*served.deployment.identity, decoding, speculation, *limits)
+
+    @property
+    def model(self) -> str:
+        """Short name of what is served, or its config."""
+        if isinstance(self.served, EnergyTable):
+            return self.served.model
+        return self.served.deployment.model
 
     @property
     def gpus(self) -> int:
@@ -163,12 +174,10 @@ class Search:
         if candidate.gpus * (choice.replicas or 1) > self.most_gpus:
             raise ObjectivesNotMetError("", f"has more than {self.most_gpus:,} GPUs")
         keywords = dict(self.serving)
-        of_choice = {
-            "max_num_seqs": choice.max_num_seqs,
-            "max_num_batched_tokens": choice.max_num_batched_tokens,
+        keywords |= {
+            **choice.limits,
             "replicas": choice.replicas or ("auto" if self.objectives else 1),
         }
-        keywords |= {name: value for name, value in of_choice.items() if value is not None}
         if choice.replicas is not None:
             keywords["slo"] = None
         wish = _FleetWish(

@@ -11,8 +11,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from joulecast.estimator.unit_prices.deployment import DTYPES
 from joulecast.estimator.variants.wish import Wish
-from joulecast.traces.errors import InputError
+from joulecast.measurements.engines import ENGINES
+from joulecast.measurements.engines.decoding import Decoding, Speculation
+from joulecast.measurements.hardware import load_gpu
+from joulecast.measurements.models import load_config
+from joulecast.traces.errors import InputError, unknown_name
 
 DEFAULT_SPECS = (
     "gpu=a100-sxm4-80gb,h100-sxm,h200-sxm,l40s,gpus=1..4",
@@ -51,15 +56,45 @@ class Choice:
     @classmethod
     def of(cls, values: Mapping[str, str]) -> "Choice":
         """From a value of each name."""
-        words = {name: value for name, value in values.items() if name not in _COUNTS}
+        of_wish = [f"{name}={values[name]}" for name in Wish._fields if name in values]
         counts = {name: int(value) for name, value in values.items() if name in _COUNTS}
-        model, gpu, engine = (words.get(name) for name in ("model", "gpu", "engine"))
         return cls(
             ",".join(f"{name}={values[name]}" for name in _NAMES if name in values),
-            Wish(model, gpu, engine, counts.get("gpus"), words.get("dtype")),
+            Wish.of_text(",".join(of_wish)) if of_wish else Wish(),
             None,
             *(counts.get(name) for name in _COUNTS[1:]),
         )
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """Limits of the engine that it names."""
+        limits = {
+            "max_num_seqs": self.max_num_seqs,
+            "max_num_batched_tokens": self.max_num_batched_tokens,
+        }
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def require_known(self) -> None:
+        """Refuse a name that is none, which is a slip and no option.
+
+        Raises:
+            InputError: There is no such model, GPU, engine, number format, strategy or draft.
+        """
+        wish = self.wish
+        if wish.model is not None:
+            load_config(wish.model)
+        if wish.gpu is not None:
+            load_gpu(wish.gpu)
+        if wish.engine is not None and wish.engine not in ENGINES:
+            raise unknown_name("engine", wish.engine, ENGINES)
+        if wish.dtype is not None and wish.dtype not in DTYPES:
+            raise InputError(
+                f'"{wish.dtype}" is no number format; take one of: {", ".join(DTYPES)}'
+            )
+        if wish.decoding is not None:
+            Decoding.of(wish.decoding)
+        if wish.speculate is not None:
+            load_config(Speculation.of(wish.speculate).draft)
 
     def with_model(self, model: str | None) -> "Choice":
         """The same of a model, where it names none."""

@@ -11,12 +11,12 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from joulecast.estimator.over_time.durations import time_unit
 from joulecast.estimator.over_time.timeline import Timeline
 from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.distribution import Distribution
 from joulecast.traces.printable import printable
 from joulecast.views.numbers import joules
-from joulecast.views.online.serving import time_unit
 
 _COLOURS = {
     "ink": "#0a0a0a",

@@ -5,11 +5,12 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.over_time.durations import time_unit
 from joulecast.measurements.arrays import FloatArray
 from joulecast.plots.figure import panels, save_figure
 from joulecast.traces.errors import InputError
 from joulecast.views.estimate import trace_text
-from joulecast.views.online.serving import serving_text, time_unit
+from joulecast.views.online.serving import serving_text
 
 _FIRST, _SECOND = "#0072b2", "#d55e00"
 

@@ -48,8 +48,9 @@ PLAN_OPTIONS: list[Option] = [
         multiple=True,
         metavar="SPEC",
         help="Deployments, every value with every other, such as gpu=h100-sxm,h200-sxm,gpus=1..4,"
-        "dtype=bfloat16,fp8 (also model, engine, replicas, max-num-seqs, max-num-batched-tokens), "
-        "or a table; give it again for more. By default cards that many have.",
+        "dtype=bfloat16,fp8 (also model, engine, eager, decoding, speculate, replicas, "
+        "max-num-seqs, max-num-batched-tokens), or a table; give it again for more. "
+        "By default cards that many have.",
     ),
     click.option(
         "--model",

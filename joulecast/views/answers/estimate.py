@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from joulecast.estimator.over_time.durations import duration
 from joulecast.views.answers import Sentence, Shown
 from joulecast.views.numbers import energy_ends, joules, kwh
-from joulecast.views.online.serving import duration
 
 if TYPE_CHECKING:
     from joulecast.estimator.estimate import Estimate

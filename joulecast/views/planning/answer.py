@@ -26,28 +26,28 @@ def cost_text(option: FleetOption, currency: str | None = None) -> str:
 def answer_lines(plan: FleetPlan) -> list[str]:
     """Which options win, and whether that is certain; a sentence each."""
     if not plan.options:
-        return [
-            "None of these deployments serves the trace in time."
-            if plan.objectives
-            else "None of these deployments serves the trace."
-        ]
+        is_partial = any(other.lack == "not estimated" for other in plan.not_planned)
+        which = "deployments that could be estimated" if is_partial else "deployments"
+        return [f"None of these {which} serves the trace{' in time' if plan.objectives else ''}."]
     winners: dict[str, list[str]] = {}
     for goal in plan.goals:
         best = plan.best(goal)
         if best is not None:
             verb = "serves" if best.replicas == 1 else "serve"
-            winners.setdefault(f"{fleet_text(best)} {verb}", []).append(_won(best, goal))
+            winners.setdefault(f"{fleet_text(best)} {verb}", []).append(_won(plan, best, goal))
     how = "in time " if plan.objectives else ""
     lines = [f"{who} the trace {how}with {_listed(won)}." for who, won in winners.items()]
     return [*lines, *(text for goal in plan.goals if (text := _doubt(plan, goal)))]
 
 
-def _won(option: FleetOption, goal: Goal) -> str:
+def _won(plan: FleetPlan, option: FleetOption, goal: Goal) -> str:
     """What a winner has least of."""
     if goal == "gpus":
         return f"the fewest GPUs ({option.gpus:,})"
     if goal == "cost":
-        return f"the least cost ({cost_text(option)})"
+        have_all = all(each.cost is not None for each in plan.options)
+        whose = "" if have_all else " of those with a price"
+        return f"the least cost{whose} ({cost_text(option)})"
     low, high = map(joules, option.interval_j)
     return f"the least energy ({joules(option.energy_j)}, 95 %: {low} to {high})"
 

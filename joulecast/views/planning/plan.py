@@ -4,6 +4,7 @@ from rich.console import Group
 from rich.table import Table
 
 from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.over_time.durations import duration, moment
 from joulecast.estimator.over_time.serving import Objective
 from joulecast.estimator.planning.embodied import embodied_carbon
 from joulecast.estimator.planning.fleets import FleetOption
@@ -12,7 +13,7 @@ from joulecast.traces.html import html_table
 from joulecast.views.estimate import LINKS_NOTE, requests_text, trace_text
 from joulecast.views.footprint import facility_notes, facility_text
 from joulecast.views.numbers import joules, money, percent, reading_facts, three_digits
-from joulecast.views.online.serving import cached_notes, duration, moment
+from joulecast.views.online.serving import cached_notes
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text, title_text
 from joulecast.views.planning.answer import answer_lines, cost_text
 from joulecast.views.report import Report
@@ -23,6 +24,7 @@ LATENCY_NOTE = (
     "time to first token was within 15 % in thirteen, 22 and 49 % too long in two, and a tenth of "
     "it in one."
 )
+MEAN_POWER_TEXT = "that energy over that time, to compare other traffic by: 1 kW is 3.6 MJ an hour"
 OPEN_NOTE = (
     "~: its interval overlaps that of the row above, which it might precede. Errors that two "
     "options share (a card, its prices) make that rarer than the intervals say."
@@ -69,11 +71,15 @@ def plan_facts(plan: FleetPlan) -> list[tuple[str, str]]:
     if first is not None:
         facts = [("trace", trace_text(first))]
     facts += reading_facts(plan.reading)
+    if plan.models:
+        facts.append(("models" if len(plan.models) > 1 else "model", ", ".join(plan.models)))
     if first is not None:
         facts += [("requests", requests_text(first)), ("serving", serving_line(first))]
     if plan.objectives:
         facts.append(("in time", ", ".join(objective.text for objective in plan.objectives)))
     facts.append(("energy", f"of {plan.scope}"))
+    if first is not None and first.serving is not None:
+        facts.append(("mean W", MEAN_POWER_TEXT))
     return [*facts, *terms_facts(plan)]
 
 
@@ -199,7 +205,7 @@ def fleet_lines(option: FleetOption) -> list[str]:
 
 def _power_headings(plan: FleetPlan) -> list[str]:
     """Mean power, and how much of the time the fleet is busy."""
-    return ["W\nbusy"] if plan.objectives else ["W"]
+    return ["mean W\nbusy"] if plan.objectives else ["mean W"]
 
 
 def _power_lines(option: FleetOption) -> list[str]:

@@ -16,6 +16,7 @@ from joulecast.estimator.planning.result import FleetPlan
 from joulecast.estimator.planning.terms import Terms
 from joulecast.measurements.hardware import gpu_names
 from joulecast.traces.errors import InputError
+from joulecast.views.planning.answer import answer_lines
 
 SLO = "ttft_p99=1s,tpot_p99=30ms"
 GPUS, COUNTS, DTYPES = ("h100-sxm", "l40s"), (1, 2), ("bfloat16", "fp8")
@@ -118,13 +119,8 @@ def test_a_number_of_replicas_can_be_named(trace: Path) -> None:
 def test_what_cannot_be_estimated_is_listed_with_its_reason(trace: Path) -> None:
     on = [
         *("gpu=h100-sxm", "gpu=a100-sxm4-80gb,dtype=fp8", "model=llama-3.1-70b,gpu=l4"),
-        *(
-            "gpus=3",
-            "engine=pytorch",
-            "engine=sglang",
-            "max-num-seqs=9999,max-num-batched-tokens=8",
-        ),
-        "gpu=nonesuch",
+        *("gpus=3", "engine=pytorch", "max-num-seqs=9999,max-num-batched-tokens=8"),
+        *("speculate=llama-3.2-1b:4:0.7", "engine=pytorch,eager=yes", "decoding=beam:4"),
     ]
     made = jc.plan(trace, on, slo=SLO)
     assert [option.spec for option in made.options] == ["gpu=h100-sxm"]
@@ -133,6 +129,46 @@ def test_what_cannot_be_estimated_is_listed_with_its_reason(trace: Path) -> None
         assert other.lack == "not estimated"
         assert other.reason
         assert "\n" not in other.reason
+
+
+def test_an_answer_without_options_says_that_some_could_not_be_estimated(trace: Path) -> None:
+    made = jc.plan(trace, ["gpu=l40s", "gpu=a100-sxm4-80gb,dtype=fp8"], slo="tpot_p50=1ms")
+    assert {other.lack for other in made.not_planned} == {"too slow", "not estimated"}
+    assert answer_lines(made) == [
+        "None of these deployments that could be estimated serves the trace in time."
+    ]
+
+
+def test_how_tokens_are_chosen_makes_another_option(trace: Path) -> None:
+    on = ["gpu=h100-sxm,eager=yes,no,decoding=greedy,top-p:0.9"]
+    made = jc.plan(trace, on, slo="ttft_p99=60s")
+    options = {option.name: option for option in made.options}
+    assert options.keys() == {
+        "h100-sxm, bfloat16",
+        "h100-sxm, bfloat16, eager",
+        "h100-sxm, bfloat16, top-p:0.9",
+        "h100-sxm, bfloat16, eager, top-p:0.9",
+    } - {f"{other.spec}" for other in made.not_planned}
+    for name, how in {"eager": {"eager": True}, "top-p:0.9": {"decoding": "top-p:0.9"}}.items():
+        alone = jc.estimate(trace, gpu="h100-sxm", replicas="auto", slo="ttft_p99=60s", **how)
+        energy_j = options[f"h100-sxm, bfloat16, {name}"].energy_j
+        assert energy_j == pytest.approx(alone.energy_j, rel=1e-12)
+
+
+def test_a_draft_is_planned_with_offline_alone(trace: Path) -> None:
+    on = ["gpu=h100-sxm", "gpu=h100-sxm,speculate=llama-3.2-1b:4:0.7,0.9"]
+    with pytest.raises(InputError, match=r"is not DRAFT,K,ACCEPTANCE"):
+        jc.plan(trace, on, slo=SLO)
+    on = ["gpu=h100-sxm", "gpu=h100-sxm,speculate=llama-3.2-1b:4:0.7,llama-3.2-1b:4:0.9"]
+    made = jc.plan(trace, on, slo=SLO)
+    assert [option.name for option in made.options] == ["h100-sxm, bfloat16"]
+    assert len(made.not_planned) == 2
+    for other in made.not_planned:
+        assert "speculation over time is not forecast" in other.reason
+    made = jc.plan(trace, on, serving="offline")
+    names = [option.name for option in made.ranked("energy")]
+    assert "h100-sxm, bfloat16, speculating llama-3.2-1b,4,0.9" in names
+    assert len(names) == 3
 
 
 def test_who_serves_fewer_requests_is_no_option(tmp_path: Path) -> None:
@@ -201,6 +237,9 @@ def test_a_price_that_lacks_leaves_the_cost_open(trace: Path) -> None:
     made = jc.plan(trace, ["gpu=h100-sxm,l40s"], "cost", slo=SLO, gpu_prices={"l40s": 1})
     assert [option.cost is None for option in made.options] == [False, True]
     assert made.best("cost").basis.gpu == "l40s"
+    assert any("the least cost of those with a price (" in line for line in answer_lines(made))
+    both = jc.plan(trace, ["gpu=h100-sxm,l40s"], slo=SLO, gpu_prices=PRICES)
+    assert any("the least cost (" in line for line in answer_lines(both))
 
 
 def test_servers_and_building_are_in_cost_and_carbon_as_in_an_estimate(trace: Path) -> None:
@@ -216,6 +255,15 @@ def test_servers_and_building_are_in_cost_and_carbon_as_in_an_estimate(trace: Pa
             assert row[key] == pytest.approx(alone[key], rel=1e-12)
         assert row["electricity_cost"] == pytest.approx(alone["cost"], rel=1e-12)
         assert row["cost"] == pytest.approx(option.gpu_hours + alone["cost"], rel=1e-12)
+
+
+def test_slower_traffic_takes_more_joules_and_less_power(trace: Path) -> None:
+    whole, half = (jc.plan(trace, ["gpu=h100-sxm"], slo=SLO, speed=speed) for speed in (1, 0.5))
+    assert half.options[0].energy_j > whole.options[0].energy_j
+    rows = [made.to_dict()["options"][0] for made in (whole, half)]
+    assert rows[1]["mean_power_w"] < rows[0]["mean_power_w"]
+    for row in rows:
+        assert row["mean_power_w"] == pytest.approx(row["energy_j"] / row["span_s"])
 
 
 def test_limits_are_of_all_that_name_none(trace: Path) -> None:
@@ -245,6 +293,19 @@ def test_progress_is_told_of_every_option(trace: Path, monkeypatch: pytest.Monke
         ({"slo": SLO, "on": "gpu=l40s"}, "takes a list of deployments"),
         ({"slo": SLO, "on": ["nonesuch"]}, "nonesuch"),
         ({"slo": SLO, "serving": "offline"}, "slo"),
+        ({"slo": SLO, "on": ["gpu=l40s", "gpu=nope"]}, 'unknown GPU "nope"'),
+        ({"slo": SLO, "on": ["gpu=l40s", "model=nope"]}, 'unknown model "nope"'),
+        ({"slo": SLO, "on": ["gpu=l40s", "engine=nope"]}, 'unknown engine "nope"'),
+        ({"slo": SLO, "on": ["gpu=l40s", "dtype=nope"]}, '"nope" is no number format'),
+        ({"slo": SLO, "on": ["gpu=l40s", "decoding=nope"]}, "is no decoding strategy"),
+        ({"slo": SLO, "on": ["gpu=l40s", "speculate=nope:4:0.7"]}, 'unknown model "nope"'),
+        ({"slo": SLO, "on": ["gpus=3"]}, "none of these deployments could be estimated: gpus=3: "),
+        ({"slo": SLO, "on": ["gpus=3,5"]}, "(and 1 more)"),
+        ({"slo": SLO, "on": ["max-num-seqs=8"], "max_num_seqs": 16}, "leave one of the two out"),
+        (
+            {"slo": SLO, "on": ["gpu=l40s"], "by": "cost", "gpu_prices": {"l4": 1}},
+            "nothing that serves the trace has a cost; give --gpu-price of l40s",
+        ),
         ({"slo": SLO, "lifetime_years": 4}, "add --embodied"),
         ({"slo": SLO, "embodied": True, "lifetime_years": -1}, "a lifetime of -1 years"),
         ({"slo": SLO, "gpu_prices": {"l40": 1}}, 'did you mean "l4'),

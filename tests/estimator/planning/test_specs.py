@@ -39,6 +39,21 @@ def test_a_model_is_of_those_that_name_none() -> None:
     assert [choice.wish.model for choice in choices] == ["llama-3.2-1b", "qwen2.5-7b", None]
 
 
+def test_how_tokens_are_chosen_multiplies_like_the_rest() -> None:
+    specs = "gpu=l40s,eager=yes,no,decoding=greedy,top-p:0.9", "speculate=llama-3.2-1b:4:0.7"
+    choices = choices_of(specs)
+    assert [choice.text for choice in choices] == [
+        "gpu=l40s,eager=yes,decoding=greedy",
+        "gpu=l40s,eager=yes,decoding=top-p:0.9",
+        "gpu=l40s,eager=no,decoding=greedy",
+        "gpu=l40s,eager=no,decoding=top-p:0.9",
+        "speculate=llama-3.2-1b:4:0.7",
+    ]
+    assert [choice.wish for choice in choices] == [Wish.of_text(choice.text) for choice in choices]
+    assert choices[1].wish == Wish(gpu="l40s", eager=True, decoding="top-p:0.9")
+    assert choices[-1].wish.speculate == "llama-3.2-1b,4,0.7"
+
+
 def test_each_is_there_once_and_underscores_are_dashes() -> None:
     assert texts("gpus=1,2", "gpus=2,4") == ["gpus=1", "gpus=2", "gpus=4"]
     (choice,) = choices_of(["max_num_seqs=64,max-num-batched-tokens=4096,replicas=3"])
@@ -63,6 +78,7 @@ def test_what_is_planned_over_by_default_ships() -> None:
         ("=l40s", '"" is not one of model'),
         ("card=l40s", '"card" is not one of model'),
         ("gpu=l40s,gpu=l4", '"gpu" is not one of'),
+        ("eager=perhaps", "eager=perhaps is neither yes nor no"),
         ("gpus=two", "gpus=two is no number"),
         ("gpus=0", "gpus=0 is no number"),
         ("gpus=1..", "is no number"),

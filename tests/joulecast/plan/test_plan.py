@@ -32,6 +32,13 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return "plan", str(path), "--slo", "ttft_p99=2s,tpot_p99=50ms", *ON
 
 
+def headings_of(stdout: str) -> str:
+    """The headings of the options."""
+    lines = stdout.splitlines()
+    below = next(k for k, line in enumerate(lines) if "option" in line and "GPUs" in line)
+    return " ".join(lines[below - 1 : below + 1])
+
+
 def test_the_answer_comes_first_and_nothing_is_left_out(words, run_cli: RunCli) -> None:
     result = run_cli(*words, *MONEY, *CARBON)
     assert result.exit_code == 0, result.output
@@ -43,6 +50,9 @@ def test_the_answer_comes_first_and_nothing_is_left_out(words, run_cli: RunCli) 
     assert "of all GPUs of the fleet, from the first arrival to the last token" in shown
     assert "gpu=a100-sxm4-80gb,dtype=fp8 not estimated NVIDIA A100" in shown
     assert "5 years of use" in shown
+    assert re.search(r"^model +llama-3\.1-8b$", result.stdout, re.MULTILINE)
+    assert re.search(r"^mean W +that energy over that time, ", result.stdout, re.MULTILINE)
+    assert "mean W" in headings_of(result.stdout)
     assert "NVIDIA, HGX H100 Product Carbon Footprint Summary" in shown
     assert "No published figure of embodied carbon is known of: l40s." in shown
     assert "Latencies have no interval" in shown
@@ -91,11 +101,17 @@ def test_rows_are_ranked_by_what_is_asked(goal: str, words, run_cli: RunCli) -> 
 
 
 def test_nothing_in_time_is_said_and_not_drawn(words, run_cli: RunCli, tmp_path: Path) -> None:
-    hopeless = [*words[:3], "tpot_p50=1ms", *words[4:]]
+    hopeless = [*words[:3], "tpot_p50=1ms", *words[4:6]]
     result = run_cli(*hopeless)
     assert result.exit_code == 0
     assert result.stdout.startswith("None of these deployments serves the trace in time.")
     assert "even for a request alone: tpot_p50" in " ".join(result.stdout.split())
+    assert re.search(r"^model +llama-3\.1-8b$", result.stdout, re.MULTILINE)
+    page = tmp_path / "plan.html"
+    result = run_cli(*words[:3], "e2e_mean=1ms", "--on", "gpu=h100-sxm", "--html", page)
+    assert re.search(r"e2e_mean \d\.\d+ s of 1 ms", " ".join(result.stdout.split()))
+    assert "llama-3.1-8b" in page.read_text().partition("<h2>")[0]
+    page.unlink()
     result = run_cli(*hopeless, "--plot", tmp_path / "plan.png")
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
@@ -140,6 +156,8 @@ def test_a_notebook_shows_it(words) -> None:
     [
         (("--on", "gpus=1..6"), "does not come to 6"),
         (("--on", "nonesuch"), "nonesuch"),
+        (("--on", "gpu=nope"), 'unknown GPU "nope"'),
+        (("--by", "cost", "--gpu-price", "l4=2"), "nothing that serves the trace has a cost"),
         (("--gpu-price", "h100-sxm"), "give each GPU once"),
         (("--gpu-price", "h100-sxm=1", "--gpu-price", "h100-sxm=2"), "give each GPU once"),
         (("--gpu-price", "h100=1"), 'unknown GPU "h100"'),
