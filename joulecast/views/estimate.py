@@ -13,7 +13,7 @@ from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.views.answers import plain
-from joulecast.views.answers.estimate import estimate_answer, scope_text
+from joulecast.views.answers.estimate import estimate_answer, models_answer, scope_text
 from joulecast.views.footprint import facility_facts, facility_notes
 from joulecast.views.numbers import invalid_text, joules, kwh, percent, reading_facts
 from joulecast.views.online.serving import (
@@ -239,12 +239,15 @@ def models_report(made: "ModelEstimates") -> Report:
         add_row(view, "not estimated", called, f"{other.requests:,}")
     whole = f"{joules(made.energy_j)} = {kwh(made.energy_j / JOULES_PER_KWH)}"
     facts = [("trace", made.trace), *reading_facts(made.reading), ("GPU energy", whole)]
+    if made.estimates:
+        facts.insert(0, ("scope", scope_text(next(iter(made.estimates.values())))))
     if made.interval_j is not None:
         facts.append(("95 % interval", f"{' to '.join(map(joules, made.interval_j))}"))
     note = notes_text(["Each model is served by GPUs of its own; ends of intervals are added up."])
     document = made.to_dict()
     rows = [{**csv_row(row), "names": " ".join(row["names"])} for row in document["models"]]
-    return Report(document, rows, Group(facts_table(facts), view, note))
+    answer = title_text(models_answer(made))
+    return Report(document, rows, Group(answer, "", facts_table(facts), view, note))
 
 
 MOST_GROUPS = 30
