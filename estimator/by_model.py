@@ -1,17 +1,19 @@
 """A log of several models, each served by itself: estimates, and what none could be made of."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.carbon import CarbonIntensity
-from joulecast.estimator.footprint.facility import Price
+from joulecast.estimator.footprint.facility import Facility, Price
 from joulecast.estimator.forecast import estimate
 from joulecast.estimator.keywords import EstimateKeywords, SingleKeywords
 from joulecast.estimator.method import Method
+from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.models import model_names
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import read_json
@@ -49,6 +51,15 @@ OWN_KEYWORDS = tuple(
     name for name in ModelsKeywords.__annotations__ if name not in EstimateKeywords.__annotations__
 )
 """Those of `ModelsKeywords` that say neither how to read nor how to serve."""
+
+
+_ENERGIES = "it_energy_j", "it_interval_j", "it_energy_kwh"
+_ADDED_UP = {
+    *_ENERGIES,
+    *(key.replace("it_", "facility_", 1) for key in _ENERGIES),
+    *("carbon_g", "carbon_interval_g", "cost", "cost_interval"),
+}
+"""What of a footprint is more for more models; the rest is the same for all."""
 
 
 @dataclass(frozen=True)
@@ -96,32 +107,109 @@ class ModelEstimates:
     @property
     def interval_j(self) -> tuple[float, float] | None:
         """Sums of the ends of their intervals [J], as if all erred alike; None if one has none."""
-        intervals = [estimate.interval_j for estimate in self.estimates.values()]
-        if None in intervals:
-            return None
-        low, high = zip(*(ends for ends in intervals if ends is not None), strict=True)
-        return sum(low), sum(high)
+        ends = _sum_of([estimate.interval_j for estimate in self.estimates.values()])
+        return None if ends is None else (ends[0], ends[1])
 
-    def to_frame(self) -> "pd.DataFrame":
-        """A table of pandas with a row per model that is estimated; see `Estimate.to_frame`.
+    @property
+    def energy_kwh(self) -> float:
+        """The energy [kWh]."""
+        return self.energy_j / JOULES_PER_KWH
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """`Estimate.requests` of all, those of which no estimate is made among the total."""
+        counts: Counter[str] = Counter()
+        for made in self.estimates.values():
+            counts.update(made.requests)
+        others = sum(other.requests for other in self.not_estimated)
+        return {**counts, "total": counts["total"] + others, "other_models": others}
+
+    @property
+    def facility(self) -> Facility | None:
+        """Where the GPUs stand: the same place for all, but for how long they are there."""
+        return next(iter(self.estimates.values())).facility
+
+    @property
+    def footprint(self) -> dict[str, Any]:
+        """`Estimate.footprint` of all: energies, carbon, cost and their intervals added up."""
+        each = [estimate.footprint for estimate in self.estimates.values()]
+        return {
+            key: _sum_of([one[key] for one in each]) if key in _ADDED_UP else value
+            for key, value in each[0].items()
+        }
+
+    @property
+    def serving(self) -> dict[str, Any]:
+        """How all are served: "mode", null where they differ, and "work_j" and "idle_j" [J]."""
+        servings = [estimate.serving for estimate in self.estimates.values()]
+        online = [serving for serving in servings if serving is not None]
+        if not online:
+            return {"mode": "offline"}
+        mode = "online" if len(online) == len(servings) else None
+        work_j = sum(serving.work_j for serving in online)
+        return {"mode": mode, "work_j": work_j, "idle_j": sum(each.idle_j for each in online)}
+
+    def total_row(self) -> dict[str, Any]:
+        """All together in a row, nothing of it nested."""
+        low_j, high_j = self.interval_j or (None, None)
+        return {
+            "trace": self.trace,
+            "requests": self.requests["estimated"],
+            "requests_total": self.requests["total"],
+            "energy_j": self.energy_j,
+            "interval_low_j": low_j,
+            "interval_high_j": high_j,
+            "energy_kwh": self.energy_kwh,
+            **{f"serving_{key}": value for key, value in self.serving.items()},
+            **{key: v for key, v in self.footprint.items() if not isinstance(v, (list, dict))},
+        }
+
+    def to_frame(self, part: Literal["models", "total"] = "models") -> "pd.DataFrame":
+        """A table of pandas; names of columns end in their units.
+
+        Args:
+            part: "models" for a row per model that is estimated (as `Estimate.to_frame("total")`,
+                with what it is based on and how it is served), "total" for one row of all.
 
         Raises:
-            InputError: There is no pandas.
+            InputError: It has no such part, or there is no pandas.
         """
-        return frame_of(
-            [
-                {"model": model, "names": ", ".join(self.names[model]), **made.total_row()}
-                for model, made in self.estimates.items()
-            ]
-        )
+        if part == "total":
+            return frame_of([self.total_row()])
+        if part != "models":
+            raise InputError(f'part "{part}" is none of: models, total')
+        return frame_of([self._model_row(model) for model in self.estimates])
+
+    def _model_row(self, model: str) -> dict[str, Any]:
+        """A model's estimate in a row."""
+        made = self.estimates[model]
+        serving = made.serving
+        return {
+            "model": model,
+            "names": ", ".join(self.names[model]),
+            **made.total_row(),
+            "requests_total": made.requests["total"],
+            "basis": None if made.basis is None else made.basis.kind,
+            "serving_mode": "offline" if serving is None else "online",
+            "serving_span_s": None if serving is None else serving.span_s,
+            "serving_busy_share": None if serving is None else serving.busy_share,
+            "serving_work_j": None if serving is None else serving.work_j,
+            "serving_idle_j": None if serving is None else serving.idle_j,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
+        interval_j = self.interval_j
         return {
             "trace": self.trace,
             "reading": None if self.reading is None else self.reading.to_dict(),
+            "requests": dict(self.requests),
+            "serving": self.serving,
             "energy_j": self.energy_j,
-            "interval_j": self.interval_j and list(self.interval_j),
+            "energy_kwh": self.energy_kwh,
+            "interval_j": interval_j and list(interval_j),
+            "interval_kwh": interval_j and [end_j / JOULES_PER_KWH for end_j in interval_j],
+            **self.footprint,
             "models": [
                 {"names": list(self.names[model]), **estimate.to_dict()}
                 for model, estimate in self.estimates.items()
@@ -156,13 +244,11 @@ def estimate_models(
     """
     read, groups = _read(trace, how)
     column = read.columns["model"][0]
-    names: dict[str, list[str]] = {}
+    names = _names_by_model(groups, models)
+    known = {name for called in names.values() for name in called}
     others = []
     for name, group in groups.items():
-        model = (models or {}).get(name) or known_model(name)
-        if group.total.requests and model is not None:
-            names.setdefault(model, []).append(name)
-        else:
+        if name not in known:
             unknown = "no such model is known"
             reason = unknown if group.total.requests else "none of its requests has an output"
             others.append(_not_estimated([name], groups, reason))
@@ -188,6 +274,55 @@ def estimate_models(
         {model: tuple(names[model]) for model in ranked},
         tuple(others),
     )
+
+
+def conditions_by_model(
+    trace: TraceInput, models: Mapping[str, str] | None = None, **how: Unpack[ReadingKeywords]
+) -> dict[str, str]:
+    """The conditions that pick one model of a log, as `where` takes them.
+
+    Args:
+        trace: As in `estimate_models`.
+        models: Likewise.
+        **how: How to read, as the attributes of `ReadingOptions` say.
+
+    Returns:
+        Model -> the condition that a row is of it, the one of most requests first.
+
+    Raises:
+        InputError: As in `load_trace`.
+    """
+    read, groups = _read(trace, how)
+    names = _names_by_model(groups, models)
+    requests = {
+        model: sum(groups[name].total.requests for name in called)
+        for model, called in names.items()
+    }
+    return {
+        model: _only(read.columns["model"][0], names[model], how.get("where"))
+        for model in sorted(names, key=lambda model: -requests[model])
+    }
+
+
+def _names_by_model(
+    groups: Mapping[str, Workload], models: Mapping[str, str] | None
+) -> dict[str, list[str]]:
+    """Model -> its names in the log, of those that are known and have requests."""
+    names: dict[str, list[str]] = {}
+    for name, group in groups.items():
+        model = (models or {}).get(name) or known_model(name)
+        if group.total.requests and model is not None:
+            names.setdefault(model, []).append(name)
+    return names
+
+
+def _sum_of(values: Sequence[Any]) -> Any:
+    """The sum of numbers, or of ends of intervals end by end; None if one of them is None."""
+    if any(value is None for value in values):
+        return None
+    if isinstance(values[0], (list, tuple)):
+        return [sum(ends) for ends in zip(*values, strict=True)]
+    return sum(values)
 
 
 def _read(trace: TraceInput, how: Mapping[str, Any]) -> tuple[TraceReading, Mapping[str, Workload]]:

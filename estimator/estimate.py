@@ -8,7 +8,7 @@ from joulecast.estimator.attribution.attribution import Attribution
 from joulecast.estimator.attribution.cells import CellEstimate, cell_edges
 from joulecast.estimator.attribution.served import ServedRequests, columns_of, rows_of
 from joulecast.estimator.basis import Basis
-from joulecast.estimator.footprint.facility import Facility
+from joulecast.estimator.footprint.facility import Boundary, Facility
 from joulecast.estimator.groups import GroupShare, shares_of
 from joulecast.estimator.ideal import Ideal, implied_flops_per_s
 from joulecast.estimator.method import Method
@@ -212,6 +212,14 @@ class Estimate:
         peak = self.dense_peak_flops_per_s
         return implied_flops_per_s(self.ideal_j["dense"], self.energy_j, peak)
 
+    @property
+    def footprint(self) -> dict[str, Any]:
+        """What a facility makes of the energy, and what the widest energy that is told is of."""
+        if self.facility is None:
+            boundary: Boundary = "GPU"
+            return {"boundary": boundary}
+        return self.facility.to_dict(self.energy_j, self.interval_j)
+
     def to_dict(self) -> dict[str, Any]:
         """The estimate as plain JSON values."""
         document: dict[str, Any] = {
@@ -254,9 +262,7 @@ class Estimate:
             document["groups"] = [group.to_dict() for group in self.groups]
         if self.cached is not None:
             document["cached"] = self.cached.to_dict(self.energy_j)
-        if self.facility is not None:
-            document |= self.facility.to_dict(self.energy_j, self.interval_j)
-        return document
+        return document | self.footprint
 
     def to_frame(self, part: FramePart = "cells") -> "pd.DataFrame":
         """A part of the estimate as a table of pandas; names of columns end in their units.
@@ -303,8 +309,6 @@ class Estimate:
     def total_row(self) -> dict[str, Any]:
         """The estimate in a row, nothing of it nested; None is what it does not tell."""
         low_j, high_j = self.interval_j or (None, None)
-        facility = self.facility
-        costs = {} if facility is None else facility.to_dict(self.energy_j, self.interval_j)
         return {
             "trace": self.trace,
             "table": self.table,
@@ -320,7 +324,7 @@ class Estimate:
             "joules_per_output_token": self.joules_per_output_token,
             "joules_per_1000_tokens": self.joules_per_1000_tokens,
             **{f"ideal_{name}_j": energy_j for name, energy_j in self.ideal_j.items()},
-            **{key: v for key, v in costs.items() if not isinstance(v, (list, dict))},
+            **{key: v for key, v in self.footprint.items() if not isinstance(v, (list, dict))},
         }
 
     def _repr_html_(self) -> str | None:

@@ -157,8 +157,15 @@ class ReplaySession:
             EngineError: The engine crashed or ran out of memory.
             MeterError: A counter cannot be believed.
         """
-        is_cold = self._idle_power_w is None
         self._limit(requests.batching.in_flight)
+        try:
+            return self._run(requests, repeats)
+        finally:
+            self._limit(None)  # for who has the engine next
+
+    def _run(self, requests: ReplayRequests, repeats: int) -> ReplayResult:
+        """As `run`, as many at once as the engine now takes."""
+        is_cold = self._idle_power_w is None
         if self._idle_power_w is None:
             self.note("idle power, with the model loaded")
             self._idle_power_w = self._meter.measure_idle().mean_power_w

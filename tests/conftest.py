@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import settings
 
 from joulecast import measurements
 from joulecast.cli.main import main
@@ -18,6 +19,9 @@ from joulecast.traces.grid import Grid
 from joulecast.traces.workload import Workload
 
 RunCli = Callable[..., Result]
+
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")  # machines are shared: time says nothing of what is tested
 
 
 @pytest.fixture

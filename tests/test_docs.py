@@ -21,6 +21,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SNIPPET = re.compile(r"^```\w+ (\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 """A block with the name of a file behind its language is that file, to the commands."""
+ANSWER = re.compile(r"^\| .+ \| `(joulecast [^`]+)` \|$", re.MULTILINE)
+"""A row of the README's questions, with the command that answers it."""
+DRAWN = re.compile(r"`((?:joulecast|python) [^`]+)`")
 MADE_BY_MAKE = ("make ", "git ", "cd ", "pip ", "python3 ", "source ", ".venv/bin/pip ")
 
 
@@ -58,6 +61,26 @@ def test_shell_blocks(page: str, body: str, run_cli: RunCli) -> None:
         assert command.startswith("joulecast "), f"{page}: {command}"
         result = run_cli(*shlex.split(command)[1:])
         assert result.exit_code == 0, f"{page}: {command}\n{result.output}"
+
+
+@pytest.mark.usefixtures("in_a_folder_with_a_log")
+@pytest.mark.parametrize("command", ANSWER.findall((ROOT / "README.md").read_text()))
+def test_commands_that_answer_questions_run(command: str, run_cli: RunCli) -> None:
+    result = run_cli(*shlex.split(command)[1:])
+    assert result.exit_code == 0, f"{command}\n{result.output}"
+
+
+def test_the_gallery_shows_what_draws_its_pictures() -> None:
+    page = (ROOT / "docs/gallery.md").read_text()
+    drawing = (ROOT / "docs/pictures/draw.py").read_text()
+    commands = [shlex.split(command) for command in DRAWN.findall(page)]
+    for name in set(re.findall(r"\(pictures/([\w-]+)\.png\)", page)):
+        assert (ROOT / f"docs/pictures/{name}.png").exists()
+    assert len(commands) > 8
+    for command in commands:
+        for word in command[1:]:
+            stem = Path(word).stem if word.endswith((".png", ".py")) else word
+            assert word.isupper() or stem in drawing, f"gallery: {word} of {command}"
 
 
 @pytest.mark.usefixtures("in_a_folder_with_a_log")

@@ -141,7 +141,8 @@ class ServingWish:
         is_asked = self.serving == "online" or self.asks_for_online
         if self.serving == "offline":
             return None
-        if not is_asked and not isinstance(model.scheduler, ContinuousBatching):
+        of_times = ContinuousBatching, SpeculativeBatching  # the latter refuses them by its name
+        if not is_asked and not isinstance(model.scheduler, of_times):
             return None
         pace = "" if self.speed == 1 else f", {self.speed:g} times as fast"
         if self.rate is not None:
@@ -176,7 +177,7 @@ class ServingWish:
         if paced.span_s > _LONGEST_S:
             raise InputError(
                 f"{trace}: at this pace its requests come over {paced.span_s / _YEAR_S:.3g} "
-                "years; give a larger --rate or --speed"
+                "years; give a larger rate, or a larger speed"
             )
         return paced
 

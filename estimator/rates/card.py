@@ -227,6 +227,8 @@ def rate_card(
     Raises:
         InputError: Something given cannot be used.
     """
+    if len(set(rates)) < len(rates):
+        raise InputError("a rate is asked for twice; give each once")
     facility = Facility.of(pue, carbon, price, server_overhead)
     if facility is not None and facility.server_overhead is not None:
         _require_share(facility.server_overhead)

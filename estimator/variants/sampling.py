@@ -117,7 +117,8 @@ def require_measured(decoding: Decoding, deployment: Deployment) -> None:
     if decoding.is_beam_search:
         raise InputError(
             f"--decoding {decoding.text}: what beams cost was not measured yet; that takes windows "
-            f"of joulecast measure --plan decoding --decoding {decoding.text}"
+            f"of joulecast measure --engine {deployment.engine} --plan decoding --decoding "
+            f"{decoding.text}"
         )
     if deployment.engine != "vllm":
         raise InputError(

@@ -261,26 +261,44 @@ def _emit_models(params: dict[str, Any]) -> None:
         UsageError: One is for a single model.
     """
     from joulecast.estimator.by_model import OWN_KEYWORDS, estimate_models, read_models
-    from joulecast.views.estimate import models_report
+    from joulecast.views.models import models_report
 
     if params["group_by"] != "model":
         raise click.UsageError("--models is for --group-by model")
     if not isinstance(params["traces"], tuple):
         raise click.UsageError("--requests are of no model of their own; leave out --group-by")
-    refused = "model", "table_name", "host_name", "html", "title", "exports", "plot", "explain"
-    for option in (*refused, "per_request"):
+    for option in ("model", "table_name"):
         if params[option]:
-            name = option.removesuffix("_name").replace("exports", "export").replace("_", "-")
-            name = f"--{name}"
-            raise click.UsageError(f"{name} is for one model; leave it out, or name a --model")
+            name = f"--{option.removesuffix('_name')}"
+            raise click.UsageError(f"{name} is for one model; leave it out, or --models")
     traces = params["traces"]
     check_results({"--output": params["output"]}, traces=traces)
     models = None if params["models_file"] is None else read_models(params["models_file"])
+    for option in ("host_name", "html", "title", "exports", "plot", "explain", "per_request"):
+        if params[option]:
+            name = option.removesuffix("_name").replace("exports", "export").replace("_", "-")
+            raise click.UsageError(f"--{name} is for one model; {_one_model_text(params, models)}")
     own = {name: params[name] for name in OWN_KEYWORDS if params[name] is not None}
     with reading(params, *traces) as keywords:
         how: dict[str, Any] = {**own, **keywords, **serving_keywords(params)}
         made = estimate_models(traces, models, params["method"], **how)
     emit_report(models_report(made), params)
+
+
+def _one_model_text(params: dict[str, Any], models: dict[str, str] | None) -> str:
+    """What to do where an option is for one model: leave it out, or take such a model."""
+    from joulecast.estimator.by_model import conditions_by_model
+
+    with reading(params, *params["traces"]) as keywords:
+        conditions = conditions_by_model(params["traces"], models, **keywords)
+    if not conditions:
+        return "leave it out"
+    model, condition = next(iter(conditions.items()))
+    given = {"--models": models, "--where": params["where"]}
+    instead = ["--group-by model", *(name for name, value in given.items() if value is not None)]
+    chosen = shlex.join(["--model", model, "--where", condition])
+    of_what = " and ".join(instead)
+    return f"leave it out, or pick one model: in place of {of_what}, give such as {chosen}"
 
 
 def load_for(

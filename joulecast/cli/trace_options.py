@@ -67,8 +67,9 @@ TRACE_OPTIONS: list[Option] = [
 
 GROUP_OPTION = click.option(
     "--group-by",
-    metavar="model|user|day|hour|COLUMN",
-    help="Also tell the parts of each model, user, day, hour (UTC) or value of a column.",
+    metavar="model|user|month|week|day|hour|COLUMN",
+    help="Also tell the parts of each model, user, month, week, day, hour (UTC) or value of a "
+    "column.",
 )
 
 

@@ -9,11 +9,10 @@ from rich.table import Table
 from joulecast.estimator.basis import Basis
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.ideal import Ideal
-from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.views.answers import plain
-from joulecast.views.answers.estimate import estimate_answer, models_answer, scope_text
+from joulecast.views.answers.estimate import estimate_answer, scope_text
 from joulecast.views.footprint import facility_facts, facility_notes
 from joulecast.views.numbers import invalid_text, joules, kwh, percent, reading_facts
 from joulecast.views.online.serving import (
@@ -36,7 +35,6 @@ from joulecast.views.report import Report
 from joulecast.views.steps import RECONSTRUCTED_NOTE, interval_facts, interval_note, parts_view
 
 if TYPE_CHECKING:
-    from joulecast.estimator.by_model import ModelEstimates
     from joulecast.estimator.unit_prices.model import Served
 
 IDEAL_LABELS: Mapping[Ideal, str] = {
@@ -220,34 +218,6 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
     view = Group(answer, "", facts_table(facts), ideals, *parts, notes)
     rows = document.get("groups") or [csv_row(document)]
     return Report(document, rows, view)
-
-
-def models_report(made: "ModelEstimates") -> Report:
-    """`joulecast estimate --group-by model`: each model of a log, served by itself."""
-    view = grid_table()
-    view.add_column("model")
-    view.add_column("in the log")
-    for heading in ("requests", "energy", "95 % interval", "basis"):
-        view.add_column(heading, justify="right" if heading != "basis" else "left")
-    for model, one in made.estimates.items():
-        ends = "none" if one.interval_j is None else " to ".join(map(joules, one.interval_j))
-        kind = "" if one.basis is None else one.basis.kind
-        called, requests = ", ".join(made.names[model]), f"{one.requests['estimated']:,}"
-        add_row(view, model, called, requests, joules(one.energy_j), ends, kind)
-    for other in made.not_estimated:
-        called = f"{', '.join(other.names)} ({other.reason})"
-        add_row(view, "not estimated", called, f"{other.requests:,}")
-    whole = f"{joules(made.energy_j)} = {kwh(made.energy_j / JOULES_PER_KWH)}"
-    facts = [("trace", made.trace), *reading_facts(made.reading), ("GPU energy", whole)]
-    if made.estimates:
-        facts.insert(0, ("scope", scope_text(next(iter(made.estimates.values())))))
-    if made.interval_j is not None:
-        facts.append(("95 % interval", f"{' to '.join(map(joules, made.interval_j))}"))
-    note = notes_text(["Each model is served by GPUs of its own; ends of intervals are added up."])
-    document = made.to_dict()
-    rows = [{**csv_row(row), "names": " ".join(row["names"])} for row in document["models"]]
-    answer = title_text(models_answer(made))
-    return Report(document, rows, Group(answer, "", facts_table(facts), view, note))
 
 
 MOST_GROUPS = 30

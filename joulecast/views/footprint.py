@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Group
 
-from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.carbon import RELEASE, SCOPES, CarbonIntensity
 from joulecast.estimator.footprint.cloud_regions import CLOUDS
 from joulecast.estimator.footprint.facility import Facility
@@ -14,6 +13,10 @@ from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.views.numbers import grams, joules, kwh, money
 from joulecast.views.parts import add_row, grid_table, notes_text
 from joulecast.views.report import Report
+
+if TYPE_CHECKING:
+    from joulecast.estimator.by_model import ModelEstimates
+    from joulecast.estimator.estimate import Estimate
 
 _REGIONS_NOTE = (
     f"Averages of a year, from {RELEASE}. Life-cycle: of all generation there, with what building "
@@ -64,36 +67,38 @@ class _Figure(NamedTuple):
     rests_on: str
 
 
-def _figures(estimate: Estimate) -> list[_Figure]:
+def _figures(estimate: "Estimate | ModelEstimates") -> list[_Figure]:
     """What the server, the data centre, the grid and the bill make of an estimate."""
-    facility = estimate.facility
+    facility, footprint = estimate.facility, estimate.footprint
     if facility is None:
         return []
 
     def figure(
         name: str,
-        amount: Callable[[float], Any],
+        keys: tuple[str, str],
         show: Callable[[Any], str],
         rests_on: str,
         show_ends: Callable[[Any], str] | None = None,
     ) -> _Figure:
-        ends = [(show_ends or show)(amount(end_j)) for end_j in estimate.interval_j or ()]
-        return _Figure(name, show(amount(estimate.energy_j)), " to ".join(ends), rests_on)
+        key, interval_key = keys
+        ends = map(show_ends or show, footprint[interval_key] or ())
+        return _Figure(name, show(footprint[key]), " to ".join(ends), rests_on)
 
     overhead, carbon, price = facility.server_overhead, facility.carbon, facility.price
     figures = []
     if overhead is not None:
         text = f"GPUs and {overhead.text} for the rest"
-        figures.append(figure("IT energy", facility.it_energy_j, _energy_text, text, joules))
+        keys = "it_energy_j", "it_interval_j"
+        figures.append(figure("IT energy", keys, _energy_text, text, joules))
     if facility.pue is not None:
-        text = pue_text(facility)
-        figures.append(figure("facility energy", facility.energy_j, _energy_text, text, joules))
+        text, keys = pue_text(facility), ("facility_energy_j", "facility_interval_j")
+        figures.append(figure("facility energy", keys, _energy_text, text, joules))
     if carbon is not None:
         text, show = f"at {carbon_text(carbon)}", partial(grams, gas=carbon.gas)
-        figures.append(figure("carbon", facility.carbon_g, show, text))
+        figures.append(figure("carbon", ("carbon_g", "carbon_interval_g"), show, text))
     if price is not None:
         text, show = f"at {price_text(facility)}", partial(money, currency=price.currency)
-        figures.append(figure("cost of electricity", facility.cost, show, text))
+        figures.append(figure("cost of electricity", ("cost", "cost_interval"), show, text))
     return figures
 
 
@@ -101,7 +106,7 @@ def _energy_text(energy_j: float) -> str:
     return f"{joules(energy_j)} = {kwh(energy_j / JOULES_PER_KWH)}"
 
 
-def facility_facts(estimate: Estimate) -> list[tuple[str, str]]:
+def facility_facts(estimate: "Estimate | ModelEstimates") -> list[tuple[str, str]]:
     """The same in lines, with intervals and what they rest on."""
     facts = []
     for name, value, interval, rests_on in _figures(estimate):
@@ -109,7 +114,7 @@ def facility_facts(estimate: Estimate) -> list[tuple[str, str]]:
     return facts
 
 
-def facility_figures(estimate: Estimate) -> dict[str, str]:
+def facility_figures(estimate: "Estimate | ModelEstimates") -> dict[str, str]:
     """The same in short, without intervals and what they rest on."""
     return {figure.name: figure.value for figure in _figures(estimate)}
 

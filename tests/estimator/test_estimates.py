@@ -35,7 +35,6 @@ def ceiling(edges: tuple[int, ...], length: int) -> int | None:
     return min((edge for edge in edges if edge >= length), default=None)
 
 
-@settings(deadline=None)
 @given(requests=request_lists)
 @pytest.mark.parametrize("name", [VLLM, PYTORCH])
 def test_binned_total_is_the_formula_over_the_requests(name: str, requests) -> None:
@@ -64,7 +63,6 @@ def test_binned_total_of_a_real_trace_from_its_formula(azure_folder) -> None:
     assert estimate.energy_j == pytest.approx(expected_j, rel=1e-12)
 
 
-@settings(deadline=None)
 @given(requests=request_lists)
 def test_whole_batches_round_up_per_cell(requests) -> None:
     table = load_table(VLLM)
@@ -95,7 +93,7 @@ def test_whole_batches_are_part_of_the_methods_name_in_results() -> None:
         assert f"{text}<" in html
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(requests=request_lists, more=request_lists)
 def test_more_requests_never_cost_less(requests, more) -> None:
     table = load_table(VLLM)
@@ -157,7 +155,7 @@ def test_eight_bits_halve_the_ideal_and_most_of_what_a_decode_step_reads() -> No
         assert few.dense_peak_flops_per_s == pytest.approx(1978.9e12, rel=1e-3)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(requests=request_lists)
 def test_no_estimate_beats_physics(requests) -> None:
     for name in (VLLM, PYTORCH):

@@ -68,7 +68,7 @@ def test_who_outgrows_the_memory_makes_way_for_the_older() -> None:
 
 
 @pytest.mark.parametrize("lag", [0, 1])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_it_does_what_each_request_would_see(lag: int, data: st.DataObject) -> None:
     """Against a scheduler that follows every request on its own, in memories that are too small."""

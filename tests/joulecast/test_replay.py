@@ -129,7 +129,7 @@ def test_the_draw_is_of_the_trace_and_repeats(
     assert again.exit_code == 1
     assert "is there already" in again.stderr
     too_many = run_cli(*words, "--requests", 401, "-o", tmp_path / "d.json")
-    assert "has 400 requests that the model takes, fewer than --requests 401" in too_many.stderr
+    assert "takes, fewer than 401; give --requests 400" in too_many.stderr
 
 
 def test_several_traces_take_one_start_of_the_engine(
@@ -195,7 +195,7 @@ def test_static_batches_come_from_a_table(machine: dict, run_cli: RunCli, tmp_pa
     )
     path = tmp_path / "static.json"
     words = (*WORDS, "--engine", "pytorch", "-o", path)
-    assert "--table is for --engine pytorch" in run_cli(*words).stderr
+    assert "give --static N, or --table" in run_cli(*words).stderr
     assert "has no static batches" in run_cli(*words, "--table", VLLM).stderr
     compiled = run_cli(*words, "--table", PYTORCH, "--compile")
     assert "served otherwise than --model and --compile say" in compiled.stderr

@@ -53,7 +53,6 @@ def test_what_is_not_known_adds_nothing() -> None:
     assert known.without_cached() == workload_of(PAPER_GRID, [(100, 5)])
 
 
-@settings(deadline=None)
 @given(requests_with_cached)
 def test_saved_and_loaded_is_the_same(rows: Rows) -> None:
     workload = workload_with(rows)
@@ -73,7 +72,7 @@ def test_cached_tokens_that_no_requests_have_are_refused(value: object) -> None:
 
 
 @given(requests_with_cached.filter(bool))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_what_is_drawn_keeps_the_share_of_each_cell(rows: Rows) -> None:
     workload = workload_with(rows)
     lengths, cached = sample_with_cached(workload, len(rows), np.random.default_rng(0))

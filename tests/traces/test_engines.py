@@ -295,7 +295,7 @@ def another_engine() -> Iterator[Any]:
     database.disconnect()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.integers(0, MAX_TOKENS), st.integers(0, MAX_TOKENS), st.integers(1, 400)),

@@ -55,7 +55,7 @@ def test_what_ships_is_what_is_made() -> None:
     assert len(embedded_names()) == 5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.floats(2, 6), st.floats(0.4, 1.3))
 def test_figures_of_real_lengths_are_met(seed: int, mu: float, sigma: float) -> None:
     """Log-normal lengths, which are no maximum entropy distribution, give figures that some has."""

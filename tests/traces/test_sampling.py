@@ -40,7 +40,7 @@ def test_a_part_is_like_the_whole_and_a_seed_repeats() -> None:
     assert drawn[:, 0].mean() == pytest.approx(mean, rel=0.08)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 20_000), st.integers(1, 1500)), min_size=1, max_size=30),
     st.sampled_from([PAPER_GRID, POWER_OF_TWO_GRID]),

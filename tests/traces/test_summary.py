@@ -13,7 +13,7 @@ from tests.conftest import RunCli, workload_of
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 9000), st.integers(1, 700)), min_size=2, max_size=50))
 def test_against_numpy(tmp_path_factory, requests) -> None:
     path = tmp_path_factory.mktemp("s") / "t.csv"

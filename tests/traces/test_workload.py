@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from joulecast.traces.cell_sums import CellSums
@@ -29,7 +29,6 @@ def test_merging_cells_equals_binning_coarser(requests) -> None:
     assert dict(fine.on_grid(PAPER_GRID).cells) == dict(workload_of(PAPER_GRID, requests).cells)
 
 
-@settings(deadline=None)
 @given(request_lists, st.integers(0, 5), st.dictionaries(st.just("missing"), st.integers(1, 9)))
 def test_saved_and_loaded_is_the_same(tmp_path_factory, requests, failed, invalid) -> None:
     path = tmp_path_factory.mktemp("w") / "w.json"

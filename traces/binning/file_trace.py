@@ -34,7 +34,7 @@ from joulecast.traces.binning.totals import (
 from joulecast.traces.binning.trace import Query, watched
 from joulecast.traces.errors import InputError
 from joulecast.traces.inputs.inputs import TraceInput, parts_of, trace_name
-from joulecast.traces.reading.arrivals import ArrivalReading, group_in_time, name_in_time
+from joulecast.traces.reading.arrivals import ArrivalReading, group_in_time, is_dated, name_in_time
 from joulecast.traces.reading.faults import describe_problem, gist, line_of_record, malformed_line
 from joulecast.traces.reading.layout import common_format, describe_sources, timeless_files
 from joulecast.traces.reading.lengths import REQUESTS, Stored, succeeded, with_problems, with_tokens
@@ -177,7 +177,13 @@ class FileTrace(TraceInTime):
         """
         if self.group_by not in GROUPS_IN_TIME:
             return None if self.format.roles.group is None else "COALESCE(group_name, '(none)')"
-        return group_in_time(self.require_times(), self.group_by)
+        times = self.require_times()
+        if self.group_by == "month" and not is_dated(times):
+            raise InputError(
+                f"{self.name}: its times have no dates, so there are no months; group by week, "
+                "day or hour"
+            )
+        return group_in_time(times, self.group_by)
 
     def group_name(self, value: Any) -> str:
         """What a group is called, by its value in `grouping`."""

@@ -295,25 +295,44 @@ def _seconds(units: Sequence[ArrivalUnit], is_dated: bool) -> str:
     return f"CASE WHEN {want}({_RECENT}) THEN arrival_clock {' '.join(cases)} END"
 
 
-WIDTHS_S = {"day": 86_400, "hour": 3_600}
+WIDTHS_S = {"week": 604_800, "day": 86_400, "hour": 3_600}
+_MONDAY_S = 259_200
+"""1970 begins so long after a Monday."""
 
 
 def group_in_time(reading: ArrivalReading, width: str) -> str:
-    """Which day or hour a request comes in, counted from 0 of the trace's clock, as SQL.
+    """Which month, week, day or hour a request comes in, as SQL: a number that rises with time.
 
     Args:
-        reading: What was read as arrival times.
-        width: "day" or "hour".
+        reading: What was read as arrival times; months are of dates.
+        width: "month", "week", "day" or "hour".
     """
-    return f"CAST(FLOOR(({reading.sql}) / {WIDTHS_S[width]}) AS BIGINT)"
+    if width == "month":
+        moment = f"make_timestamp(CAST(FLOOR({reading.sql}) AS BIGINT) * 1000000)"
+        return f"date_diff('month', TIMESTAMP '1970-01-01', {moment})"
+    since_monday = f"({reading.sql}) + {_offset_s(reading, width)}"
+    return f"CAST(FLOOR(({since_monday}) / {WIDTHS_S[width]}) AS BIGINT)"
 
 
 def name_in_time(reading: ArrivalReading, width: str, index: int) -> str:
-    """What such a day or hour is called: by its date (UTC), where the clock has one."""
-    if (reading.first_s or 0.0) < EPOCH_BEGINS_S:
+    """What such a time is called: by its date (UTC), a week by ISO 8601, where there is one."""
+    if width == "month":
+        return f"{1970 + index // 12}-{index % 12 + 1:02d}"
+    if not is_dated(reading):
         return f"{width} {index + 1:3d}"
-    begin = datetime.fromtimestamp(index * WIDTHS_S[width], UTC)
-    return f"{begin:%Y-%m-%d}" if width == "day" else f"{begin:%Y-%m-%d %H:00}"
+    begin = datetime.fromtimestamp(index * WIDTHS_S[width] - _offset_s(reading, width), UTC)
+    forms = {"week": "%G-W%V", "day": "%Y-%m-%d", "hour": "%Y-%m-%d %H:00"}
+    return begin.strftime(forms[width])
+
+
+def is_dated(reading: ArrivalReading) -> bool:
+    """Whether times are those of a calendar, not counted from a start of the trace's own."""
+    return (reading.first_s or 0.0) >= EPOCH_BEGINS_S
+
+
+def _offset_s(reading: ArrivalReading, width: str) -> int:
+    """What to add to a time so that weeks of a calendar begin on Mondays [s]."""
+    return _MONDAY_S if width == "week" and is_dated(reading) else 0
 
 
 def _in_seconds(unit: ArrivalUnit) -> str:

@@ -11,7 +11,7 @@ from joulecast.traces.reading.meaning.where import Condition, parse_where
 
 OnInvalid = Literal["error", "skip"]
 
-GROUPS_IN_TIME = "day", "hour"
+GROUPS_IN_TIME = "month", "week", "day", "hour"
 """What requests are grouped by that no column has: when they came."""
 
 NO_COLUMN = "none"
@@ -58,7 +58,8 @@ class ReadingOptions:
             answer, likewise; "none" takes each row for a request of its own.
         where: Which rows to read, such as 'model = "llama-3.1-8b" and status != failure'
             (`traces.reading.meaning.where`); all if not given.
-        group_by: What to group requests by: "model" or "user", "day" or "hour" (UTC), or a column.
+        group_by: What to group requests by: "model" or "user", "month", "week", "day" or "hour"
+            (UTC), or a column.
         prefix_cache: Size of a cache of prefixes [tokens] that prompts are held against, where the
             trace names their blocks (Mooncake, Qwen-Bailian); none if not given.
         on_invalid: "error" to end at the first invalid row, "skip" to leave such rows out and count

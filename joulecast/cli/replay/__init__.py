@@ -262,10 +262,12 @@ def _require_table(engine: str, table_name: str | None, static: Sequence[int | s
         raise click.UsageError("--static says how large batches are; leave --table out")
     if static and engine == "pytorch":
         return
-    if (table_name is None) == (engine == "pytorch"):
+    if table_name is None and engine == "pytorch":
         raise click.UsageError(
-            "--table is for --engine pytorch, which needs it for its batches, or --static"
+            "pytorch serves static batches: give --static N, or --table, whose largest they are"
         )
+    if table_name is not None and engine != "pytorch":
+        raise click.UsageError(f"--table is for --engine pytorch; for {engine} leave it out")
 
 
 def _longest_served(draws: Sequence[_Draw], positions: int) -> int:

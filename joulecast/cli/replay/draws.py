@@ -45,8 +45,8 @@ def draw(
     served = np.maximum(lengths[fits], 1)
     if len(served) < count:
         raise InputError(
-            f"{trace}: has {len(served):,} requests that the model takes, fewer than --requests "
-            f"{count:,}"
+            f"{trace}: has {len(served):,} requests that the model takes, fewer than "
+            f"{count:,}; give --requests {len(served)}"
         )
     drawn = served[generator.choice(len(served), count, replace=False)]
     return drawn, _facts(trace, loaded, how, seed, int((~fits).sum()))

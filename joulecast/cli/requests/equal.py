@@ -86,6 +86,11 @@ def take_equal(options: dict[str, Any], *, needs_count: bool = True) -> EqualReq
     if count is None and i is None and cached is None:
         if text is not None and options["output"] is not None:
             raise click.UsageError("--output is given twice (-o is the same); give it once")
+        if text is not None and text.isdecimal():
+            raise click.UsageError(
+                f"--output {text}: a length needs --input beside it; to write a file of that name, "
+                f"give -o {text}"
+            )
         if text not in (None, "-"):
             options["output"] = Path(text)
         return None
@@ -95,8 +100,9 @@ def take_equal(options: dict[str, Any], *, needs_count: bool = True) -> EqualReq
         if value is None and (needs_count or name != "--requests")
     ]
     if missing:
+        verb = "is" if len(missing) == 1 else "are"
         raise click.UsageError(
-            f"{' and '.join(missing)} is missing: equal requests are told by --requests N "
+            f"{' and '.join(missing)} {verb} missing: equal requests are told by --requests N "
             "--input TOKENS --output TOKENS"
         )
     o = _tokens(str(text))
@@ -127,8 +133,8 @@ def _tokens(text: str) -> int:
         return int(click.IntRange(1, 2**31 - 1)(text))
     except click.BadParameter as error:
         raise click.UsageError(
-            f"--output {text}: is the output of each request [tokens] beside --input; name a file "
-            "with -o"
+            f"--output {text}: beside --input it is the output of each request, 1 token or more; "
+            "name a file with -o"
         ) from error
 
 

@@ -27,6 +27,8 @@ def _is_csv(
         ".gz",
     }:
         raise click.BadParameter(f"{value}: it is written as CSV; name a .csv file", ctx, param)
+    if value == Path("-"):
+        raise click.BadParameter("-: the estimate itself is printed; name a .csv file", ctx, param)
     return value
 
 

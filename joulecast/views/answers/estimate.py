@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.views.answers import Sentence, Shown
 from joulecast.views.numbers import energy_ends, joules, kwh
 from joulecast.views.online.serving import duration
 
 if TYPE_CHECKING:
-    from joulecast.estimator.by_model import ModelEstimates
     from joulecast.estimator.estimate import Estimate
 
 DIGITS = 3
@@ -51,22 +49,6 @@ def energy_parts(estimate: "Estimate", at: str = "") -> Iterator[str | Shown]:
     yield " to "
     yield Shown(f"{at}interval_j.1", high)
     yield ")"
-
-
-def models_answer(made: "ModelEstimates") -> str:
-    """What the models of a log take together."""
-    energy_kwh = made.energy_j / JOULES_PER_KWH
-    energy = f"{joules(made.energy_j, DIGITS)} ({kwh(energy_kwh, DIGITS)}; "
-    if made.interval_j is None:
-        energy += "no interval)"
-    else:
-        energy += f"95 %: {' to '.join(energy_ends(*made.interval_j, DIGITS))})"
-    requests = sum(estimate.requests["estimated"] for estimate in made.estimates.values())
-    models = "1 model" if len(made.estimates) == 1 else f"{len(made.estimates)} models"
-    return (
-        f"It takes about {energy} of GPU energy to serve {requests:,} requests of {made.trace} "
-        f"with {models}."
-    )
 
 
 def _requests_parts(estimate: "Estimate") -> Iterator[str | Shown]:

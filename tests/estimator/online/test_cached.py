@@ -100,7 +100,7 @@ def test_all_but_the_last_token_cached_costs_far_less(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [VLLM, "scaled"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     i=st.integers(2, 7000),
     o=st.integers(1, 300),
@@ -116,7 +116,7 @@ def test_more_cached_never_costs_more(
     assert more <= less * (1 + 1e-9)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 200)), min_size=1, max_size=20))
 def test_nothing_cached_is_as_before_to_the_last_digit(requests: list[tuple[int, int]]) -> None:
     nothing = [0] * len(requests)

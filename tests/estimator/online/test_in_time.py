@@ -83,7 +83,7 @@ def serve(
 
 
 @pytest.mark.parametrize("lag", [0, 1])
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_it_serves_as_one_that_follows_every_request(lag: int, data: st.DataObject) -> None:
     """In memories that are too small, with arrivals in the middle of steps and long pauses."""

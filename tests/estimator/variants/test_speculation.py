@@ -163,6 +163,7 @@ def test_the_interval_holds_what_hosts_may_take() -> None:
         (("--gpus", 2), "was measured on one GPU; leave --gpus out"),
         (("--eager",), "was not measured eager; leave --eager out"),
         (("--decoding", "sampling"), "with greedy decoding; leave --decoding out"),
+        ((), "take --serving offline, or leave --speculate out"),
         (("--rate", 1), "take --serving offline, or leave --speculate out"),
         (("--model", "qwen2.5-7b"), "the draft's 128,256 tokens are not the 152,064"),
         (("--method", "binned"), "is for --method stepwise"),
@@ -178,8 +179,9 @@ def test_what_no_window_tells_is_refused_in_a_line(
 
 
 def test_an_estimate_says_what_speculation_rests_on(run_cli: RunCli) -> None:
+    draft = "--speculate", f"{DRAFT},4,0.9"
     result = run_cli(
-        "estimate", "azure-2023-code", "--speculate", f"{DRAFT},4,0.9", "--format", "json"
+        *("estimate", "azure-2023-code", *draft, "--serving", "offline", "--format", "json")
     )
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)

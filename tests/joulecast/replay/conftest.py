@@ -30,9 +30,11 @@ class SlowVllm(FakeEngine):
     steps: EngineSteps = field(default_factory=EngineSteps)
     asked: list[list[tuple[int, int]]] = field(default_factory=list)
     most: int | None = None
+    limits_set: list[int | None] = field(default_factory=list)
 
     def limit_running(self, most: int | None) -> None:
         self.most = most
+        self.limits_set.append(most)
 
     def prepare_requests(self, lengths: Sequence[tuple[int, int]]) -> Callable[[], int]:
         self.asked.append(list(lengths))

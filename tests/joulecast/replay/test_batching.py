@@ -30,7 +30,8 @@ def test_numbers_in_flight_and_batches_share_requests_and_an_engine(
     result = run_cli(*VLLM, *words, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert machine["starts"] == 1
-    assert machine["engine"].most is None  # batches of 16 are not limited by what was before
+    # Batches are not limited by what was before, nor is who has the engine next.
+    assert machine["engine"].limits_set == [4, None, 16, None, None, None, None, None]
     replays = replays_of(tmp_path / "out")
     assert sorted(replays) == ["in-flight-16", "in-flight-4", "static-16", "static-4"]
     assert len({tuple(replay.lengths) for replay in replays.values()}) == 1

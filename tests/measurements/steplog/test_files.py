@@ -94,7 +94,7 @@ def test_a_log_of_nothing(tmp_path: Path) -> None:
         Ticks.read(tmp_path / "t").energy_between(10, 11)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_wherever_a_file_is_cut_it_is_refused(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -46,14 +46,13 @@ def write(path: Path, rows: list[Request]) -> Path:
     return path
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(requests_in_time)
 def test_slices_of_a_file_are_those_of_a_plain_loop(tmp_path_factory, rows) -> None:
     path = write(tmp_path_factory.mktemp("s") / "t.csv", rows)
     assert load_workload(path) == sliced(rows)
 
 
-@settings(deadline=None)
 @given(requests_in_time, requests_in_time, requests_in_time)
 def test_addition_is_that_of_the_requests(first, second, third) -> None:
     whole = sliced(first + second + third)
@@ -62,7 +61,6 @@ def test_addition_is_that_of_the_requests(first, second, third) -> None:
     assert whole.untimed == 0
 
 
-@settings(deadline=None)
 @given(requests_in_time)
 def test_coarser_cells_and_files_keep_them(tmp_path_factory, rows) -> None:
     fine = sliced(rows)

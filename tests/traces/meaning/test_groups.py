@@ -35,6 +35,8 @@ def log(tmp_path: Path) -> Path:
     [
         ("model", ["gpt-4o", "llama-3.1-8b", "meta-llama/Llama-3.1-8B-Instruct"]),
         ("user", ["(none)", "alice", "bob"]),
+        ("month", ["2025-03"]),
+        ("week", ["2025-W09"]),
         ("day", ["2025-03-01", "2025-03-02"]),
         ("hour", ["2025-03-01 09:00", "2025-03-01 10:00", "2025-03-02 09:00"]),
         ("completion_tokens", ["0", "164", "310", "50"]),
@@ -98,9 +100,36 @@ def test_groups_that_cannot_be(log: Path, tmp_path: Path) -> None:
         load_trace(log, group_by="team_name")
     with pytest.raises(InputError, match="has no column of arrival times"):
         load_trace(log, group_by="hour", arrival_column="none")
+    undated = log.with_name("undated.csv")
+    undated.write_text("input_tokens,output_tokens,arrival\n5,6,0\n7,8,700000\n")
+    with pytest.raises(InputError, match="no dates, so there are no months"):
+        load_trace(undated, group_by="month")
+    weeks = load_trace(undated, group_by="week").groups
+    assert weeks is not None
+    assert sorted(weeks) == ["week   1", "week   2"]
     with pytest.raises(InputError, match="none of its models can be estimated"):
         jc.estimate_models(log, where="model = gpt-4o")
     workload = tmp_path / "workload.json"
     load_trace(log).workload.save(workload)
     with pytest.raises(InputError, match="is a workload"):
         load_trace(workload, group_by="user")
+
+
+@pytest.mark.parametrize(
+    ("by", "names"),
+    [
+        ("month", ["2024-12", "2025-01"]),
+        ("week", ["2024-W52", "2025-W01", "2025-W02"]),  # ISO 8601
+    ],
+)
+def test_months_and_weeks_are_those_of_the_calendar(
+    by: str, names: list[str], tmp_path: Path
+) -> None:
+    ends = "2024-12-29 23:59:59.9", "2024-12-30 00:00", "2025-01-05 23:59:59", "2025-01-06 00:00"
+    path = tmp_path / "log.csv"
+    rows = "".join(f"{k},1,{end}\n" for k, end in enumerate(ends, 1))
+    path.write_text(f"input_tokens,output_tokens,arrival\n{rows}")
+    groups = load_trace(path, group_by=by).groups
+    assert groups is not None
+    assert sorted(groups) == names
+    assert sum(group.total.requests for group in groups.values()) == 4

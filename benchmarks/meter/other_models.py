@@ -1,6 +1,6 @@
 """How far prices per unit of physical work carry: to models and GPUs that they were not fitted to.
 
-    python benchmarks/other_models.py
+    python benchmarks/meter/other_models.py
 
 Each model of the H100's tables is left out in turn, and its replays and batches are forecast from
 the others; then the H200's replays from the H100 alone, and small batches of Llama-3.1-8B from its

@@ -1,0 +1,173 @@
+"""What `joulecast estimate --group-by model` shows: each model of a log, served by itself."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from rich.console import Group
+from rich.table import Table
+
+from joulecast.estimator.by_model import ModelEstimates
+from joulecast.estimator.estimate import Estimate
+from joulecast.views.answers.estimate import DIGITS, scope_text
+from joulecast.views.estimate import basis_text, csv_row, rate_note
+from joulecast.views.footprint import facility_facts, facility_figures, facility_notes
+from joulecast.views.numbers import energy_ends, joules, kwh, percent, reading_facts
+from joulecast.views.online.serving import duration, limits_facts, serving_notes, serving_text
+from joulecast.views.parts import add_row, facts_table, grid_table, notes_text, title_text
+from joulecast.views.report import Report
+
+_APART_NOTE = "Each model is served by GPUs of its own; ends of intervals are added up."
+_NO_INTERVAL = "none, which the binned method cannot tell"
+_LEFT_OUT = {
+    "beyond_grid": "beyond the grid",
+    "beyond_positions": "longer than the model has positions for",
+    "beyond_memory": "longer than the GPU's memory holds",
+    "untimed": "without a time",
+    "failed": "failed",
+    "invalid": "invalid",
+}
+"""Why a request is not estimated, by its key in `Estimate.requests`."""
+
+
+def models_report(made: ModelEstimates) -> Report:
+    """`joulecast estimate --group-by model`."""
+    document = made.to_dict()
+    rows = [{**csv_row(row), "names": " ".join(row["names"])} for row in document["models"]]
+    tables = [_energies_view(made), _servings_view(made), *_footprints_view(made)]
+    facts, notes = facts_table(list(_facts(made))), notes_text(list(_notes(made)))
+    return Report(document, rows, Group(title_text(answer_text(made)), "", facts, *tables, notes))
+
+
+def answer_text(made: ModelEstimates) -> str:
+    """What they take together, in a sentence."""
+    few, many = made.requests["estimated"], made.requests["total"]
+    which = f"{few:,} of the {many:,}" if few < many else f"the {few:,}"
+    count = len(made.estimates)
+    models = "1 model" if count == 1 else f"{count:,} models, each on GPUs of its own"
+    energies = f"{joules(made.energy_j, DIGITS)} ({kwh(made.energy_kwh, DIGITS)}; "
+    if made.interval_j is None:
+        energies += "no interval, which the binned method cannot tell)"
+    else:
+        energies += f"95 %: {' to '.join(energy_ends(*made.interval_j, DIGITS))})"
+    return (
+        f"It takes about {energies} of GPU energy to serve {which} requests of {made.trace} with "
+        f"{models}."
+    )
+
+
+def _facts(made: ModelEstimates) -> Iterator[tuple[str, str]]:
+    """What all have in common, and their sums."""
+    yield from _alike(made, "scope", scope_text)
+    yield ("trace", made.trace)
+    yield from reading_facts(made.reading)
+    yield from _alike(made, "basis", basis_text)
+    yield from _alike(made, "method", lambda each: each.method_text)
+    yield from _alike(made, "serving", serving_text)
+    yield from limits_facts(next(iter(made.estimates.values())))
+    yield ("requests", _requests_text(made))
+    yield ("", "")
+    yield ("GPU energy", f"{joules(made.energy_j)} = {kwh(made.energy_kwh)}")
+    interval_j = made.interval_j
+    yield ("95 % interval", _NO_INTERVAL if interval_j is None else _ends_text(interval_j))
+    serving = made.serving
+    if "idle_j" in serving:
+        share = percent(serving["idle_j"] / made.energy_j)
+        text = f"{joules(serving['work_j'])} and {joules(serving['idle_j'])} ({share})"
+        whose = "" if serving["mode"] == "online" else ", of those served online"
+        yield ("working, waiting", text + whose)
+    yield from facility_facts(made)
+
+
+def _alike(
+    made: ModelEstimates, name: str, text_of: Callable[[Estimate], str]
+) -> Iterator[tuple[str, str]]:
+    """A line of all, or one of each model where they differ."""
+    texts = {model: text_of(estimate) for model, estimate in made.estimates.items()}
+    if len(set(texts.values())) == 1:
+        yield (name, next(iter(texts.values())))
+        return
+    for k, (model, text) in enumerate(texts.items()):
+        yield ("" if k else name, f"{model}: {text}")
+
+
+def _ends_text(interval_j: tuple[float, float]) -> str:
+    return " to ".join(map(joules, interval_j))
+
+
+def _requests_text(made: ModelEstimates) -> str:
+    """How many requests the estimates cover, and what they leave out."""
+    few, many = made.requests["estimated"], made.requests["total"]
+    left_out = _left_out_texts(made.requests)
+    if others := made.requests["other_models"]:
+        left_out.append(f"{others:,} of models that are not estimated")
+    return f"{few:,} of {many:,} estimated; left out: {', '.join(left_out) or 'none'}"
+
+
+def _left_out_texts(requests: Mapping[str, int]) -> list[str]:
+    """Each reason why requests are left out, with how many it is."""
+    return [f"{requests[key]:,} {why}" for key, why in _LEFT_OUT.items() if requests.get(key)]
+
+
+def _energies_view(made: ModelEstimates) -> Table:
+    """What each model takes, and what no estimate is made of."""
+    view = grid_table()
+    view.add_column("model")
+    view.add_column("in the log")
+    view.add_column("requests", justify="right")
+    view.add_column("left out")
+    for heading in ("GPU energy", "95 % interval"):
+        view.add_column(heading, justify="right")
+    for model, each in made.estimates.items():
+        ends = "none" if each.interval_j is None else " to ".join(energy_ends(*each.interval_j))
+        called, requests = ", ".join(made.names[model]), f"{each.requests['estimated']:,}"
+        left_out = ", ".join(_left_out_texts(each.requests)) or "none"
+        add_row(view, model, called, requests, left_out, joules(each.energy_j), ends)
+    for other in made.not_estimated:
+        called = f"{', '.join(other.names)} ({other.reason})"
+        add_row(view, "not estimated", called, "0", f"{other.requests:,}")
+    return view
+
+
+def _servings_view(made: ModelEstimates) -> Table:
+    """What each estimate stands on, and where the energy goes of those served over time."""
+    view = grid_table()
+    view.add_column("model")
+    view.add_column("basis")
+    view.add_column("serving")
+    is_online = "idle_j" in made.serving
+    for heading in ("replicas", "over", "busy", "working", "waiting") if is_online else ():
+        view.add_column(heading, justify="right")
+    for model, each in made.estimates.items():
+        kind = "not told" if each.basis is None else each.basis.kind
+        serving = each.serving
+        if serving is None:
+            add_row(view, model, kind, "offline")
+            continue
+        span, busy = duration(serving.span_s), percent(serving.busy_share)
+        energies = joules(serving.work_j), joules(serving.idle_j)
+        add_row(view, model, kind, "online", f"{serving.replicas:,}", span, busy, *energies)
+    return view
+
+
+def _footprints_view(made: ModelEstimates) -> list[Table]:
+    """IT and facility energy, carbon and cost of each model, where they were asked for."""
+    names = facility_figures(made)
+    if not names:
+        return []
+    view = grid_table()
+    view.add_column("model")
+    for name in names:
+        view.add_column(name, justify="right")
+    for model, each in made.estimates.items():
+        figures = facility_figures(each).values()
+        add_row(view, model, *(figure.split(" = ") for figure in figures))
+    return [view]
+
+
+def _notes(made: ModelEstimates) -> Iterator[str]:
+    """Remarks on the models, and on all of them."""
+    yield _APART_NOTE
+    for model, each in made.estimates.items():
+        if each.implied_flops_per_s > each.dense_peak_flops_per_s:
+            yield rate_note(each, f"{model}: ")
+        yield from (f"{model}: {note}" for note in serving_notes(each))
+    yield from facility_notes(made.facility)
