@@ -19,7 +19,7 @@ PAGE = (
     "estimate", "azure-2023-conv", "--table", VLLM,
     "--pue", "1.2", "--carbon", "FR", "--price", "0.18 EUR",
 )  # fmt: skip
-SIZE = {"width": 1100, "height": 1085}
+SIZE = {"width": 1100, "height": 800}
 
 
 def main() -> None:

@@ -76,11 +76,12 @@ class Numbers:
         return self._element(keys, shown)
 
     def sentence(self, sentence: Sentence) -> Markup:
-        """A sentence whose numbers have their values behind them."""
+        """A sentence whose numbers have their values behind them and stay with their units."""
+        unbroken = "\N{NO-BREAK SPACE}%"
         return Markup("").join(
             self._element(part.key.split("."), part.text)
             if isinstance(part, Shown)
-            else _shown(part)
+            else printable(part).replace(" %", unbroken)
             for part in sentence
         )
 
@@ -282,11 +283,11 @@ def _shade(value: float, low: float, high: float) -> int:
 
 
 def trimmed(rows: Sequence[Sequence[MapCell]]) -> list[list[MapCell]]:
-    """A map without its row and column beyond the grid, where nothing lies there."""
+    """A map without the last of its rows and columns, as far as nothing lies there."""
     kept = [list(row) for row in rows]
-    if all(cell.place is None for cell in kept[-1]):
+    while len(kept) > 1 and all(cell.place is None for cell in kept[-1]):
         kept = kept[:-1]
-    if all(row[-1].place is None for row in kept):
+    while len(kept[0]) > 1 and all(row[-1].place is None for row in kept):
         kept = [row[:-1] for row in kept]
     return kept
 

@@ -1,4 +1,9 @@
-"""A machine for `joulecast measure`."""
+"""A machine for `joulecast measure`, and a browser for pages."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -23,3 +28,18 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
     monkeypatch.setattr(measuring, "load_engine", lambda name, request: stage["engine"])
     monkeypatch.setattr(cli_measure, "Sweep", in_fake_time)
     return stage
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium: that of JOULECAST_CHROMIUM, else any that is there."""
+    path = os.environ.get("JOULECAST_CHROMIUM") or shutil.which("chromium")
+    if path is None:
+        pytest.skip("there is no chromium; install it, or name it with JOULECAST_CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=path, args=arguments)
+        yield started
+        started.close()

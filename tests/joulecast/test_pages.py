@@ -1,7 +1,6 @@
 """Pages in a real browser: numbers, accessibility, layout, and that they need nothing else."""
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -49,21 +48,6 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 PAGES = [*COMMANDS, "compared long"]
 Made = dict[str, tuple[Path, dict[str, Any]]]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Headless Chromium: that of JOULECAST_CHROMIUM, else any that is there."""
-    path = os.environ.get("JOULECAST_CHROMIUM") or shutil.which("chromium")
-    if path is None:
-        pytest.skip("there is no chromium; install it, or name it with JOULECAST_CHROMIUM")
-    from playwright.sync_api import sync_playwright
-
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=path, args=arguments)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="session")
@@ -368,7 +352,7 @@ def test_a_name_that_is_markup_stays_a_name(
     words = ("estimate", name, "--table", VLLM, "--method", "stepwise", "--html", "p.html")
     assert run_cli(*words).exit_code == 0
     page = opened(tmp_path / "p.html")
-    assert page.locator("h1").inner_text() == name
+    assert name in page.locator("h1").inner_text()
     assert name in page.locator("pre").inner_text().replace("'", "")
     assert page.complaints == []
     assert page.asked == [(tmp_path / "p.html").as_uri()]

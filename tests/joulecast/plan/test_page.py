@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.joulecast.test_pages import browser, open_in, value_at
+from tests.joulecast.test_pages import open_in, value_at
 
-__all__ = ["browser"]
 pytestmark = pytest.mark.slow
 
 WORDS = (
