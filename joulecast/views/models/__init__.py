@@ -7,11 +7,12 @@ from rich.table import Table
 
 from joulecast.estimator.by_model import ModelEstimates
 from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.over_time.durations import duration
 from joulecast.views.answers.estimate import DIGITS, scope_text
 from joulecast.views.estimate import basis_text, csv_row, rate_note
 from joulecast.views.footprint import facility_facts, facility_figures, facility_notes
 from joulecast.views.numbers import energy_ends, joules, kwh, percent, reading_facts
-from joulecast.views.online.serving import duration, limits_facts, serving_notes, serving_text
+from joulecast.views.online.serving import limits_facts, serving_notes, serving_text
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text, title_text
 from joulecast.views.report import Report
 

@@ -132,7 +132,7 @@ def test_a_table_of_another_decoding_prices_nothing(
     assert is_of_variant(table.metadata, asked)
     assert not is_of_variant(plain.metadata, asked)
     for method in ("stepwise", "binned"):
-        with pytest.raises(InputError, match=f"was measured with {words}; forecasts are of greedy"):
+        with pytest.raises(InputError, match=f"was measured with {words}; forecasts rest on"):
             jc.estimate("azure-2023-code", table, method)
     checked = run_cli("table", "check", folder, "--format", "json")
     assert f"was measured with {words}" in checked.stdout
