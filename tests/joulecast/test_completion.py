@@ -187,7 +187,7 @@ def test_a_real_bash(tmp_path: Path) -> None:
         "estimate ./az": ["./az.csv", "./azure-2023-folder"],
         "estimate req": ["requests.csv"],
         "measure --engine p": ["pytorch"],
-        "estimate --outp": ["--output-column", "--output-file", "--output"],
+        "estimate --outp": ["--output-column", "--output"],
         "estimate --output req": ["requests.csv"],
         f"table show {VLLM_QUICK}": [
             VLLM_QUICK,
