@@ -126,7 +126,7 @@ class ModelEstimates:
 
     @property
     def facility(self) -> Facility | None:
-        """Where the GPUs stand: the same place for all, but for how long they are there."""
+        """Where the GPUs stand, the same place for all, each for as long as it is there."""
         return next(iter(self.estimates.values())).facility
 
     @property
@@ -140,7 +140,7 @@ class ModelEstimates:
 
     @property
     def serving(self) -> dict[str, Any]:
-        """How all are served: "mode", null where they differ, and "work_j" and "idle_j" [J]."""
+        """How all are served, by "mode" (null where they differ), "work_j" and "idle_j" [J]."""
         servings = [estimate.serving for estimate in self.estimates.values()]
         online = [serving for serving in servings if serving is not None]
         if not online:

@@ -99,7 +99,7 @@ class Comparison:
 
     @property
     def rivals(self) -> list[ComparedTable]:
-        """Who else might, as far as the intervals tell: over whom the best may save nothing."""
+        """Who else might, as far as the intervals tell, since the best may save nothing on it."""
         best, *others = self.alike
         return [
             other

@@ -39,8 +39,10 @@ def test_no_export(
 
 
 def test_an_export_is_of_one_model(run_cli: RunCli, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("input_tokens,output_tokens,model\n100,10,qwen2.5-7b\n")
     words = ("--group-by", "model", "--export", "boamps", str(tmp_path / "b.json"))
-    result = run_cli("estimate", "azure-2023-code", *words)
+    result = run_cli("estimate", str(log), *words)
     assert result.exit_code == 2
     assert "--export is for one model" in result.stderr
 

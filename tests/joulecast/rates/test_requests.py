@@ -138,7 +138,7 @@ def test_a_result_is_still_written_to_output(log: Path, run_cli: RunCli) -> None
         run_cli("estimate", str(log), option, str(file), "--format", "json")
         assert json.loads(file.read_text())["energy_j"] > 0
         file.unlink()
-    assert run_cli("estimate", str(log), "--output", "-").stdout.startswith("trace")
+    assert run_cli("estimate", str(log), "--output", "-").stdout.startswith("It takes")
 
 
 def test_a_rate_card_is_shown(log: Path, run_cli: RunCli) -> None:

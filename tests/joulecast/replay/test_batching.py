@@ -150,7 +150,7 @@ def test_a_batch_that_does_not_fit_leaves_the_others_their_turn(
         ((*VLLM, "--in-flight", 49), "--in-flight 49 is more than the 48 requests"),
         ((*PYTORCH, "--in-flight", 8), "--in-flight is for --engine vllm"),
         ((*PYTORCH, "--static", 8, "--table", "h100-sxm/llama-3.1-8b/pytorch"), "leave --table"),
-        (PYTORCH, "or --static"),
+        (PYTORCH, "give --static N, or --table"),
         ((*VLLM, "--gpu-type", "h200-sxm"), "--gpu-type is for --dry-run"),
     ],
 )
