@@ -8,7 +8,7 @@ from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.progress import Progress, part_of
 from joulecast.estimator.steps.schedulers import Scheduler
 from joulecast.estimator.steps.static_batching import StaticBatching
-from joulecast.estimator.steps.work import LengthArray, Steps
+from joulecast.estimator.steps.work import LengthArray, Steps, joined
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.batching import Batching
 from joulecast.traces.errors import InputError
@@ -82,32 +82,9 @@ class BatchesInTurn(ContinuousBatching):
         for k, part in enumerate(parts):
             share = part_of(progress, k / len(parts), (k + 1) / len(parts))
             steps.append(super().schedule(np.array(part, dtype=np.int64), share))
-        return _joined(steps, len(lengths))
+        return joined(steps, len(lengths))
 
     def fewest_steps(self, lengths: LengthArray) -> float:
         """Every batch takes a step for each token of its longest output, and prefills."""
         batches = self.batching.batches([(int(i), int(o)) for i, o in lengths]) or ()
         return float(sum(outputs for _, _, outputs in batches))
-
-
-def _joined(parts: list[Steps], requests: int) -> Steps:
-    """Steps one after the other, none of which reads a cache of prefixes."""
-
-    def column(name: str) -> FloatArray:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    def column_if_any(name: str) -> FloatArray | None:
-        return None if getattr(parts[0], name) is None else column(name)
-
-    return Steps(
-        decoding=column("decoding"),
-        prompt_tokens=column("prompt_tokens"),
-        context=column("context"),
-        pairs=column("pairs"),
-        sampled=column("sampled"),
-        is_launched=np.concatenate([part.is_launched for part in parts]),
-        requests=requests,
-        share_read=column_if_any("share_read"),
-        repeats=column_if_any("repeats"),
-        seconds=column_if_any("seconds"),
-    )

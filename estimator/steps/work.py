@@ -1,5 +1,6 @@
 """What the step model charges for: how much of each kind of work a serving engine does."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple
@@ -199,3 +200,42 @@ class Steps:
             outputs=self.total(self.sampled),
             requests=float(self.requests),
         )
+
+
+def joined(runs: Sequence[Steps], requests: int) -> Steps:
+    """Steps of several runs, one after the other.
+
+    Args:
+        runs: They; what one of them leaves out, all do, but for prefixes.
+        requests: Served by all.
+    """
+
+    def column(name: str) -> FloatArray:
+        return np.concatenate([getattr(run, name) for run in runs])
+
+    def column_if_any(name: str) -> FloatArray | None:
+        return None if getattr(runs[0], name) is None else column(name)
+
+    return Steps(
+        decoding=column("decoding"),
+        prompt_tokens=column("prompt_tokens"),
+        context=column("context"),
+        pairs=column("pairs"),
+        sampled=column("sampled"),
+        is_launched=np.concatenate([run.is_launched for run in runs]),
+        requests=requests,
+        share_read=column_if_any("share_read"),
+        repeats=column_if_any("repeats"),
+        seconds=column_if_any("seconds"),
+        prefixes=_joined_prefixes(runs),
+    )
+
+
+def _joined_prefixes(runs: Sequence[Steps]) -> PrefixReads | None:
+    reads = []
+    for run in runs:
+        nothing = np.zeros(len(run.decoding))
+        prefixes = run.prefixes or PrefixReads(nothing, nothing, nothing)
+        reads.append((prefixes.prompts, prefixes.tokens, prefixes.pairs))
+    prompts, tokens, pairs = (np.concatenate(columns) for columns in zip(*reads, strict=True))
+    return PrefixReads.of(prompts, tokens, pairs)

@@ -166,7 +166,7 @@ class UnitLaw:
 
     def own_j(self, requests: Steps) -> Division:
         """What each row takes for its tokens alone [J]."""
-        return self._divided(requests, self.deployment.work_of(requests), 0.0, _SHARED)
+        return self.division(requests, self.deployment.work_of(requests), 0.0, _SHARED)
 
     def divided_j(self, steps: Steps) -> FloatArray:
         """What steps take for each of `PHASES`, idle power included [J], shape (3,)."""
@@ -176,11 +176,11 @@ class UnitLaw:
             work = deployment.work_of(piece)
             alone = piece.seconds
             seconds = prices.step_seconds(work, deployment) if alone is None else alone
-            divided = self._divided(piece, work, self.idle_power_w * seconds)
+            divided = self.division(piece, work, self.idle_power_w * seconds)
             total_j += divided.total(piece)
         return total_j
 
-    def _divided(
+    def division(
         self,
         steps: Steps,
         work: StepWork,

@@ -15,7 +15,7 @@ import numpy as np
 
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.progress import Progress, part_of
-from joulecast.estimator.steps.work import LengthArray, PrefixReads, Steps
+from joulecast.estimator.steps.work import LengthArray, Steps, joined
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.engines.decoding import Speculation
 from joulecast.traces.requests import TokenArray
@@ -159,31 +159,7 @@ def mean_of_runs(runs: Sequence[Steps], shares: FloatArray) -> Steps:
         shares: What each counts for, shape (runs,); 1 together.
     """
     repeats = np.repeat(shares, [len(run.decoding) for run in runs])
-
-    def joined(name: str) -> FloatArray:
-        return np.concatenate([getattr(run, name) for run in runs])
-
-    return Steps(
-        decoding=joined("decoding"),
-        prompt_tokens=joined("prompt_tokens"),
-        context=joined("context"),
-        pairs=joined("pairs"),
-        sampled=joined("sampled"),
-        is_launched=np.concatenate([run.is_launched for run in runs]),
-        requests=runs[0].requests,
-        repeats=repeats,
-        prefixes=_joined_prefixes(runs),
-    )
-
-
-def _joined_prefixes(runs: Sequence[Steps]) -> PrefixReads | None:
-    reads = []
-    for run in runs:
-        nothing = np.zeros(len(run.decoding))
-        prefixes = run.prefixes or PrefixReads(nothing, nothing, nothing)
-        reads.append((prefixes.prompts, prefixes.tokens, prefixes.pairs))
-    prompts, tokens, pairs = (np.concatenate(columns) for columns in zip(*reads, strict=True))
-    return PrefixReads.of(prompts, tokens, pairs)
+    return replace(joined(runs, runs[0].requests), repeats=repeats)
 
 
 class Passes(NamedTuple):

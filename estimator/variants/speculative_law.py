@@ -156,7 +156,7 @@ class SpeculativeLaw(UnitLaw):
                 law = UnitLaw(
                     self.carried, model.deployment, self.roofline, self.model_sd, self.is_own
                 )
-                divided = law._divided(model.fed, model.work, 0.0, share=share)  # noqa: SLF001
+                divided = law.division(model.fed, model.work, 0.0, share=share)
                 total_j += model.times * divided.total(piece)
             idle_j = self.idle_power_w * self._seconds(models)[0]
             total_j += Division(share * idle_j, 0 * idle_j, (1 - share) * idle_j).total(piece)
