@@ -116,6 +116,9 @@ class Typed:
         folder = results / self.folder
         return [*words.format(results=folder).split(), "-o", str(folder / part)]
 
+    def only(self, name: str) -> "Typed":
+        return replace(self, commands=[command for command in self.commands if command[0] == name])
+
 
 CONV, CODE = TRACES
 SERVED = (
@@ -224,8 +227,9 @@ TASKS_PYTORCH = Typed(
 SITTINGS = {
     "h200-inflight": [IN_FLIGHT_JOB],
     "h200-tasks-vllm": [TASKS_VLLM],
-    "h200-inflight-and-tasks": [IN_FLIGHT_JOB, TASKS_VLLM],
+    "h200-inflight-and-tasks": [IN_FLIGHT_JOB.only("many"), TASKS_VLLM, IN_FLIGHT_JOB.only("few")],
     "h200-tasks-pytorch": [TASKS_PYTORCH],
+    "h200-tasks-pytorch-long": [TASKS_PYTORCH.only("pytorch-long-128")],
     "h200-pytorch": [
         Typed(
             "h200-sxm/llama-3.1-8b-pytorch",
