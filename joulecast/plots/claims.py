@@ -21,6 +21,7 @@ _PAPER = "#777777"
 _ROOM = 0.6
 """Share of the width of the data that is left free beside them, for texts."""
 _LEGEND_INCHES = 0.4
+_MOST_TICKS = 5
 _FEW_REQUESTS = 32
 """Batches below this stand in the left half, so that a text goes on at their right."""
 
@@ -106,7 +107,7 @@ def _plot_figure(
     for title, names in _PANELS.get(figure.name, ()):
         claims = [findings[name].claim for name in names]
         if compared := _compared(claims[0], comparison):
-            drawn.append((title, claims, compared))
+            drawn += [(head, claims, of_it) for head, of_it in _apart(title, compared).items()]
     if not drawn:
         return False
     picture, axes = panels(len(drawn))
@@ -121,6 +122,15 @@ def _plot_figure(
     everything = [each for _, _, compared in drawn for each in compared]
     save_figure(picture, _notes(everything, comparison), path)
     return True
+
+
+def _apart(title: str, compared: Sequence[Compared]) -> Mapping[str, list[Compared]]:
+    """Panels by their titles: replays of each two ways have one of their own."""
+    by_title: dict[str, list[Compared]] = {}
+    for each in compared:
+        ways = f"\n{each.ways}" if isinstance(each, ReplayedComparison) else ""
+        by_title.setdefault(title + ways, []).append(each)
+    return by_title
 
 
 def _compared(claim: Claim, comparison: PaperComparison) -> list[Compared]:
@@ -170,7 +180,8 @@ def _draw_changes(axis: Axes, compared: Sequence[Compared]) -> None:
         else:
             _draw_cloud(axis, each.changes, colour, _label(each, compared))
     axis.axhline(0, color="black", linewidth=0.6)
-    axis.set_xlabel("requests in a batch")
+    is_replayed = any(isinstance(each, ReplayedComparison) for each in compared)
+    axis.set_xlabel("requests at once" if is_replayed else "requests in a batch")
     axis.set_ylabel("change [%]")
 
 
@@ -180,7 +191,7 @@ def _scale(axis: Axes, compared: Sequence[Compared], claims: Sequence[Claim]) ->
     least, most = sizes[0], sizes[-1]
     axis.set_xscale("log", base=2)
     fours = [4**k for k in range(6) if least <= 4**k <= most]
-    ticks = sizes if len(sizes) <= len(fours) else fours
+    ticks = sizes if len(sizes) <= _MOST_TICKS else fours
     axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     has_lines = any(
         claim.published.relation == "equals" and "batches" not in (claim.measure or {})
@@ -219,9 +230,10 @@ def _draw_cloud(axis: Axes, changes: Sequence[Change], colour: str, label: str) 
 
 def _label(each: Compared, others: Sequence[Compared]) -> str:
     """What tells a comparison from the others: card, model, engine, GPUs, how tokens are chosen."""
-    texts = [load_gpu(each.way.gpu).product.removeprefix("NVIDIA ")]
+    gpu = load_gpu(each.way.gpu).product.removeprefix("NVIDIA ")
     if isinstance(each, ReplayedComparison):
-        return ", ".join([*texts, each.name])
+        return f"{each.trace}, {gpu}"
+    texts = [gpu]
     parts: Sequence[Callable[[Way], str]] = (
         lambda way: way.model,
         lambda way: way.engine,
@@ -279,8 +291,11 @@ def _notes(compared: Sequence[Compared], comparison: PaperComparison) -> str:
 
 
 def _is_line(each: Compared) -> bool:
-    """Whether a line joins its batches: they are of equal lengths."""
-    return len({change.batch[:2] for change in each.changes}) == 1
+    """Whether a line joins its batches: they are of equal lengths, or of one trace."""
+    return (
+        isinstance(each, ReplayedComparison)
+        or len({change.batch[:2] for change in each.changes}) == 1
+    )
 
 
 def _draw_cards(cards: Sequence[CardForecast], path: Path) -> bool:

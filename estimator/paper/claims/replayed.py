@@ -54,11 +54,11 @@ class Handing:
         return "padded batches" if self.batching.is_padded else "static batches"
 
     def over(self, other: "Handing") -> str:
-        """Both in words, with what they were drawn from."""
+        """Both in words."""
         texts = [self.text, other.text]
         if self.way.engine != other.way.engine:
             texts = [f"{self.way.engine} {self.text}", f"{other.way.engine} {other.text}"]
-        return f"{other.trace}, {' over '.join(texts)}"
+        return " over ".join(texts)
 
     def fits(self, wanted: Measure) -> bool:
         """Whether it is handed over and served so."""
@@ -136,12 +136,19 @@ class ReplayedComparison(Compared):
     """The same requests one way over the other, at one number after the other.
 
     Attributes:
-        name: Of both ways, and of the trace, in words.
+        trace: What the requests were drawn from.
+        ways: How they were handed over, in words.
         handings: All that it is from.
     """
 
-    name: str = ""
+    trace: str = ""
+    ways: str = ""
     handings: Sequence[Handing] = ()
+
+    @property
+    def name(self) -> str:
+        """Trace and ways in words."""
+        return f"{self.trace}, {self.ways}"
 
 
 def compare_replays(measure: Measure, gpu: str, replays: Replays) -> list[ReplayedComparison]:
@@ -149,21 +156,21 @@ def compare_replays(measure: Measure, gpu: str, replays: Replays) -> list[Replay
 
     "of" and "over" say which ways; "traces" and "numbers" restrict what is compared.
     """
-    pairs: dict[tuple[Way, Way, str], list[tuple[Handing, Handing]]] = {}
+    pairs: dict[tuple[Way, Way, str, str], list[tuple[Handing, Handing]]] = {}
     for over in replays.of:
         if over.way.gpu != gpu or not over.fits(measure["over"]) or not _is_in(over, measure):
             continue
         for handing in replays.of:
             is_same = handing.lengths == over.lengths and handing.number == over.number
             if is_same and handing != over and handing.fits({**measure["of"], "gpu": gpu}):
-                key = handing.way, over.way, handing.over(over)
+                key = handing.way, over.way, over.trace, handing.over(over)
                 pairs.setdefault(key, []).append((handing, over))
     compared = []
-    for (way, other, name), handed in pairs.items():
+    for (way, other, trace, ways), handed in pairs.items():
         both = [handing for pair in handed for handing in pair]
         changes = _changes(handed, replays, measure.get("quantity", "energy"))
         if changes:
-            compared.append(ReplayedComparison(way, other, changes, name, both))
+            compared.append(ReplayedComparison(way, other, changes, trace, ways, both))
     return compared
 
 

@@ -141,15 +141,13 @@ def test_pictures_of_all_that_was_measured(run_cli: RunCli, tmp_path: Path) -> N
     result = run_cli("paper", "--plot", tmp_path / "p.png")
     assert result.exit_code == 0, result.output
     drawn = {path.name for path in tmp_path.iterdir()}
-    assert {"p-sweeps.png", "p-mixtures.png", "p-compilation.png", "p-cards.png"} <= drawn
-    assert "p-online.png" not in drawn
+    assert drawn == {f"p-{figure}.png" for figure in paper_figures()}
 
 
 @pytest.mark.parametrize(
     ("words", "status", "fragment"),
     [
         (("compilaton",), 1, 'unknown figure "compilaton"; did you mean "compilation"?'),
-        (("online", "--plot", "x.png"), 1, "online: nothing was measured here that could be drawn"),
         (("--plot", "x.bmp"), 1, "ends in one of .png, .svg, .pdf"),
         (("--plot", "/nowhere/x.png"), 1, "folder does not exist"),
         (("-o", "/nowhere/x.json"), 1, "folder does not exist"),

@@ -13,6 +13,9 @@ from joulecast.estimator.paper.claims.verdict import Verdict
 from joulecast.measurements.batching import Batching
 from joulecast.measurements.replay import Replay, ReplayRun
 from joulecast.measurements.table import studies
+from joulecast.plots import claims as claims_plot
+from joulecast.plots.claims import plot_paper
+from joulecast.traces.errors import InputError
 from tests.conftest import RunCli
 
 LENGTHS = [(100, 20), (30, 4), (500, 60), (8, 8)] * 64
@@ -62,6 +65,39 @@ def test_in_flight_over_static_batches() -> None:
     assert small.evidence[0].measured.low == pytest.approx(-30)
     assert small.ruling.verdict is Verdict.AGREES
     assert "begins when the last request of the one" in large.to_dict()["about"]
+
+
+def test_nothing_measured_draws_nothing(tmp_path: Path) -> None:
+    nothing = compare_paper([paper_figures()["online"]], [], [])
+    with pytest.raises(InputError, match="online: nothing was measured here that could be drawn"):
+        plot_paper(nothing, [], tmp_path / "online.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_each_two_ways_have_a_panel_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr(
+        claims_plot,
+        "save_figure",
+        lambda picture, _notes, _path: titles.extend(axis.get_title() for axis in picture.axes),
+    )
+    monkeypatch.setattr(claims_plot, "_draw_published", lambda *_: None)
+    replays = [
+        replay
+        for trace in ("imdb.csv", "wmt-14.csv")
+        for replay in (
+            replayed(Batching(in_flight=8), 4000.0, trace=trace),
+            replayed(Batching(static=8, is_padded=True), 6000.0, trace=trace),
+            replayed(Batching(static=8), 9000.0, trace=trace, engine="pytorch"),
+        )
+    ]
+    tasks = compare_paper([paper_figures()["tasks"]], [], replays)
+    plot_paper(tasks, [], tmp_path / "tasks.png")
+    ways = "vllm in flight over pytorch", "vllm padded batches over pytorch"
+    assert len(titles) == len(ways)
+    assert all(way in title for way, title in zip(ways, titles, strict=True))
 
 
 def test_less_than_five_percent_takes_three_runs() -> None:
