@@ -48,11 +48,11 @@ def deployment_for(engine: str, model: str, gpu: str | None, variant: EngineVari
     Raises:
         InputError: No such GPU, or nothing is known that a forecast could stand on.
     """
-    wanted = deployment_like(None, model, gpu, engine, variant.gpus, variant.quantization)
+    deployment = deployment_like(None, model, gpu, engine, variant.gpus, variant.quantization)
     is_eager = engine == "vllm" and variant.compiled is False
     return served_by(
         replace(
-            wanted,
+            deployment,
             is_eager=is_eager,
             max_num_seqs=variant.max_num_seqs,
             max_num_batched_tokens=variant.max_num_batched_tokens,

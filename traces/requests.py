@@ -69,8 +69,8 @@ class TimedRequests:
         order = np.argsort(arrival_s, kind="stable")
         begins = arrival_s[order]
         begins = begins - begins[0] if len(begins) else begins
-        known = (None if each is None else each[order] for each in (cached, rows))
-        return cls(begins, lengths[order], *known)
+        ordered = (None if each is None else each[order] for each in (cached, rows))
+        return cls(begins, lengths[order], *ordered)
 
     @classmethod
     def at_rate(

@@ -58,8 +58,8 @@ class ServedRequests:
     def part(self, chosen: slice | npt.NDArray[np.bool_]) -> "ServedRequests":
         """Some of them."""
         columns = {column.name: getattr(self, column.name) for column in fields(self)}
-        known = {name: values for name, values in columns.items() if values is not None}
-        return ServedRequests(**{name: values[chosen] for name, values in known.items()})
+        columns_there = {name: values for name, values in columns.items() if values is not None}
+        return ServedRequests(**{name: values[chosen] for name, values in columns_there.items()})
 
     def pieces(self) -> Iterator["ServedRequests"]:
         """All of them, some at a time."""

@@ -54,8 +54,8 @@ class ServerOverhead:
 
     def __post_init__(self) -> None:
         """Refuse what no server has, and what is not one figure."""
-        given = [self.share, self.watts_per_gpu, self.watts_per_server]
-        if sum(figure is not None for figure in given) != 1:
+        figures = [self.share, self.watts_per_gpu, self.watts_per_server]
+        if sum(figure is not None for figure in figures) != 1:
             raise InputError("a server overhead is a share, or watts per GPU, or watts per server")
         if self.share is not None and not 0 <= self.share <= _MOST_SHARE:
             raise InputError(

@@ -336,9 +336,9 @@ def _longest(request: EngineRequest) -> int:
     """Longest request, with room for what is proposed after its end [tokens]."""
     if request.variant.speculation is None:
         return request.longest
-    wanted = request.longest + request.variant.speculation.lookahead + 1
-    positions = load_shape(request.model).positions or wanted
-    return max(request.longest, min(wanted, positions))
+    longest = request.longest + request.variant.speculation.lookahead + 1
+    positions = load_shape(request.model).positions or longest
+    return max(request.longest, min(longest, positions))
 
 
 def _config_folder(config: Mapping[str, Any]) -> Path:

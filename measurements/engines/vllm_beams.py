@@ -49,14 +49,14 @@ def beam_batch(
     def run() -> int:
         try:
             _forget_prefixes(llm)
-            found = llm.beam_search(prompts, parameters)
+            outputs = llm.beam_search(prompts, parameters)
         except EngineError:
             raise
         except Exception as error:
             raise EngineError(f"vLLM crashed: {one_line(error)}") from error
         return sum(
             len(output.sequences[0].tokens) - input_tokens
-            for output, (input_tokens, _) in zip(found, lengths, strict=True)
+            for output, (input_tokens, _) in zip(outputs, lengths, strict=True)
         )
 
     return run

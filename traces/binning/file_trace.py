@@ -369,12 +369,12 @@ def open_trace(source: TraceInput, options: ReadingOptions = DEFAULTS) -> Iterat
     Raises:
         InputError: No such file, not a trace, or the columns are not there.
     """
-    given, name = parts_of(source), trace_name(source)
-    options = with_texts(options, given)
-    with tempfile.TemporaryDirectory(prefix="joulecast-") as folder, told_as_given(given):
+    parts, name = parts_of(source), trace_name(source)
+    options = with_texts(options, parts)
+    with tempfile.TemporaryDirectory(prefix="joulecast-") as folder, told_as_given(parts):
         database = connect(folder, options.memory_limit)
         try:
-            files = files_of(given, folder, options, database)
+            files = files_of(parts, folder, options, database)
             trace_format = common_format(name, files, options)
             require_readable(files, trace_format)
             if options.on_invalid == "skip":

@@ -45,14 +45,14 @@ def files_of(
             continue
         own = Path(folder) / f"source-{k}"
         own.mkdir()
-        found = fetch(source, str(own))
-        identities = {name: list(identities_of(str(path)))[1:] for path, name in found}
+        fetched = fetch(source, str(own))
+        identities = {name: list(identities_of(str(path)))[1:] for path, name in fetched}
         for name, same in identities.items():
             for identity in same:
                 if identity in given_as:
                     raise given_twice(name, given_as[identity], source)
         given_as |= {identity: source for same in identities.values() for identity in same}
-        files += [describe_rows(path, name, folder, options, database) for path, name in found]
+        files += [describe_rows(path, name, folder, options, database) for path, name in fetched]
     return tuple(files)
 
 

@@ -153,8 +153,8 @@ class TraceInTime(Trace):
         arrival_s = np.asarray(columns["arrival_s"], dtype=np.float64)
         reading = replace(reading, out_of_order=int((np.diff(arrival_s) < 0).sum()))
         rows = _rows(columns) if with_rows else None
-        known = _lengths(columns), _cached(columns), rows
-        return TimedRequests.in_order(arrival_s, *known), reading
+        columns_read = _lengths(columns), _cached(columns), rows
+        return TimedRequests.in_order(arrival_s, *columns_read), reading
 
     @cached_property
     def arrivals(self) -> ArrivalReading | None:

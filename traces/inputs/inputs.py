@@ -122,8 +122,8 @@ def trace_name(trace: TraceInput) -> str:
 def some_of(names: Sequence[str]) -> str:
     """Names in a line, the first of them where there are many."""
     most = 3
-    rest = len(names) - most
-    return ", ".join(names) if rest <= 0 else f"{', '.join(names[:most])} and {rest} more"
+    unnamed = len(names) - most
+    return ", ".join(names) if unnamed <= 0 else f"{', '.join(names[:most])} and {unnamed} more"
 
 
 def _name_of(part: Any) -> str:
@@ -199,7 +199,7 @@ def identities_of(part: Any) -> Iterator[object]:
         return
     yield part
     try:
-        found = Path(part).stat()
+        status = Path(part).stat()
     except (OSError, ValueError):
         return
-    yield found.st_dev, found.st_ino
+    yield status.st_dev, status.st_ino

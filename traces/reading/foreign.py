@@ -87,9 +87,9 @@ def pattern_within(folder: Path) -> str | None:
     endings: Counter[tuple[bool, str]] = Counter()
     for path, _ in zip(sorted(_paths(folder)), range(_LOOKED_AT), strict=False):
         suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-        known = [suffix for suffix in suffixes if suffix in _ENDINGS]
-        if known and (suffixes[-1] == known[-1] or suffixes[-1] in _PACKED):
-            written = path.suffixes[-1 if suffixes[-1] == known[-1] else -2 :]
+        data_suffixes = [suffix for suffix in suffixes if suffix in _ENDINGS]
+        if data_suffixes and (suffixes[-1] == data_suffixes[-1] or suffixes[-1] in _PACKED):
+            written = path.suffixes[-1 if suffixes[-1] == data_suffixes[-1] else -2 :]
             endings[path.parent != folder, "".join(written)] += 1
     if not endings:
         return None
@@ -100,7 +100,7 @@ def pattern_within(folder: Path) -> str | None:
 def _paths(folder: Path) -> list[Path]:
     """Files directly in a folder, and those in folders below."""
     try:
-        found = [path for _, path in zip(range(_LOOKED_AT), folder.rglob("*"), strict=False)]
-        return [path for path in found if path.is_file() and not path.name.startswith(".")]
+        paths = [path for _, path in zip(range(_LOOKED_AT), folder.rglob("*"), strict=False)]
+        return [path for path in paths if path.is_file() and not path.name.startswith(".")]
     except OSError:
         return []

@@ -68,9 +68,9 @@ def evidence_of(measure: Measure | None, batches: Batches, phases: Phases) -> li
         return []
     kind = _KINDS[measure["kind"]]
     gpus = dict.fromkeys(way.gpu for way in batches.tables)
-    found = [kind(measure, gpu, batches, phases) for gpu in gpus]
+    of_gpus = [kind(measure, gpu, batches, phases) for gpu in gpus]
     return sorted(
-        (evidence for evidence in found if evidence is not None),
+        (evidence for evidence in of_gpus if evidence is not None),
         key=lambda evidence: -evidence.size,
     )
 
@@ -85,8 +85,8 @@ def compare_ways(measure: Measure, gpu: str, batches: Batches) -> list[Compared]
     quantity: Quantity = measure.get("quantity", "energy")
     for over in batches.ways(**{**UNLESS_SAID, **measure["over"], "gpu": gpu}):
         alike = {name: getattr(over, name) for name in measure.get("same", ())}
-        wanted = {**UNLESS_SAID, **measure["of"], "gpu": gpu}
-        for way in batches.ways(**wanted):
+        facts = {**UNLESS_SAID, **measure["of"], "gpu": gpu}
+        for way in batches.ways(**facts):
             if way == over or not way.fits(alike):
                 continue
             changes = [

@@ -60,15 +60,15 @@ class Handing:
             texts = [f"{self.way.engine} {self.text}", f"{other.way.engine} {other.text}"]
         return " over ".join(texts)
 
-    def fits(self, wanted: Measure) -> bool:
+    def fits(self, measure: Measure) -> bool:
         """Whether it is handed over and served so."""
         how = {
             "batching": "static" if self.batching.in_flight is None else "in flight",
             "padded": self.batching.is_padded,
         }
-        if any(how[key] != wanted[key] for key in how if key in wanted):
+        if any(how[key] != measure[key] for key in how if key in measure):
             return False
-        of_way = {key: value for key, value in wanted.items() if key not in how}
+        of_way = {key: value for key, value in measure.items() if key not in how}
         return self.way.fits({**UNLESS_SAID, **of_way})
 
 
@@ -126,8 +126,8 @@ class Replays:
         versions: dict[str, set[str]] = {}
         for handing in handings:
             for replay in self.of[handing]:
-                known = versions.setdefault(handing.way.engine, set())
-                known.add(str(replay.facts["engine_version"]))
+                of_engine = versions.setdefault(handing.way.engine, set())
+                of_engine.add(str(replay.facts["engine_version"]))
         return ", ".join(f"{name} {' and '.join(sorted(of))}" for name, of in versions.items())
 
 

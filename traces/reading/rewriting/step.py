@@ -36,10 +36,10 @@ def describe_rows(
         InputError: It is no trace, or breaks off.
     """
     peek = Peek(look_at(path, name))
-    found = _find(peek, options)
-    if found is None:
+    chosen_form = _find(peek, options)
+    if chosen_form is None:
         return describe(peek.look, database)
-    form, write = found
+    form, write = chosen_form
     target = _written(peek, write, folder)
     file = describe(look_at(target, name), database)
     return replace(file, form=form.name, has_lines=form.keeps_lines)
@@ -52,11 +52,11 @@ def describe_as_is(path: Path, name: str, options: ReadingOptions, engine: str) 
         InputError: It is no trace, or of a form that must be written anew first.
     """
     peek = Peek(look_at(path, name))
-    found = _find(peek, options)
-    if found is not None and not found[0].is_read_elsewhere:
+    chosen_form = _find(peek, options)
+    if chosen_form is not None and not chosen_form[0].is_read_elsewhere:
         raise InputError(
-            f"{name}: is of the form {found[0].name}, which {engine} does not read; bin it with "
-            "DuckDB"
+            f"{name}: is of the form {chosen_form[0].name}, which {engine} does not read; bin it "
+            "with DuckDB"
         )
     return describe(peek.look)
 
