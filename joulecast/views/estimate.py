@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.table import Table
 
+from joulecast.estimator.attribution.served import SCOPE
 from joulecast.estimator.basis import Basis
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.ideal import Ideal
@@ -216,8 +217,21 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
     document = estimate.to_dict()
     answer = title_text(plain(estimate_answer(estimate, trace_text(estimate))))
     view = Group(answer, "", facts_table(facts), ideals, *parts, notes)
-    rows = document.get("groups") or [csv_row(document)]
+    rows = _group_rows(document) if estimate.groups else [csv_row(document)]
     return Report(document, rows, view)
+
+
+def _group_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A CSV row of each group: its part, and the whole's energy and interval, as it has none."""
+    low_j, high_j = document["interval_j"] or (None, None)
+    whole = {
+        "basis": document.get("basis"),
+        "scope": SCOPE,
+        "whole_energy_j": document["energy_j"],
+        "whole_interval_low_j": low_j,
+        "whole_interval_high_j": high_j,
+    }
+    return [{**group, **whole} for group in document["groups"]]
 
 
 MOST_GROUPS = 30

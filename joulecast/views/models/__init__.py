@@ -159,8 +159,7 @@ def _footprints_view(made: ModelEstimates) -> list[Table]:
     for name in names:
         view.add_column(name, justify="right")
     for model, each in made.estimates.items():
-        figures = facility_figures(each).values()
-        add_row(view, model, *(figure.split(" = ") for figure in figures))
+        add_row(view, model, *facility_figures(each).values())
     return [view]
 
 
