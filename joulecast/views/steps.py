@@ -164,13 +164,15 @@ def attribution_view(estimate: Estimate) -> Table | None:
             add_row(view, called, count, joules(share.energy_j), ends, part, each)
     if idle_j := attribution.idle_j:
         part = percent(idle_j / estimate.energy_j)
-        add_row(view, "waiting", "", joules(idle_j), _idle_ends(attribution), part, "")
+        add_row(view, "waiting", "", joules(idle_j), idle_ends(attribution), part, "")
     return view
 
 
-def _idle_ends(attribution: Attribution) -> str:
+def idle_ends(attribution: Attribution) -> str:
     """The interval of waiting, which is known as well as its watts."""
     idle = attribution.idle
+    if not attribution.idle_j:
+        return ""
     if idle is None:
         return "not known"
     each_j = attribution.idle_j / idle.power_w

@@ -59,6 +59,23 @@ def test_the_text_has_the_attribution_of_the_json(
     assert DIVISION_NOTE in " ".join(text.split())
 
 
+@pytest.mark.parametrize("served", [(), ("--serving", "offline")])
+def test_the_page_has_it_too(
+    served: tuple[str, ...], log: Path, tmp_path: Path, run_cli: RunCli
+) -> None:
+    page = tmp_path / "page.html"
+    words = ("estimate", log, "--table", VLLM, *served, "--html", page)
+    attribution = json.loads(run_cli(*words, "--format", "json").stdout)["attribution"]
+    text = page.read_text("utf-8")
+    told = re.findall(r'<data value="([^"]+)" data-key="attribution\.([^"]+)"', text)
+    numbers = {key: json.loads(value) for value, key in told}
+    for kind in CALLED:
+        for key in ("tokens", "energy_j", "j_per_1000_tokens"):
+            assert numbers.get(f"{kind}.{key}") == (attribution[kind][key] or None)
+    assert ("idle_j" in numbers) == (served == ())
+    assert DIVISION_NOTE in text
+
+
 def test_waiting_is_as_certain_as_its_watts(log: Path, run_cli: RunCli) -> None:
     made = jc.estimate(log, VLLM)
     attribution = made.attribution
