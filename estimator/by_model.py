@@ -259,7 +259,7 @@ def estimate_models(
             keywords: dict[str, Any] = {**how, "group_by": None, "where": where}
             estimates[model] = estimate(trace, None, method, model=model, **keywords)
         except InputError as error:
-            others.append(_not_estimated(called, groups, str(error)[:120]))
+            others.append(_not_estimated(called, groups, str(error)))
     if not estimates:
         why = "; ".join(f"{', '.join(other.names)}: {other.reason}" for other in others[:3])
         raise InputError(

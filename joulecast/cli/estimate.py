@@ -272,9 +272,10 @@ def _emit_models(params: dict[str, Any]) -> None:
             name = f"--{option.removesuffix('_name')}"
             raise click.UsageError(f"{name} is for one model; leave it out, or --models")
     traces = params["traces"]
-    check_results({"--output": params["output"]}, traces=traces)
+    html, title = params["html"], params["title"]
+    check_results({"--output": params["output"], "--html": html}, traces=traces)
     models = None if params["models_file"] is None else read_models(params["models_file"])
-    for option in ("host_name", "html", "title", "exports", "plot", "explain", "per_request"):
+    for option in ("host_name", "exports", "plot", "explain", "per_request"):
         if params[option]:
             name = option.removesuffix("_name").replace("exports", "export").replace("_", "-")
             raise click.UsageError(f"--{name} is for one model; {_one_model_text(params, models)}")
@@ -282,6 +283,11 @@ def _emit_models(params: dict[str, Any]) -> None:
     with reading(params, *traces) as keywords:
         how: dict[str, Any] = {**own, **keywords, **serving_keywords(params)}
         made = estimate_models(traces, models, params["method"], **how)
+    if html is not None:
+        from joulecast.pages.models import write_models_page
+
+        write_models_page(html, made, command_line(), (title or "").strip())
+        say(f"{html}: the page of these estimates")
     emit_report(models_report(made), params)
 
 

@@ -59,7 +59,15 @@ from joulecast.views.online.serving import (
     serving_notes,
     serving_text,
 )
-from joulecast.views.steps import PART_LABELS, RECONSTRUCTED_NOTE, binned_note, interval_note
+from joulecast.views.steps import (
+    DIVISION_NOTE,
+    PART_LABELS,
+    RECONSTRUCTED_NOTE,
+    TOKEN_KINDS,
+    binned_note,
+    idle_ends,
+    interval_note,
+)
 from joulecast.views.table import COVERAGE_NOTE, MARKS
 
 MARKS_NOTE = "~ interpolated, ? extrapolated."
@@ -127,6 +135,9 @@ def estimate_page(
         gap_figure=_gap_figure(estimate),
         ideal_labels=ideal_labels(estimate),
         ideal_notes=[rate_note(estimate), *below_ideal_notes(estimate)],
+        token_kinds=TOKEN_KINDS,
+        idle_ends=idle_ends(estimate.attribution) if estimate.attribution else "",
+        division_note=DIVISION_NOTE,
         parts_figure=_parts_figure(estimate),
         part_labels=PART_LABELS,
         most_groups=MOST_GROUPS,

@@ -32,6 +32,8 @@ _CURVES = ("first", "second", "third")
 _WIDTH_INCHES = 5.0
 _ROW_INCHES = 0.46
 _MARGIN_INCHES = 0.65
+MOST_BARS = 10
+"""So many fit on a sheet of paper beside the answer; tables have all."""
 _MOST_POINTS = 400
 _MOST_LETTERS = 56
 _VALUE_ROOM = 1.24

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from joulecast.estimator.planning.result import FleetPlan
-from joulecast.pages.figures import Bar, energy_bars
+from joulecast.pages.figures import MOST_BARS, Bar, energy_bars
 from joulecast.pages.page import Numbers, document_script, provenance, render
 from joulecast.traces.files import write_text
 from joulecast.views.planning.answer import answer_lines, fleet_text
@@ -15,9 +15,6 @@ from joulecast.views.planning.plan import (
     plan_facts,
     plan_notes,
 )
-
-_MOST_BARS = 10
-"""So many fit on a sheet of paper beside the answer; the table has all."""
 
 
 def write_plan_page(path: Path, plan: FleetPlan, command: str, title: str = "") -> None:
@@ -38,7 +35,7 @@ def write_plan_page(path: Path, plan: FleetPlan, command: str, title: str = "") 
 def plan_page(plan: FleetPlan, command: str, title: str = "") -> str:
     """The page as a text; arguments as for `write_plan_page`."""
     document = plan.to_dict()
-    drawn = plan.ranked("energy")[:_MOST_BARS]
+    drawn = plan.ranked("energy")[:MOST_BARS]
     bars = [
         Bar(fleet_text(option), option.energy_j, "first", option.interval_j) for option in drawn
     ]

@@ -45,8 +45,9 @@ if TYPE_CHECKING:
     from joulecast.estimator.unit_prices.model import Served
 
 SAVING_NOTE = (
-    "Bars: energy, with its 95 % interval. The interval of a saving takes the errors of the two "
-    "estimates as independent."
+    "Ranges are 95 % intervals, which the bars show, too; figures per request and per token are as "
+    "certain as the energy. The interval of a saving takes the errors of the two estimates as "
+    "independent."
 )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.table import Table
 
+from joulecast.estimator.attribution.served import SCOPE
 from joulecast.estimator.basis import Basis
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.ideal import Ideal
@@ -32,7 +33,14 @@ from joulecast.views.parts import (
     title_text,
 )
 from joulecast.views.report import Report
-from joulecast.views.steps import RECONSTRUCTED_NOTE, interval_facts, interval_note, parts_view
+from joulecast.views.steps import (
+    DIVISION_NOTE,
+    RECONSTRUCTED_NOTE,
+    attribution_view,
+    interval_facts,
+    interval_note,
+    parts_view,
+)
 
 if TYPE_CHECKING:
     from joulecast.estimator.unit_prices.model import Served
@@ -128,6 +136,7 @@ def estimate_notes(estimate: Estimate) -> list[str]:
     basis = estimate.basis
     if basis is not None and basis.kind == "gpu scaled" and basis.gpus > 1:
         notes.append(LINKS_NOTE)
+    notes += [] if estimate.attribution is None else [DIVISION_NOTE]
     notes += [SHARES_NOTE] if estimate.groups else []
     return [*notes, *facility_notes(estimate.facility)]
 
@@ -210,14 +219,30 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
     for name, ideal_j in estimate.ideal_j.items():
         excess = estimate.excess_percent[name]
         add_row(ideals, labels[name], joules(ideal_j), f"{excess:,.1f} %")
+    tokens = attribution_view(estimate)
     parts = [parts_view(estimate, served)] if explain else []
     parts += [groups_view(estimate)] if estimate.groups else []
     notes = notes_text(estimate_notes(estimate))
     document = estimate.to_dict()
     answer = title_text(plain(estimate_answer(estimate, trace_text(estimate))))
-    view = Group(answer, "", facts_table(facts), ideals, *parts, notes)
-    rows = document.get("groups") or [csv_row(document)]
+    view = Group(
+        answer, "", facts_table(facts), *([tokens] if tokens else []), ideals, *parts, notes
+    )
+    rows = _group_rows(document) if estimate.groups else [csv_row(document)]
     return Report(document, rows, view)
+
+
+def _group_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A CSV row of each group: its part, and the whole's energy and interval, as it has none."""
+    low_j, high_j = document["interval_j"] or (None, None)
+    whole = {
+        "basis": document.get("basis"),
+        "scope": SCOPE,
+        "whole_energy_j": document["energy_j"],
+        "whole_interval_low_j": low_j,
+        "whole_interval_high_j": high_j,
+    }
+    return [{**group, **whole} for group in document["groups"]]
 
 
 MOST_GROUPS = 30

@@ -114,9 +114,18 @@ def facility_facts(estimate: "Estimate | ModelEstimates") -> list[tuple[str, str
     return facts
 
 
-def facility_figures(estimate: "Estimate | ModelEstimates") -> dict[str, str]:
-    """The same in short, without intervals and what they rest on."""
-    return {figure.name: figure.value for figure in _figures(estimate)}
+def facility_figures(estimate: "Estimate | ModelEstimates") -> dict[str, list[str]]:
+    """The same in lines for a cell of a table, each interval below its value."""
+    return {figure.name: _stacked(figure) for figure in _figures(estimate)}
+
+
+def _stacked(figure: _Figure) -> list[str]:
+    """A value and the ends of its interval, one below the other."""
+    first, *others = figure.value.split(" = ")
+    if not figure.interval:
+        return [first, *others]
+    low, high = figure.interval.split(" to ")
+    return [first, *(f"{other};" for other in others), f"{low} to", high]
 
 
 def facility_notes(facility: Facility | None) -> list[str]:

@@ -16,6 +16,7 @@ from joulecast.views.estimate import (
 from joulecast.views.footprint import facility_facts, facility_figures
 from joulecast.views.numbers import joules, kwh
 from joulecast.views.online.serving import serving_facts, serving_text
+from joulecast.views.parts import Cell
 from joulecast.views.steps import interval_facts, interval_note, interval_text
 
 
@@ -64,7 +65,10 @@ def comparison_html(comparison: Comparison) -> str:
                 joules(estimate.joules_per_output_token),
                 " ".join(saving_lines(comparison, compared)),
                 "not told" if estimate.basis is None else estimate.basis.kind,
-                *facility_figures(estimate).values(),
+                *(
+                    Cell(lines).on_one_line().lines[0]
+                    for lines in facility_figures(estimate).values()
+                ),
             )
         )
     head = (

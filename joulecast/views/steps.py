@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from joulecast.estimator.attribution.attribution import Attribution
 from joulecast.estimator.binned import count_batches
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.steps.check import PRICE_SD_BOUND
 from joulecast.measurements.table.table import EnergyTable
-from joulecast.views.numbers import joules, percent
+from joulecast.views.numbers import energy_ends, joules, percent
 from joulecast.views.parts import add_row, grid_table
 
 if TYPE_CHECKING:
@@ -134,6 +135,49 @@ def interval_note(estimate: Estimate) -> str:
     if not estimate.is_scaled and estimate.relative_sds["coefficients"] > PRICE_SD_BOUND:
         note += " The table has no runs like these requests (joulecast table check); measure more."
     return note
+
+
+TOKEN_KINDS = {"input": "input", "cached": "cached input", "output": "output"}
+"""Key of a share of an attribution -> what its tokens are called."""
+
+DIVISION_NOTE = (
+    "Figures per request and per token are as certain as the energy. What a step takes for all "
+    "that it feeds is divided equally among the tokens, a definition that has no interval."
+)
+
+
+def attribution_view(estimate: Estimate) -> Table | None:
+    """What tokens of each kind take, and waiting; None where the method does not tell."""
+    attribution = estimate.attribution
+    if attribution is None:
+        return None
+    view = grid_table()
+    view.add_column("tokens")
+    for heading in ("how many", "energy", "95 % interval", "share", "of 1,000 tokens"):
+        view.add_column(heading, justify="right")
+    for kind, called in TOKEN_KINDS.items():
+        share = attribution.shares[kind]
+        if share.j_per_token is not None:
+            ends = " to ".join(energy_ends(*share.interval_j))
+            part = percent(share.energy_j / estimate.energy_j)
+            each, count = joules(1000 * share.j_per_token), f"{share.tokens:,.0f}"
+            add_row(view, called, count, joules(share.energy_j), ends, part, each)
+    if idle_j := attribution.idle_j:
+        part = percent(idle_j / estimate.energy_j)
+        add_row(view, "waiting", "", joules(idle_j), idle_ends(attribution), part, "")
+    return view
+
+
+def idle_ends(attribution: Attribution) -> str:
+    """The interval of waiting, which is known as well as its watts."""
+    idle = attribution.idle
+    if not attribution.idle_j:
+        return ""
+    if idle is None:
+        return "not known"
+    each_j = attribution.idle_j / idle.power_w
+    low_w, high_w = idle.interval_w
+    return " to ".join(energy_ends(each_j * low_w, each_j * high_w))
 
 
 def parts_view(estimate: Estimate, served: "Served") -> Table:

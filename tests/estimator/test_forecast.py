@@ -193,6 +193,6 @@ def test_bars_of_a_comparison_have_the_lengths_of_the_energies(run_cli: RunCli) 
     assert bars == [round(40 * energy / max(energies)) for energy in energies]
     intervals = run_cli("compare", "azure-2023-code", *tables).stdout
     assert "░" in intervals
-    assert "Bars: energy, with its 95 % interval" in intervals
+    assert "95 % intervals, which the bars show" in intervals
     alone = run_cli("compare", "azure-2023-code", "--table", VLLM, "--method", "binned").stdout
     assert "█" not in alone

@@ -8,6 +8,7 @@ from joulecast.views.answers import Sentence, Shown
 from joulecast.views.numbers import energy_ends, joules, kwh
 
 if TYPE_CHECKING:
+    from joulecast.estimator.by_model import ModelEstimates
     from joulecast.estimator.estimate import Estimate
 
 DIGITS = 3
@@ -30,7 +31,7 @@ def estimate_answer(estimate: "Estimate", trace: str) -> Sentence:
     ]
 
 
-def energy_parts(estimate: "Estimate", at: str = "") -> Iterator[str | Shown]:
+def energy_parts(estimate: "Estimate | ModelEstimates", at: str = "") -> Iterator[str | Shown]:
     """An energy in joules and in kilowatt hours, with its interval or why it has none.
 
     Args:

@@ -1,5 +1,6 @@
 """What `joulecast estimate --group-by model` shows: each model of a log, served by itself."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from rich.console import Group
@@ -8,15 +9,29 @@ from rich.table import Table
 from joulecast.estimator.by_model import ModelEstimates
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.over_time.durations import duration
-from joulecast.views.answers.estimate import DIGITS, scope_text
+from joulecast.views.answers import plain
+from joulecast.views.answers.estimate import scope_text
+from joulecast.views.answers.models import models_answer
 from joulecast.views.estimate import basis_text, csv_row, rate_note
-from joulecast.views.footprint import facility_facts, facility_figures, facility_notes
+from joulecast.views.footprint import (
+    facility_facts,
+    facility_figures,
+    facility_notes,
+    facility_text,
+)
 from joulecast.views.numbers import energy_ends, joules, kwh, percent, reading_facts
-from joulecast.views.online.serving import limits_facts, serving_notes, serving_text
+from joulecast.views.online.serving import (
+    OFFLINE_TEXT,
+    cached_notes,
+    limits_facts,
+    serving_notes,
+    serving_text,
+)
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text, title_text
 from joulecast.views.report import Report
 
-_APART_NOTE = "Each model is served by GPUs of its own; ends of intervals are added up."
+_OWN_GPUS = "GPUs of its own"
+APART_NOTE = "Each model is served by GPUs of its own; ends of intervals are added up."
 _NO_INTERVAL = "none, which the binned method cannot tell"
 _LEFT_OUT = {
     "beyond_grid": "beyond the grid",
@@ -34,25 +49,9 @@ def models_report(made: ModelEstimates) -> Report:
     document = made.to_dict()
     rows = [{**csv_row(row), "names": " ".join(row["names"])} for row in document["models"]]
     tables = [_energies_view(made), _servings_view(made), *_footprints_view(made)]
+    answer = title_text(plain(models_answer(made)))
     facts, notes = facts_table(list(_facts(made))), notes_text(list(_notes(made)))
-    return Report(document, rows, Group(title_text(answer_text(made)), "", facts, *tables, notes))
-
-
-def answer_text(made: ModelEstimates) -> str:
-    """What they take together, in a sentence."""
-    few, many = made.requests["estimated"], made.requests["total"]
-    which = f"{few:,} of the {many:,}" if few < many else f"the {few:,}"
-    count = len(made.estimates)
-    models = "1 model" if count == 1 else f"{count:,} models, each on GPUs of its own"
-    energies = f"{joules(made.energy_j, DIGITS)} ({kwh(made.energy_kwh, DIGITS)}; "
-    if made.interval_j is None:
-        energies += "no interval, which the binned method cannot tell)"
-    else:
-        energies += f"95 %: {' to '.join(energy_ends(*made.interval_j, DIGITS))})"
-    return (
-        f"It takes about {energies} of GPU energy to serve {which} requests of {made.trace} with "
-        f"{models}."
-    )
+    return Report(document, rows, Group(answer, "", facts, *tables, notes))
 
 
 def _facts(made: ModelEstimates) -> Iterator[tuple[str, str]]:
@@ -60,11 +59,10 @@ def _facts(made: ModelEstimates) -> Iterator[tuple[str, str]]:
     yield from _alike(made, "scope", scope_text)
     yield ("trace", made.trace)
     yield from reading_facts(made.reading)
-    yield from _alike(made, "basis", basis_text)
-    yield from _alike(made, "method", lambda each: each.method_text)
+    yield from standing_facts(made)
     yield from _alike(made, "serving", serving_text)
     yield from limits_facts(next(iter(made.estimates.values())))
-    yield ("requests", _requests_text(made))
+    yield ("requests", requests_text(made))
     yield ("", "")
     yield ("GPU energy", f"{joules(made.energy_j)} = {kwh(made.energy_kwh)}")
     interval_j = made.interval_j
@@ -78,32 +76,56 @@ def _facts(made: ModelEstimates) -> Iterator[tuple[str, str]]:
     yield from facility_facts(made)
 
 
+def page_facts(made: ModelEstimates) -> Iterator[tuple[str, str]]:
+    """What stands below the answer on a page, whose tables tell how each is served."""
+    yield from _alike(made, "scope", scope_text)
+    yield from standing_facts(made)
+    yield ("trace", made.trace)
+    modes = Counter(each.serving is None for each in made.estimates.values())
+    if not modes[False]:
+        yield ("serving", OFFLINE_TEXT)
+    elif not modes[True]:
+        yield ("serving", f"online, each model as its requests came, on {_OWN_GPUS}")
+    else:
+        text = f"{modes[False]:,} models online, {modes[True]:,} all at once, on {_OWN_GPUS}"
+        yield ("serving", text)
+    yield from limits_facts(next(iter(made.estimates.values())))
+    yield ("requests", requests_text(made))
+    if made.facility is not None:
+        yield ("facility", facility_text(made.facility))
+
+
+def standing_facts(made: ModelEstimates) -> Iterator[tuple[str, str]]:
+    """What the estimates stand on, and how they are made."""
+    yield from _alike(made, "basis", basis_text)
+    yield from _alike(made, "method", lambda each: each.method_text)
+
+
 def _alike(
     made: ModelEstimates, name: str, text_of: Callable[[Estimate], str]
 ) -> Iterator[tuple[str, str]]:
-    """A line of all, or one of each model where they differ."""
-    texts = {model: text_of(estimate) for model, estimate in made.estimates.items()}
-    if len(set(texts.values())) == 1:
-        yield (name, next(iter(texts.values())))
-        return
-    for k, (model, text) in enumerate(texts.items()):
-        yield ("" if k else name, f"{model}: {text}")
+    """A line of all, or one of those that are alike."""
+    models: dict[str, list[str]] = {}
+    for model, estimate in made.estimates.items():
+        models.setdefault(text_of(estimate), []).append(model)
+    for text, called in models.items():
+        yield (name, text if len(models) == 1 else f"{', '.join(called)}: {text}")
 
 
 def _ends_text(interval_j: tuple[float, float]) -> str:
     return " to ".join(map(joules, interval_j))
 
 
-def _requests_text(made: ModelEstimates) -> str:
+def requests_text(made: ModelEstimates) -> str:
     """How many requests the estimates cover, and what they leave out."""
     few, many = made.requests["estimated"], made.requests["total"]
-    left_out = _left_out_texts(made.requests)
+    left_out = left_out_texts(made.requests)
     if others := made.requests["other_models"]:
         left_out.append(f"{others:,} of models that are not estimated")
     return f"{few:,} of {many:,} estimated; left out: {', '.join(left_out) or 'none'}"
 
 
-def _left_out_texts(requests: Mapping[str, int]) -> list[str]:
+def left_out_texts(requests: Mapping[str, int]) -> list[str]:
     """Each reason why requests are left out, with how many it is."""
     return [f"{requests[key]:,} {why}" for key, why in _LEFT_OUT.items() if requests.get(key)]
 
@@ -120,7 +142,7 @@ def _energies_view(made: ModelEstimates) -> Table:
     for model, each in made.estimates.items():
         ends = "none" if each.interval_j is None else " to ".join(energy_ends(*each.interval_j))
         called, requests = ", ".join(made.names[model]), f"{each.requests['estimated']:,}"
-        left_out = ", ".join(_left_out_texts(each.requests)) or "none"
+        left_out = ", ".join(left_out_texts(each.requests)) or "none"
         add_row(view, model, called, requests, left_out, joules(each.energy_j), ends)
     for other in made.not_estimated:
         called = f"{', '.join(other.names)} ({other.reason})"
@@ -159,16 +181,20 @@ def _footprints_view(made: ModelEstimates) -> list[Table]:
     for name in names:
         view.add_column(name, justify="right")
     for model, each in made.estimates.items():
-        figures = facility_figures(each).values()
-        add_row(view, model, *(figure.split(" = ") for figure in figures))
+        add_row(view, model, *facility_figures(each).values())
     return [view]
 
 
 def _notes(made: ModelEstimates) -> Iterator[str]:
     """Remarks on the models, and on all of them."""
-    yield _APART_NOTE
+    yield APART_NOTE
+    yield from model_warnings(made)
+    yield from facility_notes(made.facility)
+
+
+def model_warnings(made: ModelEstimates) -> Iterator[str]:
+    """What a reader must know of single models."""
     for model, each in made.estimates.items():
         if each.implied_flops_per_s > each.dense_peak_flops_per_s:
             yield rate_note(each, f"{model}: ")
-        yield from (f"{model}: {note}" for note in serving_notes(each))
-    yield from facility_notes(made.facility)
+        yield from (f"{model}: {note}" for note in (*cached_notes(each), *serving_notes(each)))

@@ -14,8 +14,8 @@ from joulecast.views.footprint import facility_notes, facility_text
 from joulecast.views.numbers import grams, joules, money, percent, plain_digits
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text
 from joulecast.views.report import Report
+from joulecast.views.steps import TOKEN_KINDS
 
-_KINDS = {"input": "input", "cached": "cached input", "output": "output"}
 _FORMULA = (
     "A load's energy is (input - cached) x input rate + cached x cached rate + output x output "
     "rate + waiting. What a step takes for all that it feeds is divided equally among the tokens, "
@@ -28,7 +28,7 @@ _COMPUTED = "This engine keeps no prefixes: cached tokens are computed, and cost
 
 def rate_card_report(card: RateCard) -> Report:
     """`joulecast prices --model MODEL`."""
-    kinds = [kind for kind in _KINDS if kind != "cached" or card.mean_tokens["cached"]]
+    kinds = [kind for kind in TOKEN_KINDS if kind != "cached" or card.mean_tokens["cached"]]
     first = card.loads[0]
     facts = [
         ("rates of", card.served),
@@ -121,7 +121,7 @@ def _rates_view(
     view.add_column("requests\na second", justify="right")
     view.add_column("busy", justify="right")
     for kind in kinds:
-        view.add_column(_KINDS[kind], justify="right")
+        view.add_column(TOKEN_KINDS[kind], justify="right")
     view.add_column(f"waiting,\n{titles[1]}", justify="right")
     for load in card.loads:
         rate, serving = load.requests_per_s, load.estimate.serving

@@ -260,6 +260,14 @@ def test_axe_finds_no_violation(
     page.context.close()
 
 
+def test_a_phone_shows_energies_of_groups_without_scrolling(made: Made, browser: Any) -> None:
+    page = open_in(browser, made["online"][0], "light", 390)
+    groups = page.locator("[aria-label='Energy by group']")
+    assert groups.evaluate("e => e.scrollWidth <= e.clientWidth")
+    assert groups.locator("td[data-label=energy]").count() == 3
+    page.context.close()
+
+
 @pytest.mark.parametrize("sheet", ["A4", "Letter"])
 def test_a_page_prints(sheet: str, made: Made, browser: Any) -> None:
     page = open_in(browser, made["online"][0], "dark", 718)

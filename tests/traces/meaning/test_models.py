@@ -109,11 +109,11 @@ def test_rows_of_models(by_models: list[object], run_cli: RunCli) -> None:
 
 
 @pytest.mark.parametrize("where", [None, "user != carol"])
-@pytest.mark.parametrize("option", ["--html", "--per-request", "--explain"])
+@pytest.mark.parametrize("option", ["--plot", "--per-request", "--explain"])
 def test_the_advice_for_one_model_works(
     option: str, where: str | None, by_models: list[object], run_cli: RunCli, tmp_path: Path
 ) -> None:
-    wanted = [option] if option == "--explain" else [option, str(tmp_path / "result.html")]
+    wanted = [option] if option == "--explain" else [option, str(tmp_path / "result.png")]
     if option == "--per-request":
         wanted[1] = str(tmp_path / "parts.csv")
     narrowed = [] if where is None else ["--where", where]
