@@ -15,6 +15,7 @@ from joulecast.estimator.keywords import (
     SingleKeywords,
     most_lengths,
     serving_wish,
+    thinned,
     wants_arrivals,
     without_variant,
 )
@@ -117,7 +118,7 @@ def _load(
     needs_times = wants_arrivals(method, wish)
     keywords = cast("ReadingKeywords", reading)
     loaded = load_trace(trace, grid, most, False, needs_times, cluster, **keywords)
-    return loaded, wish
+    return thinned(loaded, how.get("share", 1.0), trace_name(trace)), wish
 
 
 def compare(
@@ -243,6 +244,7 @@ def _saying(loaded: LoadedTrace, method: EstimationMethod) -> EstimationMethod:
     """The same method, whose estimates say what was read, and what groups of requests take."""
     return lambda workload, served, trace: (
         replace(method(workload, served, trace), reading=loaded.reading)
+        .thinned(loaded.thinning)
         .among(loaded.groups or {}, loaded.workload)
         .with_requests(loaded)
     )
@@ -287,8 +289,7 @@ def _estimate_stepwise(
     if plan.untimed:
         is_small = len(requests) <= MOST_SIMULATED
         lengths, cached = (requests.lengths, requests.cached) if is_small else (None, None)
-        timed = Workload.of_lengths(workload.grid, requests.lengths.clip(1), requests.cached)
-        workload = replace(workload, cells=timed.cells, cached=timed.cached, arrivals=None)
+        workload = workload.with_lengths(requests.lengths, requests.cached)
     server = server_of(served, model)
     made = estimate_online(server, workload, requests, trace, plan, lengths, progress, cached)
     return replace(made, limits=wish.limits)

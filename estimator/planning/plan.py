@@ -11,6 +11,7 @@ from joulecast.estimator.keywords import (
     EstimateKeywords,
     most_lengths,
     serving_wish,
+    thinned,
     wants_arrivals,
 )
 from joulecast.estimator.method import ServingKeywords
@@ -172,6 +173,7 @@ class Asked:
             not_planned=tuple(sorted(others, key=lambda each: (each.lack, each.spec))),
             terms=self.terms,
             reading=loaded.reading,
+            thinning=loaded.thinning,
             models=tuple(sorted({candidate.model for candidate in candidates})),
         )
         return replace(made, options=tuple(made.ranked(self.by)))
@@ -232,4 +234,5 @@ def load_for_plan(
     """
     most = most_lengths(MOST_SIMULATED, asked.wish)
     needs_times = wants_arrivals("stepwise", asked.wish)
-    return load_trace(trace, None, most, False, needs_times, **reading)
+    loaded = load_trace(trace, None, most, False, needs_times, **reading)
+    return thinned(loaded, asked.serving.get("share", 1.0), trace_name(trace))

@@ -320,7 +320,7 @@ def load_for(
     by one, if asked for.
     """
     from joulecast.estimator.forecast import estimation_method, reading_of
-    from joulecast.estimator.keywords import most_lengths, wants_arrivals
+    from joulecast.estimator.keywords import most_lengths, thinned, wants_arrivals
     from joulecast.traces.load import load_trace
 
     if whole_batches and method != "binned":
@@ -335,6 +335,7 @@ def load_for(
         loaded = load_trace(
             *(trace, grid, most, html is not None, needs_times, cluster, with_rows), **keywords
         )
+    loaded = thinned(loaded, options["share"], trace_name(trace))
     if with_rows:
         require_told_apart(loaded, trace_name(trace))
     if needs_times:

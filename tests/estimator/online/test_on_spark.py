@@ -83,6 +83,7 @@ def test_the_real_trace(replicas: int, conversations: Path, spark: str) -> None:
         {"replicas": 2, "router": "least-loaded"},
         {"replicas": "auto", "slo": "ttft_p99=1s", "speed": 8.0},
         {"replicas": 2, "rate": 20.0},
+        {"replicas": 2, "share": 0.4},
         {"serving": "offline"},
         {"method": "binned", "table": "h100-sxm/llama-3.1-8b/vllm-by-hand"},
     ],
