@@ -21,7 +21,7 @@ from joulecast.estimator.keywords import (
 )
 from joulecast.estimator.method import METHODS, Method, Mode, ServingKeywords
 from joulecast.estimator.steps.progress import Progress
-from joulecast.estimator.variants.wish import Wish, choose_served, served_of_text
+from joulecast.estimator.variants.wish import Wish, choose_served, no_table, served_of_text
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.binning.cluster import Cluster, cluster_at
 from joulecast.traces.errors import InputError
@@ -95,7 +95,10 @@ def estimate(
     with cluster_at(spark) as cluster:
         loaded, serving = _load(trace, method, served, without_variant(how), cluster)
         make = estimation_method(method, loaded, whole_batches, serving_host, wish=serving)
-        return make(loaded.workload, served, trace_name(trace)).at(facility)
+        made = make(loaded.workload, served, trace_name(trace)).at(facility)
+        if cluster is not None:
+            cluster.require_used(trace_name(trace))
+        return made
 
 
 def _load(
@@ -165,7 +168,10 @@ def compare(
         loaded, serving = _load(trace, method, served[0], how, cluster, by_default="offline")
         make = estimation_method(method, loaded, whole_batches, wish=serving)
         name = trace_name(trace)
-        return compare_tables(make, loaded.workload, served, name, is_across).at(facility)
+        made = compare_tables(make, loaded.workload, served, name, is_across).at(facility)
+        if cluster is not None:
+            cluster.require_used(name)
+        return made
 
 
 class Reading(NamedTuple):
@@ -190,10 +196,7 @@ def reading_of(method: Method, served: "Served") -> Reading:
         raise InputError(f'method "{method}" is none of: {", ".join(METHODS)}')
     if method == "binned":
         if not isinstance(served, EnergyTable):
-            raise InputError(
-                f"{served.name}: no table of it was measured, and the method binned needs one; "
-                "leave --method out"
-            )
+            raise no_table(served.name)
         return Reading(served.grid, 0)
     # The schedulers that come with these take a tenth of a second, which binning needs not.
     from joulecast.estimator.steps.metered_batches import require_step_model

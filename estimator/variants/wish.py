@@ -166,6 +166,16 @@ def served_of_text(text: str, method: Method) -> "Served":
     Raises:
         InputError: It is neither.
     """
-    if "=" in text:
-        return choose_served(None, Wish.of_text(text), method=method)
-    return choose_served(load_table(text), Wish(), method=method)
+    if "=" not in text:
+        return choose_served(load_table(text), Wish(), method=method)
+    served = choose_served(None, Wish.of_text(text), method=method)
+    if method == "binned" and not isinstance(served, EnergyTable):
+        raise no_table(served.name)
+    return served
+
+
+def no_table(name: str) -> InputError:
+    """That the binned method has nothing to estimate a deployment of such a name from."""
+    return InputError(
+        f"{name}: no table of it was measured, and the method binned needs one; leave --method out"
+    )

@@ -195,6 +195,8 @@ def estimate(
             *(cluster, per_request is not None),
         )
         result = make(loaded.workload, served, trace_name(trace)).at(facility)
+        if cluster is not None:
+            cluster.require_used(trace_name(trace))
     if html is not None:
         _write_page(html, result, served, loaded, host, title)
     _write_others(result, served, plot, per_request, options["exports"])
@@ -325,6 +327,8 @@ def load_for(
 
     if whole_batches and method != "binned":
         raise click.UsageError("--whole-batches is for --method binned")
+    if options["share"] != 1 and not isinstance(trace, tuple):
+        raise click.UsageError("--share is of the requests of a TRACE; give fewer --requests")
     grid, most = reading_of(method, served)
     most = most_lengths(most, serving)
     needs_times = serving is not None and wants_arrivals(method, serving)

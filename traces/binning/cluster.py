@@ -94,6 +94,21 @@ class Cluster:
         except Exception as error:
             raise InputError(f"Spark at {self.master}: {said(error)}") from error
 
+    def require_used(self, trace: str) -> None:
+        """Refuse to have been given for nothing.
+
+        Args:
+            trace: What to call the requests.
+
+        Raises:
+            InputError: Nobody asked for its session.
+        """
+        if "session" not in self.__dict__:
+            raise InputError(
+                f"{trace}: Spark has nothing to do: a workload is not read, and no replica is "
+                "simulated in a task; leave --spark out"
+            )
+
     def stop(self) -> None:
         """End what was started here."""
         if self._is_ours:
