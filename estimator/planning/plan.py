@@ -156,8 +156,14 @@ class Asked:
         candidates, others = candidates_of(self.choices)
         search = Search(loaded, trace, self.serving, self.objectives, self.most_gpus)
         tried = search.all_of(candidates, progress)
+        models = tuple(sorted({candidate.model for candidate in candidates}))
         options = [
-            FleetOption(each.spec, each.estimate.at(self.terms.facility), self.terms)
+            FleetOption(
+                each.spec,
+                each.estimate.at(self.terms.facility),
+                self.terms,
+                len(models) > 1,
+            )
             for each in tried
             if isinstance(each, FleetOption)
         ]
@@ -174,7 +180,7 @@ class Asked:
             terms=self.terms,
             reading=loaded.reading,
             thinning=loaded.thinning,
-            models=tuple(sorted({candidate.model for candidate in candidates})),
+            models=models,
         )
         return replace(made, options=tuple(made.ranked(self.by)))
 
