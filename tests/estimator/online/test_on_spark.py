@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +149,20 @@ def test_nothing_is_started_for_a_trace_that_needs_no_spark() -> None:
     cluster.stop()
     with pytest.raises(InputError, match="azure-2023-code: Spark has nothing to do"):
         jc.estimate("azure-2023-code", serving="offline", spark="nowhere")
+
+
+@pytest.mark.parametrize(
+    ("master", "reason"),
+    [
+        ("bogus", "Master must either be yarn or start with spark, k8s, or local"),
+        ("local[x]", "Could not parse Master URL: 'local[x]'"),
+    ],
+)
+def test_a_master_that_is_none_ends_in_one_line(
+    master: str, reason: str, conversations: Path
+) -> None:
+    words = [sys.executable, "-m", "joulecast", "estimate", str(conversations), "--spark", master]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stdout == ""
+    assert ran.stderr == f"Error: Spark does not start with {master} ({reason})\n"
