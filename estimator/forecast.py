@@ -95,10 +95,7 @@ def estimate(
     with cluster_at(spark) as cluster:
         loaded, serving = _load(trace, method, served, without_variant(how), cluster)
         make = estimation_method(method, loaded, whole_batches, serving_host, wish=serving)
-        made = make(loaded.workload, served, trace_name(trace)).at(facility)
-        if cluster is not None:
-            cluster.require_used(trace_name(trace))
-        return made
+        return make(loaded.workload, served, trace_name(trace)).at(facility)
 
 
 def _load(
@@ -168,10 +165,7 @@ def compare(
         loaded, serving = _load(trace, method, served[0], how, cluster, by_default="offline")
         make = estimation_method(method, loaded, whole_batches, wish=serving)
         name = trace_name(trace)
-        made = compare_tables(make, loaded.workload, served, name, is_across).at(facility)
-        if cluster is not None:
-            cluster.require_used(name)
-        return made
+        return compare_tables(make, loaded.workload, served, name, is_across).at(facility)
 
 
 class Reading(NamedTuple):

@@ -195,8 +195,6 @@ def estimate(
             *(cluster, per_request is not None),
         )
         result = make(loaded.workload, served, trace_name(trace)).at(facility)
-        if cluster is not None:
-            cluster.require_used(trace_name(trace))
     if html is not None:
         _write_page(html, result, served, loaded, host, title)
     _write_others(result, served, plot, per_request, options["exports"])

@@ -98,19 +98,16 @@ class Cluster:
         except Exception as error:
             raise InputError(f"Spark at {self.master}: {said(error)}") from error
 
-    def require_used(self, trace: str) -> None:
+    def require_used(self) -> None:
         """Refuse to have been given for nothing.
-
-        Args:
-            trace: What to call the requests.
 
         Raises:
             InputError: Nobody asked for its session.
         """
         if "session" not in self.__dict__:
             raise InputError(
-                f"{trace}: Spark has nothing to do: a workload is not read, and no replica is "
-                "simulated in a task; leave --spark out"
+                f"{self.master}: Spark has nothing to do, since a workload is not read and no "
+                "replica is simulated in a task; leave Spark out"
             )
 
     def stop(self) -> None:
@@ -121,13 +118,18 @@ class Cluster:
 
 @contextmanager
 def cluster_at(master: str | None) -> Iterator[Cluster | None]:
-    """A Spark while the context is open; None where no master is given."""
+    """A Spark while the context is open; None where no master is given.
+
+    Raises:
+        InputError: Nobody asked for it.
+    """
     if master is None:
         yield None
         return
     cluster = Cluster(master)
     try:
         yield cluster
+        cluster.require_used()
     finally:
         cluster.stop()
 

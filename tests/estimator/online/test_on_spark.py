@@ -147,7 +147,7 @@ def test_what_spark_cannot_heed_is_refused(several_files: str, run_cli: RunCli) 
 def test_nothing_is_started_for_a_trace_that_needs_no_spark() -> None:
     cluster = Cluster("nowhere")
     cluster.stop()
-    with pytest.raises(InputError, match="azure-2023-code: Spark has nothing to do"):
+    with pytest.raises(InputError, match="nowhere: Spark has nothing to do"):
         jc.estimate("azure-2023-code", serving="offline", spark="nowhere")
 
 

@@ -64,7 +64,7 @@ def test_prices_that_read_no_trace(words: tuple[str, ...], option: str, run_cli:
 def test_a_spark_that_has_nothing_to_do(words: tuple[str, ...], run_cli: RunCli) -> None:
     result = run_cli(*words, "--spark", "nowhere")
     assert_one_line(result, "Spark has nothing to do")
-    assert "leave --spark out" in result.stderr
+    assert "leave Spark out" in result.stderr
     assert not result.stdout
 
 
