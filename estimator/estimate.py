@@ -18,6 +18,7 @@ from joulecast.measurements.table.interpolation import Coverage
 from joulecast.traces.errors import InputError
 from joulecast.traces.frame import frame_of
 from joulecast.traces.html import html_of
+from joulecast.traces.inputs.thinning import Thinning
 from joulecast.traces.reading.rows.reading import TraceReading
 from joulecast.traces.workload import Workload
 
@@ -68,6 +69,7 @@ class Estimate:
             it.
         attribution: What input, cached and output tokens take, and waiting; None if binned.
         served: The estimated requests one by one; None where these are not known.
+        thinning: What was left out of the requests on purpose; None for nothing.
     """
 
     trace: str
@@ -98,6 +100,7 @@ class Estimate:
     cached: CachedPrompts | None = None
     attribution: Attribution | None = None
     served: ServedRequests | None = field(default=None, repr=False, compare=False)
+    thinning: Thinning | None = None
 
     @property
     def cached_tokens(self) -> int | None:
@@ -124,6 +127,14 @@ class Estimate:
         edges_j = {(cell.input_tokens, cell.output_tokens): cell.energy_j for cell in self.cells}
         cells_j = {at: edges_j.get(cell_edges(whole.grid, at)) or 0.0 for at in whole.cells}
         return replace(self, groups=shares_of(groups, whole, cells_j))
+
+    def thinned(self, thinning: Thinning | None) -> "Estimate":
+        """The same, of which it is known how many requests of the trace it was not to be of."""
+        if thinning is None:
+            return self
+        total = self.requests["total"] + thinning.left_out
+        requests = {**self.requests, "total": total, "left_out_by_share": thinning.left_out}
+        return replace(self, requests=requests, thinning=thinning)
 
     def with_requests(self, loaded: "LoadedTrace") -> "Estimate":
         """The same, knowing its requests one by one, where those of the trace are known so."""
@@ -260,6 +271,8 @@ class Estimate:
         }
         if self.groups:
             document["groups"] = [group.to_dict() for group in self.groups]
+        if self.thinning is not None:
+            document["thinning"] = self.thinning.to_dict()
         if self.cached is not None:
             document["cached"] = self.cached.to_dict(self.energy_j)
         return document | self.footprint

@@ -15,12 +15,13 @@ from joulecast.estimator.keywords import (
     SingleKeywords,
     most_lengths,
     serving_wish,
+    thinned,
     wants_arrivals,
     without_variant,
 )
 from joulecast.estimator.method import METHODS, Method, Mode, ServingKeywords
 from joulecast.estimator.steps.progress import Progress
-from joulecast.estimator.variants.wish import Wish, choose_served, served_of_text
+from joulecast.estimator.variants.wish import Wish, choose_served, no_table, served_of_text
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.binning.cluster import Cluster, cluster_at
 from joulecast.traces.errors import InputError
@@ -117,7 +118,7 @@ def _load(
     needs_times = wants_arrivals(method, wish)
     keywords = cast("ReadingKeywords", reading)
     loaded = load_trace(trace, grid, most, False, needs_times, cluster, **keywords)
-    return loaded, wish
+    return thinned(loaded, how.get("share", 1.0), trace_name(trace)), wish
 
 
 def compare(
@@ -189,10 +190,7 @@ def reading_of(method: Method, served: "Served") -> Reading:
         raise InputError(f'method "{method}" is none of: {", ".join(METHODS)}')
     if method == "binned":
         if not isinstance(served, EnergyTable):
-            raise InputError(
-                f"{served.name}: no table of it was measured, and the method binned needs one; "
-                "leave --method out"
-            )
+            raise no_table(served.name)
         return Reading(served.grid, 0)
     # The schedulers that come with these take a tenth of a second, which binning needs not.
     from joulecast.estimator.steps.metered_batches import require_step_model
@@ -243,6 +241,7 @@ def _saying(loaded: LoadedTrace, method: EstimationMethod) -> EstimationMethod:
     """The same method, whose estimates say what was read, and what groups of requests take."""
     return lambda workload, served, trace: (
         replace(method(workload, served, trace), reading=loaded.reading)
+        .thinned(loaded.thinning)
         .among(loaded.groups or {}, loaded.workload)
         .with_requests(loaded)
     )
@@ -287,8 +286,7 @@ def _estimate_stepwise(
     if plan.untimed:
         is_small = len(requests) <= MOST_SIMULATED
         lengths, cached = (requests.lengths, requests.cached) if is_small else (None, None)
-        timed = Workload.of_lengths(workload.grid, requests.lengths.clip(1), requests.cached)
-        workload = replace(workload, cells=timed.cells, cached=timed.cached, arrivals=None)
+        workload = workload.with_lengths(requests.lengths, requests.cached)
     server = server_of(served, model)
     made = estimate_online(server, workload, requests, trace, plan, lengths, progress, cached)
     return replace(made, limits=wish.limits)

@@ -38,6 +38,7 @@ class ServingKeywords(TypedDict, total=False):
     serving: Mode | None
     rate: float | None
     speed: float
+    share: float
     replicas: int | Literal["auto"]
     router: Router
     slo: str | None

@@ -13,6 +13,7 @@ from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID, Grid
 from joulecast.traces.inputs.equal import equal_lengths
 from joulecast.traces.inputs.inputs import Parts, TraceInput, trace_name
+from joulecast.traces.inputs.thinning import Thinning
 from joulecast.traces.inputs.together import timeless, together
 from joulecast.traces.reading.options import DEFAULTS, ReadingKeywords, ReadingOptions
 from joulecast.traces.ready import ready_and_sources
@@ -56,6 +57,7 @@ class LoadedTrace:
             that no times are known of the whole.
         rows: Which row of the trace each of `lengths` is, from 1, shape (n,); None if not asked
             for, or of a workload.
+        thinning: What was left out on purpose; None for nothing.
     """
 
     workload: Workload
@@ -69,6 +71,7 @@ class LoadedTrace:
     groups: Mapping[str, Workload] | None = None
     timeless: tuple[str, ...] = ()
     rows: "npt.NDArray[np.int64] | None" = None
+    thinning: Thinning | None = None
 
     @property
     def untimed(self) -> int:

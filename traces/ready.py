@@ -33,8 +33,11 @@ def ready_and_sources(
         if isinstance(saved, Workload):
             name = trace_name(part)
             name = name if name not in ready else f"{name} ({len(ready) + 1})"
-            is_timeless = options.arrival_column == NO_COLUMN
-            ready[name] = saved.without_arrivals() if is_timeless else saved
+            if options.arrival_column == NO_COLUMN:
+                saved = saved.without_arrivals()
+            if options.cached_column == NO_COLUMN:
+                saved = saved.without_cached()
+            ready[name] = saved
         else:
             sources.append(part)
     if ready:
@@ -55,11 +58,18 @@ def _require_no_rows(name: str, options: ReadingOptions, is_alone: bool) -> None
         "group_by (--group-by)": options.group_by,
         "prefix_cache (--prefix-cache)": options.prefix_cache,
     }
+    if is_alone:
+        asked |= {
+            "count_column (--count-column)": options.count_column,
+            "id_column (--id-column)": options.id_column,
+            "on_invalid (--on-invalid)": "skip" if options.on_invalid == "skip" else None,
+            "memory_limit (--memory-limit)": options.memory_limit,
+        }
     told = [option for option, value in asked.items() if value is not None]
     if told:
         raise InputError(
-            f"{name}: is a workload, in which requests are not told apart; read it without "
-            f"{' and '.join(told)}"
+            f"{name}: is a workload, in which requests are not told apart and no row is read; take "
+            f"it without {' and '.join(told)}"
         )
 
 

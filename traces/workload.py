@@ -97,6 +97,16 @@ class Workload:
             else {cell: int(cached[inside].sum()) for cell, inside in members.items()},
         )
 
+    def with_lengths(
+        self, lengths: "npt.NDArray[np.int64]", cached: "npt.NDArray[np.int64] | None"
+    ) -> "Workload":
+        """Other requests in place of its own, of which no times are known; the rest stays.
+
+        Arguments are those of `of_lengths`; an output is 1 token at least.
+        """
+        made = Workload.of_lengths(self.grid, lengths.clip(1), cached)
+        return replace(self, cells=made.cells, cached=made.cached, arrivals=None)
+
     def __add__(self, other: "Workload") -> "Workload":
         """Both workloads' requests together; the grids must be equal.
 

@@ -38,6 +38,8 @@ class ServingWish:
             when they come.
         rate: Requests a second that come at random (Poisson), in place of the trace's own times.
         speed: So many times as fast as the trace, or the rate.
+        share: Each request is kept with this probability (by a generator with a fixed seed), at its
+            own time; above 0, at most 1.
         replicas: Servers that share the requests, or "auto" for the fewest that meet `slo`.
         router: How requests are shared out.
         slo: Such as "ttft_p99=2s,tpot_p99=50ms".
@@ -49,6 +51,7 @@ class ServingWish:
     serving: Mode | None = None
     rate: float | None = None
     speed: float = 1.0
+    share: float = 1.0
     replicas: int | Literal["auto"] = 1
     router: Router = "round-robin"
     slo: str | None = None
@@ -82,6 +85,7 @@ class ServingWish:
         for name, value in (("rate", self.rate), ("speed", self.speed)):
             if value is not None and not (is_number(value) and value > 0):
                 raise InputError(f"{name} is {value!r}; give a number above 0")
+        self._require_share()
         if self.scale_to_zero_s is not None and not (
             is_number(self.scale_to_zero_s) and self.scale_to_zero_s >= 0
         ):
@@ -92,6 +96,25 @@ class ServingWish:
         for name, count in (*counts, ("max_num_batched_tokens", self.max_num_batched_tokens)):
             if count not in (None, "auto") and (type(count) is not int or count < 1):
                 raise InputError(f"{name} is {count!r}; give a whole number of 1 or more")
+
+    def _require_share(self) -> None:
+        """Refuse a share that is none, or of requests that come at a rate of their own.
+
+        Raises:
+            InputError: It is one of these.
+        """
+        if not (is_number(self.share) and self.share > 0):
+            raise InputError(f"share is {self.share!r}; give a number above 0, 1 or less")
+        if self.share > 1:
+            raise InputError(
+                f"share is {self.share:g}, and requests that nobody made are not made up; for more "
+                f"traffic give --speed {self.share:g}, the same requests in less time"
+            )
+        if self.rate is not None and self.share != 1:
+            raise InputError(
+                f"rate and share: {self.rate:g} requests a second are as many, whatever share of "
+                f"the trace they are drawn from; give --rate {self.rate * self.share:g} alone"
+            )
 
     @property
     def _of_online(self) -> list[str]:

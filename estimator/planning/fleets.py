@@ -43,11 +43,13 @@ class FleetOption:
         spec: The deployment, as `--on` takes it.
         estimate: Of the trace, by the fewest replicas that serve it in time.
         terms: Prices and carbon.
+        is_of_several: Whether the plan has several models, so that a name has to tell which.
     """
 
     spec: str
     estimate: Estimate
     terms: Terms = field(default_factory=Terms)
+    is_of_several: bool = False
 
     @property
     def basis(self) -> Basis:
@@ -58,9 +60,13 @@ class FleetOption:
 
     @property
     def name(self) -> str:
-        """GPUs that share the model, number format, and what else is not as by default."""
+        """GPUs that share the model, number format, and what else is not as by default.
+
+        Behind the model, where the plan has several.
+        """
         basis = self.basis
         cards = basis.gpu if basis.gpus == 1 else f"{basis.gpus} x {basis.gpu}"
+        cards = f"{basis.model} on {cards}" if self.is_of_several else cards
         words = [cards, basis.dtype]
         words += [] if basis.engine == "vllm" else [basis.engine]
         words += ["eager"] if basis.is_eager else []

@@ -11,6 +11,7 @@ from joulecast.estimator.keywords import (
     EstimateKeywords,
     most_lengths,
     serving_wish,
+    thinned,
     wants_arrivals,
 )
 from joulecast.estimator.method import ServingKeywords
@@ -155,8 +156,14 @@ class Asked:
         candidates, others = candidates_of(self.choices)
         search = Search(loaded, trace, self.serving, self.objectives, self.most_gpus)
         tried = search.all_of(candidates, progress)
+        models = tuple(sorted({candidate.model for candidate in candidates}))
         options = [
-            FleetOption(each.spec, each.estimate.at(self.terms.facility), self.terms)
+            FleetOption(
+                each.spec,
+                each.estimate.at(self.terms.facility),
+                self.terms,
+                len(models) > 1,
+            )
             for each in tried
             if isinstance(each, FleetOption)
         ]
@@ -172,7 +179,8 @@ class Asked:
             not_planned=tuple(sorted(others, key=lambda each: (each.lack, each.spec))),
             terms=self.terms,
             reading=loaded.reading,
-            models=tuple(sorted({candidate.model for candidate in candidates})),
+            thinning=loaded.thinning,
+            models=models,
         )
         return replace(made, options=tuple(made.ranked(self.by)))
 
@@ -232,4 +240,5 @@ def load_for_plan(
     """
     most = most_lengths(MOST_SIMULATED, asked.wish)
     needs_times = wants_arrivals("stepwise", asked.wish)
-    return load_trace(trace, None, most, False, needs_times, **reading)
+    loaded = load_trace(trace, None, most, False, needs_times, **reading)
+    return thinned(loaded, asked.serving.get("share", 1.0), trace_name(trace))

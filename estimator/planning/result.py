@@ -9,6 +9,7 @@ from joulecast.estimator.planning.terms import Terms
 from joulecast.traces.errors import InputError
 from joulecast.traces.frame import frame_of
 from joulecast.traces.html import html_of
+from joulecast.traces.inputs.thinning import Thinning
 from joulecast.traces.reading.rows.reading import TraceReading
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class FleetPlan:
         terms: Prices and carbon.
         reading: What was read of the log; None where the requests come from a workload.
         models: What was tried: short names of models, or their configs.
+        thinning: What was left out of the requests on purpose; None for nothing.
     """
 
     trace: str
@@ -42,6 +44,7 @@ class FleetPlan:
     terms: Terms
     reading: TraceReading | None = None
     models: tuple[str, ...] = ()
+    thinning: Thinning | None = None
 
     @property
     def goals(self) -> tuple[Goal, ...]:
@@ -103,6 +106,7 @@ class FleetPlan:
             "scope": self.scope,
             "by": self.by,
             "slo": [objective.text for objective in self.objectives],
+            **({} if self.thinning is None else {"thinning": self.thinning.to_dict()}),
             **self.terms.to_dict(),
             "best": {
                 goal: None

@@ -17,7 +17,7 @@ from joulecast.estimator.planning.fleets import FleetOption, NotPlanned
 from joulecast.estimator.planning.specs import Choice
 from joulecast.estimator.steps.progress import Progress
 from joulecast.estimator.unit_prices.model import Served
-from joulecast.estimator.variants.wish import choose_served
+from joulecast.estimator.variants.wish import as_of_specs, choose_served
 from joulecast.measurements.engines.decoding import GREEDY, Decoding, Speculation
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.errors import InputError
@@ -88,7 +88,7 @@ def candidates_of(choices: Iterable[Choice]) -> tuple[list[Candidate], list[NotP
         except InputError as error:
             if choice.table is not None:
                 raise  # a name that is none is a slip, and no option
-            others.append(NotPlanned(choice.text, "not estimated", str(error)))
+            others.append(_not_estimated(choice.text, error))
             continue
         candidates.setdefault(candidate.identity, candidate)
     return list(candidates.values()), others
@@ -154,10 +154,10 @@ class Search:
             estimate = self._estimate(candidate)
         except ObjectivesNotMetError as error:
             most = f" ({candidate.gpus * self._most_replicas(candidate):,} GPUs)"
-            reason = error.reason + (most if error.reason.startswith("takes") else "")
+            reason = as_of_specs(error.reason) + (most if error.reason.startswith("takes") else "")
             return NotPlanned(spec, "too slow", reason)
         except InputError as error:
-            return NotPlanned(spec, "not estimated", str(error))
+            return _not_estimated(spec, error)
         serving = estimate.serving
         latencies = {} if serving is None else serving.latencies
         missed = [each for each in self.objectives if not each.is_met(latencies)]
@@ -185,6 +185,17 @@ class Search:
         )
         make: Callable[..., Estimate] = estimation_method("stepwise", self.loaded, wish=wish)
         return make(self.loaded.workload, candidate.served, self.trace)
+
+
+def _not_estimated(spec: str, error: InputError) -> NotPlanned:
+    """A deployment that cannot be estimated, with advice in the terms of a plan."""
+    reason = as_of_specs(str(error))
+    for option, instead in (
+        ("a --table", "a table"),
+        ("--method binned", "joulecast estimate --method binned"),
+    ):
+        reason = reason.replace(option, instead)
+    return NotPlanned(spec, "not estimated", reason)
 
 
 def _that_serve_all(tried: Sequence[Tried]) -> list[Tried]:

@@ -292,6 +292,11 @@ def _asked(
 ) -> list[_Asked]:
     """The loads over time that a card is of."""
     if rates:
+        if at_once.attribution is not None and not at_once.attribution.is_continuous:
+            raise InputError(
+                f"{at_once.table}: how its static batches would form over time is not known, so "
+                "that only all at once has rates; leave --rate out, or take --engine vllm"
+            )
         return [_Asked(f"{rate:g}/s", rate) for rate in rates]
     if at_once.attribution is None or not at_once.attribution.is_continuous:
         return []

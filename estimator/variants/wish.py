@@ -1,6 +1,7 @@
 """A deployment as a user names it, and what an estimate of it is made of."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from joulecast.estimator.method import Method
@@ -92,6 +93,13 @@ class Wish(NamedTuple):
         return set(self._replace(decoding=None, speculate=None)) == {None}
 
 
+_OPTION = re.compile(
+    rf"(?<![\w-])--({'|'.join(Wish._fields)})(?![\w-])"
+    r"(?: (\d+|vllm|pytorch|bfloat16|float16|fp8|int4|[\w.-]+[:,][\w.:,-]*\w))?"
+)
+"""An option of a single deployment, with its value if that is told."""
+
+
 def choose_served(
     table: EnergyTable | None,
     wish: Wish,
@@ -166,6 +174,36 @@ def served_of_text(text: str, method: Method) -> "Served":
     Raises:
         InputError: It is neither.
     """
-    if "=" in text:
-        return choose_served(None, Wish.of_text(text), method=method)
-    return choose_served(load_table(text), Wish(), method=method)
+    if "=" not in text:
+        return choose_served(load_table(text), Wish(), method=method)
+    served = choose_served(None, Wish.of_text(text), method=method)
+    if method == "binned" and not isinstance(served, EnergyTable):
+        raise no_table(served.name)
+    return served
+
+
+def as_of_specs(text: str, own: Container[str] = ()) -> str:
+    """Advice that names options of a single deployment, as a list of deployments has it.
+
+    "--gpus 8" becomes "gpus=8"; commands to run are left as they are.
+
+    Args:
+        text: The advice.
+        own: Options that there are beside the list, such as "--model".
+    """
+
+    def word(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        if f"--{name}" in own:
+            return match[0]
+        return name if value is None else f"{name}={value}"
+
+    advice, command, rest = text.partition("joulecast measure")
+    return _OPTION.sub(word, advice) + command + rest
+
+
+def no_table(name: str) -> InputError:
+    """That the binned method has nothing to estimate a deployment of such a name from."""
+    return InputError(
+        f"{name}: no table of it was measured, and the method binned needs one; leave --method out"
+    )

@@ -103,6 +103,22 @@ class Rate(FiniteRange):
 
 RATE = Rate(0, min_open=True)
 
+
+class Share(FiniteRange):
+    """A part of all, as a number or in percent: 0.5, 50%."""
+
+    name = "share"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Convert to a number and check; what is too large, `ServingWish` refuses."""
+        number, sign, rest = str(value).partition("%")
+        if rest.strip():
+            self.fail(f"{value} is no share, such as 0.5 or 50%", param, ctx)
+        return super().convert(number.strip(), param, ctx) / (100 if sign else 1)
+
+
 ARRIVAL_OPTIONS: list[Option] = [
     click.option(
         "--serving",
@@ -123,6 +139,15 @@ ARRIVAL_OPTIONS: list[Option] = [
         default=1.0,
         metavar="X",
         help="X times as fast as they came.",
+    ),
+    click.option(
+        "--share",
+        type=Share(0, min_open=True),
+        default=1.0,
+        show_default=False,
+        metavar="SHARE",
+        help="Keep each request with this probability, such as 0.5 or 50%, at its own time: what "
+        "if there were half the traffic.",
     ),
 ]
 """When requests come."""

@@ -326,11 +326,13 @@ def load_for(
     by one, if asked for.
     """
     from joulecast.estimator.forecast import estimation_method, reading_of
-    from joulecast.estimator.keywords import most_lengths, wants_arrivals
+    from joulecast.estimator.keywords import most_lengths, thinned, wants_arrivals
     from joulecast.traces.load import load_trace
 
     if whole_batches and method != "binned":
         raise click.UsageError("--whole-batches is for --method binned")
+    if options["share"] != 1 and not isinstance(trace, tuple):
+        raise click.UsageError("--share is of the requests of a TRACE; give fewer --requests")
     grid, most = reading_of(method, served)
     most = most_lengths(most, serving)
     needs_times = serving is not None and wants_arrivals(method, serving)
@@ -341,6 +343,7 @@ def load_for(
         loaded = load_trace(
             *(trace, grid, most, html is not None, needs_times, cluster, with_rows), **keywords
         )
+    loaded = thinned(loaded, options["share"], trace_name(trace))
     if with_rows:
         require_told_apart(loaded, trace_name(trace))
     if needs_times:

@@ -97,12 +97,22 @@ class LazyGroup(click.Group):
         ctx.meta["joulecast.words"] = tuple(args)
         return super().parse_args(ctx, args)
 
+    def _advice(self, ctx: click.Context, text: str) -> str:
+        """An error as the command has it that was called: with --on, deployments are lists."""
+        command = self.get_command(ctx, ctx.invoked_subcommand or "")
+        own = {option for param in (command.params if command else ()) for option in param.opts}
+        if "--on" not in own:
+            return text
+        from joulecast.estimator.variants.wish import as_of_specs
+
+        return as_of_specs(text, own)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, turning `InputError` into the line that the user sees."""
         try:
             return super().invoke(ctx)
         except InputError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(self._advice(ctx, str(error))) from error
         except MemoryError as error:
             raise click.ClickException(
                 "there is not enough memory; estimate a part of the trace, or use --method binned"

@@ -8,7 +8,7 @@ from joulecast.cli.completion import complete_gpus, complete_models
 from joulecast.cli.deployment import DTYPE, RATE
 from joulecast.cli.options import COST_OPTIONS, check_results, command, emit_report, with_options
 from joulecast.cli.requests.equal import EqualRequests, take_equal, with_equal
-from joulecast.cli.trace_options import TRACE_OPTIONS, reading
+from joulecast.cli.trace_options import TRACE_OPTIONS, reading, require_unread
 from joulecast.measurements.engines import ENGINES
 from joulecast.traces.inputs.inputs import TraceInput
 from joulecast.views.progress import SimulationBar
@@ -75,6 +75,7 @@ def prices(
         deployment = {"model": model, "gpu": gpu, "gpus": gpus, "dtype": dtype}
         _emit_card(words, equal, deployment, options)
         return
+    require_unread("name one with --gpu G, for a rate card of its requests")
     keys = {name: name[2:].replace("-", "_") for name in _OF_A_CARD}
     given = [name for name, key in keys.items() if options.get(f"{key}s", options.get(key))]
     given += [] if equal is None else ["--input"]
@@ -110,6 +111,8 @@ def _emit_card(
         raise click.UsageError(
             f"TRACE ({words[0]}) and --input are two workloads; give one of them"
         )
+    if equal is None and not words:
+        require_unread("give one, or leave the option out")
     trace: TraceInput | None = words or None
     if equal is not None:
         trace = equal.workload(REQUESTS)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import click
+from click.core import ParameterSource
 
 from joulecast.cli.options import Option
 from joulecast.traces.reading.arrivals import ARRIVAL_UNITS
@@ -71,6 +72,22 @@ GROUP_OPTION = click.option(
     help="Also tell the parts of each model, user, month, week, day, hour (UTC) or value of a "
     "column.",
 )
+
+
+def require_unread(remedy: str) -> None:
+    """Refuse what the user says of how to read TRACE, where none is read.
+
+    Args:
+        remedy: What to do, behind the name of the option.
+
+    Raises:
+        UsageError: Something is said; the first option is named.
+    """
+    context = click.get_current_context()
+    for param in context.command.params:
+        is_given = context.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+        if param.name in ReadingKeywords.__annotations__ and is_given:
+            raise click.UsageError(f"{max(param.opts, key=len)} is of how TRACE is read; {remedy}")
 
 
 def reading_keywords(options: Mapping[str, Any]) -> ReadingKeywords:

@@ -107,6 +107,8 @@ def requests_text(estimate: Estimate) -> str:
         beyond += f", {requests['beyond_memory']:,} longer than the GPU's memory holds"
     if requests.get("untimed"):
         beyond += f", {requests['untimed']:,} without a time"
+    if estimate.thinning is not None:
+        beyond += f", {estimate.thinning.left_out:,} by the share that was asked for"
     return (
         f"{requests['estimated']:,} of {requests['total']:,} estimated; left out: {beyond}, "
         f"{requests['failed']:,} failed, {invalid_text(estimate.invalid)}"

@@ -3,10 +3,11 @@
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from joulecast.traces.binning.trace import first_line
 from joulecast.traces.errors import InputError
@@ -26,6 +27,9 @@ _SETTINGS = {
 }
 _MOST_TASKS = 10_000
 _PYTHON_ERROR = re.compile(r"^(?:\w+\.)*\w+(?:Error|Exception): .*", re.MULTILINE)
+_JAVA_ENDED = re.compile(
+    rb'^(?:Exception in thread "main" [\w.$]+: (?=\S)|(?=JAVA_HOME is not set))(.+)', re.MULTILINE
+)
 _NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
 
 _Item = TypeVar("_Item")
@@ -66,14 +70,14 @@ class Cluster:
         builder = SparkSession.builder.master(self.master)
         for key, value in _START_SETTINGS.items():
             builder = builder.config(key, value)
-        try:
-            session = builder.getOrCreate() if running is None else running.newSession()
-            for key, value in _SETTINGS.items():
-                session.conf.set(key, value)
-        except Exception as error:
-            raise InputError(
-                f"Spark does not start with {self.master} ({first_line(error)})"
-            ) from error
+        with _errors_in_a_file() as file:
+            try:
+                session = builder.getOrCreate() if running is None else running.newSession()
+                for key, value in _SETTINGS.items():
+                    session.conf.set(key, value)
+            except Exception as error:
+                reason = _java_says(file) or first_line(error)
+                raise InputError(f"Spark does not start with {self.master} ({reason})") from error
         if running is None:
             self._is_ours = True
             if self.master.startswith("local") and "PYSPARK_PYTHON" not in os.environ:
@@ -94,6 +98,18 @@ class Cluster:
         except Exception as error:
             raise InputError(f"Spark at {self.master}: {said(error)}") from error
 
+    def require_used(self) -> None:
+        """Refuse to have been given for nothing.
+
+        Raises:
+            InputError: Nobody asked for its session.
+        """
+        if "session" not in self.__dict__:
+            raise InputError(
+                f"{self.master}: Spark has nothing to do, since a workload is not read and no "
+                "replica is simulated in a task; leave Spark out"
+            )
+
     def stop(self) -> None:
         """End what was started here."""
         if self._is_ours:
@@ -102,15 +118,43 @@ class Cluster:
 
 @contextmanager
 def cluster_at(master: str | None) -> Iterator[Cluster | None]:
-    """A Spark while the context is open; None where no master is given."""
+    """A Spark while the context is open; None where no master is given.
+
+    Raises:
+        InputError: Nobody asked for it.
+    """
     if master is None:
         yield None
         return
     cluster = Cluster(master)
     try:
         yield cluster
+        cluster.require_used()
     finally:
         cluster.stop()
+
+
+@contextmanager
+def _errors_in_a_file() -> Iterator[IO[bytes]]:
+    """A file that has what processes write to standard error which are started meanwhile.
+
+    Java's traces would stand above the one line that says what is wrong.
+    """
+    with tempfile.TemporaryFile() as file:
+        own = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield file
+        finally:
+            os.dup2(own, 2)
+            os.close(own)
+
+
+def _java_says(file: IO[bytes]) -> str | None:
+    """Why Java ended, from what it wrote; None if it says nothing of that."""
+    file.seek(0)
+    reason = _JAVA_ENDED.search(file.read())
+    return None if reason is None else reason[1].decode(errors="replace").strip()[:200]
 
 
 def said(error: BaseException) -> str:

@@ -38,6 +38,7 @@ _LEFT_OUT = {
     "beyond_positions": "longer than the model has positions for",
     "beyond_memory": "longer than the GPU's memory holds",
     "untimed": "without a time",
+    "left_out_by_share": "by the share that was asked for",
     "failed": "failed",
     "invalid": "invalid",
 }

@@ -110,7 +110,9 @@ def preempted_text(serving: Serving) -> str:
 def limits_facts(estimate: Estimate) -> list[tuple[str, str]]:
     """What-ifs of the engine's limits."""
     texts = [f"{_LIMITS[name]} at most {limit:,}" for name, limit in estimate.limits.items()]
-    return [("what if", ", ".join(texts))] if texts else []
+    lines = [estimate.thinning.text] if estimate.thinning is not None else []
+    lines += [", ".join(texts)] if texts else []
+    return [("what if", line) for line in lines]
 
 
 def waiting_text(estimate: Estimate) -> str:

@@ -75,6 +75,8 @@ def plan_facts(plan: FleetPlan) -> list[tuple[str, str]]:
         facts.append(("models" if len(plan.models) > 1 else "model", ", ".join(plan.models)))
     if first is not None:
         facts += [("requests", requests_text(first)), ("serving", serving_line(first))]
+    if plan.thinning is not None:
+        facts.append(("what if", plan.thinning.text))
     if plan.objectives:
         facts.append(("in time", ", ".join(objective.text for objective in plan.objectives)))
     facts.append(("energy", f"of {plan.scope}"))

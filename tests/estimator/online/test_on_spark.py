@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,7 @@ def test_the_real_trace(replicas: int, conversations: Path, spark: str) -> None:
         {"replicas": 2, "router": "least-loaded"},
         {"replicas": "auto", "slo": "ttft_p99=1s", "speed": 8.0},
         {"replicas": 2, "rate": 20.0},
+        {"replicas": 2, "share": 0.4},
         {"serving": "offline"},
         {"method": "binned", "table": "h100-sxm/llama-3.1-8b/vllm-by-hand"},
     ],
@@ -144,4 +147,22 @@ def test_what_spark_cannot_heed_is_refused(several_files: str, run_cli: RunCli) 
 def test_nothing_is_started_for_a_trace_that_needs_no_spark() -> None:
     cluster = Cluster("nowhere")
     cluster.stop()
-    assert jc.estimate("azure-2023-code", serving="offline", spark="nowhere").energy_j > 0
+    with pytest.raises(InputError, match="nowhere: Spark has nothing to do"):
+        jc.estimate("azure-2023-code", serving="offline", spark="nowhere")
+
+
+@pytest.mark.parametrize(
+    ("master", "reason"),
+    [
+        ("bogus", "Master must either be yarn or start with spark, k8s, or local"),
+        ("local[x]", "Could not parse Master URL: 'local[x]'"),
+    ],
+)
+def test_a_master_that_is_none_ends_in_one_line(
+    master: str, reason: str, conversations: Path
+) -> None:
+    words = [sys.executable, "-m", "joulecast", "estimate", str(conversations), "--spark", master]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stdout == ""
+    assert ran.stderr == f"Error: Spark does not start with {master} ({reason})\n"

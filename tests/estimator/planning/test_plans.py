@@ -15,6 +15,7 @@ from joulecast.estimator.planning.fleets import FleetOption
 from joulecast.estimator.planning.result import FleetPlan
 from joulecast.estimator.planning.terms import Terms
 from joulecast.measurements.hardware import gpu_names
+from joulecast.pages.plan import plan_page
 from joulecast.traces.errors import InputError
 from joulecast.views.planning.answer import answer_lines
 
@@ -326,3 +327,20 @@ def test_a_trace_without_times_takes_a_rate_or_is_a_batch_job(tmp_path: Path) ->
         jc.plan(trace, ["gpu=l40s"], slo=SLO)
     assert jc.plan(trace, ["gpu=l40s"], slo=SLO, rate=2).options
     assert jc.plan(trace, ["gpu=l40s"], serving="offline").options
+
+
+def test_options_of_several_models_are_told_apart(trace: Path) -> None:
+    on = ["model=qwen2.5-7b,llama-3.2-1b,gpu=h100-sxm,dtype=bfloat16,fp8"]
+    made = jc.plan(trace, on, slo=SLO)
+    names = {option.spec: option.name for option in made.options}
+    assert len(set(names.values())) == len(names) == 4
+    for spec, name in names.items():
+        model = "qwen2.5-7b" if "qwen" in spec else "llama-3.2-1b"
+        assert name.startswith(f"{model} on h100-sxm, ")
+    document = made.to_dict()
+    assert [option["name"] for option in document["options"]] == list(names.values())
+    answer = " ".join(answer_lines(made))
+    assert made.options[0].name in answer
+    assert made.options[0].name in plan_page(made, "joulecast plan")
+    single = jc.plan(trace, ["model=qwen2.5-7b,gpu=h100-sxm"], slo=SLO)
+    assert single.options[0].name == "h100-sxm, bfloat16"
