@@ -224,7 +224,47 @@ TASKS_PYTORCH = Typed(
     ),
 )
 
+REST_OF_SWEEPS = Typed(
+    "h200-sxm/llama-3.1-8b-sweeps",
+    (("vllm-sweeps", 60, f"measure --plan sweeps --resume {SWEEPS.replace('11', '6')}"),),
+)
+REST_OF_TOP_P = Typed(
+    "h200-sxm/llama-3.1-8b-decoding/vllm",
+    (("top-p-0.9", 45, f"{DECODING} --runs 3 --decoding top-p:0.9 --resume"),),
+)
+REST_OF_SPECULATION = Typed(
+    "h200-sxm/llama-3.1-8b-speculation/vllm",
+    (
+        ("acceptance-1", 30, f"{DECODING} --runs 1 --speculate llama-3.2-1b,4,1 --resume"),
+        ("acceptance-0.5", 40, f"{DECODING} --runs 1 --speculate llama-3.2-1b,4,0.5"),
+    ),
+)
+BEAMS = "--plan decoding --runs 1 --decoding beam:4"
 SITTINGS = {
+    "h200-rest": [REST_OF_TOP_P, REST_OF_SWEEPS],
+    "h200-rest-speculation": [REST_OF_SPECULATION],
+    "h200-rest-beams": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-decoding/vllm",
+            (("beam-4", 60, f"measure {BEAMS} --engine vllm --model llama-3.1-8b"),),
+        ),
+    ],
+    "h200-rest-compiled": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-batches",
+            (("pytorch-compiled-batches", 100, f"{PYTORCH_BATCHES} --compile"),),
+        ),
+    ],
+    "h200-rest-pytorch": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-batches",
+            (("pytorch-batches", 40, f"{PYTORCH_BATCHES} --resume"),),
+        ),
+        Typed(
+            "h200-sxm/llama-3.1-8b-decoding/pytorch",
+            (("beam-4", 60, f"measure {BEAMS} {PYTORCH}"),),
+        ),
+    ],
     "h200-inflight": [IN_FLIGHT_JOB],
     "h200-tasks-vllm": [TASKS_VLLM],
     "h200-inflight-and-tasks": [IN_FLIGHT_JOB.only("many"), TASKS_VLLM, IN_FLIGHT_JOB.only("few")],
@@ -410,11 +450,15 @@ def shared_engine(note: Callable[[str], None]) -> Iterator[None]:
     """Let commands that ask for the same engine have the one that is loaded."""
     measuring = importlib.import_module("joulecast.measuring")
     cli_replay = importlib.import_module("joulecast.cli.replay")
+    engines = importlib.import_module("joulecast.measurements.engines")
     load = measuring.load_engine
     loaded: dict[tuple[Any, ...], Any] = {}
 
     def load_once(name: str, request: Any) -> Any:
-        key = (name, request.model, request.weights, request.variant)
+        variant = engines.resolve_variant(name, request.variant)
+        key = (name, request.model, request.weights, engines.start_of(name, variant))
+        if key in loaded and hasattr(loaded[key], "retune"):
+            engines.retune(loaded[key], variant)
         if key not in loaded:
             began = time.monotonic()
             if request.variant.quantization == "fp8":
