@@ -61,7 +61,9 @@ class TimedRequests:
     def is_in_order(self) -> bool:
         """Whether they are as `in_order` has them."""
         arrival_s = self.arrival_s
-        return not len(self) or (arrival_s[0] == 0 and bool((arrival_s[1:] >= arrival_s[:-1]).all()))
+        return not len(self) or (
+            arrival_s[0] == 0 and bool((arrival_s[1:] >= arrival_s[:-1]).all())
+        )
 
     @classmethod
     def in_order(
