@@ -40,7 +40,7 @@ RATE = 8.0
 
 WEEK_S = 7 * 86_400.0
 SLICE_S = 3600.0
-_PIECE = 1 << 20
+_PIECE = 1 << 17
 _LOOPS = 10_000_000
 
 

@@ -351,7 +351,7 @@ def _timeline(
     bounds = slice_bounds(requests.arrival_s, slice_s, slices)
     ttft_s = quantiles_by_slice(run.first_s - requests.arrival_s, bounds, [50, 99])
     outputs = requests.lengths[:, 1]
-    longer = [np.count_nonzero(outputs[begin:end] > 1) for begin, end in pairwise(bounds)]
+    longer = [int((outputs[begin:end] > 1).sum()) for begin, end in pairwise(bounds)]
     tpot_s = token_seconds(run.first_s, run.last_s, outputs)
     (tpot_p50_s,) = quantiles_by_slice(tpot_s, [0, *accumulate(longer)], [50])
     return Timeline(

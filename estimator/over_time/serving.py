@@ -18,7 +18,7 @@ from joulecast.traces.frame import frame_of
 if TYPE_CHECKING:
     import pandas as pd
 
-_PIECE = 1 << 20
+_PIECE = 1 << 16
 """Requests at a time, where each takes memory beside its results."""
 
 LATENCIES = {"ttft": "time to first token", "tpot": "time per output token", "e2e": "end to end"}
