@@ -7,7 +7,7 @@ runs before they are priced, and added for the host that serves.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -208,16 +208,18 @@ class TableLaw:
     def divided_j(self, steps: Steps) -> FloatArray:
         """What steps take for each of `PHASES` [J], shape (3,); taking requests in is apart."""
         share = prompt_share(steps)
+        waits_j = self._waits_j(steps)
         of_prompts, of_outputs = (
-            self.prices.energy_j[0] * part.total(part.weights_read) + self._waiting_j(part)
+            self.prices.energy_j[0] * part.total(part.weights_read) + waits_j(part)
             for part in (weighted(steps, share), weighted(steps, 1 - share))
         )
         own_j = self.own_j(steps).total(steps)
         return np.asarray(own_j + np.array([of_prompts, 0.0, of_outputs]))
 
-    def _waiting_j(self, steps: Steps) -> float:
-        """What the GPU takes while it waits for the serving host [J]."""
+    def _waits_j(self, steps: Steps) -> Callable[[Steps], float]:
+        """What the GPU takes while it waits for the serving host, of these steps weighted [J]."""
         if self.hosts is None:
-            return 0.0
+            return lambda _: 0.0
         pace = self.hosts.pace
-        return pace.waiting_power_w * pace.waiting_seconds(steps, self.hosts.serving_seconds)
+        (waits,) = pace.waits(steps, [self.hosts.serving_seconds])
+        return lambda part: pace.waiting_power_w * part.total(waits)

@@ -57,6 +57,14 @@ class TimedRequests:
         """Time from the first arrival to the last [s]."""
         return float(self.arrival_s[-1] - self.arrival_s[0]) if len(self) else 0.0
 
+    @property
+    def is_in_order(self) -> bool:
+        """Whether they are as `in_order` has them."""
+        arrival_s = self.arrival_s
+        return not len(self) or (
+            arrival_s[0] == 0 and bool((arrival_s[1:] >= arrival_s[:-1]).all())
+        )
+
     @classmethod
     def in_order(
         cls,

@@ -1,7 +1,7 @@
 """Serving requests over time by some replicas behind a router."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -34,6 +34,9 @@ from joulecast.estimator.steps.work import TERMS, StepCounts
 from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.binning.cluster import Cluster
 from joulecast.traces.requests import TimedRequests
+
+_Kept = tuple[int | None, int, "_Tally"]
+"""A request that is never served, how often caches were given back, and the sums of a replica."""
 
 
 @dataclass(frozen=True)
@@ -109,27 +112,37 @@ class Fleet:
         first_s, last_s = np.full(len(requests), np.nan), np.full(len(requests), np.nan)
         tallies = []
         preempted = 0
-        for k, (served, tally) in enumerate(self._serve_shares(shares, progress)):
-            if served.stuck is not None:
-                raise self.scheduler.never_served(served.stuck, shares[k].lengths)
+
+        def keep(k: int, served: ServedTimes, tally: _Tally) -> _Kept:
             first_s[k :: self.replicas] = served.first_s
             last_s[k :: self.replicas] = served.last_s
-            preempted += int(served.preempted.sum())
+            return served.stuck, int(served.preempted.sum()), tally
+
+        for k, (stuck, times, tally) in enumerate(self._serve_shares(shares, keep, progress)):
+            if stuck is not None:
+                raise self.scheduler.never_served(stuck, shares[k].lengths)
+            preempted += times
             tallies.append(tally)
             if progress is not None:
                 progress((k + 1) / self.replicas)
         return _together(tallies, first_s, last_s, preempted, self.slice_s)
 
     def _serve_shares(
-        self, shares: Sequence[TimedRequests], progress: Progress | None
-    ) -> "Iterable[tuple[ServedTimes, _Tally]]":
-        """What each replica makes of its share, in their order."""
+        self,
+        shares: Sequence[TimedRequests],
+        keep: "Callable[[int, ServedTimes, _Tally], _Kept]",
+        progress: Progress | None,
+    ) -> "Iterable[_Kept]":
+        """What is kept of what each replica makes of its share, in their order."""
         if self.cluster is not None:
-            yield from self.cluster.map(partial(_serve, replace(self, cluster=None)), shares)
+            results = self.cluster.map(partial(_serve, replace(self, cluster=None)), shares)
+            for k, result in enumerate(results):
+                yield keep(k, *result)
             return
         serve = partial(_serve, self, progress=progress if self.replicas == 1 else None)
+        # Each thread keeps its own: what waits to be kept in turn takes memory.
         with ThreadPoolExecutor(min(self.replicas, os.cpu_count() or 1)) as pool:
-            yield from pool.map(serve, shares)
+            yield from pool.map(lambda k: keep(k, *serve(shares[k])), range(self.replicas))
 
     def _serve_by_load(self, requests: TimedRequests, progress: Progress | None) -> FleetRun:
         """Each request by the replica that has least to do when it comes."""

@@ -9,6 +9,7 @@ last, and so which requests share them, prices per unit of physical work say.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -22,7 +23,12 @@ from joulecast.estimator.over_time.serving import (
     Serving,
     token_seconds,
 )
-from joulecast.estimator.over_time.timeline import Timeline, quantile_by_slice, slice_seconds
+from joulecast.estimator.over_time.timeline import (
+    Timeline,
+    quantiles_by_slice,
+    slice_bounds,
+    slice_seconds,
+)
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.in_time.state import StepTimes
 from joulecast.estimator.steps.intervals import interval_j
@@ -189,6 +195,9 @@ def _served(
     """The requests that can be served at all, of a token each way at least."""
     longest = min(model.longest_request or math.inf, scheduler.longest_request)
     fits = requests.lengths.sum(axis=1) <= longest
+    if fits.all() and requests.is_in_order and requests.lengths.min(initial=1) >= 1:
+        scheduler.require_fits(requests.lengths)
+        return requests  # there may be many, of which a copy takes memory
     lengths = np.maximum(requests.lengths[fits], 1)
     scheduler.require_fits(lengths)
     cached, rows = (
@@ -317,7 +326,8 @@ def _needed(fleet: Fleet, run: FleetRun, requests: TimedRequests) -> int | None:
     By the time that the work takes, which more replicas with smaller batches need more of.
     """
     span_s = requests.span_s
-    waited_s = float((run.first_s - requests.arrival_s)[-max(1, len(requests) // 20) :].mean())
+    last = slice(-max(1, len(requests) // 20), None)
+    waited_s = float((run.first_s[last] - requests.arrival_s[last]).mean())
     if span_s == 0 or waited_s <= max(_BEHIND_S, _BEHIND_SHARE * span_s):
         return None
     needed = math.ceil(run.busy_s / (_FULL * max(span_s, _SHORTEST_S)))
@@ -337,19 +347,21 @@ def _timeline(
     over_time = run.over_time
     spent_j = over_time.of("energy", slices)
     spent_j = spent_j + model.law.idle_power_w * over_time.of("awake", slices)
-    place = np.minimum((requests.arrival_s / slice_s).astype(int), slices - 1)
     seconds = np.minimum(slice_s, end_s - slice_s * np.arange(slices))
+    bounds = slice_bounds(requests.arrival_s, slice_s, slices)
+    ttft_s = quantiles_by_slice(run.first_s - requests.arrival_s, bounds, [50, 99])
     outputs = requests.lengths[:, 1]
-    is_long, ttft_s = outputs > 1, run.first_s - requests.arrival_s
+    longer = [int((outputs[begin:end] > 1).sum()) for begin, end in pairwise(bounds)]
     tpot_s = token_seconds(run.first_s, run.last_s, outputs)
+    (tpot_p50_s,) = quantiles_by_slice(tpot_s, [0, *accumulate(longer)], [50])
     return Timeline(
         slice_s=slice_s,
         end_s=end_s,
         energy_j=spent_j * (energy_j / spent_j.sum()),
-        arrived=np.bincount(place, minlength=slices).astype(float),
+        arrived=np.diff(bounds).astype(float),
         running=over_time.of("running", slices) / seconds,
         waiting=over_time.of("waiting", slices) / seconds,
-        ttft_p50_s=quantile_by_slice(place, ttft_s, slices, 50),
-        ttft_p99_s=quantile_by_slice(place, ttft_s, slices, 99),
-        tpot_p50_s=quantile_by_slice(place[is_long], tpot_s[is_long], slices, 50),
+        ttft_p50_s=ttft_s[0],
+        ttft_p99_s=ttft_s[1],
+        tpot_p50_s=tpot_p50_s,
     )

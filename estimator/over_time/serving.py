@@ -18,6 +18,9 @@ from joulecast.traces.frame import frame_of
 if TYPE_CHECKING:
     import pandas as pd
 
+_PIECE = 1 << 16
+"""Requests at a time, where each takes memory beside its results."""
+
 LATENCIES = {"ttft": "time to first token", "tpot": "time per output token", "e2e": "end to end"}
 """Short names of what users wait for, as `--slo` and the JSON have them."""
 
@@ -40,11 +43,12 @@ class Quantiles:
 
     @classmethod
     def of(cls, values: FloatArray) -> "Quantiles | None":
-        """Of values [s], shape (n,); None of none."""
+        """Of values [s], shape (n,), which are left in another order; None of none."""
         if not len(values):
             return None
-        p50, p90, p99 = np.percentile(values, [50, 90, 99]).tolist()
-        return cls(p50, p90, p99, float(values.mean()))
+        mean = float(values.mean())
+        p50, p90, p99 = np.percentile(values, [50, 90, 99], overwrite_input=True).tolist()
+        return cls(p50, p90, p99, mean)
 
     def to_dict(self) -> dict[str, float]:
         """As plain JSON values."""
@@ -64,7 +68,7 @@ def latencies_of(
     """
     return {
         "ttft": Quantiles.of(first_s - arrival_s),
-        "tpot": Quantiles.of(token_seconds(first_s, last_s, outputs)[outputs > 1]),
+        "tpot": Quantiles.of(token_seconds(first_s, last_s, outputs)),
         "e2e": Quantiles.of(last_s - arrival_s),
     }
 
@@ -72,8 +76,16 @@ def latencies_of(
 def token_seconds(
     first_s: FloatArray, last_s: FloatArray, outputs: npt.NDArray[np.int64]
 ) -> FloatArray:
-    """Time per output token after the first [s]; 0 for requests of one token."""
-    return np.asarray((last_s - first_s) / np.maximum(1, outputs - 1))
+    """Time per output token after the first, of the requests that have more than one [s]."""
+    seconds = np.empty(np.count_nonzero(outputs > 1))
+    filled = 0
+    for begin in range(0, len(outputs), _PIECE):
+        piece = slice(begin, begin + _PIECE)
+        is_long = outputs[piece] > 1
+        lasted_s, later = (last_s[piece] - first_s[piece])[is_long], outputs[piece][is_long] - 1
+        seconds[filled : filled + len(later)] = lasted_s / later
+        filled += len(later)
+    return seconds
 
 
 @dataclass(frozen=True)

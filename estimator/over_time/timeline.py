@@ -1,8 +1,10 @@
 """How serving goes over time: sums over slices of equal length."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -156,26 +158,44 @@ class Spread:
         return np.asarray(self._sums[self._names.index(name), :slices])
 
 
-def quantile_by_slice(
-    place: "np.ndarray[Any, Any]", values: FloatArray, slices: int, percent: float
-) -> FloatArray:
-    """A quantile of the values of each slice; NaN of none.
+def slice_bounds(arrival_s: FloatArray, slice_s: float, slices: int) -> list[int]:
+    """Where the requests of each slice begin, and the last end; those that come later are its own.
 
     Args:
-        place: Slice of each value, shape (n,).
-        values: Shape (n,).
+        arrival_s: When each comes, ascending [s], shape (n,).
+        slice_s: Length of a slice [s].
         slices: How many slices.
-        percent: Of the values are at most the quantile.
     """
-    order = np.lexsort((values, place))
-    place, values = place[order], values[order]
-    ends = np.searchsorted(place, np.arange(slices), side="right")
-    begins = np.searchsorted(place, np.arange(slices), side="left")
-    quantiles = np.full(slices, np.nan)
-    has_any = ends > begins
-    rank = begins + percent / 100 * (ends - begins - 1)
-    low = np.floor(rank[has_any]).astype(int)
-    high = np.minimum(low + 1, ends[has_any] - 1)
-    share = rank[has_any] - low
-    quantiles[has_any] = (1 - share) * values[low] + share * values[high]
+    count = len(arrival_s)
+    reached = min(int(arrival_s[-1] / slice_s) + 1, slices) if count else 0
+    bounds = [
+        bisect_left(arrival_s, k, key=lambda moment_s: int(moment_s / slice_s))
+        for k in range(reached)
+    ]
+    return bounds + [count] * (slices + 1 - reached)
+
+
+def quantiles_by_slice(
+    values: FloatArray, bounds: Sequence[int], percents: Sequence[float]
+) -> FloatArray:
+    """Quantiles of the values of each slice; NaN of none.
+
+    Args:
+        values: Those of a slice next to one another, which are put in order, shape (n,).
+        bounds: Where the values of each slice begin, and the last end.
+        percents: Of the values are at most a quantile.
+
+    Returns:
+        Shape (percents, slices).
+    """
+    quantiles = np.full((len(percents), len(bounds) - 1), np.nan)
+    for k, (begin, end) in enumerate(pairwise(bounds)):
+        if begin == end:
+            continue
+        values[begin:end].sort()
+        for quantile, percent in zip(quantiles, percents, strict=True):
+            rank = begin + percent / 100 * (end - begin - 1)
+            low = math.floor(rank)
+            share = rank - low
+            quantile[k] = (1 - share) * values[low] + share * values[min(low + 1, end - 1)]
     return quantiles

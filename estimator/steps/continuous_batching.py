@@ -129,18 +129,18 @@ class ContinuousBatching:
         Raises:
             InputError: There is one; its lengths are named.
         """
-        needed = -(-(lengths.sum(axis=1) - 1) // self.block_tokens)
-        if len(needed) and needed.max() > self.cache_blocks:
-            i, o = lengths[int(needed.argmax())].tolist()
+        if not len(lengths):
+            return
+        tokens = lengths.sum(axis=1)
+        place = int(tokens.argmax())
+        longest = int(tokens[place])
+        if -(-(longest - 1) // self.block_tokens) > self.cache_blocks:
+            i, o = lengths[place].tolist()
             raise InputError(
                 f"a request of {i:,} + {o:,} tokens does not fit into the engine's KV cache of "
                 f"{self.cache_tokens:,} tokens; leave such requests out, or have more GPUs share it"
             )
-        if (
-            not self.chunked_prefill
-            and len(lengths)
-            and (longest := int(lengths.sum(axis=1).max())) > self.token_budget
-        ):
+        if not self.chunked_prefill and longest > self.token_budget:
             raise InputError(
                 f"a request of {longest:,} tokens does not fit into a step of "
                 f"{self.token_budget:,}, and the engine does not feed prompts in chunks; use "

@@ -57,10 +57,19 @@ class HostPace:
 
     def waiting_seconds(self, steps: Steps, launch_seconds: float) -> float:
         """How long the GPU waits in steps that take so long to launch [s]."""
+        return steps.total(self.waits(steps, [launch_seconds])[0])
+
+    def waits(self, steps: Steps, launches: Sequence[float]) -> FloatArray:
+        """How long the GPU waits in each step for hosts that take so long to launch it [s].
+
+        Returns:
+            Shape (launches, steps).
+        """
         gpu = step_work(steps, steps.is_launched) @ self.gpu_seconds[:_SHAPE_COLUMNS]
-        waiting = np.zeros(len(steps.decoding))
-        waiting[steps.is_launched] = np.maximum(0.0, launch_seconds - gpu)
-        return steps.total(waiting)
+        waiting = np.zeros((len(launches), len(steps.decoding)))
+        for wait, launch_seconds in zip(waiting, launches, strict=True):
+            wait[steps.is_launched] = np.maximum(0.0, launch_seconds - gpu)
+        return waiting
 
     def launch_seconds_on(self, batches: Sequence[MeteredBatch]) -> float | None:
         """What another host needs to launch a step, by batches timed there [s].

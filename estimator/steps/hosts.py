@@ -45,7 +45,7 @@ class Hosts:
     def waiting_seconds(self, steps: Steps) -> FloatArray:
         """How long the GPU waits for the serving host and for the slow one [s], shape (2,)."""
         launches = self.serving_seconds, self.slow_seconds
-        return np.array([self.pace.waiting_seconds(steps, launch) for launch in launches])
+        return np.array([steps.total(waits) for waits in self.pace.waits(steps, launches)])
 
 
 def hosts_of(

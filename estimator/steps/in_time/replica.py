@@ -160,6 +160,10 @@ def _whole(count: int, value: int) -> Any:
     return np.full(count, value, dtype=np.int64)
 
 
+def _no_moments(count: int) -> Any:
+    return np.full(count, np.nan)
+
+
 def _served(requests: Requests, stuck: int | None) -> ServedTimes:
     return ServedTimes(
         first_s=np.asarray(requests.first),
@@ -173,26 +177,26 @@ def _requests(
     arrival_s: FloatArray, lengths: LengthArray, cached: "np.ndarray[Any, Any] | None"
 ) -> Requests:
     count = len(lengths)
-    columns: Any = lengths.astype(np.int64).T
-    inputs, outputs = columns
-    zeros: Any = np.zeros(count, dtype=np.int64)
-    unknown: Any = np.full(count, np.nan)
+    inputs: Any = lengths[:, 0].astype(np.int64)
+    outputs: Any = lengths[:, 1].astype(np.int64)
     arrivals: Any = np.ascontiguousarray(arrival_s, dtype=float)
     link: Any = np.arange(1, count + 1)
     link[-1:] = NONE
     return Requests(
         arrival=arrivals,
-        prompt=inputs.copy(),
-        cached=zeros.copy() if cached is None else np.minimum(cached, inputs - 1).astype(np.int64),
-        left=outputs.copy(),
-        fed=zeros.copy(),
-        began=zeros.copy(),
-        ends=zeros.copy(),
-        admitted=zeros.copy(),
+        prompt=inputs,
+        cached=_whole(count, 0)
+        if cached is None
+        else np.minimum(cached, inputs - 1).astype(np.int64),
+        left=outputs,
+        fed=_whole(count, 0),
+        began=_whole(count, 0),
+        ends=_whole(count, 0),
+        admitted=_whole(count, 0),
         link=link,
-        first=unknown.copy(),
-        last=unknown.copy(),
-        preempted=zeros.copy(),
+        first=_no_moments(count),
+        last=_no_moments(count),
+        preempted=_whole(count, 0),
     )
 
 
