@@ -126,7 +126,7 @@ class Estimate:
         """The same energy, with the parts of groups of the requests that sum to the whole."""
         edges_j = {(cell.input_tokens, cell.output_tokens): cell.energy_j for cell in self.cells}
         cells_j = {at: edges_j.get(cell_edges(whole.grid, at)) or 0.0 for at in whole.cells}
-        return replace(self, groups=shares_of(groups, whole, cells_j))
+        return replace(self, groups=shares_of(groups, whole, cells_j, self.attribution))
 
     def thinned(self, thinning: Thinning | None) -> "Estimate":
         """The same, of which it is known how many requests of the trace it was not to be of."""

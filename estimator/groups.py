@@ -1,13 +1,17 @@
 """What each group of a trace's requests takes of the energy of all: a model's, a user's, an hour's.
 
-A cell of the grid holds requests of like lengths; each group has the share of a cell's energy that
-it has of its tokens. What all share, the steps and the waiting of a server, is shared so, too.
+Where a law tells what tokens take, a group has the sum of its requests' parts (docs/rate-card.md):
+sums of lengths are enough for that. Of the paper's method, which knows no tokens, a group has the
+share of a cell's energy that it has of its tokens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from joulecast.estimator.attribution.attribution import Attribution
+from joulecast.estimator.attribution.division import sums_as_steps
+from joulecast.estimator.attribution.served import divider_of
 from joulecast.traces.workload import Workload
 
 
@@ -39,7 +43,10 @@ class GroupShare:
 
 
 def shares_of(
-    groups: Mapping[str, Workload], workload: Workload, cells_j: Mapping[tuple[int, int], float]
+    groups: Mapping[str, Workload],
+    workload: Workload,
+    cells_j: Mapping[tuple[int, int], float],
+    attribution: Attribution | None,
 ) -> tuple[GroupShare, ...]:
     """The parts of groups, the largest first.
 
@@ -47,18 +54,14 @@ def shares_of(
         groups: Name -> workload; their sum is the whole.
         workload: The whole.
         cells_j: (row, column) -> what the requests of that cell take together [J].
+        attribution: What tokens take of it; None if that is not known.
     """
-    joules_per_token = {
-        place: cells_j.get(place, 0.0) / (sums.input_tokens + sums.output_tokens)
-        for place, sums in workload.cells.items()
-    }
-    shares_j = {
-        name: sum(
-            joules_per_token[place] * (sums.input_tokens + sums.output_tokens)
-            for place, sums in group.cells.items()
+    if attribution is None:
+        shares_j = _by_tokens(groups, workload, cells_j)
+    else:
+        shares_j = _by_requests(
+            groups, {at for at, energy_j in cells_j.items() if energy_j}, attribution
         )
-        for name, group in groups.items()
-    }
     whole_j = sum(shares_j.values())
     shares = [
         GroupShare(
@@ -73,3 +76,37 @@ def shares_of(
         for name, group in groups.items()
     ]
     return tuple(sorted(shares, key=lambda share: (-share.energy_j, share.name)))
+
+
+def _by_requests(
+    groups: Mapping[str, Workload], estimated: Collection[tuple[int, int]], attribution: Attribution
+) -> dict[str, float]:
+    """The sum of the parts of each group's requests [J]."""
+    steps = {}
+    for name, group in groups.items():
+        cells = [at for at in group.cells if at in estimated]
+        cached = group.cached if attribution.is_continuous and group.cached else {}
+        steps[name] = sums_as_steps(
+            [group.cells[at] for at in cells], [cached.get(at, 0) for at in cells]
+        )
+    parts_of = divider_of(steps.values(), attribution)
+    return {name: float(parts_of(each).energy_j.sum()) for name, each in steps.items()}
+
+
+def _by_tokens(
+    groups: Mapping[str, Workload],
+    workload: Workload,
+    cells_j: Mapping[tuple[int, int], float],
+) -> dict[str, float]:
+    """Each group's part of each cell, by its share of the tokens there [J]."""
+    joules_per_token = {
+        place: cells_j.get(place, 0.0) / (sums.input_tokens + sums.output_tokens)
+        for place, sums in workload.cells.items()
+    }
+    return {
+        name: sum(
+            joules_per_token[place] * (sums.input_tokens + sums.output_tokens)
+            for place, sums in group.cells.items()
+        )
+        for name, group in groups.items()
+    }

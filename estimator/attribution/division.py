@@ -5,12 +5,14 @@ attention, sampling. That is theirs. The rest is for all that it feeds together:
 kernels launched, idle power as long as it lasts. That is divided equally among the tokens fed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from joulecast.estimator.steps.work import LengthArray, PrefixReads, Steps
 from joulecast.measurements.arrays import FloatArray
+from joulecast.traces.cell_sums import CellSums
 from joulecast.traces.requests import TokenArray
 
 PHASES = ("input", "cached", "output")
@@ -70,6 +72,30 @@ def as_steps(lengths: LengthArray, cached: TokenArray | None = None) -> Steps:
         is_launched=np.zeros(len(i), dtype=bool),
         requests=len(i),
         prefixes=PrefixReads.of((c > 0).astype(float), c, c * (i - c)),
+    )
+
+
+def sums_as_steps(cells: Sequence[CellSums], cached: Sequence[int]) -> Steps:
+    """What the requests of some cells need, those of each in a row.
+
+    Args:
+        cells: Sums over the requests of each.
+        cached: Prompt tokens of each that are read from a cache of prefixes [tokens]; every prompt
+            of a cell has the same share of them.
+    """
+    n, i, ii, o, oo, io = np.array(cells, dtype=float).reshape(-1, len(CellSums._fields)).T
+    i, ii = np.maximum(i, n), np.maximum(ii, n)  # an empty prompt counts as one token
+    c = np.clip(np.array(cached, dtype=float), 0, i - n)
+    share = c / i
+    return Steps(
+        decoding=o - n,
+        prompt_tokens=i - c,
+        context=io - i + (oo - o) / 2,
+        pairs=(1 - share**2) * ii / 2,
+        sampled=o,
+        is_launched=np.zeros(len(n), dtype=bool),
+        requests=int(n.sum()),
+        prefixes=PrefixReads.of(n * (c > 0), c, share * (1 - share) * ii),
     )
 
 

@@ -5,7 +5,7 @@ all tokens of the kind in equal shares. So equal requests have equal parts, whoe
 beside them. Waiting is divided as the rest is.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -129,17 +129,33 @@ def divider(
     Returns:
         The parts of some of them; those of all sum to the estimate.
     """
+    parts_of = divider_of(
+        (_steps_of(piece, attribution) for piece in requests.pieces()), attribution
+    )
+    return lambda piece: parts_of(_steps_of(piece, attribution))
+
+
+def divider_of(
+    pieces: Iterable[Steps], attribution: "Attribution"
+) -> Callable[[Steps], RequestParts]:
+    """The same, of what requests need: a row of `Steps` each, or for several together.
+
+    Args:
+        pieces: What all need, some at a time.
+        attribution: What they take together.
+
+    Returns:
+        The parts of some rows; those of all sum to the estimate.
+    """
     own_j, tokens = np.zeros(len(PHASES)), np.zeros(len(PHASES))
-    for piece in requests.pieces():
-        steps = _steps_of(piece, attribution)
+    for steps in pieces:
         own_j += attribution.own_j(steps).total(steps)
         tokens += [float(column.sum()) for column in _tokens(steps)]
     wholes_j = [attribution.shares[phase].energy_j for phase in PHASES]
     shares = [_Shares.of(*each) for each in zip(wholes_j, own_j, tokens, strict=True)]
     idle = attribution.idle_j / sum(wholes_j)
 
-    def parts_of(piece: ServedRequests) -> RequestParts:
-        steps = _steps_of(piece, attribution)
+    def parts_of(steps: Steps) -> RequestParts:
         own = _columns(attribution.own_j(steps))
         input_j, cached_j, output_j = (
             share.of_own * own_j + share.rate_j * fed

@@ -42,12 +42,12 @@ from joulecast.views.answers.estimate import estimate_answer, scope_text
 from joulecast.views.estimate import (
     LINKS_NOTE,
     MOST_GROUPS,
-    SHARES_NOTE,
     basis_text,
     below_ideal_notes,
     ideal_labels,
     rate_note,
     served_text,
+    shares_note,
     trace_text,
 )
 from joulecast.views.footprint import facility_notes
@@ -124,7 +124,7 @@ def estimate_page(
         "estimate.html.j2",
         document=document,
         n=numbers,
-        shares_note=SHARES_NOTE,
+        shares_note=shares_note(estimate),
         script=document_script(document),
         title=title,
         answer=[numbers.sentence(estimate_answer(estimate, trace_text(estimate)))],

@@ -55,10 +55,15 @@ LINKS_NOTE = (
     "times as long."
 )
 
-SHARES_NOTE = (
-    "Parts of groups have no intervals of their own: how far each is off beside the others was "
-    "never metered. That of the whole is above."
-)
+
+def shares_note(estimate: Estimate) -> str:
+    """What the parts of groups are, and that they have no intervals."""
+    is_of_requests = estimate.attribution is not None
+    what = "are sums of their requests' parts" if is_of_requests else "go by cells and tokens"
+    return (
+        f"Parts of groups {what} and have no intervals of their own: how far each is off beside "
+        "the others was never metered. That of the whole is above."
+    )
 
 
 def ideal_labels(estimate: Estimate) -> Mapping[Ideal, str]:
@@ -139,7 +144,7 @@ def estimate_notes(estimate: Estimate) -> list[str]:
     if basis is not None and basis.kind == "gpu scaled" and basis.gpus > 1:
         notes.append(LINKS_NOTE)
     notes += [] if estimate.attribution is None else [DIVISION_NOTE]
-    notes += [SHARES_NOTE] if estimate.groups else []
+    notes += [shares_note(estimate)] if estimate.groups else []
     return [*notes, *facility_notes(estimate.facility)]
 
 

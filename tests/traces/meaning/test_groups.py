@@ -95,6 +95,31 @@ def test_names_that_say_their_model(name: str, model: str | None) -> None:
     assert known_model(name) == model
 
 
+@pytest.mark.parametrize("serving", ["online", "offline"])
+@pytest.mark.parametrize(("cached", "within"), [(False, 1e-9), (True, 0.01)])
+def test_a_group_has_the_sum_of_its_requests(
+    serving: str, cached: bool, within: float, tmp_path: Path
+) -> None:
+    """Writers and readers: a cell's share by tokens would put them off by a third."""
+    users, means = ("reader", "writer"), {"reader": (4000, 20), "writer": (200, 400)}
+    rows = []
+    for k in range(400):
+        user = users[k % 2]
+        i, o = (mean + 7 * k % (mean // 2) for mean in means[user])
+        rows.append((0.4 * k, user, i, o, k % 3 * i // 4 if cached else 0))
+    path = tmp_path / "users.csv"
+    head = "arrival_s,user,input_tokens,output_tokens,cached_tokens"
+    path.write_text("\n".join([head, *(",".join(map(str, row)) for row in rows)]) + "\n")
+    made = jc.estimate(path, TABLE, group_by="user", serving=serving)
+    parts = made.to_frame("requests")
+    assert len(parts) == len(rows)
+    # Requests without a pause come in the order of the file.
+    by_user = parts.groupby([row[1] for row in rows])["energy_j"].sum()
+    assert {group.name: group.energy_j for group in made.groups} == {
+        user: pytest.approx(by_user[user], rel=within) for user in users
+    }
+
+
 def test_groups_that_cannot_be(log: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match='has no column "team_name"'):
         load_trace(log, group_by="team_name")
