@@ -95,7 +95,9 @@ def estimate_binned(
     inside = workload.inside
     counts = request_counts(everything, workload, inside.requests)
     if inside.requests == 0:
-        raise InputError(f"{trace}: has no request to estimate: {left_out_text(counts)}")
+        raise InputError(
+            f"{trace}: has no request to estimate: {left_out_text(counts, table.config)}"
+        )
     cells = binned_energy(workload, table, whole_batches)
     energy_j = sum(cell.energy_j for cell in cells if cell.energy_j is not None)
     flops, gpu, dtype = load_flops(table.config), table.gpu, table.compute_dtype

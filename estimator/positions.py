@@ -99,12 +99,26 @@ def request_counts(
     }
 
 
-def left_out_text(requests: Mapping[str, int]) -> str:
-    """What keeps the requests of a workload from being estimated, in words."""
-    beyond = requests["beyond_memory"]
-    memory = f"{beyond} than the GPU's memory holds, " if beyond else ""
-    return (
-        f"{requests['beyond_grid']} lie beyond the table's grid, {requests['beyond_positions']} "
-        f"are longer than the model has positions for, {memory}{requests['failed']} failed, "
-        f"{requests['invalid']} were invalid"
-    )
+def left_out_text(requests: Mapping[str, int], config: str) -> str:
+    """What keeps the requests of a workload from being estimated, and what to do, in words.
+
+    Args:
+        requests: As `request_counts` has them.
+        config: What `load_shape` takes for the model.
+    """
+    positions = load_shape(config).positions
+    room = "" if positions is None else f" ({positions:,} tokens, input and output together)"
+    reasons = {
+        "beyond_grid": "beyond the table's grid",
+        "beyond_positions": f"longer than the model has positions for{room}",
+        "beyond_memory": "longer than the GPU's memory holds",
+        "failed": "failed",
+        "invalid": "invalid",
+    }
+    counts = [f"{requests[key]:,} {text}" for key, text in reasons.items() if requests[key]]
+    advice = {
+        "beyond_positions": "give a --model of more positions",
+        "beyond_memory": "give more --gpus, or a --gpu of more memory",
+    }
+    what_to_do = [f"; {text}" for key, text in advice.items() if requests[key]]
+    return (", ".join(counts) or "it has none") + "".join(what_to_do)

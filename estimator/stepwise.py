@@ -225,7 +225,9 @@ class StepModel:
         total = workload.total
         counts = request_counts(everything, in_positions, total.requests, workload)
         if total.requests == 0:
-            raise InputError(f"{trace}: has no request to estimate: {left_out_text(counts)}")
+            raise InputError(
+                f"{trace}: has no request to estimate: {left_out_text(counts, self.config)}"
+            )
         services = serve(workload, lengths, self.scheduler, self.gauge, progress, cached)
         spending = self.law.spending(gauged_by_law(services.mean))
         cells = self.cells(workload, spending.energy_j)

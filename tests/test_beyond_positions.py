@@ -46,8 +46,8 @@ def test_where_nothing_else_is_there_nothing_is_estimated(
     result = run_cli("estimate", path, *words)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"Error: {path}: has no request to estimate: 0 lie beyond the table's grid, 1 are longer "
-        "than the model has positions for, 0 failed, 0 were invalid\n"
+        f"Error: {path}: has no request to estimate: 1 longer than the model has positions for "
+        "(131,072 tokens, input and output together); give a --model of more positions\n"
     )
 
 

@@ -52,7 +52,10 @@ def _require_no_rows(name: str, options: ReadingOptions, is_alone: bool) -> None
         InputError: The option is named.
     """
     if is_alone and options.names_columns:
-        raise InputError(f"{name}: is a workload and has no columns to name")
+        raise InputError(
+            f"{name}: is a workload and has no columns to name; leave that out, or give the file "
+            "of requests"
+        )
     asked = {
         "where (--where)": options.where,
         "group_by (--group-by)": options.group_by,

@@ -108,12 +108,12 @@ class ServingWish:
         if self.share > 1:
             raise InputError(
                 f"share is {self.share:g}, and requests that nobody made are not made up; for more "
-                f"traffic give --speed {self.share:g}, the same requests in less time"
+                f"traffic give a speed (--speed) of {self.share:g}, the same requests in less time"
             )
         if self.rate is not None and self.share != 1:
             raise InputError(
-                f"rate and share: {self.rate:g} requests a second are as many, whatever share of "
-                f"the trace they are drawn from; give --rate {self.rate * self.share:g} alone"
+                f"rate and share: {self.rate:g} requests a second are as many, whatever share "
+                f"they are of; give --rate {self.rate * self.share:g} alone"
             )
 
     @property

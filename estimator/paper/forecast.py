@@ -75,7 +75,9 @@ def forecast_binned(workload: Workload, model: StepModel, trace: str) -> Estimat
     inside = workload.inside
     counts = request_counts(everything, served, inside.requests, workload)
     if inside.requests == 0:
-        raise InputError(f"{trace}: has no request to estimate: {left_out_text(counts)}")
+        raise InputError(
+            f"{trace}: has no request to estimate: {left_out_text(counts, model.config)}"
+        )
     services = _services(workload, model, batch_sizes)
     total = _sum(list(services.values()))
     spending, sds = _spending(workload, model, total, len(services))

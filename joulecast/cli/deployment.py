@@ -1,5 +1,6 @@
 """Options that say what serves, measured or not, and how."""
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -113,10 +114,14 @@ class Share(FiniteRange):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Convert to a number and check; what is too large, `ServingWish` refuses."""
-        number, sign, rest = str(value).partition("%")
-        if rest.strip():
-            self.fail(f"{value} is no share, such as 0.5 or 50%", param, ctx)
-        return super().convert(number.strip(), param, ctx) / (100 if sign else 1)
+        number, sign, rest = str(value).strip().partition("%")
+        try:
+            share = float(number.replace(",", ".")) / (100 if sign else 1)
+        except ValueError:
+            share = math.nan
+        if rest.strip() or not share > 0:
+            self.fail(f"{value} is no share; give 1 or less, such as 0.5 or 50%", param, ctx)
+        return share
 
 
 ARRIVAL_OPTIONS: list[Option] = [
@@ -142,7 +147,7 @@ ARRIVAL_OPTIONS: list[Option] = [
     ),
     click.option(
         "--share",
-        type=Share(0, min_open=True),
+        type=Share(),
         default=1.0,
         show_default=False,
         metavar="SHARE",

@@ -71,6 +71,8 @@ def prices(
     --input and --output tokens. A saved workload (.json) as TRACE needs --gpu.
     """
     equal = take_equal(options, needs_count=False)
+    if gpu is not None and _is_gpu(words):
+        raise click.UsageError(f"{words[0]} and --gpu {gpu} are two GPUs; give one of them")
     if gpu is not None or (model is not None and not _is_gpu(words)):
         deployment = {"model": model, "gpu": gpu, "gpus": gpus, "dtype": dtype}
         _emit_card(words, equal, deployment, options)

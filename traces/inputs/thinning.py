@@ -39,7 +39,7 @@ class Thinning:
         """What was done, in words."""
         return (
             f"a share of {self.share:g} of the requests: each kept or left out at random (seed "
-            f"{self.seed}), at its own time; the interval does not hold which"
+            f"{self.seed}); the interval does not hold which"
         )
 
     def to_dict(self) -> dict[str, float]:

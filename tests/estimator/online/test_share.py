@@ -145,14 +145,15 @@ def test_each_model_of_a_log_is_thinned(trace: Path, tmp_path: Path, run_cli: Ru
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--share", "2"), "give --speed 2"),
-        (("--share", "200%"), "give --speed 2"),
+        (("--share", "2"), "give a speed (--speed) of 2"),
+        (("--share", "200%"), "give a speed (--speed) of 2"),
         (("--share", "0.5", "--rate", "4"), "give --rate 2 alone"),
         (("--share", "1e-9"), "does not keep any of its 600 requests"),
         (("--share", "0.5", "--group-by", "hour"), "--share and --group-by do not go together"),
-        (("--share", "half"), "'half' is not a valid share"),
-        (("--share", "5%0"), "5%0 is no share, such as 0.5 or 50%"),
-        (("--share", "nan"), "not a finite number"),
+        (("--share", "half"), "half is no share; give 1 or less, such as 0.5 or 50%"),
+        (("--share", "5%0"), "5%0 is no share; give 1 or less"),
+        (("--share", "nan"), "nan is no share"),
+        (("--share", "0"), "0 is no share"),
     ],
 )
 def test_what_cannot_be_a_share_ends_in_a_line(

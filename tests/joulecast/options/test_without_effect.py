@@ -37,7 +37,7 @@ WORKLOADS = {
 def test_no_row_is_read_of_a_workload(case: str, option: str, run_cli: RunCli) -> None:
     command = case.partition(" ")[0]
     result = run_cli(command, *WORKLOADS[case], option, OF_ROWS[option])
-    assert_one_line(result, "has no columns to name" if option in COLUMNS else option)
+    assert_one_line(result, "has no columns to name; leave" if option in COLUMNS else option)
 
 
 @pytest.mark.parametrize("option", OF_ROWS)

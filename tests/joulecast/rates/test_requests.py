@@ -181,3 +181,9 @@ def test_prices_and_a_rate_card_are_told_apart(
     result = run_cli("prices", *words)
     assert result.exit_code == 2
     assert told in result.stderr.splitlines()[-1]
+
+
+def test_a_gpu_is_named_once(run_cli: RunCli) -> None:
+    result = run_cli("prices", "--model", "llama-3.1-8b", "h100-sxm", "--gpu", "l40s")
+    assert result.exit_code == 2
+    assert "h100-sxm and --gpu l40s are two GPUs; give one of them" in result.stderr
