@@ -198,7 +198,7 @@ def test_options_of_the_other_method_are_refused(
 
 def test_nothing_to_estimate_is_said(tmp_path: Path, run_cli: RunCli) -> None:
     empty = replace(workload_of(PAPER_GRID, []), failed=Failed(3, 30))
-    with pytest.raises(InputError, match="has no request to estimate: 3 failed$"):
+    with pytest.raises(InputError, match=r"has no request to estimate: 3 failed$"):
         estimate_stepwise(empty, load_table(VLLM), "x")
     (tmp_path / "long.csv").write_text("input_tokens,output_tokens\n500000,10\n")
     words = "estimate", tmp_path / "long.csv", "--table", VLLM
