@@ -1,7 +1,7 @@
 """What `joulecast estimate --group-by model` shows: each model of a log, served by itself."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from rich.console import Group
 from rich.table import Table
@@ -19,7 +19,14 @@ from joulecast.views.footprint import (
     facility_notes,
     facility_text,
 )
-from joulecast.views.numbers import energy_ends, joules, kwh, percent, reading_facts
+from joulecast.views.numbers import (
+    energy_ends,
+    joules,
+    kwh,
+    left_out_texts,
+    percent,
+    reading_facts,
+)
 from joulecast.views.online.serving import (
     OFFLINE_TEXT,
     cached_notes,
@@ -33,16 +40,6 @@ from joulecast.views.report import Report
 _OWN_GPUS = "GPUs of its own"
 APART_NOTE = "Each model is served by GPUs of its own; ends of intervals are added up."
 _NO_INTERVAL = "none, which the binned method cannot tell"
-_LEFT_OUT = {
-    "beyond_grid": "beyond the grid",
-    "beyond_positions": "longer than the model has positions for",
-    "beyond_memory": "longer than the GPU's memory holds",
-    "untimed": "without a time",
-    "left_out_by_share": "by the share that was asked for",
-    "failed": "failed",
-    "invalid": "invalid",
-}
-"""Why a request is not estimated, by its key in `Estimate.requests`."""
 
 
 def models_report(made: ModelEstimates) -> Report:
@@ -124,11 +121,6 @@ def requests_text(made: ModelEstimates) -> str:
     if others := made.requests["other_models"]:
         left_out.append(f"{others:,} of models that are not estimated")
     return f"{few:,} of {many:,} estimated; left out: {', '.join(left_out) or 'none'}"
-
-
-def left_out_texts(requests: Mapping[str, int]) -> list[str]:
-    """Each reason why requests are left out, with how many it is."""
-    return [f"{requests[key]:,} {why}" for key, why in _LEFT_OUT.items() if requests.get(key)]
 
 
 def _energies_view(made: ModelEstimates) -> Table:
