@@ -21,6 +21,7 @@ from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.grid import Grid
 from joulecast.traces.load import LoadedTrace
 from joulecast.traces.printable import printable
+from joulecast.traces.reading.rows.rules import REASONS
 from joulecast.traces.workload import Workload
 from joulecast.version import VERSION
 from joulecast.views.answers import Sentence, Shown
@@ -129,6 +130,7 @@ def _environment() -> Environment:
     environment.globals["include_style"] = lambda: Markup(  # noqa: S704 - a file of ours
         (Path(__file__).parent / "templates" / "page.css").read_text("utf-8")
     )
+    environment.globals["left_out_reasons"] = REASONS
     return environment
 
 

@@ -4,7 +4,6 @@ import csv
 import json
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 
 import jsonschema
 import pytest
