@@ -28,7 +28,8 @@ def estimate_answer(estimate: "Estimate", trace: str) -> Sentence:
         *energy_parts(estimate),
         " of GPU energy to serve ",
         *_requests_parts(estimate),
-        f" of {_without_count(trace, estimate)} with {deployment_text(estimate)}{_pace_text(estimate)}.",
+        f" of {_without_count(trace, estimate)} with {deployment_text(estimate)}",
+        f"{_pace_text(estimate)}.",
     ]
 
 

@@ -1,7 +1,8 @@
 """What `joulecast estimate --group-by model` shows: each model of a log, served by itself."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -39,17 +40,31 @@ from joulecast.views.report import Report
 
 _OWN_GPUS = "GPUs of its own"
 APART_NOTE = "Each model is served by GPUs of its own; ends of intervals are added up."
+_LACK = "reason", "input_tokens", "output_tokens"
+"""What a CSV row tells of a model that is not estimated; empty for the others."""
 _NO_INTERVAL = "none, which the binned method cannot tell"
 
 
 def models_report(made: ModelEstimates) -> Report:
     """`joulecast estimate --group-by model`."""
     document = made.to_dict()
-    rows = [{**csv_row(row), "names": " ".join(row["names"])} for row in document["models"]]
+    lack: dict[str, Any] = {"not_estimated": dict.fromkeys(_LACK)}
+    rows = [{**csv_row(row), "names": " ".join(row["names"]), **lack} for row in document["models"]]
+    rows += [_not_estimated_row(made.trace, row) for row in document["not_estimated"]]
     tables = [_energies_view(made), _servings_view(made), *_footprints_view(made)]
     answer = title_text(plain(models_answer(made)))
     facts, notes = facts_table(list(_facts(made))), notes_text(list(_notes(made)))
     return Report(document, rows, Group(answer, "", facts, *tables, notes))
+
+
+def _not_estimated_row(trace: str, other: Mapping[str, Any]) -> dict[str, Any]:
+    """A CSV row of a model that is not estimated, without an energy."""
+    return {
+        "names": " ".join(other["names"]),
+        "trace": trace,
+        "requests": {"total": other["requests"], "estimated": 0},
+        "not_estimated": {key: other[key] for key in _LACK},
+    }
 
 
 def _facts(made: ModelEstimates) -> Iterator[tuple[str, str]]:
