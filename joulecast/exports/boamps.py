@@ -67,8 +67,9 @@ def _task(facts: Facts) -> dict[str, Any]:
             for usage in ("input", "output")
         ],
         "taskDescription": (
-            f"{facts.source_text}. Trace {facts.trace}; powerConsumption is the {_what(facts)} "
-            f"energy of all requests, dataQuantity the mean of one. {_interval_text(facts)}."
+            f"{facts.source_text}. Trace {facts.trace}, {facts.circumstances_text}; "
+            f"powerConsumption is the {_what(facts)} energy of {facts.requests_text}, dataQuantity "
+            f"the mean of one. {_interval_text(facts)}."
         ),
     }
 

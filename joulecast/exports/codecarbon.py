@@ -36,7 +36,10 @@ def codecarbon_row(facts: Facts) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
     row |= {
         "timestamp": f"{facts.made:%Y-%m-%dT%H:%M:%S}",
-        "project_name": f"joulecast forecast of {facts.trace}",
+        "project_name": (
+            f"joulecast forecast of {facts.trace}, {facts.requests_text}, "
+            f"{facts.circumstances_text}"
+        ),
         "run_id": str(facts.identifier),
         "gpu_energy": gpu_kwh,
         "energy_consumed": facts.energy_kwh,

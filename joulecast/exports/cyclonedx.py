@@ -84,12 +84,16 @@ def _properties(facts: Facts) -> dict[str, str]:
     estimate, overhead = facts.estimate, facts.facility.server_overhead
     properties = {
         "method": facts.source_text,
+        "serving": facts.serving_text,
+        "variant": facts.variant_text,
+        "what_if": facts.what_if_text,
         "boundary": facts.boundary_text,
         "gpu_energy_kwh": f"{estimate.energy_kwh:.9g}",
         "it_energy_kwh": "" if overhead is None else f"{facts.it_energy_kwh:.9g}",
         "interval_level": "" if facts.interval_kwh is None else LEVEL,
         "trace": facts.trace,
         "requests": str(facts.requests),
+        "requests_of_trace": facts.requests_text,
         "gpus": f"{facts.gpus} x {facts.gpu.product}",
         "engine": " ".join(filter(None, (facts.basis.engine, facts.engine_version))),
         "dtype": facts.basis.dtype,

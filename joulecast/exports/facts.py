@@ -10,6 +10,7 @@ from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.carbon import CarbonIntensity
 from joulecast.estimator.footprint.facility import Boundary, Facility
 from joulecast.estimator.unit_prices.model import Served
+from joulecast.measurements.engines.decoding import GREEDY
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.hardware import Gpu
 from joulecast.measurements.models import load_shape, model_names
@@ -18,6 +19,8 @@ from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import shown_address
 from joulecast.version import VERSION
+from joulecast.views.numbers import left_out_texts
+from joulecast.views.online.serving import limits_facts, serving_text
 
 LEVEL = "95 %"
 """Of every interval."""
@@ -116,6 +119,46 @@ class Facts:
             f"Forecast by joulecast {VERSION}, not measured: method {self.estimate.method_text}, "
             f"basis {self.basis.kind}"
         )
+
+    @property
+    def serving_text(self) -> str:
+        """How the requests were served, and whether the energy has idle power in between."""
+        if self.estimate.serving is None:
+            return f"served {serving_text(self.estimate)}, no idle power in between"
+        return f"served {serving_text(self.estimate)}; idle power in between is included"
+
+    @property
+    def what_if_text(self) -> str:
+        """What the requests or the engine were taken to be; empty where both are as they were."""
+        reading = self.estimate.reading
+        lines = [line for _, line in limits_facts(self.estimate)]
+        if reading is not None and reading.where is not None:
+            lines.append(f"only requests of the trace with {reading.where}")
+        return "; ".join(f"what if: {line}" for line in lines)
+
+    @property
+    def variant_text(self) -> str:
+        """How the engine serves besides; empty where it does as by default."""
+        basis = self.basis
+        texts = ["eager, nothing compiled"] if basis.is_eager else []
+        texts += [] if basis.decoding == GREEDY.text else [f"decoding {basis.decoding}"]
+        texts += [] if basis.speculation is None else [f"speculation {basis.speculation}"]
+        return ", ".join(texts)
+
+    @property
+    def circumstances_text(self) -> str:
+        """How the requests were served, by what variant of the engine, and under which what-ifs."""
+        texts = self.serving_text, self.variant_text, self.what_if_text
+        return "; ".join(filter(None, texts))
+
+    @property
+    def requests_text(self) -> str:
+        """Which requests of the trace the energy is of."""
+        few, many = self.requests, self.estimate.requests["total"]
+        if few == many:
+            return "the request" if few == 1 else f"all {few:,} requests"
+        left_out = ", ".join(left_out_texts(self.estimate.requests))
+        return f"{few:,} of {many:,} requests (left out: {left_out})"
 
     @property
     def boundary_text(self) -> str:

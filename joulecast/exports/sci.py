@@ -94,7 +94,8 @@ def _description(facts: Facts) -> str:
         low_g, high_g = (end_g / facts.requests for end_g in facts.carbon_interval_g)
         interval = f"{LEVEL} interval {low_g:.6g} to {high_g:.6g} g per request, of E alone"
     return (
-        f"{facts.source_text}. SCI = (E x I + M) per R with R a request. E: {facts.boundary_text}. "
+        f"{facts.source_text}. SCI = (E x I + M) per R with R a request. Trace {facts.trace}, "
+        f"{facts.circumstances_text}. E: {facts.boundary_text}, for {facts.requests_text}. "
         f"I: {facts.carbon_text}. M: the embodied emissions of the hardware are not known and left "
         f"out, so sci is (E x I) per R, less than the whole. {interval}. The timestamp is of the "
         "forecast."

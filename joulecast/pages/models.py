@@ -10,7 +10,8 @@ from joulecast.traces.files import write_text
 from joulecast.views.answers.models import models_answer
 from joulecast.views.estimate import basis_text
 from joulecast.views.footprint import facility_notes, facility_text
-from joulecast.views.models import APART_NOTE, left_out_texts, model_warnings, page_facts
+from joulecast.views.models import APART_NOTE, model_warnings, page_facts
+from joulecast.views.numbers import left_out_texts
 from joulecast.views.steps import interval_note
 
 

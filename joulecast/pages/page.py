@@ -15,18 +15,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.over_time.durations import duration, moment
 from joulecast.estimator.unit_prices.memory import default_limits
 from joulecast.estimator.unit_prices.model import Served
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.grid import Grid
 from joulecast.traces.load import LoadedTrace
 from joulecast.traces.printable import printable
+from joulecast.traces.reading.rows.rules import REASONS
 from joulecast.traces.workload import Workload
 from joulecast.version import VERSION
 from joulecast.views.answers import Sentence, Shown
 from joulecast.views.answers.compare import saving_number
 from joulecast.views.estimate import basis_text
-from joulecast.views.numbers import grams, joules, kwh, money, percent, plain_digits
+from joulecast.views.numbers import grams, joules, kwh, money, percent
 from joulecast.views.report import json_text
 
 _PACKAGES = ("numpy", "scipy", "duckdb", "matplotlib")
@@ -41,7 +43,8 @@ _FORMATS: Mapping[str, Callable[[Any], str]] = {
     "less": lambda saving: saving_number(saving, "less"),
     "more": lambda saving: saving_number(saving, "more"),
     "times": lambda saving: saving_number(saving, "times"),
-    "seconds": lambda seconds: f"{plain_digits(seconds)} s",
+    "duration": duration,
+    "moment": moment,
     "watts": lambda power_w: f"{power_w:,.0f} W",
     "exact": str,
     "number": lambda number: f"{number:,.7g}",
@@ -129,6 +132,7 @@ def _environment() -> Environment:
     environment.globals["include_style"] = lambda: Markup(  # noqa: S704 - a file of ours
         (Path(__file__).parent / "templates" / "page.css").read_text("utf-8")
     )
+    environment.globals["left_out_reasons"] = REASONS
     return environment
 
 

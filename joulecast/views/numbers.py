@@ -16,6 +16,17 @@ QUANTITIES = {
 }
 """Quantity of a table's cells -> what it is, with its unit."""
 
+_LEFT_OUT = {
+    "beyond_grid": "beyond the grid",
+    "beyond_positions": "longer than the model has positions for",
+    "beyond_memory": "longer than the GPU's memory holds",
+    "untimed": "without a time",
+    "left_out_by_share": "by the share that was asked for",
+    "failed": "failed",
+    "invalid": "invalid",
+}
+"""Why a request is not estimated, by its key in `Estimate.requests`."""
+
 
 def joules(energy_j: float, digits: int = 4) -> str:
     """An energy with four digits, or as many as are given, and the fitting prefix."""
@@ -110,6 +121,11 @@ def invalid_text(invalid: Mapping[str, int]) -> str:
     if not invalid:
         return total
     return f"{total} ({', '.join(f'{count:,} {reason}' for reason, count in invalid.items())})"
+
+
+def left_out_texts(requests: Mapping[str, int]) -> list[str]:
+    """Each reason why requests are left out, with how many it is."""
+    return [f"{requests[key]:,} {why}" for key, why in _LEFT_OUT.items() if requests.get(key)]
 
 
 def reading_facts(reading: "TraceReading | None") -> list[tuple[str, str]]:

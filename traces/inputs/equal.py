@@ -35,13 +35,17 @@ def equal_requests(
     (row,), (column,) = POWER_OF_TWO_GRID.assign([i], [o])
     cell = int(row), int(column)
     told = "" if cached_tokens is None else f" ({cached_tokens:,} cached)"
-    count = "1 request" if n == 1 else f"{n:,} requests"
     return Workload(
         POWER_OF_TWO_GRID,
         {cell: CellSums(n, n * i, n * i * i, n * o, n * o * o, n * i * o)},
-        sources=({"name": f"{count} of {i:,}{told} + {o:,} tokens", "kind": "made up"},),
+        sources=({"name": f"{count_text(n)} of {i:,}{told} + {o:,} tokens", "kind": "made up"},),
         cached=None if cached_tokens is None else {cell: n * cached_tokens},
     )
+
+
+def count_text(requests: int) -> str:
+    """How many requests, as the name of such a workload begins."""
+    return "1 request" if requests == 1 else f"{requests:,} requests"
 
 
 def equal_lengths(workload: Workload) -> tuple[int, int, int | None] | None:

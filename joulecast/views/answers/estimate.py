@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from joulecast.estimator.over_time.durations import duration
+from joulecast.traces.inputs.equal import count_text
 from joulecast.views.answers import Sentence, Shown
 from joulecast.views.numbers import energy_ends, joules, kwh
 
@@ -27,7 +28,8 @@ def estimate_answer(estimate: "Estimate", trace: str) -> Sentence:
         *energy_parts(estimate),
         " of GPU energy to serve ",
         *_requests_parts(estimate),
-        f" of {trace} with {deployment_text(estimate)}{_pace_text(estimate)}.",
+        f" of {_without_count(trace, estimate)} with {deployment_text(estimate)}",
+        f"{_pace_text(estimate)}.",
     ]
 
 
@@ -50,6 +52,11 @@ def energy_parts(estimate: "Estimate | ModelEstimates", at: str = "") -> Iterato
     yield " to "
     yield Shown(f"{at}interval_j.1", high)
     yield ")"
+
+
+def _without_count(trace: str, estimate: "Estimate") -> str:
+    """A trace's name, which begins with its count where its requests are all alike."""
+    return trace.removeprefix(f"{count_text(estimate.requests['total'])} of ")
 
 
 def _requests_parts(estimate: "Estimate") -> Iterator[str | Shown]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -19,7 +20,14 @@ from joulecast.views.footprint import (
     facility_notes,
     facility_text,
 )
-from joulecast.views.numbers import energy_ends, joules, kwh, percent, reading_facts
+from joulecast.views.numbers import (
+    energy_ends,
+    joules,
+    kwh,
+    left_out_texts,
+    percent,
+    reading_facts,
+)
 from joulecast.views.online.serving import (
     OFFLINE_TEXT,
     cached_notes,
@@ -32,27 +40,31 @@ from joulecast.views.report import Report
 
 _OWN_GPUS = "GPUs of its own"
 APART_NOTE = "Each model is served by GPUs of its own; ends of intervals are added up."
+_LACK = "reason", "input_tokens", "output_tokens"
+"""What a CSV row tells of a model that is not estimated; empty for the others."""
 _NO_INTERVAL = "none, which the binned method cannot tell"
-_LEFT_OUT = {
-    "beyond_grid": "beyond the grid",
-    "beyond_positions": "longer than the model has positions for",
-    "beyond_memory": "longer than the GPU's memory holds",
-    "untimed": "without a time",
-    "left_out_by_share": "by the share that was asked for",
-    "failed": "failed",
-    "invalid": "invalid",
-}
-"""Why a request is not estimated, by its key in `Estimate.requests`."""
 
 
 def models_report(made: ModelEstimates) -> Report:
     """`joulecast estimate --group-by model`."""
     document = made.to_dict()
-    rows = [{**csv_row(row), "names": " ".join(row["names"])} for row in document["models"]]
+    lack: dict[str, Any] = {"not_estimated": dict.fromkeys(_LACK)}
+    rows = [{**csv_row(row), "names": " ".join(row["names"]), **lack} for row in document["models"]]
+    rows += [_not_estimated_row(made.trace, row) for row in document["not_estimated"]]
     tables = [_energies_view(made), _servings_view(made), *_footprints_view(made)]
     answer = title_text(plain(models_answer(made)))
     facts, notes = facts_table(list(_facts(made))), notes_text(list(_notes(made)))
     return Report(document, rows, Group(answer, "", facts, *tables, notes))
+
+
+def _not_estimated_row(trace: str, other: Mapping[str, Any]) -> dict[str, Any]:
+    """A CSV row of a model that is not estimated, without an energy."""
+    return {
+        "names": " ".join(other["names"]),
+        "trace": trace,
+        "requests": {"total": other["requests"], "estimated": 0},
+        "not_estimated": {key: other[key] for key in _LACK},
+    }
 
 
 def _facts(made: ModelEstimates) -> Iterator[tuple[str, str]]:
@@ -124,11 +136,6 @@ def requests_text(made: ModelEstimates) -> str:
     if others := made.requests["other_models"]:
         left_out.append(f"{others:,} of models that are not estimated")
     return f"{few:,} of {many:,} estimated; left out: {', '.join(left_out) or 'none'}"
-
-
-def left_out_texts(requests: Mapping[str, int]) -> list[str]:
-    """Each reason why requests are left out, with how many it is."""
-    return [f"{requests[key]:,} {why}" for key, why in _LEFT_OUT.items() if requests.get(key)]
 
 
 def _energies_view(made: ModelEstimates) -> Table:

@@ -96,7 +96,7 @@ def test_why_there_is_no_interval(by_models: list[object], run_cli: RunCli) -> N
 
 def test_rows_of_models(by_models: list[object], run_cli: RunCli) -> None:
     header, *rows = run_cli(*by_models, *FACILITY, "--format", "csv").stdout.splitlines()
-    assert len(rows) == 2
+    assert len(rows) == 3  # two models, and what is not estimated
     assert {*ADDED_UP, "boundary", "serving_mode", "serving_idle_j"} <= {*header.split(",")}
     made = jc.estimate_models(Path(str(by_models[1])), pue=1.2, carbon="us-east-1", price="$0.12")
     whole = made.to_frame("total")

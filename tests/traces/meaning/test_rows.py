@@ -198,6 +198,21 @@ def test_values_that_are_missing(where: str, inputs: int, tmp_path: Path) -> Non
     assert sorted(groups) == ["(none)", "a", "none"]
 
 
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        ('"a b" == 7 and c != "7"', '"a b" = 7 and c <> "7"'),
+        ("m ~ 'x, y' and n in (1, 2.5)", 'm ~ "x, y" and n in (1, 2.5)'),
+        ("m IN (1, a) and n = ''", 'm in ("1", a) and n = ""'),
+        ("m = 'say \"it\"' and n >= -1e3", 'm = "say ""it""" and n >= -1e3'),
+    ],
+)
+def test_conditions_are_told_as_they_are_taken(where: str, text: str) -> None:
+    conditions = parse_where(where)
+    assert " and ".join(condition.text for condition in conditions) == text
+    assert parse_where(text) == conditions
+
+
 def test_values_are_values() -> None:
     (condition,) = parse_where("""name = 'it''s'""")
     assert condition.sql("x") == "COALESCE(x = 'it''s', FALSE)"

@@ -43,6 +43,11 @@ class Roles(NamedTuple):
     conditions: tuple[Condition, ...] = ()
 
     @property
+    def where_text(self) -> str:
+        """The conditions as `--where` takes them; empty without any."""
+        return " and ".join(condition.text for condition in self.conditions)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """All of these columns."""
         values = [value for value in self[2:-2] if isinstance(value, str)]

@@ -13,6 +13,8 @@ _CONDITION = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _VALUE = re.compile(r"""\s*("(?:[^"]|"")*"|'(?:[^']|'')*'|[^,"']+)\s*(?:,|$)""")
+_PLAIN_COLUMN = re.compile(r"""[^\s"'=!<>~()]+""")
+_PLAIN_VALUE = re.compile(r"""[^\s"'(),]+""")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _SQL_OPERATORS = {"==": "=", "!=": "<>"}
 
@@ -31,6 +33,19 @@ class Condition(NamedTuple):
     operator: str
     values: tuple[str, ...]
     are_numbers: bool
+
+    @property
+    def text(self) -> str:
+        """It as `parse_where` takes it."""
+        column = self.column if _PLAIN_COLUMN.fullmatch(self.column) else _marked(self.column)
+        shown = [value if self._is_plain(value) else _marked(value) for value in self.values]
+        right = f"({', '.join(shown)})" if self.operator == "in" else shown[0]
+        return f"{column} {self.operator} {right}"
+
+    def _is_plain(self, value: str) -> bool:
+        """Whether a value without quotes is read as the same again."""
+        is_number = _NUMBER.fullmatch(value) is not None
+        return _PLAIN_VALUE.fullmatch(value) is not None and self.are_numbers == is_number
 
     def sql(self, value: str) -> str:
         """Whether a value, SQL of a text, meets it; one that is missing meets <> and = ""."""
@@ -95,6 +110,10 @@ def _unquoted(text: str) -> str:
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         return text[1:-1].replace(text[0] * 2, text[0])
     return text
+
+
+def _marked(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
 
 
 def _quoted(value: str) -> str:

@@ -8,7 +8,6 @@ from joulecast.traces.errors import InputError
 from joulecast.traces.reading.arrivals import named
 from joulecast.traces.reading.formats import BY_NAME, TraceFormat, shorten
 from joulecast.traces.reading.lengths import Stored
-from joulecast.traces.reading.meaning.roles import Roles
 from joulecast.traces.reading.rows.rules import ID, REASONS, VALID, Reason, RowRules
 
 _MOST_MODELS, _MANY_MODELS = 8, 1000
@@ -46,7 +45,7 @@ def decide(ask: Ask, name: str, trace_format: TraceFormat, stored: Stored, table
     counted = ask(f"SELECT reason, COUNT(*) AS rows FROM {table} GROUP BY 1")
     reasons = {row["reason"]: row["rows"] for row in counted}
     if roles.conditions and set(reasons) == {"where"}:
-        raise InputError(f"{name}: no row meets --where {_conditions_text(roles)}")
+        raise InputError(f"{name}: no row meets --where {roles.where_text}")
     left_out: dict[Reason, int] = {
         reason: reasons[reason] for reason in REASONS if reason in reasons
     }
@@ -74,13 +73,6 @@ def decide(ask: Ask, name: str, trace_format: TraceFormat, stored: Stored, table
         left_out,
         models,
         tuple(remarks),
-    )
-
-
-def _conditions_text(roles: Roles) -> str:
-    return " and ".join(
-        f"{condition.column} {condition.operator} {', '.join(condition.values)}"
-        for condition in roles.conditions
     )
 
 

@@ -37,6 +37,7 @@ class TraceReading:
         left_out: Why rows are no requests of their own -> how many.
         models: Names of models -> their rows among those that are requests.
         remarks: What else is to be said, each a line.
+        where: The conditions that rows had to meet, as `--where` takes them; None without any.
     """
 
     format: str
@@ -46,6 +47,7 @@ class TraceReading:
     left_out: Mapping[Reason, int] = field(default_factory=dict)
     models: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    where: str | None = None
 
     @classmethod
     def of(
@@ -81,6 +83,7 @@ class TraceReading:
             rules.left_out if rules.total is None else {**rules.left_out, "totals": 1},
             rules.models,
             rules.remarks,
+            roles.where_text or None,
         )
 
     def with_total(self, total: "TotalRow | None") -> "TraceReading":
@@ -126,6 +129,7 @@ class TraceReading:
             "left_out": dict(self.left_out),
             "models": dict(self.models),
             "remarks": list(self.remarks),
+            **({} if self.where is None else {"where": self.where}),
         }
 
 
