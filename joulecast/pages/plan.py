@@ -4,6 +4,7 @@ from pathlib import Path
 
 from joulecast.estimator.planning.result import FleetPlan
 from joulecast.pages.figures import MOST_BARS, Bar, energy_bars
+from joulecast.pages.frontier import frontier_figures
 from joulecast.pages.page import Numbers, document_script, provenance, render
 from joulecast.traces.files import write_text
 from joulecast.views.planning.answer import answer_lines, fleet_text
@@ -54,6 +55,7 @@ def plan_page(plan: FleetPlan, command: str, title: str = "") -> str:
         waits=[option_waits(option, plan) for option in plan.options],
         has_costs=plan.terms.has_prices,
         figure=energy_bars(bars, "plan", "Energy of each option, the least first") if bars else "",
+        frontiers=frontier_figures(plan),
         left_out=len(plan.options) - len(drawn),
         notes=[note for note in plan_notes(plan) if note != OPEN_NOTE],
         provenance=provenance(command),
