@@ -127,6 +127,15 @@ class FleetOption:
         return None if facility is None else facility.carbon_g(self.energy_j)
 
     @property
+    def carbon_interval_g(self) -> tuple[float, float] | None:
+        """The same at either end of the interval of the energy."""
+        facility = self.estimate.facility
+        if facility is None:
+            return None
+        low, high = map(facility.carbon_g, self.interval_j)
+        return None if low is None or high is None else (low, high)
+
+    @property
     def embodied_g(self) -> float | None:
         """The part of what making the cards emitted [gCO2e]; None likewise, or if not known."""
         return self.terms.embodied_g(self.basis.gpu, self.gpu_hours)
