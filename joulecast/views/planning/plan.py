@@ -87,7 +87,8 @@ def plan_facts(plan: FleetPlan) -> list[tuple[str, str]]:
         facts.append(("what if", plan.thinning.text))
     if plan.objectives:
         facts.append(("in time", ", ".join(objective.text for objective in plan.objectives)))
-    facts.append(("energy", f"of {plan.scope}"))
+    if first is not None:
+        facts.append(("energy", f"of {plan.scope}"))
     if first is not None and first.serving is not None:
         facts.append(("mean W", MEAN_POWER_TEXT))
     return [*facts, *terms_facts(plan)]
@@ -117,12 +118,14 @@ def terms_facts(plan: FleetPlan) -> list[tuple[str, str]]:
 
 
 def plan_notes(plan: FleetPlan) -> list[str]:
-    """What a reader has to know of a plan."""
+    """What a reader has to know of the figures of a plan; nothing where there are none."""
+    if not plan.options:
+        return []
     notes = []
     estimates = [option.estimate for option in plan.options]
     if len(plan.options) > 1:
         notes.append(OPEN_NOTE)
-    if plan.objectives and plan.options:
+    if plan.objectives:
         notes.append(LATENCY_NOTE + _near_text(plan))
     models = sorted({option.basis.model for option in plan.options})
     if len(models) > 1:

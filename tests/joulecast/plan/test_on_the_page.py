@@ -112,3 +112,14 @@ def test_rent_and_the_making_of_cards_say_that_they_have_none(log: Path, run_cli
     assert "Cost is the hours of the GPUs, which have no interval." in shown
     assert "Embodied carbon has no interval" in shown
     assert result.stdout.count("±") == 1
+
+
+def test_where_nothing_is_planned_no_energy_is_explained(log: Path, run_cli: RunCli) -> None:
+    plan = jc.plan(log, ["gpu=h100-sxm"], slo="tpot_p50=1ms", carbon="FR", gpu_prices={"l4": 1})
+    page = plan_page(plan, "joulecast plan")
+    assert "even for a request alone" in page
+    words = "plan", log, "--slo", "tpot_p50=1ms", "--on", "gpu=h100-sxm", "--carbon", "FR"
+    shown = run_cli(*words).stdout
+    assert "even for a request alone" in " ".join(shown.split())
+    for text in (page.partition("<script")[0], shown):
+        assert not re.search("of all GPUs of the fleet|What the numbers mean|Carbon and cost", text)
