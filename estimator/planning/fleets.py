@@ -13,7 +13,7 @@ from joulecast.measurements.engines.decoding import GREEDY
 Goal = Literal["gpus", "energy", "cost"]
 """What a plan has as little of as can be."""
 
-Lack = Literal["too slow", "not estimated", "not all requests"]
+Lack = Literal["too slow", "too many GPUs", "not estimated", "not all requests"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class NotPlanned:
 
     Attributes:
         spec: The deployment, as `--on` takes it.
-        lack: "too slow" for the bounds, "not estimated" at all, or "not all requests" fit.
+        lack: "too slow" for the bounds, "too many GPUs" are needed for them, "not estimated" at
+            all, or "not all requests" fit.
         reason: Why, in a line.
     """
 
