@@ -20,11 +20,13 @@ class ObjectivesNotMetError(InputError):
     Args:
         message: What, and what to do.
         reason: The same in few words.
+        tried_replicas: So many were tried in vain; None where their number is not what it is about.
     """
 
-    def __init__(self, message: str, reason: str) -> None:
+    def __init__(self, message: str, reason: str, tried_replicas: int | None = None) -> None:
         super().__init__(message)
         self.reason = reason
+        self.tried_replicas = tried_replicas
 
 
 def waits(requests: TimedRequests, run: FleetRun) -> dict[str, Quantiles | None]:
@@ -66,8 +68,10 @@ def fewest(
     while not best[2]:
         if high >= most:
             raise ObjectivesNotMetError(
-                f"{most:,} replicas do not meet {_texts(objectives)}; allow more, or ask for less",
-                f"takes more than {most:,} replicas",
+                f"{_replicas(most)} do{'es' * (most == 1)} not meet {_texts(objectives)}; allow "
+                "more, or ask for less",
+                f"takes more than {_replicas(most)}",
+                most,
             )
         low, high = high, min(2 * high, most)
         best = serve(high)
@@ -101,6 +105,10 @@ def _require_meets_alone(
             "no other take longer; ask for less, or take a faster GPU or several (--gpus)",
             f"even for a request alone: {', '.join(missed)}",
         )
+
+
+def _replicas(count: int) -> str:
+    return "1 replica" if count == 1 else f"{count:,} replicas"
 
 
 def _is_met(objectives: Sequence[Objective], latencies: dict[str, Quantiles | None]) -> bool:

@@ -19,6 +19,7 @@ from joulecast.estimator.method import Router
 from joulecast.estimator.online.fewest import fewest, waits
 from joulecast.estimator.online.fleet import Fleet, FleetRun
 from joulecast.estimator.over_time.serving import (
+    KEEPING_UP_SHARE,
     Objective,
     Serving,
     token_seconds,
@@ -49,9 +50,6 @@ token, and that share of the time in which requests come."""
 
 _SHORTEST_S = 1.0
 """Of a burst: so long it may take to be served by replicas that keep up."""
-
-_FULL = 0.9
-"""Busy share of replicas that keep up."""
 
 PART_LOAD_SD = 0.03
 """What steps of few requests cost more or less than a law that is fitted to many batches at the
@@ -330,7 +328,7 @@ def _needed(fleet: Fleet, run: FleetRun, requests: TimedRequests) -> int | None:
     waited_s = float((run.first_s[last] - requests.arrival_s[last]).mean())
     if span_s == 0 or waited_s <= max(_BEHIND_S, _BEHIND_SHARE * span_s):
         return None
-    needed = math.ceil(run.busy_s / (_FULL * max(span_s, _SHORTEST_S)))
+    needed = math.ceil(run.busy_s / (KEEPING_UP_SHARE * max(span_s, _SHORTEST_S)))
     return min(len(requests), max(fleet.replicas + 1, needed))
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _PIECE = 1 << 16
 """Requests at a time, where each takes memory beside its results."""
 
+KEEPING_UP_SHARE = 0.9
+"""Busy share of replicas that are said to keep up: requests that come at random bunch."""
+
 LATENCIES = {"ttft": "time to first token", "tpot": "time per output token", "e2e": "end to end"}
 """Short names of what users wait for, as `--slo` and the JSON have them."""
 
@@ -170,7 +173,8 @@ class Serving:
         latencies: A key of `LATENCIES` -> how long requests waited [s]; None where none did, such
             as for a second token.
         scale_to_zero_s: After so long with nothing to do a replica draws nothing [s]; None: never.
-        replicas_needed: So many would keep up, where these do not; None where they do.
+        replicas_needed: So many would keep up, busy no more than `KEEPING_UP_SHARE`, where these
+            do not; None where they do.
         timeline: The same over time.
         untimed: Requests of which it is not known when they came, which are not served.
         reading: What was read as arrival times, in words; None if nothing was read.

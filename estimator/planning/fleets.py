@@ -13,7 +13,7 @@ from joulecast.measurements.engines.decoding import GREEDY
 Goal = Literal["gpus", "energy", "cost"]
 """What a plan has as little of as can be."""
 
-Lack = Literal["too slow", "not estimated", "not all requests"]
+Lack = Literal["too slow", "too many GPUs", "not estimated", "not all requests"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class NotPlanned:
 
     Attributes:
         spec: The deployment, as `--on` takes it.
-        lack: "too slow" for the bounds, "not estimated" at all, or "not all requests" fit.
+        lack: "too slow" for the bounds, "too many GPUs" are needed for them, "not estimated" at
+            all, or "not all requests" fit.
         reason: Why, in a line.
     """
 
@@ -125,6 +126,15 @@ class FleetOption:
         """What the electricity emits [g of the intensity's gas]; None if that was not asked for."""
         facility = self.estimate.facility
         return None if facility is None else facility.carbon_g(self.energy_j)
+
+    @property
+    def carbon_interval_g(self) -> tuple[float, float] | None:
+        """The same at either end of the interval of the energy."""
+        facility = self.estimate.facility
+        if facility is None:
+            return None
+        low, high = map(facility.carbon_g, self.interval_j)
+        return None if low is None or high is None else (low, high)
 
     @property
     def embodied_g(self) -> float | None:

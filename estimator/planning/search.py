@@ -150,12 +150,14 @@ class Search:
     def one(self, candidate: Candidate) -> Tried:
         """What comes of one."""
         spec = candidate.choice.text
+        gpus = candidate.gpus * (candidate.choice.replicas or 1)
+        if gpus > self.most_gpus:
+            reason = f"has {_gpus(gpus)}, and --most-gpus {self.most_gpus} allows no more"
+            return NotPlanned(spec, "too many GPUs", reason)
         try:
             estimate = self._estimate(candidate)
         except ObjectivesNotMetError as error:
-            most = f" ({candidate.gpus * self._most_replicas(candidate):,} GPUs)"
-            reason = as_of_specs(error.reason) + (most if error.reason.startswith("takes") else "")
-            return NotPlanned(spec, "too slow", reason)
+            return self._not_met(candidate, error)
         except InputError as error:
             return _not_estimated(spec, error)
         serving = estimate.serving
@@ -166,13 +168,22 @@ class Search:
             return NotPlanned(spec, "too slow", f"with so many replicas: {texts}")
         return FleetOption(spec, estimate)
 
+    def _not_met(self, candidate: Candidate, error: ObjectivesNotMetError) -> NotPlanned:
+        """Why no number of replicas meets the bounds, and whether more GPUs might."""
+        spec, reason, tried = candidate.choice.text, as_of_specs(error.reason), error.tried_replicas
+        if tried is None:
+            return NotPlanned(spec, "too slow", reason)
+        reason += f" ({_gpus(candidate.gpus * tried)})"
+        if tried < self._most_replicas(candidate):
+            return NotPlanned(spec, "too slow", reason)
+        allowed = f"and --most-gpus {self.most_gpus} allows no more"
+        return NotPlanned(spec, "too many GPUs", f"{reason}, {allowed}")
+
     def _most_replicas(self, candidate: Candidate) -> int:
         return max(1, self.most_gpus // candidate.gpus)
 
     def _estimate(self, candidate: Candidate) -> Estimate:
         choice = candidate.choice
-        if candidate.gpus * (choice.replicas or 1) > self.most_gpus:
-            raise ObjectivesNotMetError("", f"has more than {self.most_gpus:,} GPUs")
         keywords = dict(self.serving)
         keywords |= {
             **choice.limits,
@@ -185,6 +196,10 @@ class Search:
         )
         make: Callable[..., Estimate] = estimation_method("stepwise", self.loaded, wish=wish)
         return make(self.loaded.workload, candidate.served, self.trace)
+
+
+def _gpus(count: int) -> str:
+    return "1 GPU" if count == 1 else f"{count:,} GPUs"
 
 
 def _not_estimated(spec: str, error: InputError) -> NotPlanned:

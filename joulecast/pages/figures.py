@@ -18,7 +18,7 @@ from joulecast.traces.distribution import Distribution
 from joulecast.traces.printable import printable
 from joulecast.views.numbers import joules
 
-_COLOURS = {
+COLOURS = {
     "ink": "#0a0a0a",
     "soft": "#5a5a5a",
     "line": "#cacaca",
@@ -38,19 +38,19 @@ _MOST_POINTS = 400
 _MOST_LETTERS = 56
 _VALUE_ROOM = 1.24
 """The axis of bars is so many times as long as the longest, with room for its value behind it."""
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 10,
-    "text.color": _COLOURS["ink"],
-    "axes.labelcolor": _COLOURS["ink"],
-    "axes.edgecolor": _COLOURS["soft"],
+    "text.color": COLOURS["ink"],
+    "axes.labelcolor": COLOURS["ink"],
+    "axes.edgecolor": COLOURS["soft"],
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "xtick.color": _COLOURS["soft"],
-    "xtick.labelcolor": _COLOURS["ink"],
-    "ytick.color": _COLOURS["soft"],
-    "ytick.labelcolor": _COLOURS["ink"],
-    "grid.color": _COLOURS["line"],
+    "xtick.color": COLOURS["soft"],
+    "xtick.labelcolor": COLOURS["ink"],
+    "ytick.color": COLOURS["soft"],
+    "ytick.labelcolor": COLOURS["ink"],
+    "grid.color": COLOURS["line"],
     "grid.linewidth": 0.6,
 }
 _ENERGY_UNITS = ((1e12, "TJ"), (1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"))
@@ -93,9 +93,9 @@ def energy_bars(bars: Sequence[Bar], name: str, description: str) -> Markup:
     """
     ends = [end for bar in bars for end in (bar.energy_j, *(bar.interval_j or ()), bar.mark_j or 0)]
     size_j, unit = energy_unit(max(ends))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         height = _MARGIN_INCHES + _ROW_INCHES * len(bars)
-        figure, axis = _figure(height)
+        figure, axis = figure_of(height)
         for place, bar in enumerate(bars):
             _draw_bar(axis, place, bar, size_j, max(ends))
         axis.set_ylim(len(bars) - 0.6, -0.85)
@@ -105,20 +105,20 @@ def energy_bars(bars: Sequence[Bar], name: str, description: str) -> Markup:
         axis.set_xlabel(f"energy [{unit}]")
         axis.grid(axis="x")
         axis.set_axisbelow(True)
-        return _svg(figure, name, description)
+        return svg_of(figure, name, description)
 
 
 def _draw_bar(axis: Axes, place: int, bar: Bar, size_j: float, longest_j: float) -> None:
     """A bar below its name, with its interval and marks, and its value behind all of these."""
-    axis.barh(place, bar.energy_j / size_j, 0.42, color=_COLOURS[bar.colour])
+    axis.barh(place, bar.energy_j / size_j, 0.42, color=COLOURS[bar.colour])
     axis.text(0, place - 0.28, _end_of(printable(bar.label)), va="bottom", parse_math=False)
     if bar.interval_j is not None:
         low, high = (end / size_j for end in bar.interval_j)
-        axis.plot([low, high], [place, place], color=_COLOURS["ink"], linewidth=1.5)
-        axis.plot([low, high], [place, place], "|", color=_COLOURS["ink"], markersize=9)
+        axis.plot([low, high], [place, place], color=COLOURS["ink"], linewidth=1.5)
+        axis.plot([low, high], [place, place], "|", color=COLOURS["ink"], markersize=9)
     if bar.mark_j:
         across = bar.mark_j / size_j
-        axis.plot(across, place, "|", color=_COLOURS["ink"], markersize=14, mew=2)
+        axis.plot(across, place, "|", color=COLOURS["ink"], markersize=14, mew=2)
     behind_j = max(bar.energy_j, *(bar.interval_j or ()), bar.mark_j or 0) + 0.02 * longest_j
     axis.text(behind_j / size_j, place, joules(bar.energy_j), va="center")
 
@@ -132,12 +132,12 @@ def length_curve(kind: str, distribution: Distribution, show_grid: bool, name: s
         show_grid: Also draw the lengths as rounded up to the grid.
         name: Of the picture, for its identifiers; letters only.
     """
-    with matplotlib.rc_context(_STYLE):
-        figure, axis = _figure(3.1)
+    with matplotlib.rc_context(STYLE):
+        figure, axis = figure_of(3.1)
         if distribution.lengths:
             lengths, shares = _thinned(distribution)
             axis.step(
-                [lengths[0], *lengths], [0.0, *shares], where="post", color=_COLOURS["first"],
+                [lengths[0], *lengths], [0.0, *shares], where="post", color=COLOURS["first"],
                 label="true lengths",
             )  # fmt: skip
         if distribution.binned_shares and (show_grid or not distribution.lengths):
@@ -145,7 +145,7 @@ def length_curve(kind: str, distribution: Distribution, show_grid: bool, name: s
             axis.step(
                 [distribution.edges[0], *distribution.edges, end],
                 [0.0, *distribution.binned_shares, distribution.binned_shares[-1]],
-                where="post", color=_COLOURS["second"], linestyle="--",
+                where="post", color=COLOURS["second"], linestyle="--",
                 label="rounded up to the grid",
             )  # fmt: skip
         axis.set_xscale("log", base=2)
@@ -157,7 +157,7 @@ def length_curve(kind: str, distribution: Distribution, show_grid: bool, name: s
         axis.set_ylabel("requests of at most this length [%]")
         axis.grid(visible=True)
         _legend_above(axis, 2)
-        return _svg(figure, name, f"Share of requests by {kind} length")
+        return svg_of(figure, name, f"Share of requests by {kind} length")
 
 
 def time_curves(
@@ -178,17 +178,17 @@ def time_curves(
     """
     size_s, unit = time_unit(timeline.end_s)
     edges = [*timeline.begin_s, timeline.end_s]
-    with matplotlib.rc_context(_STYLE):
-        figure, axis = _figure(2.4)
+    with matplotlib.rc_context(STYLE):
+        figure, axis = figure_of(2.4)
         for (curve, values), colour in zip(curves.items(), _CURVES, strict=False):
             axis.stairs(values, [edge / size_s for edge in edges], baseline=None,
-                        color=_COLOURS[colour], label=curve, linewidth=1.2)  # fmt: skip
+                        color=COLOURS[colour], label=curve, linewidth=1.2)  # fmt: skip
         if mean is not None:
-            axis.axhline(mean, color=_COLOURS["third"], linestyle="--", linewidth=1.2,
+            axis.axhline(mean, color=COLOURS["third"], linestyle="--", linewidth=1.2,
                          label=f"mean: {mean:,.0f} W")  # fmt: skip
         _over_time(axis, timeline.end_s / size_s, unit, label)
         _legend_above(axis, 3)
-        return _svg(figure, name, f"{label} over time")
+        return svg_of(figure, name, f"{label} over time")
 
 
 def energy_curve(name: str, timeline: Timeline) -> Markup:
@@ -202,14 +202,14 @@ def energy_curve(name: str, timeline: Timeline) -> Markup:
     so_far_j = [0.0, *timeline.energy_j.cumsum()]
     size_j, unit = energy_unit(so_far_j[-1])
     edges = [*timeline.begin_s, timeline.end_s]
-    with matplotlib.rc_context(_STYLE):
-        figure, axis = _figure(2.4)
+    with matplotlib.rc_context(STYLE):
+        figure, axis = figure_of(2.4)
         axis.plot([edge / size_s for edge in edges], [energy_j / size_j for energy_j in so_far_j],
-                  color=_COLOURS["first"], linewidth=1.5,
+                  color=COLOURS["first"], linewidth=1.5,
                   label=f"GPU energy so far, in the end {joules(so_far_j[-1])}")  # fmt: skip
         _over_time(axis, timeline.end_s / size_s, time_name, f"energy [{unit}]")
         _legend_above(axis, 1)
-        return _svg(figure, name, "energy so far, over time")
+        return svg_of(figure, name, "energy so far, over time")
 
 
 def _over_time(axis: Axes, end: float, unit: str, label: str) -> None:
@@ -247,7 +247,8 @@ def _end_of(label: str) -> str:
     )
 
 
-def _figure(height_inches: float) -> tuple[Figure, Axes]:
+def figure_of(height_inches: float) -> tuple[Figure, Axes]:
+    """A figure as wide as a page's are, and its axes; the page shows through both."""
     figure = Figure(figsize=(_WIDTH_INCHES, height_inches), layout="constrained")
     figure.patch.set_visible(False)
     axis = figure.subplots()
@@ -255,8 +256,14 @@ def _figure(height_inches: float) -> tuple[Figure, Axes]:
     return figure, axis
 
 
-def _svg(figure: Figure, name: str, description: str) -> Markup:
-    """A figure as an element of a page."""
+def svg_of(figure: Figure, name: str, description: str) -> Markup:
+    """A figure as an element of a page.
+
+    Args:
+        figure: Drawn in `COLOURS` alone.
+        name: Of the picture, for its identifiers; letters only.
+        description: What someone who cannot see it is told.
+    """
     text = StringIO()
     # Without a date, equal figures are equal texts.
     nothing: dict[str, str | None] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -277,6 +284,6 @@ def _themed(tag: str, name: str) -> str:
     """A tag with the colours and the font of the style sheet, and identifiers of its picture."""
     # Identifiers of two pictures on one page differ.
     tag = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", tag)
-    for colour, drawn in _COLOURS.items():
+    for colour, drawn in COLOURS.items():
         tag = tag.replace(drawn, f"var(--{colour})")
     return re.sub(r"font-family: [^;\"]+", "font-family: var(--font)", tag)

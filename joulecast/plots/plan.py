@@ -1,6 +1,6 @@
 """`joulecast plan --plot`: energy against latency, and what nothing beats in both."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -8,6 +8,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from joulecast.estimator.over_time.serving import LATENCIES, Objective
 from joulecast.estimator.planning.fleets import FleetOption
+from joulecast.estimator.planning.frontier import frontier, wait_of
 from joulecast.estimator.planning.result import FleetPlan
 from joulecast.measurements.shapes.shape import QUANTIZED_BYTES
 from joulecast.plots.figure import panels, save_figure
@@ -49,32 +50,9 @@ def plot_plan(plan: FleetPlan, path: Path) -> None:
     save_figure(figure, notes, path)
 
 
-def frontier(
-    options: Sequence[FleetOption], wait_s: Callable[[FleetOption], float]
-) -> list[FleetOption]:
-    """Options that no other beats in both energy and waiting, those that wait least first."""
-    best: list[FleetOption] = []
-    for option in sorted(options, key=lambda each: (wait_s(each), each.energy_j, each.spec)):
-        if not best or option.energy_j < best[-1].energy_j:
-            best.append(option)
-    return best
-
-
-def _wait_of(objective: Objective | None) -> Callable[[FleetOption], float]:
-    """How long requests of an option wait, or how long a batch job takes [s]."""
-
-    def wait_s(option: FleetOption) -> float:
-        serving = option.estimate.serving
-        if objective is None or serving is None:
-            return option.span_s
-        return objective.seconds * objective.share_of(serving.latencies)
-
-    return wait_s
-
-
 def _draw(axis: Axes, options: Sequence[FleetOption], objective: Objective | None) -> None:
     """Every option's energy against its waiting, and the line through the best."""
-    wait_s = _wait_of(objective)
+    wait_s = wait_of(objective)
     scale, unit = (1000.0, "ms") if max(map(wait_s, options)) < 1 else (1.0, "s")
     size_j, prefix = _size_of(max(option.energy_j for option in options))
     gpus, counts = _gpus_of(options), _counts_of(options)

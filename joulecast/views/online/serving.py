@@ -2,13 +2,19 @@
 
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.over_time.durations import duration, moment
-from joulecast.estimator.over_time.serving import LATENCIES, Quantiles, Serving
+from joulecast.estimator.over_time.serving import KEEPING_UP_SHARE, LATENCIES, Quantiles, Serving
 from joulecast.estimator.steps.cached import CachedPrompts
 from joulecast.views.numbers import joules, percent, plain_digits
 
 OFFLINE_TEXT = "offline, all requests at once (a live server took 1.2 to 5 times as much)"
 """What an offline estimate is of; docs/meaning.md has the four runs that the factor is from."""
 
+KEEPING_UP_TEXT = f"each busy no more than {100 * KEEPING_UP_SHARE:.0f} % of the time"
+_COMPUTED_NOTE = (
+    "The last token of a prompt is always computed, even where a cache holds all of it, since the "
+    "first output follows from it; it counts as input, not as cached."
+)
+_ROUNDING_TOKENS = 0.5
 _LONG = 3.0
 """Requests that come over so many times the time that they take leave the card waiting."""
 
@@ -83,6 +89,15 @@ def _share(cached: CachedPrompts) -> str:
     return percent(cached.share_of_input)
 
 
+def last_token_notes(estimate: Estimate) -> list[str]:
+    """Why fewer tokens are read from a cache than it is said to hold; nothing where all are."""
+    cached, attribution = estimate.cached, estimate.attribution
+    if cached is None or attribution is None or not cached.is_read:
+        return []
+    is_all_read = cached.tokens - attribution.shares["cached"].tokens < _ROUNDING_TOKENS
+    return [] if is_all_read else [_COMPUTED_NOTE]
+
+
 def cached_notes(estimate: Estimate) -> list[str]:
     """What a reader has to know of cached prompts: what is made of them, and what was metered."""
     cached = estimate.cached
@@ -94,7 +109,7 @@ def cached_notes(estimate: Estimate) -> list[str]:
             f"{said}: they are read and not computed. No server with such a cache was metered, and "
             "the interval does not hold what that may be off by."
         )
-        return [note]
+        return [note, *last_token_notes(estimate)]
     if estimate.method == "binned":
         return [f"{said}, of which the binned method knows nothing: they count as computed."]
     return [f"{said}, which plain PyTorch does not have: they are computed like all others."]
@@ -156,6 +171,7 @@ def serving_notes(estimate: Estimate) -> list[str]:
         which = "1 REPLICA" if serving.replicas == 1 else f"{serving.replicas:,} REPLICAS"
         notes.append(
             f"THE REQUESTS COME FASTER THAN {which} CAN SERVE THEM: the queue grows as long as "
-            f"they come; about {serving.replicas_needed:,} replicas would keep up (--replicas)."
+            f"they come; about {serving.replicas_needed:,} replicas would keep up (--replicas), "
+            f"{KEEPING_UP_TEXT}."
         )
     return notes

@@ -15,7 +15,7 @@ from joulecast.views.footprint import facility_notes, facility_text
 from joulecast.views.numbers import joules, money, percent, reading_facts, three_digits
 from joulecast.views.online.serving import cached_notes
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text, title_text
-from joulecast.views.planning.answer import answer_lines, cost_text
+from joulecast.views.planning.answer import answer_lines, cost_text, has_cost_interval
 from joulecast.views.report import Report
 
 _NEAR_PERCENT = 15.0
@@ -53,7 +53,7 @@ def plan_html(plan: FleetPlan) -> str:
             " ".join(fleet_lines(option)),
             joules(option.energy_j),
             " to ".join(map(joules, option.interval_j)),
-            cost_text(option),
+            _cost_cell(option),
             option.basis.kind,
         )
         for option in plan.options
@@ -62,6 +62,14 @@ def plan_html(plan: FleetPlan) -> str:
     answer = html_table((" ".join(answer_lines(plan)),), [])
     table = html_table(head, rows) if rows else ""
     return answer + table + (html_table(("not in the plan", "", "why"), others) if others else "")
+
+
+def _cost_cell(option: FleetOption) -> str:
+    """What a fleet costs, and the interval of that."""
+    ends, currency = option.cost_interval, option.terms.currency
+    if ends is None or not has_cost_interval(option):
+        return cost_text(option)
+    return f"{cost_text(option)} ({money(ends[0], None)} to {money(ends[1], currency)})"
 
 
 def plan_facts(plan: FleetPlan) -> list[tuple[str, str]]:
@@ -79,7 +87,8 @@ def plan_facts(plan: FleetPlan) -> list[tuple[str, str]]:
         facts.append(("what if", plan.thinning.text))
     if plan.objectives:
         facts.append(("in time", ", ".join(objective.text for objective in plan.objectives)))
-    facts.append(("energy", f"of {plan.scope}"))
+    if first is not None:
+        facts.append(("energy", f"of {plan.scope}"))
     if first is not None and first.serving is not None:
         facts.append(("mean W", MEAN_POWER_TEXT))
     return [*facts, *terms_facts(plan)]
@@ -109,12 +118,14 @@ def terms_facts(plan: FleetPlan) -> list[tuple[str, str]]:
 
 
 def plan_notes(plan: FleetPlan) -> list[str]:
-    """What a reader has to know of a plan."""
+    """What a reader has to know of the figures of a plan; nothing where there are none."""
+    if not plan.options:
+        return []
     notes = []
     estimates = [option.estimate for option in plan.options]
     if len(plan.options) > 1:
         notes.append(OPEN_NOTE)
-    if plan.objectives and plan.options:
+    if plan.objectives:
         notes.append(LATENCY_NOTE + _near_text(plan))
     models = sorted({option.basis.model for option in plan.options})
     if len(models) > 1:
@@ -143,8 +154,9 @@ def _price_notes(plan: FleetPlan) -> list[str]:
     without = {option.basis.gpu for option in plan.options} - terms.gpu_prices.keys()
     notes = [f"No price of an hour: {', '.join(sorted(without))}."] if without else []
     if terms.facility is not None and terms.facility.price is not None:
-        notes.append("Cost is the hours of the GPUs and their electricity together.")
-    return notes
+        both = "Cost is the hours of the GPUs and their electricity together; its interval is that"
+        return [*notes, f"{both} of the electricity, since the hours have none."]
+    return [*notes, "Cost is the hours of the GPUs, which have no interval."]
 
 
 def _embodied_notes(plan: FleetPlan) -> list[str]:
@@ -152,6 +164,7 @@ def _embodied_notes(plan: FleetPlan) -> list[str]:
     if plan.terms.lifetime_years is None:
         return []
     figures = embodied_carbon()
+    has_figures = any(option.embodied_g is not None for option in plan.options)
     gpus = sorted({option.basis.gpu for option in plan.options})
     notes = [
         f"Embodied carbon of {gpu}: {figure.kg_co2e:g} kgCO2e a card, {figure.scope} "
@@ -159,6 +172,8 @@ def _embodied_notes(plan: FleetPlan) -> list[str]:
         for gpu in gpus
         if (figure := figures.get(gpu)) is not None
     ]
+    if has_figures:
+        notes.append("Embodied carbon has no interval: its sources tell none, nor have hours one.")
     if without := [gpu for gpu in gpus if gpu not in figures]:
         notes.append(f"No published figure of embodied carbon is known of: {', '.join(without)}.")
     return notes
@@ -230,17 +245,28 @@ def _carbon_headings(plan: FleetPlan) -> list[str]:
     return ["making", "gCO2e"] if carbon is None else [f"g{carbon.gas}", "+ making"]
 
 
-def _terms_cells(option: FleetOption, plan: FleetPlan) -> list[str | list[str]]:
-    cells: list[str | list[str]] = [cost_text(option, "")] if plan.terms.has_prices else []
+def _terms_cells(option: FleetOption, plan: FleetPlan) -> list[list[str]]:
+    cells = []
+    if plan.terms.has_prices:
+        ends = option.cost_interval if has_cost_interval(option) else None
+        cells.append([cost_text(option, ""), *_spread_lines(option.cost, ends)])
     headings = _carbon_headings(plan)
     if not headings:
         return cells
     embodied_g = option.embodied_g
     making = "-" if embodied_g is None else three_digits(embodied_g)
     if option.carbon_g is None:
-        return [*cells, making]
-    carbon = three_digits(option.carbon_g)
-    return [*cells, carbon if len(headings) == 1 else [carbon, f"+ {making}"]]
+        return [*cells, [making]]
+    carbon = [
+        three_digits(option.carbon_g),
+        *_spread_lines(option.carbon_g, option.carbon_interval_g),
+    ]
+    return [*cells, carbon if len(headings) == 1 else [*carbon, f"+ {making}"]]
+
+
+def _spread_lines(value: float | None, ends: tuple[float, float] | None) -> list[str]:
+    """How far the upper end of an interval lies above a value, as of energies; nothing without."""
+    return [f"± {percent(ends[1] / value - 1)}"] if value and ends is not None else []
 
 
 def _wait_headings(plan: FleetPlan) -> list[str]:

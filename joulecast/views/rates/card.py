@@ -12,6 +12,7 @@ from joulecast.estimator.rates.card import SECONDS_AN_HOUR, Load, RateCard
 from joulecast.views.estimate import basis_text
 from joulecast.views.footprint import facility_notes, facility_text
 from joulecast.views.numbers import grams, joules, money, percent, plain_digits
+from joulecast.views.online.serving import KEEPING_UP_TEXT, last_token_notes
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text
 from joulecast.views.report import Report
 from joulecast.views.steps import TOKEN_KINDS
@@ -57,13 +58,14 @@ def rate_card_report(card: RateCard) -> Report:
 
 def _load_notes(card: RateCard) -> list[str]:
     """Remarks on the loads."""
-    notes = [] if card.loads[0].attribution.is_continuous else [_COMPUTED]
+    first = card.loads[0]
+    notes = last_token_notes(first.estimate) if first.attribution.is_continuous else [_COMPUTED]
     for load in card.loads:
         needed = None if load.estimate.serving is None else load.estimate.serving.replicas_needed
         if needed is not None:
             notes.append(
                 f"{load.name}: a replica does not keep up with it, and requests wait longer and "
-                f"longer; {needed} would."
+                f"longer; {needed} would keep up, {KEEPING_UP_TEXT}."
             )
     return notes
 

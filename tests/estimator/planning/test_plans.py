@@ -103,10 +103,16 @@ def test_no_more_gpus_than_may_be_taken(trace: Path) -> None:
     assert free.gpus > 2
     capped = jc.plan(trace, ["gpu=l40s", "gpu=l40s,gpus=4"], most_gpus=free.gpus - 1, **how)
     reasons = {other.spec: other.reason for other in capped.not_planned}
-    assert reasons["gpu=l40s"] == f"takes more than {free.gpus - 1} replicas ({free.gpus - 1} GPUs)"
+    most = free.gpus - 1
+    allowed = f"and --most-gpus {most} allows no more"
+    assert reasons["gpu=l40s"] == f"takes more than {most} replicas ({most} GPUs), {allowed}"
+    alone = jc.plan(trace, ["gpu=l40s"], most_gpus=1, **how).not_planned[0]
+    assert alone.lack == "too many GPUs"
+    assert alone.reason == "takes more than 1 replica (1 GPU), and --most-gpus 1 allows no more"
     assert jc.plan(trace, ["gpu=l40s"], most_gpus=free.gpus, **how).options[0].gpus == free.gpus
     too_many = jc.plan(trace, ["gpu=l40s,gpus=4"], most_gpus=2, **how).not_planned[0]
-    assert (too_many.lack, too_many.reason) == ("too slow", "has more than 2 GPUs")
+    assert too_many.lack == "too many GPUs"
+    assert too_many.reason == "has 4 GPUs, and --most-gpus 2 allows no more"
 
 
 def test_a_number_of_replicas_can_be_named(trace: Path) -> None:

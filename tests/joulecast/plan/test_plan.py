@@ -11,7 +11,7 @@ import pytest
 from matplotlib.image import imread
 
 import joulecast as jc
-from joulecast.plots.plan import frontier
+from joulecast.estimator.planning.frontier import frontier
 from tests.conftest import RunCli
 
 ON = ("--on", "gpu=h100-sxm,l40s,gpus=1,2", "--on", "gpu=a100-sxm4-80gb,dtype=fp8")

@@ -159,7 +159,19 @@ def test_a_rate_card_is_shown(log: Path, run_cli: RunCli) -> None:
     )
     assert of_trace["loads"][0]["load"] == "as it came"
     busy = run_cli("prices", "--gpu", "l4", "--requests", "500", *lengths[2:], "--rate", "400")
-    assert "does not keep up" in busy.stdout
+    said = " ".join(busy.stdout.split())
+    assert "does not keep up" in said
+    assert "would keep up, each busy no more than 90 % of the time." in said
+
+
+@pytest.mark.parametrize(("cached", "is_said"), [("500", True), ("499", False), ("0", False)])
+def test_the_last_token_of_a_prompt_is_said_to_be_computed(
+    run_cli: RunCli, cached: str, is_said: bool
+) -> None:
+    words = *EQUAL, "--cached", cached
+    for command in (("estimate",), ("prices", "--model", "llama-3.1-8b", "--rate", "2")):
+        shown = " ".join(run_cli(*command, *words).stdout.split())
+        assert ("The last token of a prompt is always computed" in shown) == is_said
 
 
 @pytest.mark.parametrize(
