@@ -1,6 +1,5 @@
 """A log of several models, each served by itself: estimates, and what none could be made of."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from joulecast.estimator.forecast import estimate
 from joulecast.estimator.keywords import EstimateKeywords, SingleKeywords
 from joulecast.estimator.method import Method
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
-from joulecast.measurements.models import model_names
+from joulecast.measurements.models import known_model
 from joulecast.traces.errors import InputError
 from joulecast.traces.files import read_json
 from joulecast.traces.frame import frame_of
@@ -26,9 +25,6 @@ from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_TUNED = re.compile(r"[-_. ](instruct|chat|it|hf|base|turbo|latest|v\d+:\d+)\b.*$")
-"""What follows the name of an architecture and says nothing of its shape."""
 
 
 class ModelsKeywords(SingleKeywords, total=False):
@@ -358,15 +354,6 @@ def _only(column: str, names: Sequence[str], where: str | None) -> str:
     quoted = ['"{}"'.format(text.replace('"', '""')) for text in (column, *names)]
     own = f"{quoted[0]} in ({', '.join(quoted[1:])})"
     return own if where is None else f"{where} and {own}"
-
-
-def known_model(name: str) -> str | None:
-    """The shipped model that a name such as "meta-llama/Llama-3.1-8B-Instruct" stands for."""
-    last = name.rsplit("/", 1)[-1].lower()
-    for candidate in (last, _TUNED.sub("", last), re.sub(r"^meta-", "", _TUNED.sub("", last))):
-        if candidate in model_names():
-            return candidate
-    return None
 
 
 def read_models(path: Path) -> dict[str, str]:
