@@ -194,7 +194,7 @@ def estimate(
             *(method, whole_batches, trace, served, html, options, host, bar.watch, serving),
             *(cluster, per_request is not None),
         )
-        result = make(loaded.workload, served, trace_name(trace)).at(facility)
+        result = make(loaded.workload, served, trace_name(trace)).called(model).at(facility)
     if html is not None:
         _write_page(html, result, served, loaded, host, title)
     _write_others(result, served, plot, per_request, options["exports"])
