@@ -56,7 +56,7 @@ def nearest(name: str, models: tuple[str, ...]) -> str | None:
     by_words = {_words(model): model for model in models}
     for spelling in _spellings(name):
         bare = _words(re.split(rf"[-.](?:{_TUNED})\b", spelling)[0])
-        if alike := difflib.get_close_matches(bare, by_words, n=1, cutoff=0.5):
+        if alike := difflib.get_close_matches(bare, by_words, n=1, cutoff=0.3):
             return by_words[alike[0]]
     return None
 

@@ -1,5 +1,6 @@
 """Model architectures by name: Hugging Face config files, and what follows from their shapes."""
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -50,6 +51,38 @@ def unknown_model(name: str) -> InputError:
         else f'did you mean "{alike}"?'
     )
     return InputError(f'unknown model "{name}"; {advice}')
+
+
+def read_models(path: Path) -> dict[str, str]:
+    """The models that names in a log stand for: a JSON object of names.
+
+    Raises:
+        InputError: The file is none, or names a model that there is not.
+    """
+    models = read_json(path, "write an object of names")
+    if not isinstance(models, dict) or not all(isinstance(value, str) for value in models.values()):
+        raise InputError(
+            f'{path}: is not an object of names; write such as {{"my-model": "llama-3.1-8b"}}'
+        )
+    try:
+        return models_called(models)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def models_called(models: Mapping[str, str]) -> dict[str, str]:
+    """Names in a log and what they stand for, each as `model_called` has it.
+
+    Raises:
+        InputError: There is no such model.
+    """
+    called = {}
+    for name, model in models.items():
+        try:
+            called[name] = model_called(model)
+        except InputError as error:
+            raise InputError(f'"{name}" cannot be that: {error}') from error
+    return called
 
 
 def load_config(model: str) -> dict[str, Any]:
