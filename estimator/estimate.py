@@ -14,6 +14,7 @@ from joulecast.estimator.ideal import Ideal, implied_flops_per_s
 from joulecast.estimator.method import Method
 from joulecast.estimator.steps.cached import CachedPrompts
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
+from joulecast.measurements.models import model_called
 from joulecast.measurements.table.interpolation import Coverage
 from joulecast.traces.errors import InputError
 from joulecast.traces.frame import frame_of
@@ -160,6 +161,21 @@ class Estimate:
             )
         basis = None if self.basis is None else self.basis.kind
         return columns_of(self.served, self.attribution, self.energy_j, self.interval_j, basis)
+
+    def called(self, model: str | None) -> "Estimate":
+        """The same, saying what model a name is taken as that is not the shipped one's own.
+
+        Args:
+            model: As the user named it; None if nobody did.
+
+        Raises:
+            InputError: There is no such model.
+        """
+        basis = self.basis
+        if model is None or basis is None or model_called(model) == model:
+            return self
+        note = f'"{model}" is taken as {model_called(model)}'
+        return replace(self, basis=replace(basis, notes=(*basis.notes, note)))
 
     def at(self, facility: Facility | None) -> "Estimate":
         """The same energy, with the footprint that it has in a facility."""

@@ -95,7 +95,7 @@ def estimate(
     with cluster_at(spark) as cluster:
         loaded, serving = _load(trace, method, served, without_variant(how), cluster)
         make = estimation_method(method, loaded, whole_batches, serving_host, wish=serving)
-        return make(loaded.workload, served, trace_name(trace)).at(facility)
+        return make(loaded.workload, served, trace_name(trace)).called(wish.model).at(facility)
 
 
 def _load(

@@ -20,6 +20,8 @@ from .estimator.basis import (
 )
 from .estimator.by_model import (
     ModelEstimates,
+)
+from .estimator.by_model.names import (
     NotEstimated,
 )
 from .estimator.compare import (

@@ -1,12 +1,15 @@
 """Model architectures by name: Hugging Face config files, and what follows from their shapes."""
 
+from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from joulecast.measurements.model_spellings import nearest, spelled
 from joulecast.measurements.shapes.architectures import shape_of
 from joulecast.measurements.shapes.shape import ModelShape
-from joulecast.traces.errors import InputError, unknown_name
+from joulecast.traces.errors import InputError
 from joulecast.traces.files import exists, read_json
 
 _SUFFIX = ".json"
@@ -19,22 +22,83 @@ def model_names() -> list[str]:
     )
 
 
-def load_config(model: str) -> dict[str, Any]:
-    """The config of a model by its short name, or from a config.json or a folder that holds one.
+@cache
+def known_model(name: str) -> str | None:
+    """The shipped model that a name such as "meta-llama/Llama-3.1-8B-Instruct" stands for."""
+    return spelled(name, tuple(model_names()))
+
+
+def model_called(name: str) -> str:
+    """A name of a model as the rest takes it: a file or folder itself, else the shipped model.
 
     Raises:
         InputError: No such name or file; the nearest name is suggested.
     """
-    if not model:
-        raise unknown_name("model", model, model_names())
-    if model in model_names():
-        path = _folder() / f"{model}{_SUFFIX}"
-    elif exists(model):
-        path = Path(model) / "config.json" if Path(model).is_dir() else Path(model)
-    elif model.endswith(_SUFFIX):
-        path = Path(model)  # which read_json says is not there
+    if name in model_names() or (name and (exists(name) or name.endswith(_SUFFIX))):
+        return name
+    model = known_model(name)
+    if model is None:
+        raise unknown_model(name)
+    return model
+
+
+def unknown_model(name: str) -> InputError:
+    """An `InputError` for a name that no model has, with the nearest that one has."""
+    alike = nearest(name, tuple(model_names()))
+    advice = (
+        "name a shipped one, such as llama-3.1-8b, or give a Hugging Face config.json"
+        if alike is None
+        else f'did you mean "{alike}"?'
+    )
+    return InputError(f'unknown model "{name}"; {advice}')
+
+
+def read_models(path: Path) -> dict[str, str]:
+    """The models that names in a log stand for: a JSON object of names.
+
+    Raises:
+        InputError: The file is none, or names a model that there is not.
+    """
+    models = read_json(path, "write an object of names")
+    if not isinstance(models, dict) or not all(isinstance(value, str) for value in models.values()):
+        raise InputError(
+            f'{path}: is not an object of names; write such as {{"my-model": "llama-3.1-8b"}}'
+        )
+    try:
+        return models_called(models)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def models_called(models: Mapping[str, str]) -> dict[str, str]:
+    """Names in a log and what they stand for, each as `model_called` has it.
+
+    Raises:
+        InputError: There is no such model.
+    """
+    called = {}
+    for name, model in models.items():
+        try:
+            called[name] = model_called(model)
+        except InputError as error:
+            raise InputError(f'"{name}" cannot be that: {error}') from error
+    return called
+
+
+def load_config(model: str) -> dict[str, Any]:
+    """The config of a model by its name, or from a config.json or a folder that holds one.
+
+    Args:
+        model: Such, as `model_called` takes it.
+
+    Raises:
+        InputError: No such name or file; the nearest name is suggested.
+    """
+    called = model_called(model)
+    if called in model_names():
+        path = _folder() / f"{called}{_SUFFIX}"
     else:
-        raise unknown_name("model", model, model_names())
+        path = Path(called) / "config.json" if Path(called).is_dir() else Path(called)
     config = read_json(path, "give a Hugging Face config.json")
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"{path}: is not a Hugging Face config: it has no model_type")
@@ -49,7 +113,7 @@ def load_shape(model: str) -> ModelShape:
     """
     config = load_config(model)
     try:
-        return shape_of(model, config)
+        return shape_of(model_called(model), config)
     except KeyError as error:
         raise InputError(f"{model}: its config lacks {error}") from error
     except (TypeError, ValueError) as error:

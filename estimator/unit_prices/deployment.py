@@ -10,7 +10,7 @@ from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.unit_prices.work import StepWork, step_work
 from joulecast.measurements.engines import require_shareable
 from joulecast.measurements.hardware import Gpu, gpus_in_words
-from joulecast.measurements.models import load_config, load_shape
+from joulecast.measurements.models import load_config, load_shape, model_called
 from joulecast.measurements.shapes.architectures import text_config
 from joulecast.measurements.shapes.shape import COMPUTE_DTYPE, QUANTIZED_BYTES, ModelShape
 from joulecast.traces.errors import InputError
@@ -77,7 +77,7 @@ class Deployment:
         """A deployment as a user names it.
 
         Args:
-            model: A shipped name, or a config.json.
+            model: A shipped name or another that says the same, or a config.json.
             gpu: Data sheet.
             engine: "vllm" or "pytorch".
             gpus: GPUs that share the model.
@@ -93,7 +93,7 @@ class Deployment:
             raise InputError(f'"{dtype}" is no number format; take one of: {", ".join(DTYPES)}')
         is_quantized = asked in QUANTIZED_BYTES
         deployment = cls(
-            model=model,
+            model=model_called(model),
             gpu=gpu,
             engine=engine,
             gpus=gpus,

@@ -20,6 +20,9 @@ UTILIZATION = 0.92
 
 BLOCK_TOKENS = 16
 
+GPU_COUNTS = (1, 2, 4, 8)
+"""Of the GPUs of a server, that share a model where their number is left open."""
+
 SHOWN_OF_MEMORY = 0.9957
 """What NVML shows, over the data sheet's GB taken as GiB: 81,559 MiB of 80 on the H100, 143,771 of
 141 on the H200."""
@@ -126,6 +129,15 @@ def scheduler_for(deployment: Deployment, request_tokens: float) -> ContinuousBa
         block_tokens=BLOCK_TOKENS,
         graph_tokens=0 if deployment.is_eager else ContinuousBatching.graph_tokens,
     )
+
+
+def fewest_gpus(deployment: Deployment) -> int:
+    """The fewest of `GPU_COUNTS` that hold the model and a KV cache; 1 if none of them does."""
+    for count in GPU_COUNTS:
+        is_shared = can_share(deployment.shape, count)
+        if is_shared and cache_tokens(deployment.on(count)) >= BLOCK_TOKENS:
+            return count
+    return 1
 
 
 def does_not_fit_text(deployment: Deployment) -> str:

@@ -37,7 +37,8 @@ DEPLOYMENT_OPTIONS: list[Option] = [
         "--gpus",
         type=click.IntRange(1, 1024),
         metavar="N",
-        help="GPUs that share the model; by default 1.",
+        help="GPUs that share the model; by default 1, or with --group-by model the fewest of 1, "
+        "2, 4, 8 that hold each.",
     ),
     click.option(
         "--dtype",

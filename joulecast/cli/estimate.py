@@ -194,7 +194,7 @@ def estimate(
             *(method, whole_batches, trace, served, html, options, host, bar.watch, serving),
             *(cluster, per_request is not None),
         )
-        result = make(loaded.workload, served, trace_name(trace)).at(facility)
+        result = make(loaded.workload, served, trace_name(trace)).called(model).at(facility)
     if html is not None:
         _write_page(html, result, served, loaded, host, title)
     _write_others(result, served, plot, per_request, options["exports"])
@@ -260,7 +260,8 @@ def _emit_models(params: dict[str, Any]) -> None:
     Raises:
         UsageError: One is for a single model.
     """
-    from joulecast.estimator.by_model import OWN_KEYWORDS, estimate_models, read_models
+    from joulecast.estimator.by_model import OWN_KEYWORDS, estimate_models
+    from joulecast.measurements.models import read_models
     from joulecast.views.models import models_report
 
     if params["group_by"] != "model":
@@ -293,7 +294,7 @@ def _emit_models(params: dict[str, Any]) -> None:
 
 def _one_model_text(params: dict[str, Any], models: dict[str, str] | None) -> str:
     """What to do where an option is for one model: leave it out, or take such a model."""
-    from joulecast.estimator.by_model import conditions_by_model
+    from joulecast.estimator.by_model import conditions_by_model, gpus_for
 
     with reading(params, *params["traces"]) as keywords:
         conditions = conditions_by_model(params["traces"], models, **keywords)
@@ -302,7 +303,9 @@ def _one_model_text(params: dict[str, Any], models: dict[str, str] | None) -> st
     model, condition = next(iter(conditions.items()))
     given = {"--models": models, "--where": params["where"]}
     instead = ["--group-by model", *(name for name, value in given.items() if value is not None)]
-    chosen = shlex.join(["--model", model, "--where", condition])
+    gpus = gpus_for(model, params)
+    shared = ["--gpus", str(gpus)] if params["gpus"] is None and gpus > 1 else []
+    chosen = shlex.join(["--model", model, *shared, "--where", condition])
     of_what = " and ".join(instead)
     return f"leave it out, or pick one model: in place of {of_what}, give such as {chosen}"
 

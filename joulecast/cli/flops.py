@@ -10,6 +10,7 @@ from joulecast.cli.options import (
     command,
     emit_report,
     output_option,
+    taken_model,
     with_options,
 )
 
@@ -17,7 +18,7 @@ LENGTH = click.IntRange(1, 2**31)
 
 
 @command()
-@click.argument("model", shell_complete=complete_models)
+@click.argument("model", callback=taken_model, shell_complete=complete_models)
 @click.option("--input", "input_tokens", type=LENGTH, help="Input length [tokens].")
 @click.option("--output", "output_tokens", type=LENGTH, help="Output length [tokens].")
 @click.option("--recompute", is_flag=True, help="Count with the DeepSpeed profiler again.")

@@ -201,6 +201,26 @@ def facility_of(options: Mapping[str, Any]) -> "Facility | None":
     )
 
 
+def taken_model(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001 - click passes all three
+    value: str | None,
+) -> str | None:
+    """The model that a name is taken as, which is said where it is not the shipped one's own.
+
+    Raises:
+        InputError: There is no such model.
+    """
+    from joulecast.measurements.models import model_called
+
+    if value is None or ctx.resilient_parsing:
+        return value
+    model = model_called(value)
+    if model != value:
+        say(f'"{value}" is taken as {model}')
+    return model
+
+
 ENGINE_OPTIONS: list[Option] = [
     click.option(
         "--engine", required=True, type=click.Choice(sorted(ENGINES)), help="Serving engine."
@@ -208,6 +228,7 @@ ENGINE_OPTIONS: list[Option] = [
     click.option(
         "--model",
         required=True,
+        callback=taken_model,
         shell_complete=complete_models,
         help="A shipped model, or a folder or file with a config.json.",
     ),

@@ -6,7 +6,14 @@ import click
 
 from joulecast.cli.completion import complete_gpus, complete_models
 from joulecast.cli.deployment import DTYPE, RATE
-from joulecast.cli.options import COST_OPTIONS, check_results, command, emit_report, with_options
+from joulecast.cli.options import (
+    COST_OPTIONS,
+    check_results,
+    command,
+    emit_report,
+    taken_model,
+    with_options,
+)
 from joulecast.cli.requests.equal import EqualRequests, take_equal, with_equal
 from joulecast.cli.trace_options import TRACE_OPTIONS, reading, require_unread
 from joulecast.measurements.engines import ENGINES
@@ -23,6 +30,7 @@ _OF_A_CARD = "--engine", "--rate", "--input", "--pue", "--carbon", "--price", "-
 @click.option(
     "--model",
     metavar="MODEL",
+    callback=taken_model,
     shell_complete=complete_models,
     help="Whose tokens to price, by load; with a GPU as an argument, by batch below its prices.",
 )

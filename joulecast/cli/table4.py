@@ -13,6 +13,7 @@ from joulecast.cli.options import (
     emit_report,
     plot_option,
     split_named_traces,
+    taken_model,
     with_options,
 )
 from joulecast.cli.trace_options import TRACE_OPTIONS, reading
@@ -38,6 +39,7 @@ from joulecast.views.progress import SimulationBar
 @click.option(
     "--model",
     metavar="MODEL",
+    callback=taken_model,
     shell_complete=complete_models,
     help="A shipped model, or a Hugging Face config.json, likewise; by default llama-3.1-8b.",
 )

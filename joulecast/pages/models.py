@@ -54,7 +54,7 @@ def models_page(made: ModelEstimates, command: str, title: str = "") -> str:
         left_out=[", ".join(left_out_texts(each.requests)) for each in estimates],
         energies_figure=energy_bars(bars, "models", "Energy by model, the most first"),
         not_drawn=len(estimates) - len(bars),
-        notes=[*model_warnings(made), *([] if reading is None else reading.notes)],
+        notes=[*made.notes, *model_warnings(made), *([] if reading is None else reading.notes)],
         meaning=[APART_NOTE, *facility_notes(made.facility)],
         all_model_facts=[_model_facts(each) for each in estimates],
         source_facts=[] if reading is None else [("read", reading.text)],
@@ -65,6 +65,7 @@ def models_page(made: ModelEstimates, command: str, title: str = "") -> str:
 def _model_facts(estimate: Estimate) -> list[tuple[str, str]]:
     """What serves a model, and what its estimate stands on."""
     tables = ", ".join(estimate.basis.tables if estimate.basis else ())
-    facts = [("serves", estimate.table), ("basis", basis_text(estimate))]
+    gpus = [] if estimate.basis is None else [("GPUs", f"{estimate.basis.gpus:,}")]
+    facts = [("serves", estimate.table), *gpus, ("basis", basis_text(estimate))]
     facts += [("prices from", tables)] if tables not in ("", estimate.table) else []
     return [*facts, ("interval", interval_note(estimate))]

@@ -24,6 +24,7 @@ from joulecast.cli.options import (
     facility_of,
     plot_option,
     say,
+    taken_model,
     with_options,
 )
 from joulecast.cli.pages import PAGE_OPTIONS, page_title
@@ -55,6 +56,7 @@ PLAN_OPTIONS: list[Option] = [
     click.option(
         "--model",
         metavar="MODEL",
+        callback=taken_model,
         shell_complete=complete_models,
         help="Of the deployments that name none; by default llama-3.1-8b.",
     ),

@@ -163,19 +163,21 @@ def _servings_view(made: ModelEstimates) -> Table:
     view = grid_table()
     view.add_column("model")
     view.add_column("basis")
+    view.add_column("GPUs", justify="right")
     view.add_column("serving")
     is_online = "idle_j" in made.serving
     for heading in ("replicas", "over", "busy", "working", "waiting") if is_online else ():
         view.add_column(heading, justify="right")
     for model, each in made.estimates.items():
         kind = "not told" if each.basis is None else each.basis.kind
+        gpus = "1" if each.basis is None else f"{each.basis.gpus:,}"
         serving = each.serving
         if serving is None:
-            add_row(view, model, kind, "offline")
+            add_row(view, model, kind, gpus, "offline")
             continue
         span, busy = duration(serving.span_s), percent(serving.busy_share)
         energies = joules(serving.work_j), joules(serving.idle_j)
-        add_row(view, model, kind, "online", f"{serving.replicas:,}", span, busy, *energies)
+        add_row(view, model, kind, gpus, "online", f"{serving.replicas:,}", span, busy, *energies)
     return view
 
 
@@ -196,6 +198,7 @@ def _footprints_view(made: ModelEstimates) -> list[Table]:
 def _notes(made: ModelEstimates) -> Iterator[str]:
     """Remarks on the models, and on all of them."""
     yield APART_NOTE
+    yield from made.notes
     yield from model_warnings(made)
     yield from facility_notes(made.facility)
 

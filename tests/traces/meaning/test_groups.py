@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 import joulecast as jc
-from joulecast.estimator.by_model import known_model
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import POWER_OF_TWO_GRID
 from joulecast.traces.load import load_trace
@@ -80,19 +79,6 @@ def test_each_model_is_served_by_itself(log: Path, tmp_path: Path, run_cli: RunC
     assert not document["not_estimated"]
     assert sum(each["energy_j"] for each in document["models"]) == document["energy_j"]
     assert document["interval_j"][0] < document["energy_j"] < document["interval_j"][1]
-
-
-@pytest.mark.parametrize(
-    ("name", "model"),
-    [
-        ("meta-llama/Llama-3.1-8B-Instruct", "llama-3.1-8b"),
-        ("Qwen/Qwen2.5-7B-Instruct-AWQ", "qwen2.5-7b"),
-        ("gpt-4o", None),
-        ("", None),
-    ],
-)
-def test_names_that_say_their_model(name: str, model: str | None) -> None:
-    assert known_model(name) == model
 
 
 @pytest.mark.parametrize("serving", ["online", "offline"])

@@ -133,3 +133,89 @@ def test_every_document_tells_its_scope(tmp_path: Path, run_cli: RunCli) -> None
         of_one = json.loads(run_cli("estimate", log, *table, *words, "--format", "json").stdout)
         of_all = json.loads(run_cli("compare", log, *table, *words, "--format", "json").stdout)
         assert [of_one["boundary"], of_all["tables"][0]["boundary"]] == [scope, scope]
+
+
+MIXED = (
+    "prompt_tokens,completion_tokens,startTime,model\n"
+    "812,164,2025-03-01 09:00:00.25,llama-3.1-8b\n"
+    "95,310,2025-03-01 09:30:03.5,us.meta.llama3-3-70b-instruct-v1:0\n"
+    "95,310,2025-03-01 09:31:03.5,accounts/fireworks/models/llama-v3p3-70b-instruct\n"
+    "70,9,2025-03-01 09:45:00,gpt-4o\n"
+)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A log with a model that one GPU does not hold, and one that is not known."""
+    log = tmp_path / "mixed.csv"
+    log.write_text(MIXED)
+    return log
+
+
+def test_each_model_has_the_fewest_gpus_that_hold_it(
+    mixed: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    words = ("estimate", mixed, "--group-by", "model")
+    document = json.loads(run_cli(*words, "--format", "json", "--html", page).stdout)
+    assert {each["model"]: each["gpus"] for each in document["models"]} == {
+        "llama-3.3-70b": 2,
+        "llama-3.1-8b": 1,
+    }
+    own = jc.estimate(mixed, model="llama-3.3-70b", gpus=2, where="model ~ 70b")
+    assert document["models"][0]["energy_j"] == own.energy_j
+    note = "Each model has the fewest GPUs, 1, 2, 4 or 8, that hold it: llama-3.3-70b 2, llama"
+    assert any(text.startswith(note) for text in document["notes"])
+    text = run_cli(*words).stdout
+    assert note in " ".join(text.split())
+    assert re.search(r"^ llama-3.3-70b +model scaled +2 +online ", text, re.MULTILINE)
+    assert note in " ".join(page.read_text().split())
+    of_two = json.loads(run_cli(*words, "--gpus", "2", "--format", "json").stdout)
+    assert [each["gpus"] for each in of_two["models"]] == [2, 2]
+    assert not any("fewest" in text for text in of_two["notes"])
+    advice = run_cli(*words, "--where", "model ~ 70b", "--explain").output
+    assert "--model llama-3.3-70b --gpus 2 --where" in advice
+
+
+def test_what_to_do_where_a_model_is_not_known(
+    mixed: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    words = ("estimate", mixed, "--group-by", "model")
+    document = json.loads(run_cli(*words, "--format", "json", "--html", page).stdout)
+    reason = "no such model is known; say with --models FILE what it is"
+    assert [other["reason"] for other in document["not_estimated"]] == [reason]
+    note = 'such as {"gpt-4o": "llama-3.1-8b"}'
+    assert note in document["notes"][-1]
+    assert note in " ".join(run_cli(*words).stdout.split())
+    html = page.read_text()
+    assert reason in html
+    assert note.replace('"', "&#34;") in html
+    names = tmp_path / "names.json"
+    names.write_text('{"gpt-4o": "llama-3.1-8b"}')
+    told = json.loads(run_cli(*words, "--models", names, "--format", "json").stdout)
+    assert not told["not_estimated"]
+    assert not any("--models" in text for text in told["notes"])
+
+
+def test_a_name_that_the_log_lacks_is_told(mixed: Path, run_cli: RunCli, tmp_path: Path) -> None:
+    names = tmp_path / "names.json"
+    names.write_text('{"nothere": "qwen2.5-7b", "gpt-4o": "Qwen/Qwen2.5-7B-Instruct"}')
+    words = ("estimate", mixed, "--group-by", "model", "--models", names)
+    document = json.loads(run_cli(*words, "--format", "json").stdout)
+    assert {each["model"] for each in document["models"]} >= {"qwen2.5-7b"}
+    note = '--models: "nothere" is no name of a model in the log'
+    assert [note in text for text in document["notes"]].count(True) == 1
+    assert note in " ".join(run_cli(*words).stdout.split())
+
+
+def test_a_model_that_there_is_not_is_refused(mixed: Path, run_cli: RunCli) -> None:
+    names = mixed.with_name("names.json")
+    names.write_text('{"mistral-7b-v0.3": "nomodel"}')
+    refused = run_cli("estimate", mixed, "--group-by", "model", "--models", names)
+    assert refused.exit_code == 1
+    line = f'{names}: "mistral-7b-v0.3" cannot be that: unknown model "nomodel"; did you mean "'
+    assert line in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    with pytest.raises(InputError, match=r'"gpt-4o" cannot be that: unknown model "qwen2\.5-8b"'):
+        jc.estimate_models(mixed, {"gpt-4o": "qwen2.5-8b"})

@@ -1,12 +1,19 @@
 """A log of several models, each served by itself: estimates, and what none could be made of."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
+from joulecast.estimator.by_model.names import (
+    NotEstimated,
+    condition_of,
+    names_by_model,
+    not_estimated_of,
+    notes_of,
+    without_model,
+)
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.footprint.carbon import CarbonIntensity
 from joulecast.estimator.footprint.facility import Facility, Price
@@ -14,9 +21,8 @@ from joulecast.estimator.forecast import estimate
 from joulecast.estimator.keywords import EstimateKeywords, SingleKeywords
 from joulecast.estimator.method import Method
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
-from joulecast.measurements.models import model_names
+from joulecast.measurements.models import models_called
 from joulecast.traces.errors import InputError
-from joulecast.traces.files import read_json
 from joulecast.traces.frame import frame_of
 from joulecast.traces.inputs.inputs import TraceInput, require_lasting, trace_name
 from joulecast.traces.load import load_trace
@@ -26,9 +32,6 @@ from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_TUNED = re.compile(r"[-_. ](instruct|chat|it|hf|base|turbo|latest|v\d+:\d+)\b.*$")
-"""What follows the name of an architecture and says nothing of its shape."""
 
 
 class ModelsKeywords(SingleKeywords, total=False):
@@ -63,25 +66,6 @@ _ADDED_UP = {
 
 
 @dataclass(frozen=True)
-class NotEstimated:
-    """A model of the log of which no estimate is made.
-
-    Attributes:
-        names: As the log has them.
-        requests: Its requests.
-        input_tokens: Of these together [tokens].
-        output_tokens: Likewise [tokens].
-        reason: Why not.
-    """
-
-    names: tuple[str, ...]
-    requests: int
-    input_tokens: int
-    output_tokens: int
-    reason: str
-
-
-@dataclass(frozen=True)
 class ModelEstimates:
     """Estimates of the models of a log.
 
@@ -91,6 +75,7 @@ class ModelEstimates:
         estimates: Model -> estimate of its requests, the largest first.
         names: Model -> its names in the log.
         not_estimated: The others.
+        notes: What a reader must know of names, and of GPUs that were chosen.
     """
 
     trace: str
@@ -98,6 +83,7 @@ class ModelEstimates:
     estimates: Mapping[str, Estimate]
     names: Mapping[str, tuple[str, ...]]
     not_estimated: tuple[NotEstimated, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def energy_j(self) -> float:
@@ -217,6 +203,7 @@ class ModelEstimates:
             "not_estimated": [
                 {**vars(other), "names": list(other.names)} for other in self.not_estimated
             ],
+            "notes": list(self.notes),
         }
 
 
@@ -231,40 +218,39 @@ def estimate_models(
     Args:
         trace: As in `load_workload`, but a log or a table with a column of models.
         models: Name in the log -> `model` of `estimate`, where names do not say it themselves.
+            A name that the log lacks is told in the notes.
         method: As in `estimate`.
         **how: How to read, as the attributes of `ReadingOptions` say, how the requests are served,
             as those of `ServingWish` do, and what else `estimate` takes, but for `model`, `table`
-            and `host`.
+            and `host`. Without `gpus`, each model is served by the fewest of `GPU_COUNTS` that hold
+            it.
 
     Returns:
         An estimate of each model, the largest first, their sum, and what could not be estimated.
 
     Raises:
-        InputError: None of its models can be estimated, or as in `estimate`.
+        InputError: None of its models can be estimated, `models` has one that there is not, or as
+            in `estimate`.
     """
+    models = models_called(models or {})
     read, groups = _read(trace, how)
     column = read.columns["model"][0]
-    names = _names_by_model(groups, models)
-    known = {name for called in names.values() for name in called}
-    others = []
-    for name, group in groups.items():
-        if name not in known:
-            unknown = "no such model is known"
-            reason = unknown if group.total.requests else "none of its requests has an output"
-            others.append(_not_estimated([name], groups, reason))
+    names = names_by_model(groups, models)
+    others, unknown = without_model(groups, names)
     estimates: dict[str, Estimate] = {}
     for model, called in names.items():
         try:
-            where = _only(column, called, how.get("where"))
-            keywords: dict[str, Any] = {**how, "group_by": None, "where": where}
+            where = condition_of(column, called, how.get("where"))
+            gpus = gpus_for(model, how)
+            keywords: dict[str, Any] = {**how, "group_by": None, "where": where, "gpus": gpus}
             estimates[model] = estimate(trace, None, method, model=model, **keywords)
         except InputError as error:
-            others.append(_not_estimated(called, groups, str(error)))
+            others.append(not_estimated_of(called, groups, str(error)))
     if not estimates:
         why = "; ".join(f"{', '.join(other.names)}: {other.reason}" for other in others[:3])
         raise InputError(
-            f"{trace_name(trace)}: none of its models can be estimated ({why}); say with --models "
-            "FILE what they are, or take one for all with --model"
+            f"{trace_name(trace)}: none of its models can be estimated ({why}); or take one "
+            "model for all with --model"
         )
     ranked = sorted(estimates, key=lambda model: -estimates[model].energy_j)
     return ModelEstimates(
@@ -273,7 +259,24 @@ def estimate_models(
         {model: estimates[model] for model in ranked},
         {model: tuple(names[model]) for model in ranked},
         tuple(others),
+        tuple(notes_of(estimates, how, unknown, [name for name in models if name not in groups])),
     )
+
+
+def gpus_for(model: str, how: Mapping[str, Any]) -> int:
+    """How many GPUs share a model: as many as `how` says, or the fewest that hold it.
+
+    Raises:
+        InputError: There is no such model, GPU, engine or number format.
+    """
+    if how.get("gpus") is not None:
+        return int(how["gpus"])
+    from joulecast.estimator.unit_prices.memory import fewest_gpus
+    from joulecast.estimator.unit_prices.model import deployment_like
+
+    gpu = how.get("gpu")
+    asked = None if gpu is None else str(gpu), how.get("engine"), None, how.get("dtype")
+    return fewest_gpus(deployment_like(None, model, *asked))
 
 
 def conditions_by_model(
@@ -293,27 +296,15 @@ def conditions_by_model(
         InputError: As in `load_trace`.
     """
     read, groups = _read(trace, how)
-    names = _names_by_model(groups, models)
+    names = names_by_model(groups, models_called(models or {}))
     requests = {
         model: sum(groups[name].total.requests for name in called)
         for model, called in names.items()
     }
     return {
-        model: _only(read.columns["model"][0], names[model], how.get("where"))
+        model: condition_of(read.columns["model"][0], names[model], how.get("where"))
         for model in sorted(names, key=lambda model: -requests[model])
     }
-
-
-def _names_by_model(
-    groups: Mapping[str, Workload], models: Mapping[str, str] | None
-) -> dict[str, list[str]]:
-    """Model -> its names in the log, of those that are known and have requests."""
-    names: dict[str, list[str]] = {}
-    for name, group in groups.items():
-        model = (models or {}).get(name) or known_model(name)
-        if group.total.requests and model is not None:
-            names.setdefault(model, []).append(name)
-    return names
 
 
 def _sum_of(values: Sequence[Any]) -> Any:
@@ -338,46 +329,3 @@ def _read(trace: TraceInput, how: Mapping[str, Any]) -> tuple[TraceReading, Mapp
     if loaded.groups is None or loaded.reading is None:
         raise InputError(f"{trace_name(trace)}: is a workload, in which models are not told apart")
     return loaded.reading, loaded.groups
-
-
-def _not_estimated(
-    names: Sequence[str], groups: Mapping[str, Workload], reason: str
-) -> NotEstimated:
-    totals = [groups[name].total for name in names]
-    return NotEstimated(
-        tuple(names),
-        sum(total.requests for total in totals),
-        sum(total.input_tokens for total in totals),
-        sum(total.output_tokens for total in totals),
-        reason,
-    )
-
-
-def _only(column: str, names: Sequence[str], where: str | None) -> str:
-    """The condition that a row is of a model by one of its names, beside others."""
-    quoted = ['"{}"'.format(text.replace('"', '""')) for text in (column, *names)]
-    own = f"{quoted[0]} in ({', '.join(quoted[1:])})"
-    return own if where is None else f"{where} and {own}"
-
-
-def known_model(name: str) -> str | None:
-    """The shipped model that a name such as "meta-llama/Llama-3.1-8B-Instruct" stands for."""
-    last = name.rsplit("/", 1)[-1].lower()
-    for candidate in (last, _TUNED.sub("", last), re.sub(r"^meta-", "", _TUNED.sub("", last))):
-        if candidate in model_names():
-            return candidate
-    return None
-
-
-def read_models(path: Path) -> dict[str, str]:
-    """The models that names in a log stand for: a JSON object of names.
-
-    Raises:
-        InputError: The file is none.
-    """
-    models = read_json(path, "write an object of names")
-    if not isinstance(models, dict) or not all(isinstance(value, str) for value in models.values()):
-        raise InputError(
-            f'{path}: is not an object of names; write such as {{"my-model": "llama-3.1-8b"}}'
-        )
-    return models
