@@ -164,7 +164,6 @@ def _servings_view(made: ModelEstimates) -> Table:
     view.add_column("model")
     view.add_column("basis")
     view.add_column("GPUs", justify="right")
-    view.add_column("serving")
     is_online = "idle_j" in made.serving
     for heading in ("replicas", "over", "busy", "working", "waiting") if is_online else ():
         view.add_column(heading, justify="right")
@@ -173,11 +172,11 @@ def _servings_view(made: ModelEstimates) -> Table:
         gpus = "1" if each.basis is None else f"{each.basis.gpus:,}"
         serving = each.serving
         if serving is None:
-            add_row(view, model, kind, gpus, "offline")
+            add_row(view, model, kind, gpus)
             continue
         span, busy = duration(serving.span_s), percent(serving.busy_share)
         energies = joules(serving.work_j), joules(serving.idle_j)
-        add_row(view, model, kind, gpus, "online", f"{serving.replicas:,}", span, busy, *energies)
+        add_row(view, model, kind, gpus, f"{serving.replicas:,}", span, busy, *energies)
     return view
 
 
