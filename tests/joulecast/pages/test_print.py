@@ -88,3 +88,55 @@ def test_pictures_keep_their_captions_and_ends_stay_together(
     )
     assert cut == []
     page.context.close()
+
+
+HEADED = """() => {
+  const table = [...document.querySelectorAll('.scroll table')].at(-1);
+  let heading = table.parentElement;
+  while (heading.tagName !== 'H2') heading = heading.previousElementSibling;
+  const gap = document.createElement('div');
+  gap.id = 'gap';
+  heading.before(gap);
+  for (const [k, part] of [heading, ...table.querySelectorAll('caption, thead th:first-child'),
+                           ...[...table.querySelectorAll('tbody th')].slice(0, 2)].entries()) {
+    const link = document.createElement('a');
+    part.id = `part-${k}`;
+    link.href = `#part-${k}`;
+    link.textContent = k;
+    document.body.append(link);
+  }
+}"""
+"""Makes a gap above the heading of the last table, and what is to stay together targets of links,
+whose sheets a PDF tells."""
+
+
+@pytest.mark.parametrize("name", ["compare", "models"])
+def test_heading_and_head_stay_with_the_first_rows(
+    name: str, made: dict[str, Path], browser: Any
+) -> None:
+    page = open_in(browser, made[name], "light", WIDTHS["A4"])
+    page.evaluate(HEADED)
+    sheets = set()
+    for height in range(0, 960, 48):
+        page.evaluate("height => { gap.style.height = `${height}px` }", height)
+        pdf = page.pdf(format="A4")
+        parts = re.findall(rb"/part-\d \[(\d+) 0 R /XYZ", pdf)
+        assert len(parts) == (5 if name == "compare" else 4)
+        assert len(set(parts)) == 1, height
+        sheets |= set(parts)
+    assert len(sheets) > 1
+    page.context.close()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_lines_of_grids_are_light(name: str, made: dict[str, Path], browser: Any) -> None:
+    page = open_in(browser, made[name], "light", WIDTHS["A4"])
+    page.emulate_media(media="print")
+    strokes = page.evaluate(
+        """[...document.querySelectorAll('svg [style*="var(--line)"]')]
+        .map(line => getComputedStyle(line).stroke)"""
+    )
+    assert strokes
+    for stroke in strokes:
+        assert min(map(int, re.findall(r"\d+", stroke))) > 200
+    page.context.close()
