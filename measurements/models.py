@@ -14,6 +14,9 @@ from joulecast.traces.files import exists, read_json
 
 _SUFFIX = ".json"
 
+_OF_PATHS = (".", "/", "~")
+"""What names of folders begin with: one that is not there is no other spelling of a model."""
+
 
 def model_names() -> list[str]:
     """Short names of the models whose configs ship."""
@@ -36,7 +39,7 @@ def model_called(name: str) -> str:
     """
     if name in model_names() or (name and (exists(name) or name.endswith(_SUFFIX))):
         return name
-    model = known_model(name)
+    model = None if name.startswith(_OF_PATHS) else known_model(name)
     if model is None:
         raise unknown_model(name)
     return model

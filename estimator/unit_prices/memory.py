@@ -133,6 +133,8 @@ def scheduler_for(deployment: Deployment, request_tokens: float) -> ContinuousBa
 
 def fewest_gpus(deployment: Deployment) -> int:
     """The fewest of `GPU_COUNTS` that hold the model and a KV cache; 1 if none of them does."""
+    if deployment.engine == "pytorch":
+        return 1  # plain PyTorch runs on one alone
     for count in GPU_COUNTS:
         is_shared = can_share(deployment.shape, count)
         if is_shared and cache_tokens(deployment.on(count)) >= BLOCK_TOKENS:

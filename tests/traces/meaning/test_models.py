@@ -173,6 +173,8 @@ def test_each_model_has_the_fewest_gpus_that_hold_it(
     of_two = json.loads(run_cli(*words, "--gpus", "2", "--format", "json").stdout)
     assert [each["gpus"] for each in of_two["models"]] == [2, 2]
     assert not any("fewest" in text for text in of_two["notes"])
+    plain = json.loads(run_cli(*words, "--engine", "pytorch", "--format", "json").stdout)
+    assert any("take a larger --gpu" in other["reason"] for other in plain["not_estimated"])
     advice = run_cli(*words, "--where", "model ~ 70b", "--explain").output
     assert "--model llama-3.3-70b --gpus 2 --where" in advice
 

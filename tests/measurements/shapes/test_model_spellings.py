@@ -88,6 +88,8 @@ def test_every_model_is_itself_in_every_spelling(model: str) -> None:
     [
         ("mistralai/Mistral-7B-Instruct-v0.2", 'did you mean "mistral-7b"?'),
         ("us.meta.llama3-3-80b-instruct-v1:0", 'did you mean "llama-3.3-70b"?'),
+        ("./llama-3.1-8b", 'did you mean "llama-3.1-8b"?'),
+        ("/models/llama-3.1-8b", 'did you mean "llama-3.1-8b"?'),
         ("zzz", "name a shipped one, such as llama-3.1-8b, or give a Hugging Face config.json"),
     ],
 )
