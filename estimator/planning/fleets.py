@@ -117,9 +117,9 @@ class FleetOption:
 
     @property
     def cost_interval(self) -> tuple[float, float] | None:
-        """The same at either end of the interval of the energy."""
+        """The same at either end of the energy's interval; None of rent alone, which has none."""
         low, high = map(self._cost_of, self.interval_j)
-        return None if low is None or high is None else (low, high)
+        return None if low is None or high is None or low == high else (low, high)
 
     @property
     def carbon_g(self) -> float | None:
@@ -158,7 +158,10 @@ class FleetOption:
         """What a goal compares fleets by, from its low end to its high end; None if not known."""
         if goal == "gpus":
             return self.gpus, self.gpus
-        return self.interval_j if goal == "energy" else self.cost_interval
+        if goal == "energy":
+            return self.interval_j
+        cost = self.cost
+        return self.cost_interval or (None if cost is None else (cost, cost))
 
     def place(self, goal: Goal) -> tuple[float, float, float, str]:
         """What to sort fleets by."""

@@ -7,7 +7,7 @@ from joulecast.pages.figures import MOST_BARS, Bar, energy_bars
 from joulecast.pages.frontier import frontier_figures
 from joulecast.pages.page import Numbers, document_script, provenance, render
 from joulecast.traces.files import write_text
-from joulecast.views.planning.answer import answer_lines, fleet_text, has_cost_interval
+from joulecast.views.planning.answer import answer_lines, fleet_text
 from joulecast.views.planning.plan import (
     OPEN_NOTE,
     fleet_lines,
@@ -53,7 +53,7 @@ def plan_page(plan: FleetPlan, command: str, title: str = "") -> str:
         bases=[option.basis.kind for option in plan.options],
         bounds=[" ".join(heading_of(each).split("\n")) for each in plan.objectives],
         waits=[option_waits(option, plan) for option in plan.options],
-        spreads=[has_cost_interval(option) for option in plan.options],
+        spreads=[option.cost_interval is not None for option in plan.options],
         has_costs=plan.terms.has_prices,
         figure=energy_bars(bars, "plan", "Energy of each option, the least first") if bars else "",
         frontiers=frontier_figures(plan),

@@ -23,12 +23,6 @@ def cost_text(option: FleetOption, currency: str | None = None) -> str:
     return "-" if cost is None else money(cost, shown)
 
 
-def has_cost_interval(option: FleetOption) -> bool:
-    """Whether what a fleet costs is uncertain; hours of GPUs are not, their electricity is."""
-    interval = option.cost_interval
-    return interval is not None and interval[0] < interval[1]
-
-
 def answer_lines(plan: FleetPlan) -> list[str]:
     """Which options win, and whether that is certain; a sentence each."""
     if not plan.options:

@@ -15,7 +15,7 @@ from joulecast.views.footprint import facility_notes, facility_text
 from joulecast.views.numbers import joules, money, percent, reading_facts, three_digits
 from joulecast.views.online.serving import cached_notes
 from joulecast.views.parts import add_row, facts_table, grid_table, notes_text, title_text
-from joulecast.views.planning.answer import answer_lines, cost_text, has_cost_interval
+from joulecast.views.planning.answer import answer_lines, cost_text
 from joulecast.views.report import Report
 
 _NEAR_PERCENT = 15.0
@@ -67,7 +67,7 @@ def plan_html(plan: FleetPlan) -> str:
 def _cost_cell(option: FleetOption) -> str:
     """What a fleet costs, and the interval of that."""
     ends, currency = option.cost_interval, option.terms.currency
-    if ends is None or not has_cost_interval(option):
+    if ends is None:
         return cost_text(option)
     return f"{cost_text(option)} ({money(ends[0], None)} to {money(ends[1], currency)})"
 
@@ -248,7 +248,7 @@ def _carbon_headings(plan: FleetPlan) -> list[str]:
 def _terms_cells(option: FleetOption, plan: FleetPlan) -> list[list[str]]:
     cells = []
     if plan.terms.has_prices:
-        ends = option.cost_interval if has_cost_interval(option) else None
+        ends = option.cost_interval
         cells.append([cost_text(option, ""), *_spread_lines(option.cost, ends)])
     headings = _carbon_headings(plan)
     if not headings:

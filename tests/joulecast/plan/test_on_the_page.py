@@ -108,6 +108,8 @@ def test_the_terminal_tells_how_certain_money_and_carbon_are(log: Path, run_cli:
 def test_rent_and_the_making_of_cards_say_that_they_have_none(log: Path, run_cli: RunCli) -> None:
     words = "plan", log, "--slo", SLO, "--on", "gpu=h100-sxm"
     result = run_cli(*words, "--gpu-price", "h100-sxm=2.5", "--embodied")
+    rent = run_cli(*words, "--gpu-price", "h100-sxm=2.5", "--by", "cost", "--format", "json")
+    assert json.loads(rent.stdout)["options"][0]["cost_interval"] is None
     shown = " ".join(result.stdout.split())
     assert "Cost is the hours of the GPUs, which have no interval." in shown
     assert "Embodied carbon has no interval" in shown
