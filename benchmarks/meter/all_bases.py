@@ -19,6 +19,7 @@ import numpy as np
 
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.online.validate import validate_online
+from joulecast.estimator.paper.claims.replayed import Handing
 from joulecast.estimator.steps.batching import batched
 from joulecast.estimator.unit_prices.carry import CarriedPrices, carry
 from joulecast.estimator.unit_prices.deployment import Deployment
@@ -42,6 +43,7 @@ from joulecast.estimator.validate import (
 )
 from joulecast.measurements.hardware import load_gpu
 from joulecast.measurements.replay import SHIPPED, SHIPPED_ONLINE, Replay
+from joulecast.measurements.table.studies import study_replays
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.grid import PAPER_GRID
 from joulecast.traces.workload import Workload
@@ -50,6 +52,7 @@ CARRIED_TO = "h200-sxm"
 
 COLOURS = {
     "measured": "#0072b2",
+    "in batches": "#e69f00",
     "model scaled": "#009e73",
     "GPU scaled": "#cc79a7",
     "online": "#d55e00",
@@ -57,6 +60,7 @@ COLOURS = {
 _AXIS = "forecast over metered energy [%], with its 95 % interval; X: the meter is outside"
 MEANINGS = {
     "measured": "a table of the very model, GPU and engine",
+    "in batches": "the same, of so many in flight or in batches",
     "model scaled": "other models on that GPU, its own left out",
     "GPU scaled": "H200 from H100, by data sheets",
     "online": "requests as they came, idle power included",
@@ -175,6 +179,19 @@ def measured_forecasts() -> list[Forecast]:
     return forecasts
 
 
+def studied_forecasts() -> list[Forecast]:
+    """The same of studies: requests in flight and in batches, on a card that is in no table."""
+    fit = fitting_once()
+    forecasts = []
+    for replay in study_replays():
+        if replay.facts["engine"] == "vllm":
+            handing = Handing.of(replay)
+            name = f"{handing.trace}, {handing.number} {handing.text}"
+            held = validate(name, replay, shipped_tables_for(replay), (), fit)
+            forecasts.append(Forecast.of(name, held.checked["stepwise"].estimate, held.metered_j))
+    return forecasts
+
+
 def scaled_forecasts(
     prices: Callable[[Deployment], CarriedPrices], is_wanted: Callable[[Deployment], bool]
 ) -> list[Forecast]:
@@ -220,6 +237,7 @@ def all_forecasts() -> dict[str, list[Forecast]]:
     """Basis -> forecasts of all replays that ship and can be forecast so."""
     return {
         "measured": measured_forecasts(),
+        "in batches": studied_forecasts(),
         "model scaled": scaled_forecasts(model_scaled, is_measured_twice),
         "GPU scaled": scaled_forecasts(gpu_scaled, lambda each: each.gpu.name == CARRIED_TO),
         "online": online_forecasts(),
