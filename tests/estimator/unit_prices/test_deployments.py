@@ -275,7 +275,7 @@ def test_requests_that_the_memory_does_not_hold_are_left_out(
     path.write_text("input_tokens,output_tokens\n120000,8000\n")
     refused = run_cli(*words)
     assert refused.exit_code == 1
-    assert "1 than the GPU's memory holds" in refused.stderr
+    assert "1 longer than the GPU's memory holds; give more --gpus" in refused.stderr
 
 
 def drawn(trace: str, count: int) -> tuple[Workload, LengthArray]:
