@@ -166,7 +166,7 @@ def test_no_estimate_beats_physics(requests) -> None:
 
 
 def test_nothing_to_estimate_is_said() -> None:
-    with pytest.raises(InputError, match="no request to estimate: 1 lie beyond"):
+    with pytest.raises(InputError, match="no request to estimate: 1 beyond the table's grid"):
         estimate_binned(workload_of(PAPER_GRID, [(9000, 9000)]), load_table(VLLM), "t")
 
 
