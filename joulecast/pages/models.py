@@ -65,7 +65,6 @@ def models_page(made: ModelEstimates, command: str, title: str = "") -> str:
 def _model_facts(estimate: Estimate) -> list[tuple[str, str]]:
     """What serves a model, and what its estimate stands on."""
     tables = ", ".join(estimate.basis.tables if estimate.basis else ())
-    gpus = [] if estimate.basis is None else [("GPUs", f"{estimate.basis.gpus:,}")]
-    facts = [("serves", estimate.table), *gpus, ("basis", basis_text(estimate))]
+    facts = [("serves", estimate.table), ("basis", basis_text(estimate))]
     facts += [("prices from", tables)] if tables not in ("", estimate.table) else []
     return [*facts, ("interval", interval_note(estimate))]

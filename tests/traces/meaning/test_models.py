@@ -168,7 +168,7 @@ def test_each_model_has_the_fewest_gpus_that_hold_it(
     assert any(text.startswith(note) for text in document["notes"])
     text = run_cli(*words).stdout
     assert note in " ".join(text.split())
-    assert re.search(r"^ llama-3.3-70b +model scaled +2 +online ", text, re.MULTILINE)
+    assert re.search(r"^ llama-3.3-70b +model scaled +2 +1 ", text, re.MULTILINE)
     assert note in " ".join(page.read_text().split())
     of_two = json.loads(run_cli(*words, "--gpus", "2", "--format", "json").stdout)
     assert [each["gpus"] for each in of_two["models"]] == [2, 2]
