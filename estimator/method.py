@@ -17,6 +17,16 @@ Router = Literal["round-robin", "least-loaded"]
 ROUTERS: tuple[Router, ...] = get_args(Router)
 
 
+_LIMITS = "max_num_seqs", "max_num_batched_tokens"
+"""What-ifs of an engine's limits, by the names of its own settings."""
+
+
+def limits_of(asked: object) -> dict[str, int]:
+    """Those limits of an engine that something asks for, by its attributes of these names."""
+    limits = {name: getattr(asked, name) for name in _LIMITS}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
 class VariantKeywords(TypedDict, total=False):
     """How a deployment serves besides: nothing compiled, tokens drawn, a draft.
 

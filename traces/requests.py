@@ -107,8 +107,8 @@ class TimedRequests:
 
     def only(self, chosen: npt.NDArray[np.bool_]) -> "TimedRequests":
         """Some of them at their times, counted from the first of these; `chosen` has shape (n,)."""
-        known = (None if each is None else each[chosen] for each in (self.cached, self.rows))
-        return TimedRequests.in_order(self.arrival_s[chosen], self.lengths[chosen], *known)
+        of_chosen = (None if each is None else each[chosen] for each in (self.cached, self.rows))
+        return TimedRequests.in_order(self.arrival_s[chosen], self.lengths[chosen], *of_chosen)
 
     def dealt(self, turn: int, among: int) -> "TimedRequests":
         """Those that one of so many gets when they are dealt out in turn."""

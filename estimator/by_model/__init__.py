@@ -118,10 +118,10 @@ class ModelEstimates:
     @property
     def footprint(self) -> dict[str, Any]:
         """`Estimate.footprint` of all: energies, carbon, cost and their intervals added up."""
-        each = [estimate.footprint for estimate in self.estimates.values()]
+        footprints = [estimate.footprint for estimate in self.estimates.values()]
         return {
-            key: _sum_of([one[key] for one in each]) if key in _ADDED_UP else value
-            for key, value in each[0].items()
+            key: _sum_of([each[key] for each in footprints]) if key in _ADDED_UP else value
+            for key, value in footprints[0].items()
         }
 
     @property

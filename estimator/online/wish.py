@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from joulecast.estimator.method import MODES, ROUTERS, Mode, Router
+from joulecast.estimator.method import MODES, ROUTERS, Mode, Router, limits_of
 from joulecast.estimator.online.online import Plan, Server
 from joulecast.estimator.over_time.serving import Objective, objectives_of
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
@@ -207,11 +207,7 @@ class ServingWish:
     @property
     def limits(self) -> dict[str, int]:
         """What-ifs of the engine's limits, by the names of its own settings."""
-        limits = {
-            "max_num_seqs": self.max_num_seqs,
-            "max_num_batched_tokens": self.max_num_batched_tokens,
-        }
-        return {name: limit for name, limit in limits.items() if limit is not None}
+        return limits_of(self)
 
 
 def _at_rate(loaded: LoadedTrace, rate: float, trace: str) -> TimedRequests:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from joulecast.estimator.method import limits_of
 from joulecast.estimator.unit_prices.deployment import DTYPES
 from joulecast.estimator.variants.wish import Wish
 from joulecast.measurements.engines import ENGINES
@@ -68,11 +69,7 @@ class Choice:
     @property
     def limits(self) -> dict[str, int]:
         """Limits of the engine that it names."""
-        limits = {
-            "max_num_seqs": self.max_num_seqs,
-            "max_num_batched_tokens": self.max_num_batched_tokens,
-        }
-        return {name: limit for name, limit in limits.items() if limit is not None}
+        return limits_of(self)
 
     def require_known(self) -> None:
         """Refuse a name that is none, which is a slip and no option.

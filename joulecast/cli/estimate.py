@@ -301,8 +301,8 @@ def _one_model_text(params: dict[str, Any], models: dict[str, str] | None) -> st
     if not conditions:
         return "leave it out"
     model, condition = next(iter(conditions.items()))
-    given = {"--models": models, "--where": params["where"]}
-    instead = ["--group-by model", *(name for name, value in given.items() if value is not None)]
+    beside = {"--models": models, "--where": params["where"]}
+    instead = ["--group-by model", *(name for name, value in beside.items() if value is not None)]
     gpus = gpus_for(model, params)
     shared = ["--gpus", str(gpus)] if params["gpus"] is None and gpus > 1 else []
     chosen = shlex.join(["--model", model, *shared, "--where", condition])
