@@ -226,33 +226,35 @@ TASKS_PYTORCH = Typed(
 
 REST_OF_SWEEPS = Typed(
     "h200-sxm/llama-3.1-8b-sweeps",
-    (("vllm-sweeps", 60, f"measure --plan sweeps --resume --gpu 0 {SWEEPS.replace('11', '15')}"),),
+    (("vllm-sweeps", 60, f"measure --plan sweeps --resume {SWEEPS.replace('11', '15')}"),),
 )
 REST_OF_TOP_P = Typed(
     "h200-sxm/llama-3.1-8b-decoding/vllm",
-    (("top-p-0.9", 45, f"{DECODING} --runs 3 --decoding top-p:0.9 --gpu 0 --resume"),),
+    (("top-p-0.9", 45, f"{DECODING} --runs 3 --decoding top-p:0.9 --resume"),),
 )
 REST_OF_SPECULATION = Typed(
     "h200-sxm/llama-3.1-8b-speculation/vllm",
     (
-        ("acceptance-1", 30, f"{DECODING} --runs 1 --speculate llama-3.2-1b,4,1 --gpu 1 --resume"),
-        ("acceptance-0.5", 40, f"{DECODING} --runs 1 --speculate llama-3.2-1b,4,0.5 --gpu 1"),
+        ("acceptance-1", 30, f"{DECODING} --runs 1 --speculate llama-3.2-1b,4,1 --resume"),
+        ("acceptance-0.5", 40, f"{DECODING} --runs 1 --speculate llama-3.2-1b,4,0.5"),
     ),
 )
-BEAMS = "--plan decoding --runs 1 --decoding beam:4 --gpu 1"
-THRICE = f"measure --plan batches --runs 3 --time-budget 5 {PYTORCH} --gpu 1"
-"""Whole, on one host: small batches wait for it, and differ by less than two hosts do."""
+BEAMS = "--plan decoding --runs 1 --decoding beam:4"
+WHOLE = f"measure --plan batches --runs 1 {PYTORCH}"
+"""Anew, with and without compiling, on one host: small batches wait for it."""
 
 STEADY = (
-    ("quiet", 160, f"{CONV} {CONV} --speed 0.1 --speed 0.8 --begin 600"),
-    ("chat", 100, "burstgpt-reconstructed --rate 20 --seconds 60"),
     ("mid", 100, f"{CONV} --speed 1.7"),
-    ("long", 120, "long-outputs.csv --rate 3 --seconds 60"),
+    ("chat", 100, "burstgpt-reconstructed --rate 20 --seconds 60"),
 )
 """Of the windows of SERVED, those in the middle of the load, where estimates were too low."""
 
 SITTINGS = {
-    "h200-rest": [REST_OF_TOP_P, REST_OF_SWEEPS],
+    "h200-rest": [
+        REST_OF_TOP_P,
+        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-second", STEADY),
+        REST_OF_SWEEPS,
+    ],
     "h200-rest-speculation": [REST_OF_SPECULATION],
     "h200-rest-beams": [
         Typed(
@@ -261,7 +263,9 @@ SITTINGS = {
         ),
     ],
     "h200-rest-pytorch": [
-        Typed("h200-sxm/llama-3.1-8b-pytorch-batches", (("pytorch-batches", 120, THRICE),)),
+        Typed("h200-sxm/llama-3.1-8b-pytorch-batches", (("pytorch-batches", 80, WHOLE),)),
+    ],
+    "h200-rest-beams-pytorch": [
         Typed(
             "h200-sxm/llama-3.1-8b-decoding/pytorch",
             (("beam-4", 60, f"measure {BEAMS} {PYTORCH}"),),
@@ -270,14 +274,8 @@ SITTINGS = {
     "h200-rest-compiled": [
         Typed(
             "h200-sxm/llama-3.1-8b-pytorch-batches",
-            (("pytorch-compiled-batches", 120, f"{THRICE} --compile"),),
+            (("pytorch-compiled-batches", 120, f"{WHOLE} --compile --time-budget 5"),),
         ),
-    ],
-    "h200-online-second": [
-        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-second", STEADY, ("--gpu", "0"))
-    ],
-    "h200-online-third": [
-        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-third", SERVED, ("--gpu", "1"))
     ],
     "h200-inflight": [IN_FLIGHT_JOB],
     "h200-tasks-vllm": [TASKS_VLLM],

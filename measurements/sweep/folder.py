@@ -28,6 +28,8 @@ _IDENTITY = (
 )  # fmt: skip
 _BY_GPU_COLUMNS = ("input_tokens", "output_tokens", "batch_size", "run", "gpu", "energy_j")
 _FROM_FREE_MEMORY = "kv_cache_tokens"
+_SETTINGS_BEFORE = {"decoding_strategy": "greedy"}
+"""What tables do not tell that were begun before it was a setting."""
 _TOLERANCE = 0.01
 
 
@@ -266,7 +268,8 @@ def require_same(path: Path, earlier: Mapping[str, Any], current: Mapping[str, A
                 f"{path}: was measured with {key} {json.dumps(earlier.get(key))}, now it is "
                 f"{json.dumps(current.get(key))}; one table cannot mix them, give another folder"
             )
-    before, after = earlier.get("engine_settings", {}), current["engine_settings"]
+    before = _SETTINGS_BEFORE | earlier.get("engine_settings", {})
+    after = _SETTINGS_BEFORE | current["engine_settings"]
     for key in sorted({*before, *after}):
         was, is_now = before.get(key), after.get(key)
         # How much memory is free differs a little from card to card.
