@@ -41,10 +41,17 @@ DRAWN = {
     "top-p:0.9": "llama-3.1-8b-decoding/vllm/top-p-0.9",
 }
 DRAFT = "llama-3.2-1b"
-ACCEPTANCES = "0", "0.7", "0.9", "1"
+ACCEPTANCES = "0", "0.5", "0.7", "0.9", "1"
 SIZES = 1, 8, 64, 128
-_COMPILED = "top-p:0.9", 8, 1
-"""The run in which kernels were compiled, at half the power of its repeats: it tells nothing."""
+_COMPILED = {("top-p:0.9", 8, 1), ("top-p:0.9", 128, 2)}
+"""Runs in which kernels were compiled, at half the power of their repeats: they tell nothing."""
+
+FIRST_CARDS = (
+    "GPU-0c083e1e-8c73-2a6c-7952-6c7036da3ef7",
+    "GPU-28972cc4-1bd4-9d4d-92d8-2d8da5b2d91d",
+)
+"""Two of one host, whose windows `estimator/variants` has its numbers from. Those of another card
+came later, and are in no number."""
 
 _MOST_S = 1.0
 
@@ -91,20 +98,32 @@ class Window:
         return f"{self.batch_size:,}: {100 * self.energy:+.1f}, {100 * self.seconds:+.1f}{outside}"
 
 
-def metered(table: EnergyTable, strategy: str = "") -> dict[int, list[tuple[float, float]]]:
-    """Batch size -> energy [J] and time [s] of a batch, in each valid window."""
+def metered(
+    table: EnergyTable, strategy: str = "", is_later: bool | None = None
+) -> dict[int, list[tuple[float, float]]]:
+    """Batch size -> energy [J] and time [s] of a batch, in each valid window.
+
+    Args:
+        table: Of one option.
+        strategy: How tokens were drawn, if they were.
+        is_later: Whether to take those of the later card, or of the first ones; None for all.
+    """
     windows: dict[int, list[tuple[float, float]]] = {}
     for run in table.runs:
-        if run.valid and (strategy, run.batch_size, run.run) != _COMPILED:
+        if is_later is not None and is_later is (run.gpu in FIRST_CARDS):
+            continue
+        if run.valid and (strategy, run.batch_size, run.run) not in _COMPILED:
             told = run.batch_energy_j, run.seconds / run.batches
             windows.setdefault(run.batch_size, []).append(told)
     return dict(sorted(windows.items()))
 
 
-def held(serves: Scaling, table: EnergyTable, strategy: str = "") -> list[Window]:
+def held(
+    serves: Scaling, table: EnergyTable, strategy: str = "", is_later: bool | None = None
+) -> list[Window]:
     """Forecasts of the batches of a table's windows, all of requests of 512 and 64 tokens."""
     windows = []
-    for batch_size, told in metered(table, strategy).items():
+    for batch_size, told in metered(table, strategy, is_later).items():
         estimate = equal_requests(serves, batch_size)
         energy_j, seconds = np.mean(told, axis=0).tolist()
         ends_j, forecast_s = estimate.interval_j or (0.0, 0.0), estimate.seconds or 0.0
@@ -123,10 +142,10 @@ def eager_windows() -> list[Window]:
     return held(Scaling(deployment_of(table.metadata, table.config)), table)
 
 
-def drawn_windows(strategy: str) -> list[Window]:
+def drawn_windows(strategy: str, is_later: bool = False) -> list[Window]:
     """Of batches whose tokens were drawn."""
     table = load_table(WINDOWS / DRAWN[strategy])
-    return held(Sampled(h200(), decoding=Decoding.of(strategy)), table, strategy)
+    return held(Sampled(h200(), decoding=Decoding.of(strategy)), table, strategy, is_later)
 
 
 def speculated(acceptance: float, host: RoundHost | None = None) -> Speculated:
@@ -139,9 +158,9 @@ def speculated_table(acceptance: str) -> EnergyTable:
     return load_table(WINDOWS / f"llama-3.1-8b-speculation/vllm/acceptance-{acceptance}")
 
 
-def speculated_windows(acceptance: str) -> list[Window]:
+def speculated_windows(acceptance: str, is_later: bool | None = None) -> list[Window]:
     """Of batches with a draft."""
-    return held(speculated(float(acceptance)), speculated_table(acceptance))
+    return held(speculated(float(acceptance)), speculated_table(acceptance), "", is_later)
 
 
 @dataclass(frozen=True)
@@ -169,7 +188,7 @@ def drawing(strategy: str) -> list[Drawing]:
     idle_w = float(drawn.metadata["idle_power_w"])
     of_greedy = metered(greedy)
     found = []
-    for batch_size, windows in metered(drawn, strategy).items():
+    for batch_size, windows in metered(drawn, strategy, is_later=False).items():
         ours, theirs = np.array(windows), np.array(of_greedy[batch_size])
         more_j, more_s = (ours.mean(axis=0) - theirs.mean(axis=0)).tolist()
         greedy_j, squares = theirs[:, 0].mean(), None
@@ -187,8 +206,8 @@ def drawing(strategy: str) -> list[Drawing]:
     return found
 
 
-def host_seconds(most_requests: int = 64) -> list[float]:
-    """What the host needs for a round, so that the time of each window is as metered [s].
+def host_seconds(is_later: bool = False, most_requests: int = 64) -> list[float]:
+    """What a host needs for a round, so that the time of each window is as metered [s].
 
     The acceptance is that of the window. Larger batches keep the GPU busy and tell less.
     """
@@ -200,7 +219,7 @@ def host_seconds(most_requests: int = 64) -> list[float]:
         counts = WINDOWS / f"llama-3.1-8b-speculation/vllm/acceptance-{acceptance}/speculation.csv"
         with counts.open(encoding="utf-8", newline="") as file:
             met = {int(row["batch_size"]): float(row["acceptance"]) for row in csv.DictReader(file)}
-        for batch_size, windows in metered(told).items():
+        for batch_size, windows in metered(told, "", is_later).items():
             if batch_size > most_requests:
                 continue
 
@@ -215,9 +234,9 @@ def _lacking_s(acceptance: float, batch_size: int, clock_s: float, host_s: float
     return (equal_requests(serves, batch_size).seconds or 0.0) - clock_s
 
 
-def host_of_rounds() -> tuple[float, float]:
+def host_of_rounds(is_later: bool = False) -> tuple[float, float]:
     """Geometric mean of these [s], and the sd of their logarithm."""
-    logs = [math.log(seconds) for seconds in host_seconds()]
+    logs = [math.log(seconds) for seconds in host_seconds(is_later)]
     return math.exp(statistics.fmean(logs)), statistics.stdev(logs)
 
 
@@ -232,7 +251,15 @@ def held_rows() -> Iterator[str]:
     yield row(["---"] * 4)
     options = {"`--eager`": eager_windows()}
     options |= {f"`--decoding {strategy}`": drawn_windows(strategy) for strategy in DRAWN}
-    options |= {f"`--speculate {DRAFT},4,{a}`": speculated_windows(a) for a in ACCEPTANCES}
+    options |= {
+        f"`--speculate {DRAFT},4,{a}`": speculated_windows(a, is_later=False) for a in ACCEPTANCES
+    }
+    later = {"`--decoding top-p:0.9`": drawn_windows("top-p:0.9", is_later=True)}
+    later |= {
+        f"`--speculate {DRAFT},4,{a}`": speculated_windows(a, is_later=True) for a in ACCEPTANCES
+    }
+    options |= {f"{name}, later": windows for name, windows in later.items()}
+    options = {name: windows for name, windows in options.items() if windows}
     for name, windows in options.items():
         inside = sum(window.is_inside for window in windows)
         yield row([name, len(windows), inside, "; ".join(window.text for window in windows)])

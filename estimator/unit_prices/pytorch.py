@@ -26,6 +26,7 @@ from joulecast.estimator.unit_prices.work import TERMS, StepWork
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.replay import Replay
 from joulecast.measurements.table.interpolation import BatchKey
+from joulecast.measurements.table.new_shapes import new_shapes
 from joulecast.measurements.table.runs import Run
 from joulecast.measurements.table.table import EnergyTable
 
@@ -76,21 +77,10 @@ class TimedRun:
 
 
 def timed_runs(table: EnergyTable) -> list[TimedRun]:
-    """The valid runs of a table, in order.
-
-    A step's shapes are the requests of its batch and the length of their cache. The first batch of
-    a run meets new ones; it is the only one that does.
-    """
+    """The valid runs of a table, in order."""
     deployment, scheduler = deployment_of(table.metadata, table.config), scheduler_of(table)
-    seen: dict[str | None, set[tuple[int, int]]] = {}
     timed = []
-    for run in sorted(table.runs, key=lambda run: run.started_at or ""):
-        input_tokens, output_tokens, batch_size = run.batch
-        lengths = range(input_tokens, input_tokens + output_tokens)
-        shapes = {(batch_size, length) for length in lengths}
-        of_card = seen.setdefault(run.gpu, set())
-        new = len(shapes - of_card)
-        of_card |= shapes
+    for run, new in new_shapes(table.runs):
         if run.valid:
             work = deployment.work_of(scheduler.schedule_batch(*run.batch))
             timed.append(_timed(run, work, table, new))

@@ -116,9 +116,9 @@ def require_measured(decoding: Decoding, deployment: Deployment) -> None:
     """
     if decoding.is_beam_search:
         raise InputError(
-            f"--decoding {decoding.text}: what beams cost was not measured yet; that takes windows "
-            f"of joulecast measure --engine {deployment.engine} --plan decoding --decoding "
-            f"{decoding.text}"
+            f"--decoding {decoding.text}: no trace is served with beams: they were measured in "
+            "batches of one length, where vLLM searches in a loop of its own (joulecast paper "
+            "decoding has what it takes); leave --decoding out"
         )
     if deployment.engine != "vllm":
         raise InputError(

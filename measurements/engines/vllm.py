@@ -43,6 +43,8 @@ from joulecast.measurements.models import load_config, load_shape
 from joulecast.measurements.shapes.shape import ModelShape
 
 GPU_MEMORY_UTILIZATION = 0.92
+_SMALL = 16, 2
+"""A request that has kernels compiled [tokens]."""
 
 
 class VllmEngine:
@@ -88,6 +90,7 @@ class VllmEngine:
         self._step_recorder: VllmStepRecorder | None = None
         self._acceptance: AcceptanceWatch | None = None
         self._most_running: int | None = None
+        self._compiled_for: set[tuple[str, int]] = set()
 
     @property
     def dtype(self) -> str:
@@ -142,7 +145,16 @@ class VllmEngine:
         return {"how": "whole blocks of the KV cache over blocks of a request"}
 
     def prepare(self, input_tokens: int, output_tokens: int, batch_size: int) -> Batch:
-        """A batch of prompts of random token ids, all asked at once."""
+        """A batch of prompts of random token ids, all asked at once.
+
+        Where tokens are drawn or a draft proposes them, vLLM compiles kernels when a number of
+        requests first comes; a few small ones have that done here.
+        """
+        variant, kind = self._variant, (self._variant.decoding.text, batch_size)
+        is_drawn = variant.decoding.temperature > 0 or variant.speculation is not None
+        if is_drawn and kind not in self._compiled_for:
+            self._compiled_for.add(kind)
+            self.prepare_requests([_SMALL] * batch_size)()
         return self.prepare_requests([(input_tokens, output_tokens)] * batch_size)
 
     def prepare_requests(self, lengths: Sequence[tuple[int, int]]) -> Batch:

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -11,7 +11,9 @@ from typing import Any, Literal, Protocol
 from scipy import stats
 
 from joulecast.estimator.paper.claims.claim import card_spread, repeatability
+from joulecast.measurements.hardware import load_gpu
 from joulecast.measurements.table.interpolation import BatchKey
+from joulecast.measurements.table.new_shapes import new_shapes
 from joulecast.measurements.table.runs import Run
 from joulecast.measurements.table.table import EnergyTable
 
@@ -99,10 +101,12 @@ class Batch:
     Attributes:
         runs: They.
         engine: What served them.
+        has_new_shapes: Whether PyTorch made plans for new shapes in them.
     """
 
     runs: Sequence[Run]
     engine: str
+    has_new_shapes: bool = False
 
     @cached_property
     def cards(self) -> set[str]:
@@ -111,7 +115,7 @@ class Batch:
 
     def on(self, cards: set[str]) -> "Batch":
         """Those runs that took one of some cards."""
-        return Batch([run for run in self.runs if _cards(run) & cards], self.engine)
+        return replace(self, runs=[run for run in self.runs if _cards(run) & cards])
 
     def values(self, quantity: Quantity) -> list[float]:
         """What each run took for one batch [J or s]."""
@@ -155,6 +159,10 @@ class Metered(Protocol):
     def cards(self) -> set[str]:
         """The cards that they ran on."""
 
+    @property
+    def has_new_shapes(self) -> bool:
+        """Whether plans for new shapes were made in them that others would not need."""
+
     def on(self, cards: set[str]) -> "Metered":
         """Those that took one of some cards."""
 
@@ -171,12 +179,14 @@ class Change:
         percent: How much more [%]; less, if negative.
         error: Half the width of its 95 % interval [points].
         runs: The fewer runs of the two sides.
+        has_new_shapes: Whether a side made plans for new shapes within its windows.
     """
 
     batch: BatchKey
     percent: float
     error: float
     runs: int
+    has_new_shapes: bool = False
 
     @property
     def batch_size(self) -> int:
@@ -202,13 +212,18 @@ class Batches:
         return [way for way in self.tables if way.fits(wanted)]
 
     def of(self, way: Way) -> dict[BatchKey, Batch]:
-        """Its batches, those of fewer requests first."""
-        runs: dict[BatchKey, list[Run]] = {}
+        """Its batches, those of fewer requests first.
+
+        Plain PyTorch makes plans for shapes that it has not seen, where it asks cuDNN for its
+        attention: where a batch has runs without new ones, these alone count.
+        """
+        runs: dict[BatchKey, list[tuple[Run, bool]]] = {}
         for table in self.tables.get(way, ()):
-            for run in table.runs:
+            makes_plans = _makes_plans(way)
+            for run, new in new_shapes(table.runs):
                 if run.valid:
-                    runs.setdefault(run.batch, []).append(run)
-        return {batch: Batch(runs[batch], way.engine) for batch in sorted(runs, key=_by_size)}
+                    runs.setdefault(run.batch, []).append((run, makes_plans and new > 0))
+        return {batch: _settled(runs[batch], way.engine) for batch in sorted(runs, key=_by_size)}
 
     def invalid_runs(self, way: Way) -> int:
         """Runs that failed a gate, and count for nothing."""
@@ -222,6 +237,15 @@ class Batches:
             for batch in ours
             if batch in theirs
         ]
+
+
+def _makes_plans(way: Way) -> bool:
+    return way.engine == "pytorch" and not way.compiled and load_gpu(way.gpu).plans_attention
+
+
+def _settled(runs: Sequence[tuple[Run, bool]], engine: str) -> Batch:
+    settled = [run for run, has_new_shapes in runs if not has_new_shapes]
+    return Batch(settled or [run for run, _ in runs], engine, has_new_shapes=not settled)
 
 
 def _by_size(batch: BatchKey) -> BatchKey:
@@ -246,4 +270,5 @@ def change_between(batch: BatchKey, ours: Metered, theirs: Metered, quantity: Qu
         percent=100 * (ratio - 1),
         error=100 * ratio * math.hypot(*parts),
         runs=min(len(ours.runs), len(theirs.runs)),
+        has_new_shapes=ours.has_new_shapes or theirs.has_new_shapes,
     )

@@ -1,7 +1,7 @@
 """What of our tables stands beside a claim: changes between two ways of serving, and phases."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from joulecast.estimator.paper.claims.deployments import Batches, Change, Quantity, Way
@@ -108,6 +108,7 @@ def _change(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evi
     """The largest rise or fall, the largest of either, or the range of all."""
     compared = compare_ways(measure, gpu, batches)
     changes = [change for each in compared for change in each.changes]
+    changes = [change for change in changes if not change.has_new_shapes] or changes
     most = measure.get("up_to_batch")
     if not changes or (most and min(change.batch_size for change in changes) > most):
         return None
@@ -129,20 +130,21 @@ def _lowest(changes: Sequence[Change]) -> tuple[Measured, str]:
 def _largest(changes: Sequence[Change]) -> tuple[Measured, str]:
     largest = max(changes, key=lambda change: abs(change.percent))
     size = abs(largest.percent)
-    return Measured(size, size, largest.error, largest.runs), _batch_text([largest])
+    measured = Measured(size, size, largest.error, largest.runs)
+    return replace(measured, has_new_shapes=largest.has_new_shapes), _batch_text([largest])
 
 
 def _range(changes: Sequence[Change]) -> tuple[Measured, str]:
     low, high = (pick(changes, key=lambda change: change.percent) for pick in (min, max))
     runs = min(change.runs for change in changes)
-    measured = Measured(low.percent, high.percent, low.error, runs, high.error)
-    return measured, _batch_text(changes)
+    has_new_shapes = any(change.has_new_shapes for change in changes)
+    ends = low.percent, high.percent, low.error
+    return Measured(*ends, runs, high.error, has_new_shapes), _batch_text(changes)
 
 
 def _single(change: Change) -> tuple[Measured, str]:
-    return Measured(change.percent, change.percent, change.error, change.runs), _batch_text(
-        [change]
-    )
+    measured = Measured(change.percent, change.percent, change.error, change.runs)
+    return replace(measured, has_new_shapes=change.has_new_shapes), _batch_text([change])
 
 
 PICKS: Mapping[str, Callable[[Sequence[Change]], tuple[Measured, str]]] = {
@@ -165,7 +167,14 @@ def _trend(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evid
     first, last = changes[0], changes[-1]
     difference = first.percent - last.percent
     error = (first.error**2 + last.error**2) ** 0.5
-    measured = Measured(difference, difference, error, min(first.runs, last.runs))
+    has_new_shapes = first.has_new_shapes or last.has_new_shapes
+    measured = Measured(
+        difference,
+        difference,
+        error,
+        min(first.runs, last.runs),
+        has_new_shapes=has_new_shapes,
+    )
     at = f"batch {first.batch_size:,} less batch {last.batch_size:,}"
     return Evidence(gpu, measured, at, *_served(compared, batches), compared)
 

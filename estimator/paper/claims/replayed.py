@@ -79,10 +79,12 @@ class ReplayedBatch:
     Attributes:
         runs: They.
         engine: What served them.
+        has_new_shapes: No: requests of many lengths meet new ones in service, too.
     """
 
     runs: Sequence[ReplayRun]
     engine: str
+    has_new_shapes: bool = False
 
     @property
     def cards(self) -> set[str]:

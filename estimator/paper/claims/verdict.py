@@ -37,6 +37,7 @@ class Measured:
         runs: The fewest valid runs that one of the two sides of a comparison rests on.
         high_error: Half the width of the 95 % interval of the high end of a range; None if it is
             none.
+        has_new_shapes: Whether PyTorch made plans for new shapes in windows that it rests on.
     """
 
     low: float
@@ -44,6 +45,7 @@ class Measured:
     error: float
     runs: int
     high_error: float | None = None
+    has_new_shapes: bool = False
 
     def nearest(self, value: float) -> tuple[float, float]:
         """The end that lies nearest to a value, and its error."""
@@ -82,13 +84,16 @@ def rule(published: Published, measured: Measured | None) -> Ruling:
 
     Beyond the tolerance, or beyond the error of ours if that is larger, the two differ. Nearer than
     that, a claim that rests on a difference below 5 % takes three runs; one whose error is as large
-    as what is to be seen cannot be told; one of the other sign differs; all others agree.
+    as what is to be seen cannot be told; one of the other sign differs; all others agree. Windows
+    that hold PyTorch's plans for new shapes, which it makes once, tell nothing of the work.
     """
     if measured is None or published.value is None:
         return Ruling(Verdict.UNKNOWN, None, "not measured")
     value, relation = published.value, published.relation
     tolerance = TOLERANCE[published.unit]
     gap = gap_between(value, relation, measured)
+    if measured.has_new_shapes:
+        return Ruling(Verdict.UNKNOWN, gap, "its windows of PyTorch hold plans for new shapes")
     end, error = measured.nearest(value)
     if abs(gap) > max(tolerance, error):
         return Ruling(Verdict.DIFFERS, gap)

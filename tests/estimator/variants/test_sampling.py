@@ -81,7 +81,7 @@ def test_over_time_steps_last_longer() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--decoding", "beam:4"), "what beams cost was not measured yet; that takes windows of"),
+        (("--decoding", "beam:4"), "no trace is served with beams"),
         (("--decoding", "sampling", "--engine", "pytorch"), "was measured with vllm alone"),
         (("--decoding", "top-k:5"), "is no decoding strategy"),
         (("--decoding", "sampling", "--method", "binned"), "is for --method stepwise"),

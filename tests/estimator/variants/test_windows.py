@@ -38,9 +38,12 @@ def test_the_page_has_what_the_program_prints(options: ModuleType) -> None:
 @pytest.mark.slow
 def test_all_windows_lie_inside_their_intervals(options: ModuleType) -> None:
     windows = [*options.eager_windows()]
-    windows += [each for a in options.ACCEPTANCES for each in options.speculated_windows(a)]
+    windows += [each for a in options.ACCEPTANCES for each in options.speculated_windows(a, False)]
     assert len(windows) == 24
-    assert all(window.is_inside for window in windows)
+    later = [each for a in options.ACCEPTANCES for each in options.speculated_windows(a, True)]
+    later += options.drawn_windows("top-p:0.9", is_later=True)
+    assert len(later) == 9
+    assert all(window.is_inside for window in windows + later)
 
 
 @pytest.mark.parametrize("strategy", ["temperature:0.8", "top-p:0.9"])

@@ -55,6 +55,29 @@ def test_tokens_are_drawn_as_asked_and_one_engine_does_all() -> None:
         assert engine.settings()["decoding_strategy"] == text
 
 
+@pytest.mark.parametrize("text", ["temperature:0.8", "top-p:0.9"])
+def test_kernels_that_draw_are_compiled_before_a_batch(text: str) -> None:
+    engine = load_engine("vllm", asked(text))
+    fed: list[tuple[int, int]] = []
+    own = engine._llm.generate
+
+    def generate(
+        prompts: list[dict[str, list[int]]], sampling: object, **options: object
+    ) -> object:
+        fed.append((len(prompts), len(prompts[0]["prompt_token_ids"])))
+        return own(prompts, sampling, **options)
+
+    engine._llm.generate = generate
+    for size in (5, 5, 6):
+        engine.prepare(100, 8, size)()
+    # Once for each number of requests, and never within the batch itself.
+    assert fed == [(5, 16), (5, 100), (5, 100), (6, 16), (6, 100)]
+    fed.clear()
+    retune(engine, EngineVariant())
+    engine.prepare(100, 8, 7)()
+    assert fed == [(7, 100)]
+
+
 def test_beams_are_searched_by_vllm_with_an_empty_prefix_cache() -> None:
     engine = load_engine("vllm", asked("beam:16"))
     options = StandIn.asked["options"]
