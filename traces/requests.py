@@ -74,11 +74,11 @@ class TimedRequests:
         rows: TokenArray | None = None,
     ) -> "TimedRequests":
         """Requests in any order, those that come at once in theirs, counted from the first."""
-        order = np.argsort(arrival_s, kind="stable")
-        begins = arrival_s[order]
-        begins = begins - begins[0] if len(begins) else begins
-        ordered = (None if each is None else each[order] for each in (cached, rows))
-        return cls(begins, lengths[order], *ordered)
+        if len(arrival_s) and not (arrival_s[1:] >= arrival_s[:-1]).all():
+            order = np.argsort(arrival_s, kind="stable")
+            arrival_s, lengths = arrival_s[order], lengths[order]
+            cached, rows = (None if each is None else each[order] for each in (cached, rows))
+        return cls(arrival_s - arrival_s[:1], lengths, cached, rows)
 
     @classmethod
     def at_rate(
