@@ -21,6 +21,7 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -110,12 +111,14 @@ def ratios(most: int) -> None:
         f"eight replicas over one, as many requests each: "
         f"{timed(lambda: eight.serve(requests_of(8 * most, 8 * RATE))) / one / 8:.2f}"
     )
-    by_load = replace(eight, router="least-loaded")
-    asked = requests_of(most, 8 * RATE)
-    print(
-        f"shared out by load over in turn: "
-        f"{timed(lambda: by_load.serve(asked)) / timed(lambda: eight.serve(asked)):.1f}"
-    )
+    for replicas in (8, 100):
+        in_turn = replace(fleet, replicas=replicas)
+        by_load = replace(in_turn, router="least-loaded")
+        asked = requests_of(most, replicas * RATE)
+        print(
+            f"{replicas} replicas, shared out by load over in turn: "
+            f"{timed(partial(by_load.serve, asked)) / timed(partial(in_turn.serve, asked)):.1f}"
+        )
 
 
 def week(count: int, replicas: int) -> None:

@@ -6,6 +6,8 @@ it cannot end before it is launched. Equal steps between two events (an arrival,
 fed) are one row.
 """
 
+import math
+
 from joulecast.estimator.steps.in_time.equal_steps import run_equal_steps, step_seconds, write_row
 from joulecast.estimator.steps.in_time.scheduling import (
     end_step,
@@ -102,3 +104,21 @@ def advance(
         if prompt == 0 and not has_preempted and counts[ENDED] == counts[RELEASED]:
             filled += run_equal_steps(rules, law, requests, state, rows, filled * WIDTH, horizon_s)
     return filled
+
+
+def next_end_s(rules: Rules, state: State, shortest_s: float) -> float:
+    """When the step in which a replica's next request ends may be scheduled, at the earliest [s].
+
+    Args:
+        rules: Of its scheduler.
+        state: Of the replica.
+        shortest_s: What a step takes at least [s].
+    """
+    counts, times = state.counts, state.times
+    load = counts[COUNT] - counts[DONE]
+    if load == 0:
+        return math.inf
+    scheduled_s = float(times[BEGIN] if rules.lag and counts[IS_BUSY] else times[CLOCK])
+    if counts[DECODING] < load:  # a prompt may be fed at once, and end with its first token
+        return scheduled_s
+    return scheduled_s + (state.heap_step[0] - counts[NOW] - 1) * shortest_s

@@ -38,6 +38,8 @@ from joulecast.measurements.arrays import FloatArray
 
 _ROWS = 1 << 13
 """Rows that are handed on at a time."""
+_MOST_TOGETHER = 32
+"""Replicas whose rows are taken together, so that each take is of many."""
 
 
 @dataclass(frozen=True)
@@ -133,15 +135,23 @@ def serve_by_load(
     each = _state(rules, cache_blocks, 0)
     stacked: list[Any] = [np.tile(part, (len(takes), 1)) for part in each]
     fleet = as_stored(State(*stacked))
-    position, rows, whose = as_stored([_whole(2, 0), np.zeros(_ROWS * WIDTH), _whole(_ROWS, 0)])
+    most_rows = _ROWS * min(_MOST_TOGETHER, len(takes))
+    position, rows, whose = as_stored(
+        [_whole(2, 0), np.zeros(most_rows * WIDTH), _whole(most_rows, 0)]
+    )
+    followed = as_stored([_whole(len(takes), 0), np.full(len(takes), -np.inf)])
     position[1] = len(takes) - 1
     times, stuck = as_stored(law), None
     while stuck is None and position[0] <= len(lengths):
-        filled = loop(rules, times, requests, fleet, position, rows, whose, _ROWS)
+        filled = loop(rules, times, requests, fleet, position, *followed, rows, whose, most_rows)
         table = np.array(rows[: filled * WIDTH]).reshape(-1, WIDTH)
-        replica = np.array(whose[:filled])
-        for k, take in enumerate(takes):
-            take(table[replica == k])
+        replica = np.array(whose[:filled], dtype=np.int64)
+        order = np.argsort(replica, kind="stable")
+        ends = np.cumsum(np.bincount(replica, minlength=len(takes)))
+        for k, (take, of_replica) in enumerate(
+            zip(takes, np.split(table[order], ends[:-1]), strict=True)
+        ):
+            take(of_replica)
             if fleet.counts[k][IS_STUCK]:
                 stuck = _stuck(State(*(part[k] for part in fleet)))
         if progress is not None:

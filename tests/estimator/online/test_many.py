@@ -16,6 +16,7 @@ from joulecast.estimator.over_time import serving
 from joulecast.estimator.over_time.serving import latencies_of, token_seconds
 from joulecast.estimator.over_time.timeline import quantiles_by_slice, slice_bounds
 from joulecast.estimator.steps.in_time import compiled as compiling
+from joulecast.estimator.steps.in_time import route as routing
 from joulecast.estimator.steps.in_time.scheduling import make_room
 from joulecast.estimator.steps.in_time.state import Requests, State
 from joulecast.estimator.stepwise import StepModel
@@ -113,3 +114,29 @@ def test_requests_that_all_fit_are_not_copied(server: Server, requests: TimedReq
     assert moved.served.arrival_s is not None
     assert moved.served.arrival_s[0] == 0
     assert moved.energy_j == pytest.approx(estimate.energy_j, rel=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    replicas=st.integers(2, 6),
+    rate=st.floats(1, 200),
+    count=st.integers(1, 120),
+    longest=st.integers(1, 200),
+)
+def test_a_replica_is_followed_no_later_than_it_must(
+    server: Server, seed: int, replicas: int, rate: float, count: int, longest: int
+) -> None:
+    """Looking at every replica whenever a request comes gives the same replicas and times."""
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(1, longest + 1, (count, 2))
+    arriving = TimedRequests.at_rate(lengths, rate, generator)
+    fleet = Fleet(
+        server.scheduler, server.times, server.model.gauge, replicas, "least-loaded", None, 60.0
+    )
+    told = fleet.serve(arriving)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(routing, "next_end_s", lambda rules, state, shortest_s: -np.inf)
+        always = fleet.serve(arriving)
+    assert told.first_s == pytest.approx(always.first_s, rel=1e-12)
+    assert told.last_s == pytest.approx(always.last_s, rel=1e-12)
