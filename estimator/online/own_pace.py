@@ -34,7 +34,7 @@ def table_times(table: EnergyTable, scheduler: ContinuousBatching) -> StepTimes:
     if f"{deployment.gpu.name}/{deployment.engine}" not in price_list_names():
         return Scaling(deployment, table=table if tells else None).step_times(scheduler)
     prices = load_unit_prices(deployment.gpu.name, deployment.engine)
-    if tells and not (table.is_of_traffic or deployment.is_eager):
+    if tells and not table.is_of_traffic:
         pace = own_pace(list(metered_of_table(table)), prices, scheduler.graph_tokens)
         prices = replace(prices, pace=pace)
     return step_times(prices, deployment, scheduler.token_budget, scheduler.graph_tokens)
@@ -43,14 +43,14 @@ def table_times(table: EnergyTable, scheduler: ContinuousBatching) -> StepTimes:
 def own_pace(metered: Sequence[Metered], prices: UnitPrices, graph_tokens: int) -> Pace:
     """The pace of a list, drawn to the batches of a table.
 
-    Batches that decode more requests than a recorded graph holds are left out: their time is the
-    host's, which spends it on each request.
+    Batches that decode more requests than a recorded graph holds are left out, of an eager engine
+    all: their time is the host's, which spends it on each request.
 
     Launching kernel by kernel what is compiled takes no longer than launching all of it eagerly.
     The lists' longer time is of steps of 1,024 requests, where the host has more to do than that.
 
     Args:
-        metered: Batches of the table, compiled; they may be few.
+        metered: Batches of the table; they may be few.
         prices: Of the GPU.
         graph_tokens: Most tokens of a recorded graph.
     """
