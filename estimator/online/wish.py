@@ -8,12 +8,12 @@ import numpy as np
 
 from joulecast.estimator.method import MODES, ROUTERS, Mode, Router, limits_of
 from joulecast.estimator.online.online import Plan, Server
+from joulecast.estimator.online.own_pace import table_times
 from joulecast.estimator.over_time.serving import Objective, objectives_of
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.stepwise import StepModel
-from joulecast.estimator.unit_prices.model import Scaling, Served, can_scale_from
-from joulecast.estimator.unit_prices.shipped import price_list_names
-from joulecast.estimator.unit_prices.sources import deployment_of
+from joulecast.estimator.unit_prices.model import Served
+from joulecast.estimator.variants.model import Sampled
 from joulecast.estimator.variants.speculation import SpeculativeBatching
 from joulecast.measurements.facts import is_number
 from joulecast.measurements.table.table import EnergyTable
@@ -269,8 +269,8 @@ def server_of(served: Served, model: StepModel) -> Server:
     if scheduler.times is not None:
         return Server(model, scheduler, scheduler.times)
     if isinstance(served, EnergyTable):
-        deployment = deployment_of(served.metadata, served.config)
-        is_priced = f"{deployment.gpu.name}/{deployment.engine}" in price_list_names()
-        table = None if is_priced or not can_scale_from(served) else served
-        served = Scaling(deployment, table=table)
+        return Server(model, scheduler, table_times(served, scheduler))
+    if isinstance(served, Sampled) and served.measured is not None:
+        times = table_times(served.measured, scheduler)
+        return Server(model, scheduler, served.cost.lengthened(times))
     return Server(model, scheduler, served.step_times(scheduler))

@@ -7,7 +7,7 @@ logarithms, bounded where a host stumbled.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,7 +120,7 @@ def fit_unit_prices(
         engine=first.engine,
         energy_j=prices_j,
         covariance=covariance,
-        pace=_fit_pace([each for each in metered if each.is_busy], prices_j, first_pace),
+        pace=fit_pace([each for each in metered if each.is_busy], prices_j, first_pace),
         idle_power_w=idle_w,
         idle_sd_w=float(np.std(idle_powers_w, ddof=1)) if len(idle_powers_w) > 1 else 0.05 * idle_w,
         errors=errors or {},
@@ -171,8 +171,20 @@ def _non_negative(
     return fitted * sizes, np.linalg.inv(information) * np.outer(sizes, sizes)
 
 
-def _fit_pace(metered: Sequence[Metered], prices_j: FloatArray, first_pace: Pace) -> Pace:
-    """Paces that meet the times; those of work that nothing has stay as they were."""
+def fit_pace(
+    metered: Sequence[Metered],
+    prices_j: FloatArray,
+    first_pace: Pace,
+    names: Collection[str] | None = None,
+) -> Pace:
+    """Paces that meet the times; those of work that nothing has stay as they were.
+
+    Args:
+        metered: Batches and replays that were at work all the time.
+        prices_j: Energy of each kind of work, in the order of `TERMS` [J each], shape (13,).
+        first_pace: Where the fit begins, and what it is drawn to.
+        names: Fields of the pace to fit; None for all.
+    """
     from scipy.optimize import least_squares
 
     if not metered:
@@ -185,9 +197,12 @@ def _fit_pace(metered: Sequence[Metered], prices_j: FloatArray, first_pace: Pace
     seconds = np.array([each.seconds for each in metered])
 
     first = first_pace.array()
+    chosen = np.array([names is None or name in names for name in first_pace.to_dict()])
 
     def pace_of(steps: FloatArray) -> Pace:
-        return Pace.of_array(first * np.exp(steps - 1))
+        logarithms = np.zeros(len(first))
+        logarithms[chosen] = steps - 1
+        return Pace.of_array(first * np.exp(logarithms))
 
     def residuals(steps: FloatArray) -> FloatArray:
         pace = pace_of(steps)
@@ -200,7 +215,7 @@ def _fit_pace(metered: Sequence[Metered], prices_j: FloatArray, first_pace: Pace
         met = np.log(np.array(told) / seconds) * weights
         return np.concatenate([met, _PULL * (steps - 1)])
 
-    begin = np.ones(len(first))  # logarithms of the paces over the first ones, and 1
+    begin = np.ones(int(chosen.sum()))  # logarithms of the paces over the first ones, and 1
     fitted = least_squares(
         residuals,
         begin,
@@ -209,7 +224,7 @@ def _fit_pace(metered: Sequence[Metered], prices_j: FloatArray, first_pace: Pace
         max_nfev=_ROUNDS,
         diff_step=np.full(len(begin), _DIFFERENCE),
     )
-    return pace_of(np.where(_has_work(metered), fitted.x, begin))
+    return pace_of(np.where(_has_work(metered)[chosen], fitted.x, begin))
 
 
 def _has_work(metered: Sequence[Metered]) -> npt.NDArray[np.bool_]:
