@@ -232,6 +232,15 @@ REST_OF_TOP_P = Typed(
     "h200-sxm/llama-3.1-8b-decoding/vllm",
     (("top-p-0.9", 45, f"{DECODING} --runs 3 --decoding top-p:0.9 --resume"),),
 )
+TOP_P_AGAIN = Typed(
+    "h200-sxm/llama-3.1-8b-decoding-second/vllm",
+    (
+        ("greedy", 90, f"{DECODING} --runs 3 --decoding greedy"),
+        ("top-p-0.9", 90, f"{DECODING} --runs 3 --decoding top-p:0.9"),
+    ),
+)
+"""After the sweeps: their requests are longer, and an engine is started for its first command's."""
+
 REST_OF_SPECULATION = Typed(
     "h200-sxm/llama-3.1-8b-speculation/vllm",
     (
@@ -255,6 +264,7 @@ SITTINGS = {
         Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-second", STEADY),
         REST_OF_SWEEPS,
     ],
+    "h200-rest-sweeps": [REST_OF_SWEEPS, TOP_P_AGAIN],
     "h200-rest-speculation": [REST_OF_SPECULATION],
     "h200-rest-beams": [
         Typed(
@@ -269,6 +279,15 @@ SITTINGS = {
         Typed(
             "h200-sxm/llama-3.1-8b-decoding/pytorch",
             (("beam-4", 60, f"measure {BEAMS} {PYTORCH}"),),
+        ),
+    ],
+    "h200-rest-pytorch-repeated": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-pytorch-repeated",
+            (
+                ("pytorch-batches", 200, WHOLE.replace("--runs 1", "--runs 2 --time-budget 4")),
+                ("pytorch-compiled-batches", 300, f"{WHOLE} --compile --time-budget 8"),
+            ),
         ),
     ],
     "h200-rest-compiled": [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from joulecast.measurements.sweep.folder import SweepFolder
+from joulecast.measurements.sweep.folder import SweepFolder, require_same
 from joulecast.measurements.table.runs import COLUMNS, read_runs
 from joulecast.traces.errors import InputError
 from tests.measurements.fakes import FakeEngine, FakeGpu, metadata_of, plan_of
@@ -124,3 +124,15 @@ def test_values_on_disk_are_exact(stage, tmp_path: Path) -> None:
     assert read_runs(tmp_path / "t/runs.csv") == sweep.folder.runs
     with (tmp_path / "t/runs.csv").open() as file:
         assert all("," not in (row["reason"] or "") for row in csv.DictReader(file))
+
+
+def test_tables_from_before_a_setting_are_gone_on_with(tmp_path: Path) -> None:
+    """They were of greedy decoding, which they do not say; with drawn tokens they do not mix."""
+    earlier = {"gpu": "h100-sxm", "engine_settings": {"max_num_seqs": 1024}}
+    settings = {"max_num_seqs": 1024, "speculation": None, "decoding_strategy": "greedy"}
+    now = {"gpu": "h100-sxm", "engine_settings": settings}
+    require_same(tmp_path, earlier, now)
+    require_same(tmp_path, now, earlier)
+    settings["decoding_strategy"] = "top-p:0.9"
+    with pytest.raises(InputError, match='decoding_strategy="greedy", now it is "top-p:0.9"'):
+        require_same(tmp_path, earlier, now)
