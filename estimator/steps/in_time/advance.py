@@ -7,6 +7,7 @@ fed) are one row.
 """
 
 import math
+from typing import Any
 
 from joulecast.estimator.steps.in_time.equal_steps import run_equal_steps, step_seconds, write_row
 from joulecast.estimator.steps.in_time.scheduling import (
@@ -122,3 +123,17 @@ def next_end_s(rules: Rules, state: State, shortest_s: float) -> float:
     if counts[DECODING] < load:  # a prompt may be fed at once, and end with its first token
         return scheduled_s
     return scheduled_s + (state.heap_step[0] - counts[NOW] - 1) * shortest_s
+
+
+def replica_of(fleet: Any, k: int) -> State:
+    """Where one replica of a fleet is; what changes in it changes in the fleet."""
+    return State(
+        fleet.counts[k],
+        fleet.times[k],
+        fleet.outgrowing[k],
+        fleet.heap_step[k],
+        fleet.heap_request[k],
+        fleet.ended_step[k],
+        fleet.ended_request[k],
+        fleet.completed[k],
+    )

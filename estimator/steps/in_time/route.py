@@ -7,7 +7,7 @@ request that comes, but only from when its next one may end at the earliest.
 import math
 from typing import Any
 
-from joulecast.estimator.steps.in_time.advance import advance, next_end_s
+from joulecast.estimator.steps.in_time.advance import advance, next_end_s, replica_of
 from joulecast.estimator.steps.in_time.equal_steps import step_seconds
 from joulecast.estimator.steps.in_time.scheduling import assign
 from joulecast.estimator.steps.in_time.state import (
@@ -66,17 +66,7 @@ def route(
         for turn in range(replicas):
             k = (position[1] + 1 + turn) % replicas
             if ends_s[k] < horizon_s:
-                state = State(
-                    fleet.counts[k],
-                    fleet.times[k],
-                    fleet.outgrowing[k],
-                    fleet.heap_step[k],
-                    fleet.heap_request[k],
-                    fleet.ended_step[k],
-                    fleet.ended_request[k],
-                    fleet.completed[k],
-                )
-                before = filled
+                state, before = replica_of(fleet, k), filled
                 filled = advance(rules, law, requests, state, rows, before, most_rows, horizon_s)
                 for row in range(before, filled):
                     whose[row] = k
