@@ -18,7 +18,6 @@ from joulecast.estimator.steps.in_time.state import (
     Numbers,
     Requests,
     Rules,
-    State,
     StepTimes,
 )
 
