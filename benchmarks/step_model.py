@@ -18,7 +18,7 @@ SETS = (4, 5, 6)
 
 def fit(batches: list[MeteredBatch], terms: int) -> np.ndarray:
     """Coefficients of the first so many terms, shape (terms,)."""
-    work = np.array([batch.counts.array()[:terms] / batch.energy_j for batch in batches])
+    work = np.array([batch.work[:terms] / batch.energy_j for batch in batches])
     return nnls(work, np.ones(len(batches)))[0]
 
 
@@ -27,7 +27,7 @@ def errors(batches: list[MeteredBatch], coefficients: np.ndarray) -> np.ndarray:
     terms = len(coefficients)
     return np.array(
         [
-            float(batch.counts.array()[:terms] @ coefficients) / batch.energy_j - 1
+            float(batch.work[:terms] @ coefficients) / batch.energy_j - 1
             for batch in batches
         ]
     )
@@ -48,7 +48,7 @@ def with_time(batches: list[MeteredBatch]) -> tuple[np.ndarray, float]:
 
     A check of the law rather than a forecast: how long a run takes is part of what is asked.
     """
-    work = np.array([[*batch.counts.array(), batch.seconds] for batch in batches])
+    work = np.array([[*batch.work, batch.seconds] for batch in batches])
     energies_j = np.array([batch.energy_j for batch in batches])
     relative, whole = work / energies_j[:, None], np.ones(len(batches))
     left_out_errors = []

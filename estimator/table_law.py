@@ -8,7 +8,7 @@ runs before they are priced, and added for the host that serves.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from joulecast.estimator.steps.prices import Prices, fit_prices
 from joulecast.estimator.steps.serving import Service
 from joulecast.estimator.steps.spending import Spending
 from joulecast.estimator.steps.traffic import fit_traffic
-from joulecast.estimator.steps.work import StepCounts, Steps
+from joulecast.estimator.steps.work import TERMS, StepCounts, Steps
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
@@ -145,23 +145,29 @@ class TableLaw:
         return IDLE_SPREAD * math.sqrt(1 + 1 / self.spread.cards) * self.idle_power_w
 
     def gauge(self, steps: Steps) -> FloatArray:
-        """How long the GPU waits for the serving and for a slow host [s], shape (2,) or (0,)."""
-        return np.zeros(0) if self.hosts is None else self.hosts.waiting_seconds(steps)
+        """What the steps take besides, shape (1,) or (3,).
+
+        Tokens of padding; how long the GPU waits for the serving and for a slow host [s].
+        """
+        padding = [steps.total(steps.padded)]
+        waiting = np.zeros(0) if self.hosts is None else self.hosts.waiting_seconds(steps)
+        return np.concatenate([padding, waiting])
 
     def spending(self, service: Service) -> Spending:
         """What the work costs, and the waiting for the serving host."""
         counts = service.counts
-        energy_j, seconds = self.prices.total_j(counts), self.prices.total_seconds(counts)
-        parts_j = dict(self.prices.parts_j(counts))
+        padded = _padded(service)
+        energy_j, seconds = self.prices.total_j(padded), self.prices.total_seconds(padded)
+        parts_j = dict(self.prices.parts_j(padded))
         least_parts_j = dict(self.roofline.parts_energy(counts))
         host_sd = None
         if self.hosts is not None:
             pace = self.hosts.pace
-            serving_s, slow_s = service.gauged.tolist()
+            _, serving_s, slow_s = service.gauged.tolist()
             parts_j["waiting"] = pace.waiting_power_w * serving_s
             least_parts_j["waiting"] = 0.0
             energy_j += parts_j["waiting"]
-            seconds = float(pace.gpu_seconds @ counts.array()) + serving_s
+            seconds = float(pace.gpu_seconds @ padded.array()) + serving_s
             host_sd = pace.waiting_power_w * (slow_s - serving_s) / 2 / energy_j
         # No card draws more than its limit for long; a table of few runs tells times less well.
         seconds = max(seconds, energy_j / self.power_limit_w)
@@ -187,7 +193,7 @@ class TableLaw:
 
     def drawn_j(self, service: Service) -> float:
         """Energy of one draw of the requests [J]."""
-        return self.prices.total_j(service.counts)
+        return self.prices.total_j(_padded(service))
 
     def alone_j(self, counts: StepCounts) -> float:
         """Energy of requests but for what they share [J], to share the whole by."""
@@ -208,18 +214,24 @@ class TableLaw:
     def divided_j(self, steps: Steps) -> FloatArray:
         """What steps take for each of `PHASES` [J], shape (3,); taking requests in is apart."""
         share = prompt_share(steps)
-        waits_j = self._waits_j(steps)
+        besides_j = self._besides_j(steps)
         of_prompts, of_outputs = (
-            self.prices.energy_j[0] * part.total(part.weights_read) + waits_j(part)
+            self.prices.energy_j[0] * part.total(part.weights_read) + besides_j(part)
             for part in (weighted(steps, share), weighted(steps, 1 - share))
         )
         own_j = self.own_j(steps).total(steps)
         return np.asarray(own_j + np.array([of_prompts, 0.0, of_outputs]))
 
-    def _waits_j(self, steps: Steps) -> Callable[[Steps], float]:
-        """What the GPU takes while it waits for the serving host, of these steps weighted [J]."""
-        if self.hosts is None:
-            return lambda _: 0.0
-        pace = self.hosts.pace
-        (waits,) = pace.waits(steps, [self.hosts.serving_seconds])
-        return lambda part: pace.waiting_power_w * part.total(waits)
+    def _besides_j(self, steps: Steps) -> Callable[[Steps], float]:
+        """What padding takes, and waiting for the serving host, of these steps weighted [J]."""
+        besides_j = self.prices.energy_j[TERMS.index("tokens")] * steps.padded
+        if self.hosts is not None:
+            pace = self.hosts.pace
+            (waits,) = pace.waits(steps, [self.hosts.serving_seconds])
+            besides_j = besides_j + pace.waiting_power_w * waits
+        return lambda part: part.total(besides_j)
+
+
+def _padded(service: Service) -> StepCounts:
+    """The counts of a service, tokens with their padding."""
+    return replace(service.counts, tokens=service.counts.tokens + float(service.gauged[0]))

@@ -37,6 +37,17 @@ GRAPH_TOKENS = 512
 """vLLM records CUDA graphs for steps of up to so many tokens, unless it is told otherwise."""
 
 
+def graph_padding(tokens: FloatArray, graph_tokens: int) -> FloatArray:
+    """What steps of so many tokens compute besides, shape (steps,).
+
+    vLLM records graphs of 1, 2, 4 and 8 tokens, then of every 8th number up to 256 and of every
+    16th beyond, and runs a step by the next larger one.
+    """
+    apart = np.where(tokens > 256, 16.0, 8.0)
+    graph = np.where(tokens > 4, np.ceil(tokens / apart) * apart, np.where(tokens > 2, 4.0, tokens))
+    return np.where(tokens > graph_tokens, 0.0, graph - tokens)
+
+
 @dataclass(frozen=True)
 class ContinuousBatching:
     """Settings of a scheduler.
@@ -223,6 +234,7 @@ class ContinuousBatching:
             share_read=None if mixture is None else mixture.share_read(decoding + fed),
             seconds=None if self.times is None else np.repeat(rows[:, SECONDS] / count, count),
             prefixes=PrefixReads.of(*reads),
+            padding=graph_padding(decoding + fed, self.graph_tokens),
         )
 
     def rows_as_steps(self, rows: FloatArray, requests: int) -> Steps:
@@ -241,6 +253,7 @@ class ContinuousBatching:
             repeats=rows[:, STEPS],
             seconds=rows[:, SECONDS] / rows[:, STEPS],
             prefixes=PrefixReads.of(rows[:, READ_BY], rows[:, READ], rows[:, READ_PAIRS]),
+            padding=graph_padding(decoding + fed, self.graph_tokens),
         )
 
     def never_served(self, request: int, lengths: LengthArray) -> InputError:

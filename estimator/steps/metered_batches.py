@@ -7,6 +7,7 @@ from functools import cached_property
 
 from joulecast.estimator.steps.schedulers import scheduler_of
 from joulecast.estimator.steps.work import TERMS, StepCounts, Steps
+from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.table.interpolation import BatchKey
 from joulecast.measurements.table.runs import Run
 from joulecast.measurements.table.table import EnergyTable
@@ -34,6 +35,13 @@ class MeteredBatch:
     def counts(self) -> StepCounts:
         """Sums over the steps."""
         return self.steps.counts
+
+    @cached_property
+    def work(self) -> FloatArray:
+        """What prices are fitted to: the counts, tokens with their padding; shape (6,)."""
+        work = self.counts.array()
+        work[TERMS.index("tokens")] += self.steps.total(self.steps.padded)
+        return work
 
     @cached_property
     def energy_j(self) -> float:

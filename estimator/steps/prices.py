@@ -61,7 +61,7 @@ class Prices:
 
 def fit_prices(batches: Sequence[MeteredBatch]) -> Prices:
     """Fit the prices to a table's batches, more than there are terms."""
-    work = np.array([batch.counts.array() for batch in batches])
+    work = np.array([batch.work for batch in batches])
     energies_j = np.array([batch.energy_j for batch in batches])
     waiting = np.array([batch.waiting_j for batch in batches]) / energies_j
     energy_prices_j = _non_negative_fit(work, energies_j, waiting)
@@ -85,7 +85,7 @@ def fit_prices(batches: Sequence[MeteredBatch]) -> Prices:
 
 def held_out_errors(batches: Sequence[MeteredBatch]) -> dict[BatchKey, float]:
     """Relative error of the energy of each batch when its runs are left out of the fit."""
-    work = np.array([batch.counts.array() for batch in batches])
+    work = np.array([batch.work for batch in batches])
     energies_j = np.array([batch.energy_j for batch in batches])
     errors = {}
     for place, batch in enumerate(batches):

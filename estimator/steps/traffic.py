@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching, graph_padding
 from joulecast.estimator.steps.intervals import CARD_SPREAD, Spread
 from joulecast.estimator.steps.prices import Prices
 from joulecast.estimator.steps.work import TERMS
@@ -66,7 +67,10 @@ class Pieces:
         # What ran before the window is in no log; after it, nothing runs.
         begin, end = window.begin_s, window.end_s + _MARGIN_S
         times = seconds[(seconds >= begin) & (seconds <= end)][::PIECE_TICKS]
-        work, idle_seconds = _until(window.steps, times - COUNTER_DELAY_S, shape)
+        settings = ContinuousBatching.from_settings(window.facts["engine_settings"], "traffic")
+        work, idle_seconds = _until(
+            window.steps, times - COUNTER_DELAY_S, shape, settings.graph_tokens
+        )
         middles = (times[1:] + times[:-1]) / 2
         stretch = np.full(len(middles), -1)
         for number, (_, first, last) in enumerate(window.spans):
@@ -191,12 +195,15 @@ def _covariance(pieces: Pieces, fitted: FloatArray) -> FloatArray:
     return np.asarray(covariance[: len(TERMS), : len(TERMS)])
 
 
-def _until(log: StepLog, times: FloatArray, shape: ModelShape) -> tuple[FloatArray, FloatArray]:
+def _until(
+    log: StepLog, times: FloatArray, shape: ModelShape, graph_tokens: int
+) -> tuple[FloatArray, FloatArray]:
     """Work done and time idle from some moment up to each time: shapes (times, 6), (times,)."""
+    tokens = log.tokens.astype(float)
     work = np.column_stack(
         [
-            shape.share_read(log.tokens.astype(float)),
-            log.tokens,
+            shape.share_read(tokens),
+            tokens + graph_padding(tokens, graph_tokens),
             log.context,
             log.pairs,
             log.sampled,

@@ -157,6 +157,8 @@ class Steps:
         seconds: How long each lasted, on average over equal ones [s]; None where nobody followed it
             in time.
         prefixes: What each reads of prefixes that a cache holds; None where none does.
+        padding: Tokens that each computes for nothing, since a recorded graph has so many; None
+            where none does. In no count.
     """
 
     decoding: FloatArray
@@ -170,6 +172,7 @@ class Steps:
     repeats: FloatArray | None = None
     seconds: FloatArray | None = None
     prefixes: PrefixReads | None = None
+    padding: FloatArray | None = None
 
     def total(self, values: FloatArray) -> float:
         """The sum over all steps of a quantity that is the same in the equal ones.
@@ -188,6 +191,11 @@ class Steps:
     def tokens_read(self) -> FloatArray:
         """Cached tokens that each step reads, for requests that decode and for prompts."""
         return self.context if self.prefixes is None else self.context + self.prefixes.tokens
+
+    @property
+    def padded(self) -> FloatArray:
+        """Tokens that each step computes for nothing, shape (steps,)."""
+        return np.zeros(len(self.decoding)) if self.padding is None else self.padding
 
     @property
     def counts(self) -> StepCounts:
@@ -228,6 +236,7 @@ def joined(runs: Sequence[Steps], requests: int) -> Steps:
         repeats=column_if_any("repeats"),
         seconds=column_if_any("seconds"),
         prefixes=_joined_prefixes(runs),
+        padding=column_if_any("padding"),
     )
 
 
