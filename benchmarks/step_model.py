@@ -26,10 +26,7 @@ def errors(batches: list[MeteredBatch], coefficients: np.ndarray) -> np.ndarray:
     """Relative errors of batches."""
     terms = len(coefficients)
     return np.array(
-        [
-            float(batch.work[:terms] @ coefficients) / batch.energy_j - 1
-            for batch in batches
-        ]
+        [float(batch.work[:terms] @ coefficients) / batch.energy_j - 1 for batch in batches]
     )
 
 

@@ -74,8 +74,8 @@ def test_one_request_is_divided_as_worked_out_by_hand() -> None:
     step, token, context, pair, output, request = TableLaw.of(table).prices.energy_j.tolist()
     estimate = jc.estimate(jc.equal_requests(1, 100, 5), table)
     shares = estimate.attribution.shares
-    # One step feeds the prompt, by a graph of 104 tokens; four feed a token each, which read 101 ... 104 tokens. None is
-    # launched kernel by kernel, so that nothing waits for the host.
+    # One step feeds the prompt, by a graph of 104 tokens; four feed a token each, which read
+    # 101 ... 104 tokens. None is launched kernel by kernel, so that nothing waits for the host.
     by_hand = step + 104 * token + 100 * 100 / 2 * pair + request
     assert shares["input"].energy_j == pytest.approx(by_hand, rel=1e-9)
     by_hand = 4 * step + 4 * token + (101 + 102 + 103 + 104) * context + 5 * output
