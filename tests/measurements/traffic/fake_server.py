@@ -14,6 +14,8 @@ from joulecast.measurements.engines.step_log import LoggedRequest, LoggedStep, R
 from joulecast.measurements.steplog.reader import CounterRows
 from tests.measurements.fakes import FakeEngine, FakeTime
 
+GRAPHS = [1, 2, 4, *range(8, 256, 8), *range(256, 513, 16)]
+"""Sizes of recorded graphs [tokens]; a step computes for all of the next larger one."""
 PRICES = dict(zip(TERMS, (3.0, 0.016, 3e-5, 7e-7, 0.004, 0.1), strict=True))
 """Joules of each kind of work, beside the idle power."""
 
@@ -185,9 +187,14 @@ class FakeServer(FakeEngine):
         context = sum(request.input_tokens + request.produced for request in decoding)
         pairs = sum(request.input_tokens**2 / 2 for request in fed)
         sampled = len(decoding) + len(fed)
-        work = np.array([1, len(decoding) + prompt, context, pairs, sampled, len(fed)], dtype=float)
+        tokens = len(decoding) + prompt
+        graph = next((size for size in GRAPHS if size >= tokens), tokens)
+        work = np.array([1, tokens, context, pairs, sampled, len(fed)], dtype=float)
+        energy_j = float(work @ np.array(list(PRICES.values()))) + PRICES["tokens"] * (
+            graph - tokens
+        )
         end = clock()
-        self.gpu.work(float(work @ SECONDS), float(work @ np.array(list(PRICES.values()))))
+        self.gpu.work(float(work @ SECONDS), energy_j)
         output_at = clock()
         self.running += fed
         if self.counted is not None:
