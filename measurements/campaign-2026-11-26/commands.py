@@ -249,9 +249,6 @@ REST_OF_SPECULATION = Typed(
     ),
 )
 BEAMS = "--plan decoding --runs 1 --decoding beam:4"
-WHOLE = f"measure --plan batches --runs 1 {PYTORCH}"
-"""Anew, with and without compiling, on one host: small batches wait for it."""
-
 STEADY = (
     ("mid", 100, f"{CONV} --speed 1.7"),
     ("chat", 100, "burstgpt-reconstructed --rate 20 --seconds 60"),
@@ -273,7 +270,7 @@ SITTINGS = {
         ),
     ],
     "h200-rest-pytorch": [
-        Typed("h200-sxm/llama-3.1-8b-pytorch-batches", (("pytorch-batches", 80, WHOLE),)),
+        Typed("h200-sxm/llama-3.1-8b-pytorch-batches", (("pytorch-batches", 80, PYTORCH_BATCHES),)),
     ],
     "h200-rest-beams-pytorch": [
         Typed(
@@ -285,15 +282,19 @@ SITTINGS = {
         Typed(
             "h200-sxm/llama-3.1-8b-pytorch-repeated",
             (
-                ("pytorch-batches", 200, WHOLE.replace("--runs 1", "--runs 2 --time-budget 4")),
-                ("pytorch-compiled-batches", 300, f"{WHOLE} --compile --time-budget 8"),
+                (
+                    "pytorch-batches",
+                    200,
+                    PYTORCH_BATCHES.replace("--runs 1", "--runs 2 --time-budget 4"),
+                ),
+                ("pytorch-compiled-batches", 300, f"{PYTORCH_BATCHES} --compile --time-budget 8"),
             ),
         ),
     ],
     "h200-rest-compiled": [
         Typed(
             "h200-sxm/llama-3.1-8b-pytorch-batches",
-            (("pytorch-compiled-batches", 120, f"{WHOLE} --compile --time-budget 5"),),
+            (("pytorch-compiled-batches", 120, f"{PYTORCH_BATCHES} --compile --time-budget 5"),),
         ),
     ],
     "h200-inflight": [IN_FLIGHT_JOB],

@@ -218,11 +218,12 @@ class Batches:
         attention: where a batch has runs without new ones, these alone count.
         """
         runs: dict[BatchKey, list[tuple[Run, bool]]] = {}
+        makes_plans = _makes_plans(way)
         for table in self.tables.get(way, ()):
-            makes_plans = _makes_plans(way)
-            for run, new in new_shapes(table.runs):
+            met = new_shapes(table.runs) if makes_plans else ((run, 0) for run in table.runs)
+            for run, new in met:
                 if run.valid:
-                    runs.setdefault(run.batch, []).append((run, makes_plans and new > 0))
+                    runs.setdefault(run.batch, []).append((run, new > 0))
         return {batch: _settled(runs[batch], way.engine) for batch in sorted(runs, key=_by_size)}
 
     def invalid_runs(self, way: Way) -> int:

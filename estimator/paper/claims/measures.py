@@ -129,9 +129,7 @@ def _lowest(changes: Sequence[Change]) -> tuple[Measured, str]:
 
 def _largest(changes: Sequence[Change]) -> tuple[Measured, str]:
     largest = max(changes, key=lambda change: abs(change.percent))
-    size = abs(largest.percent)
-    measured = Measured(size, size, largest.error, largest.runs)
-    return replace(measured, has_new_shapes=largest.has_new_shapes), _batch_text([largest])
+    return _single(replace(largest, percent=abs(largest.percent)))
 
 
 def _range(changes: Sequence[Change]) -> tuple[Measured, str]:
@@ -143,8 +141,9 @@ def _range(changes: Sequence[Change]) -> tuple[Measured, str]:
 
 
 def _single(change: Change) -> tuple[Measured, str]:
-    measured = Measured(change.percent, change.percent, change.error, change.runs)
-    return replace(measured, has_new_shapes=change.has_new_shapes), _batch_text([change])
+    ends = change.percent, change.percent, change.error
+    measured = Measured(*ends, change.runs, has_new_shapes=change.has_new_shapes)
+    return measured, _batch_text([change])
 
 
 PICKS: Mapping[str, Callable[[Sequence[Change]], tuple[Measured, str]]] = {
