@@ -261,7 +261,11 @@ SITTINGS = {
         Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-second", STEADY),
         REST_OF_SWEEPS,
     ],
-    "h200-rest-sweeps": [REST_OF_SWEEPS, TOP_P_AGAIN],
+    "h200-rest-sweeps": [
+        REST_OF_SWEEPS,
+        TOP_P_AGAIN,
+        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-third", STEADY),
+    ],
     "h200-rest-speculation": [REST_OF_SPECULATION],
     "h200-rest-beams": [
         Typed(
@@ -287,8 +291,13 @@ SITTINGS = {
                     200,
                     PYTORCH_BATCHES.replace("--runs 1", "--runs 2 --time-budget 4"),
                 ),
-                ("pytorch-compiled-batches", 300, f"{PYTORCH_BATCHES} --compile --time-budget 8"),
             ),
+        ),
+    ],
+    "h200-rest-compiled-repeated": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-pytorch-repeated",
+            (("pytorch-compiled-batches", 300, f"{PYTORCH_BATCHES} --compile --time-budget 5"),),
         ),
     ],
     "h200-rest-compiled": [
