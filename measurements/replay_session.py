@@ -27,6 +27,9 @@ from joulecast.measurements.traffic.stretches import Stretch, TimedRequest
 
 _WARM_UP_REQUESTS = 32
 
+_MOST_AGAIN = 2
+"""Windows that are made again, as kernels were compiled within them; then the gate has its say."""
+
 _MOST_SERVING = 5.0, 60.0
 """A replay is cut off after so many times the time in which its requests come, and so many seconds:
 far beyond what a server can do, its queue only grows."""
@@ -86,10 +89,11 @@ class ReplayResult:
     """What some requests took, run one or more times.
 
     Attributes:
-        runs: The runs, valid or not.
+        runs: The runs, valid or not; last those that were run again, as kernels were compiled
+            within them.
         engine_steps: What the engine's scheduler did for all requests once, on average; None if it
             does not say.
-        logs: What was logged of each run; empty if nobody asked for it.
+        logs: What was logged of each run that was not run again; empty if nobody asked for it.
         requests: What became of each request, where they came over time.
     """
 
@@ -169,22 +173,36 @@ class ReplaySession:
         if self._idle_power_w is None:
             self.note("idle power, with the model loaded")
             self._idle_power_w = self._meter.measure_idle().mean_power_w
-        service = None if requests.arrivals is None else self._service(requests)
-        work = self._prepare(requests) if service is None else service.run
+        work, service = self._work(requests)
         self._warm_up(self._prepare(requests.first()), is_cold)
+        least_s = MIN_WINDOW_S if service is None else 0.0
         steps = count_steps(self.engine, self.note)
-        runs, logs = [], []
-        for number in range(1, repeats + 1):
+        runs: list[ReplayRun] = []
+        again: list[ReplayRun] = []
+        logs, counts = [], []
+        while len(runs) < repeats:
             before = None if steps is None else replace(steps)
-            least_s = MIN_WINDOW_S if service is None else 0.0
             window, run = self._measure(work, requests.output_tokens, self._idle_power_w, least_s)
+            self.note(f"run {len(runs) + 1} of {repeats}: {_run_text(run)}")
+            if window.compiled_kernels and len(again) < _MOST_AGAIN:
+                again.append(run)
+                work, service = self._work(requests)
+                continue
             runs.append(run)
-            self.note(f"run {number} of {repeats}: {_run_text(run)}")
+            counts.append(_difference(before, steps))
             if self.logger is not None:
-                reading, counted = window.reading, _difference(before, steps)
-                logs.append(self.logger.collect(reading.begin_s, reading.end_s, counted))
-        counted = None if steps is None else _per_round(steps, sum(run.rounds for run in runs))
-        return ReplayResult(runs, counted, logs, None if service is None else service.requests)
+                reading = window.reading
+                logs.append(self.logger.collect(reading.begin_s, reading.end_s, counts[-1]))
+        counted = _per_round(counts, sum(run.rounds for run in runs))
+        served = None if service is None else service.requests
+        return ReplayResult([*runs, *again], counted, logs, served)
+
+    def _work(self, requests: ReplayRequests) -> tuple[Batch, TrafficService | None]:
+        """Requests ready to run once, and what serves them where they come over time."""
+        if requests.arrivals is None:
+            return self._prepare(requests), None
+        service = self._service(requests)
+        return service.run, service
 
     def _service(self, requests: ReplayRequests) -> TrafficService:
         """Requests that come over time, ready to be served."""
@@ -278,8 +296,14 @@ def _difference(before: EngineSteps | None, after: EngineSteps | None) -> Engine
     )
 
 
-def _per_round(steps: EngineSteps, rounds: int) -> EngineSteps:
-    """The mean over all times the requests were run of what was counted in all of them."""
+def _per_round(counts: Sequence[EngineSteps | None], rounds: int) -> EngineSteps | None:
+    """The mean over all times the requests were run of what was counted; None if nothing counts."""
+    steps = [each for each in counts if each is not None]
+    if not steps:
+        return None
     return EngineSteps(
-        *(round(count / rounds) for count in (steps.steps, steps.tokens, steps.preempted))
+        *(
+            round(sum(getattr(each, name) for each in steps) / rounds)
+            for name in ("steps", "tokens", "preempted")
+        )
     )

@@ -421,6 +421,20 @@ SITTINGS = {
             (("busy", 175, f"{CONV} {CODE} --speed 0.7 --speed 2 --begin 1200"),),
         )
     ],
+    "h200-qwen3-again": [
+        Typed(
+            "h200-sxm/qwen3-30b-a3b",
+            (("vllm-quick", 130, "measure --plan quick --engine vllm --model qwen3-30b-a3b"),),
+        ),
+        Online(
+            "qwen3-30b-a3b",
+            "h200-sxm/qwen3-30b-a3b-online-again",
+            (
+                ("conv-0.7x", 90, f"{CONV} --speed 0.7 --begin 1200"),
+                ("code-2x", 70, f"{CODE} --speed 2 --begin 1200"),
+            ),
+        ),
+    ],
     "h100-fourth": [
         Job(
             "llama-3.1-8b",

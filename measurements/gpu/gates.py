@@ -52,6 +52,7 @@ class Observation:
         foreign_processes: Others on the GPU.
         tokens_asked: Output tokens asked for.
         tokens_produced: Output tokens that came.
+        compiled_kernels: Names of those that were compiled within the window.
     """
 
     seconds: float
@@ -65,6 +66,7 @@ class Observation:
     foreign_processes: tuple[int, ...]
     tokens_asked: int
     tokens_produced: int
+    compiled_kernels: Sequence[str] = ()
 
 
 _Seen = TypeVar("_Seen")
@@ -131,6 +133,13 @@ GATES = (
         "an engine that stopped early spent less than the cell costs",
         lambda seen: seen.tokens_produced == seen.tokens_asked,
         lambda seen: f"{seen.tokens_produced} of {seen.tokens_asked}",
+    ),
+    Gate[Observation](
+        "kernels",
+        "none compiled by Triton within the window",
+        "the card waits up to seconds for a kernel that is new to the engine",
+        lambda seen: not seen.compiled_kernels,
+        lambda seen: f"compiled {', '.join(dict.fromkeys(seen.compiled_kernels))}",
     ),
 )
 SPREAD_GATE = (

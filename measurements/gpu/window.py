@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from joulecast.measurements.gpu.compilations import compiled_kernels
 from joulecast.measurements.gpu.devices import GpuDevice
 from joulecast.measurements.gpu.gates import MIN_WINDOW_S, Observation, failed_gates
 from joulecast.measurements.gpu.meter import Meter, Reading
@@ -29,6 +30,7 @@ class Window:
         foreign_processes: Others on the GPUs.
         power_limit_w: Of all GPUs together [W].
         started_at: ISO 8601 time.
+        compiled_kernels: Names of those that were compiled within it.
     """
 
     reading: Reading
@@ -38,6 +40,7 @@ class Window:
     foreign_processes: tuple[int, ...]
     power_limit_w: float
     started_at: str
+    compiled_kernels: tuple[str, ...] = ()
 
     def faults(
         self,
@@ -60,6 +63,7 @@ class Window:
                 foreign_processes=self.foreign_processes,
                 tokens_asked=tokens_asked,
                 tokens_produced=tokens_produced,
+                compiled_kernels=self.compiled_kernels,
             )
         )
 
@@ -73,6 +77,7 @@ def meter_window(meter: Meter, gpus: Sequence[GpuDevice], work: Callable[[], Non
     """
     started_at = utc_now()
     temperature_start_c = max(gpu.temperature_c() for gpu in gpus)
+    compiled_before = len(compiled_kernels())
     meter.start()
     work()
     # Within the window, since the reasons are gone when the GPU idles; one call takes 4 ms.
@@ -86,6 +91,7 @@ def meter_window(meter: Meter, gpus: Sequence[GpuDevice], work: Callable[[], Non
         foreign_processes=tuple(pid for gpu in gpus for pid in gpu.foreign_processes()),
         power_limit_w=sum(gpu.power_limit_w() for gpu in gpus),
         started_at=started_at,
+        compiled_kernels=tuple(compiled_kernels()[compiled_before:]),
     )
 
 

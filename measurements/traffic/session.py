@@ -52,7 +52,12 @@ class TrafficSession:
     make_logger: MakeLogger = WindowLogger
 
     def run(self) -> TrafficWindow:
-        """Meter one window; it is in the folder when this returns, valid or not.
+        """Meter a window; it is in the folder when this returns, valid or not.
+
+        Where kernels were compiled within it, another follows, and both are in the folder.
+
+        Returns:
+            The last window.
 
         Raises:
             EngineError: The engine crashed, or does not let its steps be logged.
@@ -61,6 +66,11 @@ class TrafficSession:
         """
         meter = Meter(self.gpus, self.clock, self.sleep)
         idle_power_w = self._prepare_card(meter)
+        window, compiled = self._run(meter, idle_power_w)
+        return self._run(meter, idle_power_w)[0] if compiled else window
+
+    def _run(self, meter: Meter, idle_power_w: float) -> tuple[TrafficWindow, Sequence[str]]:
+        """A window, and the kernels that were compiled within it."""
         with crashes_named(self.engine):
             stretches = self._stretches()
             lengths = [(r.input_tokens, r.output_tokens) for s in stretches for r in s.requests]
@@ -81,7 +91,7 @@ class TrafficSession:
         faults = window.faults(idle_power_w, asked, produced)
         faults += failed_traffic_gates(_observed(log, window, service))
         run = ReplayRun.of(window, card_name(self.gpus), idle_power_w, faults)
-        return self._save(log, run, service)
+        return self._save(log, run, service), window.compiled_kernels
 
     def _prepare_card(self, meter: Meter) -> float:
         """Idle power with the model loaded [W], and a warm engine."""
