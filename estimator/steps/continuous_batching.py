@@ -222,7 +222,6 @@ class ContinuousBatching:
         )
         place = np.arange(len(decoding)) - np.repeat(np.cumsum(count) - count, count)
         context += decoding * (place - np.repeat((rows[:, STEPS] - 1) / 2, count))
-        mixture = self.mixture
         return Steps(
             decoding,
             fed,
@@ -231,16 +230,14 @@ class ContinuousBatching:
             sampled,
             is_launched=decoding + fed > self.graph_tokens,
             requests=requests,
-            share_read=None if mixture is None else mixture.share_read(decoding + fed),
+            **self._computed(decoding + fed),
             seconds=None if self.times is None else np.repeat(rows[:, SECONDS] / count, count),
             prefixes=PrefixReads.of(*reads),
-            padding=graph_padding(decoding + fed, self.graph_tokens),
         )
 
     def rows_as_steps(self, rows: FloatArray, requests: int) -> Steps:
         """The same with equal steps in a row of their own."""
         decoding, fed = rows[:, DECODE], rows[:, PROMPT]
-        mixture = self.mixture
         return Steps(
             decoding,
             fed,
@@ -249,12 +246,17 @@ class ContinuousBatching:
             sampled=rows[:, SAMPLED],
             is_launched=decoding + fed > self.graph_tokens,
             requests=requests,
-            share_read=None if mixture is None else mixture.share_read(decoding + fed),
+            **self._computed(decoding + fed),
             repeats=rows[:, STEPS],
             seconds=rows[:, SECONDS] / rows[:, STEPS],
             prefixes=PrefixReads.of(rows[:, READ_BY], rows[:, READ], rows[:, READ_PAIRS]),
-            padding=graph_padding(decoding + fed, self.graph_tokens),
         )
+
+    def _computed(self, tokens: FloatArray) -> dict[str, FloatArray | None]:
+        """The padding of steps that feed so many tokens, and the weights that both have read."""
+        padding, mixture = graph_padding(tokens, self.graph_tokens), self.mixture
+        share_read = None if mixture is None else mixture.share_read(tokens + padding)
+        return {"padding": padding, "share_read": share_read}
 
     def never_served(self, request: int, lengths: LengthArray) -> InputError:
         """What to say of rules under which some request makes no progress."""
