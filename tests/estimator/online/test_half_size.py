@@ -9,8 +9,12 @@ import pytest
 
 from joulecast.estimator.attribution.served import columns_of
 from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.online.fleet import Fleet
 from joulecast.estimator.online.online import Plan, estimate_online
 from joulecast.estimator.online.wish import server_of
+from joulecast.estimator.steps.in_time import replica
+from joulecast.estimator.steps.in_time.advance import advance
+from joulecast.estimator.steps.in_time.compiled import compiled
 from joulecast.estimator.steps.work import CachedSums, StepCounts
 from joulecast.estimator.stepwise import StepModel
 from joulecast.measurements.table.table import load_table
@@ -112,6 +116,26 @@ def test_a_length_beyond_32_bits_is_refused(tmp_path: Path) -> None:
     path.write_text(f"arrival_s,input_tokens,output_tokens\n0,7,1\n1,{LONGEST + 1},1\n")
     with pytest.raises(InputError, match=r"log\.csv:3: .*2147483648.*2\^31 or more"):
         load_trace(str(path), with_arrivals=True)
+
+
+def test_machine_code_takes_both_sizes_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or it would be compiled once more, for seconds."""
+    pytest.importorskip("numba")
+    monkeypatch.setattr(replica, "fewest_to_compile", lambda: 1)
+    table = load_table("h100-sxm/llama-3.1-8b/vllm")
+    server = server_of(table, StepModel.of(table))
+    fleet = Fleet(server.scheduler, server.times, server.model.gauge, 1, "round-robin", None, 60.0)
+    lengths = np.full((3, 2), 70_000)
+    whole = TimedRequests(np.arange(3.0), lengths, lengths[:, 0] // 2)
+    half = TimedRequests(
+        np.arange(3.0), lengths.astype(np.int32), (lengths[:, 0] // 2).astype(np.int32)
+    )
+    runs = [fleet.serve(whole)]
+    loop: Any = compiled(advance)
+    before = list(loop.signatures)
+    runs.append(fleet.serve(half))
+    assert loop.signatures == before
+    assert runs[0].last_s.tolist() == runs[1].last_s.tolist()
 
 
 def test_a_pace_of_the_trace_s_own_takes_no_copy() -> None:
