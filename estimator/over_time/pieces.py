@@ -66,9 +66,13 @@ def _of_ranks(pieces: Pieces, ranks: "np.ndarray[tuple[int], np.dtype[np.int64]]
     bits = np.searchsorted(np.cumsum(counts), ranks, side="right")
     is_looked_for = np.zeros(len(counts), dtype=bool)
     is_looked_for[bits] = True
-    kept = np.sort(
-        np.concatenate([values[is_looked_for[_first_bits(values)]] for values in pieces()])
-    )
+    kept = np.empty(counts[is_looked_for].sum())
+    filled = 0
+    for values in pieces():
+        near = values[is_looked_for[_first_bits(values)]]
+        kept[filled : filled + len(near)] = near
+        filled += len(near)
+    kept.sort()
     left_out = np.cumsum(np.where(is_looked_for, 0, counts))
     return [float(value) for value in kept[ranks - left_out[bits]]]
 
