@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.in_time.state import StepTimes
+from joulecast.estimator.steps.metered_batches import MeteredBatch
 from joulecast.estimator.unit_prices.fit import Metered, fit_pace
 from joulecast.estimator.unit_prices.in_time import step_times
 from joulecast.estimator.unit_prices.model import Scaling, can_scale_from
@@ -32,15 +33,25 @@ _REACHED = 0.9
 less time for it than that: 2.3e-13 s a byte in windows of equal requests on H200s."""
 
 
-def table_times(table: EnergyTable, scheduler: ContinuousBatching) -> StepTimes:
-    """How long the steps of a table's deployment last under such a scheduler."""
+def table_times(
+    table: EnergyTable,
+    scheduler: ContinuousBatching,
+    batches: Sequence[MeteredBatch] | None = None,
+) -> StepTimes:
+    """How long the steps of a table's deployment last under such a scheduler.
+
+    Args:
+        table: The table.
+        scheduler: Which may have other limits than the table's.
+        batches: Of the table, if they are at hand (`StepModel.batches`).
+    """
     deployment = deployment_of(table.metadata, table.config)
     tells = can_scale_from(table)
     if f"{deployment.gpu.name}/{deployment.engine}" not in price_list_names():
         return Scaling(deployment, table=table if tells else None).step_times(scheduler)
     prices = load_unit_prices(deployment.gpu.name, deployment.engine)
     if tells and not table.is_of_traffic:
-        pace = own_pace(list(metered_of_table(table)), prices, scheduler.graph_tokens)
+        pace = own_pace(list(metered_of_table(table, batches)), prices, scheduler.graph_tokens)
         prices = replace(prices, pace=pace)
     return step_times(prices, deployment, scheduler.token_budget, scheduler.graph_tokens)
 

@@ -31,7 +31,7 @@ from joulecast.estimator.steps.work import LengthArray, PrefixReads, StepCounts,
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.shapes.shape import ModelShape
 from joulecast.traces.errors import InputError
-from joulecast.traces.requests import TokenArray
+from joulecast.traces.requests import StoredLengths, TokenArray
 
 GRAPH_TOKENS = 512
 """vLLM records CUDA graphs for steps of up to so many tokens, unless it is told otherwise."""
@@ -131,7 +131,7 @@ class ContinuousBatching:
         inputs = np.minimum(lengths[:, 0], self.cache_tokens + 1 - outputs)
         return np.stack([inputs, outputs], axis=1)
 
-    def require_fits(self, lengths: LengthArray) -> None:
+    def require_fits(self, lengths: StoredLengths) -> None:
         """Refuse requests that the engine cannot serve even alone.
 
         Args:
@@ -199,7 +199,7 @@ class ContinuousBatching:
             raise self.never_served(served.stuck, lengths)
         return self.steps_of(np.concatenate(parts), len(lengths))
 
-    def rules_for(self, lengths: LengthArray) -> Rules:
+    def rules_for(self, lengths: StoredLengths) -> Rules:
         """The settings as the simulation takes them, for requests of these lengths."""
         # The oldest request that has not ended is never preempted once what has ended is released,
         # and each step feeds it a token or more.
@@ -258,7 +258,7 @@ class ContinuousBatching:
         share_read = None if mixture is None else mixture.share_read(tokens + padding)
         return {"padding": padding, "share_read": share_read}
 
-    def never_served(self, request: int, lengths: LengthArray) -> InputError:
+    def never_served(self, request: int, lengths: StoredLengths) -> InputError:
         """What to say of rules under which some request makes no progress."""
         tokens = int(lengths[request].sum())
         return InputError(

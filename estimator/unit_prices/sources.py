@@ -1,6 +1,6 @@
 """What prices are fitted to: the batches of tables, and metered replays."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from joulecast.estimator.steps.batching import batched
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching, graph_padding
-from joulecast.estimator.steps.metered_batches import metered_batches
+from joulecast.estimator.steps.metered_batches import MeteredBatch, metered_batches
 from joulecast.estimator.steps.schedulers import continuous_batching
 from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.unit_prices.deployment import Deployment
@@ -67,10 +67,17 @@ def _variant(deployment: Deployment) -> tuple[str, ...]:
     return deployment.shape.name, f"{deployment.gpus} GPUs", f"{quantization}", f"{is_eager}"
 
 
-def metered_of_table(table: EnergyTable) -> Iterator[Metered]:
-    """The batches of a table, those of each card apart, whose idle power it says."""
+def metered_of_table(
+    table: EnergyTable, batches: Sequence[MeteredBatch] | None = None
+) -> Iterator[Metered]:
+    """The batches of a table, those of each card apart, whose idle power it says.
+
+    Args:
+        table: The table.
+        batches: What `metered_batches` makes of it, if that is at hand.
+    """
     deployment = deployment_of(table.metadata, table.config)
-    for batch in metered_batches(table):
+    for batch in metered_batches(table) if batches is None else batches:
         work = deployment.work_of(batch.steps)
         by_card: dict[str | None, list[Run]] = {}
         for run in batch.runs:
@@ -125,9 +132,7 @@ def metered_of_window(window: TrafficWindow, name: str, config: str) -> Iterator
         )
 
 
-def steps_of_log(
-    log: StepLog, chosen: npt.NDArray[np.bool_], settings: Mapping[str, Any]
-) -> Steps:
+def steps_of_log(log: StepLog, chosen: npt.NDArray[np.bool_], settings: Mapping[str, Any]) -> Steps:
     """Some steps of a log.
 
     Args:

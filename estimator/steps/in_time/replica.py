@@ -33,8 +33,8 @@ from joulecast.estimator.steps.in_time.state import (
     StepTimes,
 )
 from joulecast.estimator.steps.progress import Progress
-from joulecast.estimator.steps.work import LengthArray
 from joulecast.measurements.arrays import FloatArray
+from joulecast.traces.requests import StoredLengths
 
 _ROWS = 1 << 13
 """Rows that are handed on at a time."""
@@ -72,7 +72,7 @@ def serve_replica(
     cache_blocks: int,
     law: StepTimes | None,
     arrival_s: FloatArray,
-    lengths: LengthArray,
+    lengths: StoredLengths,
     take: Callable[[FloatArray], None],
     cached: "np.ndarray[Any, Any] | None" = None,
     progress: Progress | None = None,
@@ -112,7 +112,7 @@ def serve_by_load(
     cache_blocks: int,
     law: StepTimes,
     arrival_s: FloatArray,
-    lengths: LengthArray,
+    lengths: StoredLengths,
     takes: Sequence[Callable[[FloatArray], None]],
     cached: "np.ndarray[Any, Any] | None" = None,
     progress: Progress | None = None,
@@ -184,7 +184,7 @@ def _served(requests: Requests, stuck: int | None) -> ServedTimes:
 
 
 def _requests(
-    arrival_s: FloatArray, lengths: LengthArray, cached: "np.ndarray[Any, Any] | None"
+    arrival_s: FloatArray, lengths: StoredLengths, cached: "np.ndarray[Any, Any] | None"
 ) -> Requests:
     count = len(lengths)
     inputs: Any = lengths[:, 0].astype(np.int64)
