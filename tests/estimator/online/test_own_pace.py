@@ -87,6 +87,14 @@ def test_a_pace_that_made_the_times_comes_back(batches: list[Metered]) -> None:
         assert name in kept or value == LIST.pace.to_dict()[name], name
 
 
+@pytest.mark.parametrize("name", ["olmoe-1b-7b", "qwen3-30b-a3b"])
+def test_a_layer_of_a_mixture_is_left_to_the_list(name: str) -> None:
+    batches = list(metered_of_table(load_table(f"h200-sxm/{name}/vllm-quick")))
+    own = own_pace(batches, LIST, GRAPH_TOKENS)
+    assert own.layer == LIST.pace.layer
+    assert own.output != LIST.pace.output
+
+
 def test_large_batches_tell_the_host_and_not_the_pace(batches: list[Metered]) -> None:
     def slow(each: Metered) -> Metered:
         return replace(each, seconds=1.5 * each.seconds)

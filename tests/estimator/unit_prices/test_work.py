@@ -1,9 +1,12 @@
 """What steps take of a model, by its shape."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from joulecast.estimator.flops import law_of_sizes
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.unit_prices.work import TERMS, pieces, step_work
 from joulecast.measurements.models import load_shape
@@ -78,6 +81,28 @@ def test_a_mixture_reads_the_experts_that_tokens_touch() -> None:
     assert work(shape)["experts_read"] == pytest.approx(16 * (3 * 8 + 64))
 
 
+def test_a_graph_reads_the_experts_of_its_padding() -> None:
+    """Five requests in a graph of eight take a mixture what eight do, but for caches and heads."""
+    shape, rules = load_shape("olmoe-1b-7b"), ContinuousBatching(512, 64, 1000, 16)
+
+    def decoded(requests: int, graph_tokens: int = 512) -> dict[str, float]:
+        scheduled = replace(rules, graph_tokens=graph_tokens).schedule(
+            np.array([[40, 2]] * requests)
+        )
+        amounts = step_work(scheduled, shape, "bfloat16").amounts[:, -1]
+        return dict(zip(TERMS, amounts.tolist(), strict=True))
+
+    five, eight, eager = decoded(5), decoded(8), decoded(5, graph_tokens=0)
+    (layer,) = shape.kinds
+    assert five["experts_read"] == pytest.approx(16 * float(layer.experts_touched(8)))
+    assert eager["experts_read"] == pytest.approx(16 * float(layer.experts_touched(5)))
+    assert eager["weight_bytes"] == 2 * float(shape.parameters_read(5))
+    asked = ("cache_bytes", "attention_flops", "head_flops", "outputs")
+    for term, amount in five.items():
+        assert amount == pytest.approx((eager if term in asked else eight)[term]), term
+    assert five["linear_flops"] == pytest.approx(8 / 5 * eager["linear_flops"])
+
+
 def test_gpus_that_share_a_model_send_each_other_what_layers_give_out() -> None:
     shape = load_shape("llama-3.1-8b")
     alone, two, four = (work(shape, gpus=gpus) for gpus in (1, 2, 4))
@@ -101,6 +126,11 @@ def test_pieces_are_the_whole() -> None:
     parts = [step_work(piece, shape, "bfloat16").total for piece in pieces(STEPS, most=3)]
     assert len(parts) == 2
     assert sum(parts) == pytest.approx(step_work(STEPS, shape, "bfloat16").total)
+    padded = replace(STEPS, padding=np.array([8.0, 0, 3, 7]))
+    parts = [step_work(piece, shape, "bfloat16").total for piece in pieces(padded, most=3)]
+    assert sum(parts) == pytest.approx(step_work(padded, shape, "bfloat16").total)
+    layer_tokens = TERMS.index("layer_tokens")
+    assert sum(parts)[layer_tokens] == 16 * (1003 + 18)
 
 
 def test_windows_keep_reading_short() -> None:

@@ -1,0 +1,87 @@
+"""Which steps are recorded graphs, and how long the host takes to launch the others."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching
+from joulecast.estimator.unit_prices.deployment import Deployment
+from joulecast.estimator.unit_prices.in_time import step_times
+from joulecast.estimator.unit_prices.pace import EXPERT_LAUNCH_S
+from joulecast.estimator.unit_prices.shipped import load_unit_prices
+from joulecast.estimator.unit_prices.sources import steps_of_log
+from joulecast.measurements.engines import MAX_BATCH_SIZE
+from joulecast.measurements.hardware import load_gpu
+from joulecast.measurements.steplog.log import StepLog
+from joulecast.measurements.table.table import load_table
+
+SETTINGS = load_table("h200-sxm/llama-3.1-8b/vllm").metadata["engine_settings"]
+DECODING = np.array([0, 5, 17, 100, 300])
+PROMPT = np.array([40, 0, 0, 200, 0])
+
+
+def log() -> StepLog:
+    """Steps of 40, 5, 17, 300 and 300 tokens."""
+    steps = len(DECODING)
+    times = np.arange(4.0 * steps).reshape(4, steps)
+    counts: Any = np.zeros(steps, dtype=np.int64)
+    columns = [DECODING, PROMPT, 100 * DECODING, 20.0 * PROMPT, DECODING + (PROMPT > 0)]
+    return StepLog({}, *times, *columns, *[counts] * 5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "padding", "is_launched"),
+    [
+        ({}, [0, 3, 7, 4, 4], [False] * 5),
+        ({"max_cudagraph_capture_size": 256}, [0, 3, 7, 0, 0], [False, False, False, True, True]),
+        ({"eager": True}, [0] * 5, [True] * 5),
+    ],
+)
+def test_a_log_has_the_graphs_of_its_settings(
+    settings: dict[str, Any], padding: list[int], is_launched: list[bool]
+) -> None:
+    steps = steps_of_log(log(), np.ones(5, dtype=bool), {**SETTINGS, **settings})
+    assert steps.padded.tolist() == padding
+    assert steps.is_launched.tolist() == is_launched
+    some = steps_of_log(log(), np.array([False, True, False, False, True]), SETTINGS)
+    assert (some.decoding.tolist(), some.padded.tolist()) == ([5, 300], [3, 4])
+
+
+def test_few_requests_are_launched_no_slower_than_logs_show() -> None:
+    pace = load_unit_prices("h200-sxm", "vllm").pace
+    slow = replace(pace, host_layer=2e-3, eager_layer=1e-3, host_expert_layer=3e-3)
+    few = slow.with_few_requests
+    assert (few.host_layer, few.host_expert_layer) == (1e-3, EXPERT_LAUNCH_S)
+    kept = replace(few, host_layer=slow.host_layer, host_expert_layer=slow.host_expert_layer)
+    assert kept == slow
+    fast = replace(pace, host_layer=2e-4, eager_layer=1e-3, host_expert_layer=1e-3)
+    assert fast.with_few_requests == fast
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "qwen3-30b-a3b", "qwen1.5-moe-a2.7b"])
+@pytest.mark.parametrize("gpu", ["h100-sxm", "h200-sxm"])
+def test_a_thousand_requests_are_launched_in_the_lists_time(gpu: str, model: str) -> None:
+    prices, deployment = load_unit_prices(gpu, "vllm"), Deployment.of(model, load_gpu(gpu))
+    times = step_times(prices, deployment, token_budget=2048, graph_tokens=512)
+    launch = np.asarray(times.launch)
+    assert not launch[:513].any()
+    pace, shape = prices.pace, deployment.shape
+    experts = sum(count for layer, count in shape.kinds.items() if layer.experts)
+    dense = len(shape.layers) - experts
+    of_list = pace.host_layer * dense + pace.host_expert_layer * experts
+    few = pace.with_few_requests
+    assert launch[513:] == pytest.approx(few.host_layer * dense + few.host_expert_layer * experts)
+    assert times.launch_output > 0
+    assert launch[513:] + MAX_BATCH_SIZE * times.launch_output == pytest.approx(of_list)
+
+
+def test_eager_steps_are_launched_alike_for_few_and_many() -> None:
+    prices = load_unit_prices("h200-sxm", "vllm")
+    plain = Deployment.of("llama-3.1-8b", load_gpu("h200-sxm"))
+    deployment = replace(plain, is_eager=True)
+    scheduler = ContinuousBatching(2048, 64, 1000, 16, graph_tokens=0)
+    times = step_times(prices, deployment, scheduler.token_budget, scheduler.graph_tokens)
+    assert times.launch_output == 0
+    assert times.launch[1] == pytest.approx(32 * prices.pace.eager_layer)
