@@ -2,10 +2,11 @@
 
     python benchmarks/logged_steps.py
 
-Of each metered online replay that has a log of its steps: energy from the shipped prices, the
-metered time and the card's own idle power; time at work, where a step that is launched kernel by
-kernel lasts at least what the host needs, and where only the host's own time line does
-(`seconds_at_work`). Nothing of these replays is in the prices. docs/prices.md has what it printed.
+Of each online replay that ships, by the log of its steps in the campaign's folder: energy from the
+shipped prices, the metered time and the card's own idle power; time at work, where a step that is
+launched kernel by kernel lasts at least what the host needs by the list, and where only the host's
+own time line does (`seconds_at_work`), with launches as a simulation in time takes them. Nothing of
+these replays is in the prices. docs/prices.md has what it printed.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ import numpy as np
 from joulecast.estimator.unit_prices.shipped import load_unit_prices
 from joulecast.estimator.unit_prices.sources import deployment_of, steps_of_log
 from joulecast.measurements.arrays import FloatArray
-from joulecast.measurements.replay import Replay
+from joulecast.measurements.engines import MAX_BATCH_SIZE
+from joulecast.measurements.replay import SHIPPED_ONLINE, Replay
 from joulecast.measurements.steplog.log import StepLog
 
 ONLINE = Path(__file__).parents[1] / "measurements" / "campaign-2026-11-26" / "h200-sxm"
@@ -47,11 +49,21 @@ def seconds_at_work(gpu_s: FloatArray, launch_s: FloatArray, waited_s: FloatArra
     return float(busy)
 
 
+def logged_replays() -> Iterator[tuple[str, Replay, StepLog]]:
+    """Name, replay and log of each that ships; what was measured beside them is left out."""
+    paths = {}
+    for path in ONLINE.glob("*-online*/**/*.steps.csv.gz"):
+        beside = path.with_name(path.name.removesuffix(".steps.csv.gz"))
+        named = beside if beside.is_file() else beside.with_name(f"{beside.name}.json")
+        paths[Replay.load(named).runs[0]] = path
+    for path in sorted(SHIPPED_ONLINE.glob("*/*/*.json")):
+        replay = Replay.load(path)
+        yield f"{path.parent.name} {path.stem}", replay, StepLog.read(paths[replay.runs[0]])
+
+
 def errors() -> Iterator[tuple[str, float, float, float]]:
     """Name, and relative errors of energy, of time with the one floor, and with the other."""
-    for path in sorted(ONLINE.glob("*-online/**/*.steps.csv.gz")):
-        stem = path.name.removesuffix(".steps.csv.gz")
-        replay, log = Replay.load(path.with_name(f"{stem}.json")), StepLog.read(path)
+    for name, replay, log in logged_replays():
         deployment = deployment_of(replay.facts, replay.facts["model"])
         prices = load_unit_prices(deployment.gpu.name, deployment.engine)
         steps = steps_of_log(log, ~np.isnan(log.gpu_seconds), replay.facts["engine_settings"])
@@ -60,8 +72,9 @@ def errors() -> Iterator[tuple[str, float, float, float]]:
         energy_j = (run.idle_power_w or 0.0) * run.seconds + prices.work_j(work.total)
 
         bare = replace(prices, pace=replace(pace, host_layer=0.0, host_expert_layer=0.0))
-        dense_layers = work.layers - work.expert_layers
-        host_s = pace.host_layer * dense_layers + pace.host_expert_layer * work.expert_layers
+        host_s = pace.with_few_requests.launch_seconds(work, deployment.launches_every_step)
+        more_s = pace.launch_seconds(work, deployment.launches_every_step) - host_s
+        host_s += more_s * work.of("outputs") / MAX_BATCH_SIZE
         is_known = ~np.isnan(log.gpu_seconds)
         output_at = np.fmax.accumulate(log.output_at)
         before = np.concatenate([[log.schedule_begin[0]], output_at[:-1]])
@@ -73,7 +86,6 @@ def errors() -> Iterator[tuple[str, float, float, float]]:
         )
         alone_s = float(prices.step_seconds(work, deployment).sum())
         busy_s = float(np.nansum(log.gpu_seconds))
-        name = f"{deployment.model} {stem}"
         yield name, energy_j / run.energy_j - 1, alone_s / busy_s - 1, line_s / busy_s - 1
 
 
