@@ -46,18 +46,26 @@ def few_at_once(table: EnergyTable) -> list[Metered]:
 
 
 @pytest.mark.parametrize(
-    ("name", "study"),
+    ("name", "study", "share"),
     [
-        (FULL, "llama-3.1-8b/vllm-sweeps"),
-        (FULL, "llama-3.1-8b/vllm-batches"),
-        ("h200-sxm/llama-3.1-8b/vllm-quick", "llama-3.1-8b/vllm-sweeps"),
-        ("h200-sxm/qwen1.5-32b/vllm-quick", "qwen1.5-32b/vllm-batches"),
+        (FULL, "llama-3.1-8b/vllm-sweeps", 0.8),
+        (FULL, "llama-3.1-8b/vllm-batches", 0.8),
+        ("h200-sxm/llama-3.1-8b/vllm-quick", "llama-3.1-8b/vllm-sweeps", 0.8),
+        ("h200-sxm/qwen1.5-32b/vllm-quick", "qwen1.5-32b/vllm-batches", 0.95),
     ],
 )
-def test_a_table_tells_times_on_other_cards_better_than_the_list(name: str, study: str) -> None:
+def test_a_table_tells_times_on_other_cards_better_than_the_list(
+    name: str, study: str, share: float
+) -> None:
+    """Of Qwen1.5-32B hardly: since padding is counted, the list is 1.2 % off (rms), not 2.3 %.
+
+    Its table was 1.1 % off then and is so now; before, it had to be 0.8 of the list, too.
+    """
     others = few_at_once(load_table(STUDIES / study))
     own = own_pace(list(metered_of_table(load_table(name))), LIST, GRAPH_TOKENS)
-    assert rms(replace(LIST, pace=own), others) < 0.8 * rms(LIST, others)
+    own_rms = rms(replace(LIST, pace=own), others)
+    assert own_rms < share * rms(LIST, others)
+    assert own_rms < 0.03
 
 
 def timed_by(pace: Pace, batches: Sequence[Metered]) -> list[Metered]:
