@@ -9,6 +9,7 @@ from joulecast.estimator.steps.continuous_batching import ContinuousBatching, gr
 from joulecast.estimator.steps.serving import Service
 from joulecast.estimator.steps.work import TERMS
 from joulecast.estimator.table_law import TableLaw
+from joulecast.measurements.models import load_shape
 from joulecast.measurements.table.table import load_table
 
 VLLM = "h200-sxm/llama-3.1-8b/vllm"
@@ -48,6 +49,20 @@ def test_seventeen_requests_cost_what_twenty_four_tokens_do(
     assert padded.energy_j - plain.energy_j == pytest.approx(8 * 7 * token_j, rel=1e-9)
     assert sum(padded.parts_j.values()) == pytest.approx(padded.energy_j, rel=1e-12)
     assert padded.least_parts_j == plain.least_parts_j  # the roofline is of what was asked
+
+
+def test_a_mixtures_steps_read_the_experts_of_their_padding(rules: ContinuousBatching) -> None:
+    shape = load_shape("olmoe-1b-7b")
+    mixture = replace(rules, mixture=shape)
+    five, eager = (
+        each.schedule(np.array([[40, 9]] * 5)).share_read
+        for each in (mixture, replace(mixture, graph_tokens=0))
+    )
+    assert five is not None
+    assert eager is not None
+    assert five[1:] == pytest.approx(float(shape.share_read(8.0)))
+    assert eager[1:] == pytest.approx(float(shape.share_read(5.0)))
+    assert five[1] > 1.2 * eager[1]
 
 
 def test_eager_steps_have_none(rules: ContinuousBatching, law: TableLaw) -> None:
