@@ -84,7 +84,8 @@ def _lines(
 ) -> None:
     """A line for each batch size, of a request's energy by one length."""
     for size, colour in _SIZES.items():
-        chosen = _along(points, size, along)
+        if not (chosen := _along(points, size, along)):
+            continue
         energies_j = [value(point)[0] / size for point in chosen]
         axis.errorbar(
             [getattr(point, f"{along}_tokens") for point in chosen],
