@@ -54,7 +54,8 @@ def errors() -> Iterator[tuple[str, float, float, float]]:
         replay, log = Replay.load(path.with_name(f"{stem}.json")), StepLog.read(path)
         deployment = deployment_of(replay.facts, replay.facts["model"])
         prices = load_unit_prices(deployment.gpu.name, deployment.engine)
-        work = deployment.work_of(steps_of_log(log, ~np.isnan(log.gpu_seconds)))
+        steps = steps_of_log(log, ~np.isnan(log.gpu_seconds), replay.facts["engine_settings"])
+        work = deployment.work_of(steps)
         run, pace = replay.runs[0], prices.pace
         energy_j = (run.idle_power_w or 0.0) * run.seconds + prices.work_j(work.total)
 

@@ -2,6 +2,7 @@
 
     python benchmarks/serving.py [REQUESTS]
     python benchmarks/serving.py 44_000_000 --replicas 120
+    python benchmarks/serving.py 44_000_000 --replicas 120 --csv week.csv
     python benchmarks/serving.py 1_000 --beside
 
 Requests have the lengths of Azure's conversations and come at random, so that a replica is busy for
@@ -10,19 +11,30 @@ per request against the fewest requests, compiled against plain, one replica aga
 is compiled first is kept.
 
 With --replicas they come over a week, as those of Azure 2024 did, and are served by so many, with
-the time by the clock and the largest memory of the process. With --beside, the same requests go to
-sched-sim (pip install sched-sim), which follows a server of the same model step by step, too.
+the time by the clock and the largest memory of the process. With --csv they are read from a file,
+which is written first where there is none, and what is told is of the whole command `joulecast
+estimate`, in a process of its own: reading, serving and everything else. With --beside, the same
+requests go to sched-sim (pip install sched-sim), which follows a server of the same model step by
+step, too.
 """
 
 import argparse
 import importlib.util
+import json
 import math
+import multiprocessing
+import os
 import resource
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
+import duckdb
 import numpy as np
 
 from joulecast.estimator.online.fewest import waits
@@ -139,6 +151,55 @@ def week(count: int, replicas: int) -> None:
     print(f"{run.steps:,} steps; time to first token {ttft and ttft.p50:.4f} s (p50)")
 
 
+def write_week(path: Path, count: int) -> None:
+    """Write a week of requests as Azure's file of 2024 has them, in the order of their times."""
+    requests = requests_of(count, count / WEEK_S)
+    inputs, outputs = (np.ascontiguousarray(side) for side in requests.lengths.T)
+    columns = {"arrival_s": requests.arrival_s, "inputs": inputs, "outputs": outputs}
+    moment = "TIMESTAMP '2024-05-10' + to_microseconds(CAST(1e6 * arrival_s AS BIGINT))"
+    with duckdb.connect() as database:
+        database.register("requests", columns)
+        database.execute(
+            f"COPY (SELECT strftime({moment}, '%Y-%m-%d %H:%M:%S.%f+00:00') AS \"TIMESTAMP\", "
+            'inputs AS "ContextTokens", outputs AS "GeneratedTokens" FROM requests) '
+            f"TO '{path}' (HEADER)"
+        )
+
+
+def week_of_file(path: Path, count: int, replicas: int) -> None:
+    """Print what the whole estimate of a file of requests takes, in a process of its own."""
+    if not path.exists():
+        # Of its own, too: a child begins with the largest memory of the process that starts it.
+        writer = multiprocessing.Process(target=write_week, args=(path, count))
+        writer.start()
+        writer.join()
+    command = [sys.executable, "-m", "joulecast", "estimate", str(path), "--table", TABLE]
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "estimate.json"
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [*command, "--replicas", str(replicas), "--format", "json", "--output", str(answer)]
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        clock_s = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            sys.exit(process.returncode)
+        estimate = json.loads(answer.read_text())
+    serving = estimate["serving"]
+    print(
+        f"{estimate['requests']['estimated']:,} requests of {path.name} "
+        f"({path.stat().st_size / 1e6:,.0f} MB) on {replicas} replicas, each busy "
+        f"{serving['busy_share']:.0%} of the time: {clock_s:.1f} s by the clock, "
+        f"{usage.ru_utime + usage.ru_stime:.1f} s of processors, reading included"
+    )
+    print(
+        f"{serving['steps']:,} steps; time to first token {serving['ttft_s']['p50']:.4f} s (p50); "
+        f"{estimate['energy_j']:.6e} J"
+    )
+    print(f"peak memory: {usage.ru_maxrss * 1024 / 1e9:.2f} GB")
+
+
 def beside(count: int) -> None:
     """Print what the same requests take of sched-sim, which follows one step after another."""
     if importlib.util.find_spec("sched_sim") is None:
@@ -186,7 +247,13 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--replicas", type=int, help="serve them over a week by so many")
     what.add_argument("--beside", action="store_true", help="compare with sched-sim")
+    parser.add_argument("--csv", type=Path, help="of --replicas: read them from such a file")
     asked = parser.parse_args()
+    if asked.csv is not None:
+        if asked.replicas is None:
+            parser.error("--csv goes with --replicas")
+        week_of_file(asked.csv, asked.requests, asked.replicas)
+        return
     if asked.replicas is not None:
         week(asked.requests, asked.replicas)
     elif asked.beside:

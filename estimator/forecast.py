@@ -285,7 +285,7 @@ def _estimate_stepwise(
     plan = wish.plan(how, loaded)
     if plan.untimed:
         is_small = len(requests) <= MOST_SIMULATED
-        lengths, cached = (requests.lengths, requests.cached) if is_small else (None, None)
+        lengths, cached, _ = requests.untimed() if is_small else (None, None, None)
         workload = workload.with_lengths(requests.lengths, requests.cached)
     server = server_of(served, model)
     made = estimate_online(server, workload, requests, trace, plan, lengths, progress, cached)

@@ -105,7 +105,7 @@ def _thinned(loaded: "LoadedTrace", share: float) -> "LoadedTrace":
         workload = workload.with_lengths(timed.lengths, timed.cached)
         if lengths is None:
             return replace(loaded, workload=workload, timed=timed)
-        each = timed.lengths, timed.cached, timed.rows
+        each = timed.untimed()
     elif lengths is not None:
         is_kept = chosen(len(lengths), share)
         cached, rows = (

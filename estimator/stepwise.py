@@ -7,7 +7,7 @@ the steps cost: that of a table (`table_law.py`), or prices per unit of physical
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +27,7 @@ from joulecast.estimator.positions import (
 )
 from joulecast.estimator.steps.cached import CachedPrompts
 from joulecast.estimator.steps.intervals import interval_j, sampling_sd
+from joulecast.estimator.steps.metered_batches import MeteredBatch, batches_of_steps
 from joulecast.estimator.steps.progress import Progress, part_of
 from joulecast.estimator.steps.schedulers import Scheduler, scheduler_of
 from joulecast.estimator.steps.serving import Service, Services, serve
@@ -130,6 +131,7 @@ class StepModel:
         scheduler: Which requests the engine feeds in which step.
         law: What the steps cost.
         roofline: Least energy of the steps.
+        batches: Of the table that it is fitted to; none without such a table, or of traffic.
     """
 
     name: str
@@ -141,6 +143,7 @@ class StepModel:
     scheduler: Scheduler
     law: Law
     roofline: Roofline
+    batches: Sequence[MeteredBatch] = field(default=(), repr=False, compare=False)
 
     @property
     def longest_request(self) -> int | None:
@@ -150,6 +153,7 @@ class StepModel:
     @classmethod
     def of(cls, table: EnergyTable, host: EnergyTable | None = None) -> "StepModel":
         """Fit the model to a table; arguments and errors as for `estimate_stepwise`."""
+        batches = batches_of_steps(table)
         return cls(
             name=table.name,
             basis=Basis.of(table),
@@ -158,8 +162,9 @@ class StepModel:
             compute_dtype=table.compute_dtype,
             length_ranges=table.length_ranges,
             scheduler=scheduler_of(table),
-            law=TableLaw.of(table, host),
+            law=TableLaw.of(table, host, batches),
             roofline=Roofline.of(table),
+            batches=batches,
         )
 
     def estimate(

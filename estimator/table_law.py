@@ -18,8 +18,7 @@ from joulecast.estimator.steps.hosts import Hosts, hosts_of
 from joulecast.estimator.steps.intervals import Spread, relative_sds
 from joulecast.estimator.steps.metered_batches import (
     MeteredBatch,
-    metered_batches,
-    require_price_of_step,
+    batches_of_steps,
 )
 from joulecast.estimator.steps.prices import Prices, fit_prices
 from joulecast.estimator.steps.serving import Service
@@ -114,8 +113,20 @@ class TableLaw:
     kinds: "KindSpread | None" = None
 
     @classmethod
-    def of(cls, table: EnergyTable, host: EnergyTable | None = None) -> "TableLaw":
-        """Fit the law to a table; arguments and errors as for `estimate_stepwise`."""
+    def of(
+        cls,
+        table: EnergyTable,
+        host: EnergyTable | None = None,
+        batches: Sequence[MeteredBatch] | None = None,
+    ) -> "TableLaw":
+        """Fit the law to a table.
+
+        Args:
+            table: As for `estimate_stepwise`, as are the errors.
+            host: Likewise.
+            batches: What `batches_of_steps` makes of the table, if that is at hand; to schedule
+                them takes tenths of a second.
+        """
         roofline, limit_w = Roofline.of(table), float(table.metadata["power_limit_w"])
         idle_w = float(table.metadata.get("idle_power_w") or 0.0)
         if table.is_of_traffic:
@@ -126,8 +137,7 @@ class TableLaw:
                 )
             traffic = fit_traffic(table)
             return cls(traffic.prices, traffic.spread, None, roofline, limit_w, idle_w)
-        require_price_of_step(table)
-        batches = metered_batches(table)
+        batches = batches_of_steps(table) if batches is None else batches
         hosts = hosts_of(table, batches, host)
         waiting = batches if hosts is None else hosts.without_waiting(batches)
         prices = fit_prices(waiting)

@@ -221,8 +221,8 @@ class Replay:
         batches: The static batches that they were run in; None if the engine schedules by itself.
         runs: One or more metered runs.
         engine_steps: What the engine's own scheduler did in the first; None if it does not say.
-        served: When each request came and was served, in the order of `lengths`; None where all
-            were there at once.
+        served: When each request came and was served in the first run, in the order of `lengths`;
+            None where all were there at once. What follows that run is not valid.
     """
 
     facts: Mapping[str, Any]
@@ -338,8 +338,10 @@ class Replay:
         """
         if self.served is None:
             return
-        if len(self.served) != len(self.lengths) or len(self.runs) != 1:
-            raise ValueError("it has not one run and the times of each of its requests")
+        if len(self.served) != len(self.lengths):
+            raise ValueError("it has not the times of each of its requests")
+        if any(run.reason is None for run in self.runs[1:]):
+            raise ValueError("it has times of its requests, and more than one valid run")
         if any(later[0] < earlier[0] for earlier, later in itertools.pairwise(self.served)):
             raise ValueError("its requests do not come in their order")
         end_s, seconds = max(finish for _, _, finish in self.served), self.runs[0].seconds

@@ -13,6 +13,8 @@ LONGEST = 2**31
 _TOO_MANY = 2**126
 _SHORT = 2**20
 """So many squares of lengths below this stay below 2^63."""
+_PIECE = 1 << 16
+"""Requests at a time, where each takes memory beside the sums."""
 
 
 class CellSums(NamedTuple):
@@ -35,11 +37,16 @@ class CellSums(NamedTuple):
     input_times_output: int
 
     @classmethod
-    def of_lengths(cls, lengths: "npt.NDArray[np.int64]") -> "CellSums":
+    def of_lengths(cls, lengths: "npt.NDArray[np.int32 | np.int64]") -> "CellSums":
         """The sums over requests (i, o) [tokens], shape (n, 2)."""
+        pieces = (lengths[begin : begin + _PIECE] for begin in range(0, len(lengths), _PIECE))
+        return total_of(map(cls._of_piece, pieces))
+
+    @classmethod
+    def _of_piece(cls, lengths: "npt.NDArray[np.int32 | np.int64]") -> "CellSums":
+        """The same of at most `_PIECE` requests."""
         # Python's integers hold any sum, but take longer.
-        is_short = lengths.max(initial=0) < _SHORT and len(lengths) < _SHORT
-        i, o = (lengths if is_short else lengths.astype(object)).T
+        i, o = lengths.astype("int64" if lengths.max(initial=0) < _SHORT else object).T
         return cls(*map(int, (len(i), i.sum(), i @ i, o.sum(), o @ o, i @ o)))
 
     def merged(self, other: "CellSums") -> "CellSums":

@@ -14,6 +14,11 @@ LengthArray = npt.NDArray[np.int64]
 TokenArray = npt.NDArray[np.int64]
 """A number of tokens for each request, shape (n,)."""
 
+StoredLengths = npt.NDArray[np.int32 | np.int64]
+StoredTokens = npt.NDArray[np.int32 | np.int64]
+"""The same where there may be very many: of 32 bits each if they were read from files, half as
+large. What takes them makes sums and products in 64 bits, or of real numbers."""
+
 
 @dataclass(frozen=True)
 class TimedRequests:
@@ -28,8 +33,8 @@ class TimedRequests:
     """
 
     arrival_s: FloatArray
-    lengths: LengthArray
-    cached: TokenArray | None = None
+    lengths: StoredLengths
+    cached: StoredTokens | None = None
     rows: TokenArray | None = None
 
     def __len__(self) -> int:
@@ -69,24 +74,27 @@ class TimedRequests:
     def in_order(
         cls,
         arrival_s: FloatArray,
-        lengths: LengthArray,
-        cached: TokenArray | None = None,
+        lengths: StoredLengths,
+        cached: StoredTokens | None = None,
         rows: TokenArray | None = None,
     ) -> "TimedRequests":
         """Requests in any order, those that come at once in theirs, counted from the first."""
         if len(arrival_s) and not (arrival_s[1:] >= arrival_s[:-1]).all():
             order = np.argsort(arrival_s, kind="stable")
-            arrival_s, lengths = arrival_s[order], lengths[order]
-            cached, rows = (None if each is None else each[order] for each in (cached, rows))
+            arrival_s = arrival_s[order]  # one by one, so that no two are there twice
+            lengths = lengths[order]
+            cached = None if cached is None else cached[order]
+            rows = None if rows is None else rows[order]
+            del order
         return cls(arrival_s - arrival_s[:1], lengths, cached, rows)
 
     @classmethod
     def at_rate(
         cls,
-        lengths: LengthArray,
+        lengths: StoredLengths,
         rate: float,
         generator: np.random.Generator,
-        cached: TokenArray | None = None,
+        cached: StoredTokens | None = None,
         rows: TokenArray | None = None,
     ) -> "TimedRequests":
         """Requests that come at random moments (Poisson), in the order of `lengths`.
@@ -103,12 +111,13 @@ class TimedRequests:
 
     def faster(self, speed: float) -> "TimedRequests":
         """The same, so many times as fast."""
-        return replace(self, arrival_s=self.arrival_s / speed)
+        return self if speed == 1 else replace(self, arrival_s=self.arrival_s / speed)
 
     def only(self, chosen: npt.NDArray[np.bool_]) -> "TimedRequests":
         """Some of them at their times, counted from the first of these; `chosen` has shape (n,)."""
-        of_chosen = (None if each is None else each[chosen] for each in (self.cached, self.rows))
-        return TimedRequests.in_order(self.arrival_s[chosen], self.lengths[chosen], *of_chosen)
+        cached = None if self.cached is None else self.cached[chosen]
+        rows = None if self.rows is None else self.rows[chosen]
+        return TimedRequests.in_order(self.arrival_s[chosen], self.lengths[chosen], cached, rows)
 
     def dealt(self, turn: int, among: int) -> "TimedRequests":
         """Those that one of so many gets when they are dealt out in turn."""
@@ -120,6 +129,11 @@ class TimedRequests:
         first, last = np.searchsorted(self.arrival_s, [begin_s, end_s])
         cached = None if self.cached is None else self.cached[first:last]
         return TimedRequests(self.arrival_s[first:last] - begin_s, self.lengths[first:last], cached)
+
+    def untimed(self) -> tuple[LengthArray, TokenArray | None, TokenArray | None]:
+        """Lengths in 64 bits, cached tokens and rows, as of requests that are there at once."""
+        cached = None if self.cached is None else self.cached.astype(np.int64)
+        return self.lengths.astype(np.int64), cached, self.rows
 
     def without_cached(self) -> "TimedRequests":
         """The same, as if nothing were known of a cache of prefixes."""

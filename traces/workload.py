@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from joulecast.traces.requests import StoredLengths, StoredTokens
+
 _MARK = "joulecast workload"
 _VERSION = 1
 
@@ -75,8 +77,8 @@ class Workload:
     def of_lengths(
         cls,
         grid: Grid,
-        lengths: "npt.NDArray[np.int64]",
-        cached: "npt.NDArray[np.int64] | None" = None,
+        lengths: "StoredLengths",
+        cached: "StoredTokens | None" = None,
     ) -> "Workload":
         """The workload of some requests.
 
@@ -97,9 +99,7 @@ class Workload:
             else {cell: int(cached[inside].sum()) for cell, inside in members.items()},
         )
 
-    def with_lengths(
-        self, lengths: "npt.NDArray[np.int64]", cached: "npt.NDArray[np.int64] | None"
-    ) -> "Workload":
+    def with_lengths(self, lengths: "StoredLengths", cached: "StoredTokens | None") -> "Workload":
         """Other requests in place of its own, of which no times are known; the rest stays.
 
         Arguments are those of `of_lengths`; an output is 1 token at least.

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from joulecast.estimator.steps.work import LengthArray, PrefixReads, Steps
+from joulecast.estimator.steps.work import PrefixReads, Steps
 from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.cell_sums import CellSums
-from joulecast.traces.requests import TokenArray
+from joulecast.traces.requests import StoredLengths, StoredTokens
 
 PHASES = ("input", "cached", "output")
 """Prompt tokens that are computed, those in a cache of prefixes, and tokens that come out."""
@@ -54,7 +54,7 @@ def weighted(steps: Steps, weights: FloatArray) -> Steps:
     return replace(steps, repeats=weights if steps.repeats is None else weights * steps.repeats)
 
 
-def as_steps(lengths: LengthArray, cached: TokenArray | None = None) -> Steps:
+def as_steps(lengths: StoredLengths, cached: StoredTokens | None = None) -> Steps:
     """What each request needs, whoever schedules it, in a row of its own.
 
     Args:
@@ -99,6 +99,6 @@ def sums_as_steps(cells: Sequence[CellSums], cached: Sequence[int]) -> Steps:
     )
 
 
-def cached_of(lengths: LengthArray, cached: TokenArray) -> TokenArray:
+def cached_of(lengths: StoredLengths, cached: StoredTokens) -> StoredTokens:
     """Cached tokens of each prompt that are read: one at least is computed, shape (n,)."""
     return np.asarray(np.clip(cached, 0, np.maximum(lengths[:, 0], 1) - 1))

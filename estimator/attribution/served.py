@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from joulecast.estimator.attribution.division import PHASES, Division, as_steps, cached_of
-from joulecast.estimator.steps.work import LengthArray, Steps
+from joulecast.estimator.steps.work import Steps
 from joulecast.measurements.arrays import FloatArray
-from joulecast.traces.requests import TokenArray
+from joulecast.traces.requests import StoredLengths, StoredTokens, TokenArray
 
 if TYPE_CHECKING:
     from joulecast.estimator.attribution.attribution import Attribution
@@ -38,8 +38,8 @@ class ServedRequests:
         last_s: When it had its last [s], likewise.
     """
 
-    lengths: LengthArray
-    cached: TokenArray | None = None
+    lengths: StoredLengths
+    cached: StoredTokens | None = None
     rows: TokenArray | None = None
     arrival_s: FloatArray | None = None
     first_s: FloatArray | None = None
@@ -67,7 +67,7 @@ class ServedRequests:
             yield self.part(slice(first, first + PIECE))
 
     @property
-    def cached_tokens(self) -> TokenArray:
+    def cached_tokens(self) -> StoredTokens:
         """Tokens of each prompt that are read from a cache, at most, shape (n,) [tokens]."""
         if self.cached is None:
             return np.zeros(len(self), dtype=np.int64)

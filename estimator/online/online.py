@@ -9,7 +9,6 @@ last, and so which requests share them, prices per unit of physical work say.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -347,11 +346,13 @@ def _timeline(
     spent_j = spent_j + model.law.idle_power_w * over_time.of("awake", slices)
     seconds = np.minimum(slice_s, end_s - slice_s * np.arange(slices))
     bounds = slice_bounds(requests.arrival_s, slice_s, slices)
-    ttft_s = quantiles_by_slice(run.first_s - requests.arrival_s, bounds, [50, 99])
-    outputs = requests.lengths[:, 1]
-    longer = [int((outputs[begin:end] > 1).sum()) for begin, end in pairwise(bounds)]
-    tpot_s = token_seconds(run.first_s, run.last_s, outputs)
-    (tpot_p50_s,) = quantiles_by_slice(tpot_s, [0, *accumulate(longer)], [50])
+    first_s, outputs = run.first_s, requests.lengths[:, 1]
+    ttft_s = quantiles_by_slice(
+        lambda part: first_s[part] - requests.arrival_s[part], bounds, [50, 99]
+    )
+    (tpot_p50_s,) = quantiles_by_slice(
+        lambda part: token_seconds(first_s[part], run.last_s[part], outputs[part]), bounds, [50]
+    )
     return Timeline(
         slice_s=slice_s,
         end_s=end_s,

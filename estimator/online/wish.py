@@ -262,6 +262,10 @@ def _limited(scheduler: ContinuousBatching, wish: ServingWish) -> ContinuousBatc
 def server_of(served: Served, model: StepModel) -> Server:
     """What serves over time: a step model, and how long its steps last.
 
+    Args:
+        served: A table or deployment.
+        model: Of the same, with any limits of a step.
+
     Raises:
         InputError: The engine forms static batches, or no prices tell its times.
     """
@@ -269,8 +273,8 @@ def server_of(served: Served, model: StepModel) -> Server:
     if scheduler.times is not None:
         return Server(model, scheduler, scheduler.times)
     if isinstance(served, EnergyTable):
-        return Server(model, scheduler, table_times(served, scheduler))
+        return Server(model, scheduler, table_times(served, scheduler, model.batches))
     if isinstance(served, Sampled) and served.measured is not None:
-        times = table_times(served.measured, scheduler)
+        times = table_times(served.measured, scheduler, model.batches)
         return Server(model, scheduler, served.cost.lengthened(times))
     return Server(model, scheduler, served.step_times(scheduler))

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from joulecast.estimator.method import Router
 from joulecast.estimator.over_time.durations import moment
+from joulecast.estimator.over_time.pieces import Pieces, percentiles_of, total_of
 from joulecast.estimator.over_time.timeline import Timeline
 from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.errors import InputError
 from joulecast.traces.frame import frame_of
+from joulecast.traces.requests import StoredTokens
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_PIECE = 1 << 16
+_PIECE = 1 << 18
 """Requests at a time, where each takes memory beside its results."""
 
 KEEPING_UP_SHARE = 0.9
@@ -45,13 +46,13 @@ class Quantiles:
     mean: float
 
     @classmethod
-    def of(cls, values: FloatArray) -> "Quantiles | None":
-        """Of values [s], shape (n,), which are left in another order; None of none."""
-        if not len(values):
+    def of(cls, pieces: Pieces) -> "Quantiles | None":
+        """Of values of 0 or more [s], some after others; None of none."""
+        count = sum(map(len, pieces()))
+        if not count:
             return None
-        mean = float(values.mean())
-        p50, p90, p99 = np.percentile(values, [50, 90, 99], overwrite_input=True).tolist()
-        return cls(p50, p90, p99, mean)
+        p50, p90, p99 = percentiles_of(pieces, count, [50, 90, 99])
+        return cls(p50, p90, p99, total_of(pieces, count) / count)
 
     def to_dict(self) -> dict[str, float]:
         """As plain JSON values."""
@@ -59,9 +60,9 @@ class Quantiles:
 
 
 def latencies_of(
-    arrival_s: FloatArray, first_s: FloatArray, last_s: FloatArray, outputs: npt.NDArray[np.int64]
+    arrival_s: FloatArray, first_s: FloatArray, last_s: FloatArray, outputs: StoredTokens
 ) -> dict[str, Quantiles | None]:
-    """How long requests waited [s].
+    """How long requests waited [s], some at a time: of many, each time takes memory.
 
     Args:
         arrival_s: When each came, shape (n,) [s].
@@ -69,26 +70,20 @@ def latencies_of(
         last_s: When it had its last [s].
         outputs: Its output [tokens].
     """
+    parts = [slice(begin, begin + _PIECE) for begin in range(0, len(outputs), _PIECE)]
     return {
-        "ttft": Quantiles.of(first_s - arrival_s),
-        "tpot": Quantiles.of(token_seconds(first_s, last_s, outputs)),
-        "e2e": Quantiles.of(last_s - arrival_s),
+        "ttft": Quantiles.of(lambda: (first_s[part] - arrival_s[part] for part in parts)),
+        "tpot": Quantiles.of(
+            lambda: (token_seconds(first_s[part], last_s[part], outputs[part]) for part in parts)
+        ),
+        "e2e": Quantiles.of(lambda: (last_s[part] - arrival_s[part] for part in parts)),
     }
 
 
-def token_seconds(
-    first_s: FloatArray, last_s: FloatArray, outputs: npt.NDArray[np.int64]
-) -> FloatArray:
+def token_seconds(first_s: FloatArray, last_s: FloatArray, outputs: StoredTokens) -> FloatArray:
     """Time per output token after the first, of the requests that have more than one [s]."""
-    seconds = np.empty(np.count_nonzero(outputs > 1))
-    filled = 0
-    for begin in range(0, len(outputs), _PIECE):
-        piece = slice(begin, begin + _PIECE)
-        is_long = outputs[piece] > 1
-        lasted_s, later = (last_s[piece] - first_s[piece])[is_long], outputs[piece][is_long] - 1
-        seconds[filled : filled + len(later)] = lasted_s / later
-        filled += len(later)
-    return seconds
+    is_long = outputs > 1
+    return np.asarray((last_s - first_s)[is_long] / (outputs[is_long] - 1))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -176,26 +176,28 @@ def slice_bounds(arrival_s: FloatArray, slice_s: float, slices: int) -> list[int
 
 
 def quantiles_by_slice(
-    values: FloatArray, bounds: Sequence[int], percents: Sequence[float]
+    values_of: Callable[[slice], FloatArray], bounds: Sequence[int], percents: Sequence[float]
 ) -> FloatArray:
     """Quantiles of the values of each slice; NaN of none.
 
     Args:
-        values: Those of a slice next to one another, which are put in order, shape (n,).
-        bounds: Where the values of each slice begin, and the last end.
+        values_of: The values of requests next to one another.
+        bounds: Where the requests of each slice begin, and the last end.
         percents: Of the values are at most a quantile.
 
     Returns:
         Shape (percents, slices).
     """
     quantiles = np.full((len(percents), len(bounds) - 1), np.nan)
+    first = 0
     for k, (begin, end) in enumerate(pairwise(bounds)):
-        if begin == end:
+        values = np.sort(values_of(slice(begin, end)))
+        if not len(values):
             continue
-        values[begin:end].sort()
         for quantile, percent in zip(quantiles, percents, strict=True):
-            rank = begin + percent / 100 * (end - begin - 1)
-            low = math.floor(rank)
-            share = rank - low
-            quantile[k] = (1 - share) * values[low] + share * values[min(low + 1, end - 1)]
+            rank = first + percent / 100 * (len(values) - 1)  # among the values of all slices
+            share = rank - math.floor(rank)
+            low = math.floor(rank) - first
+            quantile[k] = (1 - share) * values[low] + share * values[min(low + 1, len(values) - 1)]
+        first += len(values)
     return quantiles

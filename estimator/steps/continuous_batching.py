@@ -31,7 +31,7 @@ from joulecast.estimator.steps.work import LengthArray, PrefixReads, StepCounts,
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.shapes.shape import ModelShape
 from joulecast.traces.errors import InputError
-from joulecast.traces.requests import TokenArray
+from joulecast.traces.requests import StoredLengths, TokenArray
 
 GRAPH_TOKENS = 512
 """vLLM records CUDA graphs for steps of up to so many tokens, unless it is told otherwise."""
@@ -131,7 +131,7 @@ class ContinuousBatching:
         inputs = np.minimum(lengths[:, 0], self.cache_tokens + 1 - outputs)
         return np.stack([inputs, outputs], axis=1)
 
-    def require_fits(self, lengths: LengthArray) -> None:
+    def require_fits(self, lengths: StoredLengths) -> None:
         """Refuse requests that the engine cannot serve even alone.
 
         Args:
@@ -199,7 +199,7 @@ class ContinuousBatching:
             raise self.never_served(served.stuck, lengths)
         return self.steps_of(np.concatenate(parts), len(lengths))
 
-    def rules_for(self, lengths: LengthArray) -> Rules:
+    def rules_for(self, lengths: StoredLengths) -> Rules:
         """The settings as the simulation takes them, for requests of these lengths."""
         # The oldest request that has not ended is never preempted once what has ended is released,
         # and each step feeds it a token or more.
@@ -222,7 +222,6 @@ class ContinuousBatching:
         )
         place = np.arange(len(decoding)) - np.repeat(np.cumsum(count) - count, count)
         context += decoding * (place - np.repeat((rows[:, STEPS] - 1) / 2, count))
-        mixture = self.mixture
         return Steps(
             decoding,
             fed,
@@ -231,16 +230,14 @@ class ContinuousBatching:
             sampled,
             is_launched=decoding + fed > self.graph_tokens,
             requests=requests,
-            share_read=None if mixture is None else mixture.share_read(decoding + fed),
+            **self._computed(decoding + fed),
             seconds=None if self.times is None else np.repeat(rows[:, SECONDS] / count, count),
             prefixes=PrefixReads.of(*reads),
-            padding=graph_padding(decoding + fed, self.graph_tokens),
         )
 
     def rows_as_steps(self, rows: FloatArray, requests: int) -> Steps:
         """The same with equal steps in a row of their own."""
         decoding, fed = rows[:, DECODE], rows[:, PROMPT]
-        mixture = self.mixture
         return Steps(
             decoding,
             fed,
@@ -249,14 +246,19 @@ class ContinuousBatching:
             sampled=rows[:, SAMPLED],
             is_launched=decoding + fed > self.graph_tokens,
             requests=requests,
-            share_read=None if mixture is None else mixture.share_read(decoding + fed),
+            **self._computed(decoding + fed),
             repeats=rows[:, STEPS],
             seconds=rows[:, SECONDS] / rows[:, STEPS],
             prefixes=PrefixReads.of(rows[:, READ_BY], rows[:, READ], rows[:, READ_PAIRS]),
-            padding=graph_padding(decoding + fed, self.graph_tokens),
         )
 
-    def never_served(self, request: int, lengths: LengthArray) -> InputError:
+    def _computed(self, tokens: FloatArray) -> dict[str, FloatArray | None]:
+        """The padding of steps that feed so many tokens, and the weights that both have read."""
+        padding, mixture = graph_padding(tokens, self.graph_tokens), self.mixture
+        share_read = None if mixture is None else mixture.share_read(tokens + padding)
+        return {"padding": padding, "share_read": share_read}
+
+    def never_served(self, request: int, lengths: StoredLengths) -> InputError:
         """What to say of rules under which some request makes no progress."""
         tokens = int(lengths[request].sum())
         return InputError(

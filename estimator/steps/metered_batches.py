@@ -67,6 +67,18 @@ def metered_batches(table: EnergyTable) -> list[MeteredBatch]:
     ]
 
 
+def batches_of_steps(table: EnergyTable) -> Sequence[MeteredBatch]:
+    """What the law of a table's steps is fitted to: its batches; none of a table of traffic.
+
+    Raises:
+        InputError: As for `metered_batches`, or the runs do not tell what a step costs.
+    """
+    if table.is_of_traffic:
+        return ()
+    require_price_of_step(table)
+    return metered_batches(table)
+
+
 def require_step_model(table: EnergyTable) -> None:
     """Refuse, before any long work, a table that no step model can be made of.
 

@@ -199,11 +199,12 @@ def _until(
     log: StepLog, times: FloatArray, shape: ModelShape, graph_tokens: int
 ) -> tuple[FloatArray, FloatArray]:
     """Work done and time idle from some moment up to each time: shapes (times, 6), (times,)."""
-    tokens = log.tokens.astype(float)
+    fed = log.tokens.astype(float)
+    tokens = fed + graph_padding(fed, graph_tokens)
     work = np.column_stack(
         [
             shape.share_read(tokens),
-            tokens + graph_padding(tokens, graph_tokens),
+            tokens,
             log.context,
             log.pairs,
             log.sampled,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.cell_sums import CellSums
-from joulecast.traces.requests import TokenArray
+from joulecast.traces.requests import StoredLengths, StoredTokens, TokenArray
 from joulecast.traces.workload import Workload
 
 LengthArray = npt.NDArray[np.int64]
@@ -36,7 +36,7 @@ class CachedSums(NamedTuple):
     times_input: float
 
     @classmethod
-    def of_lengths(cls, lengths: LengthArray, cached: TokenArray | None) -> "CachedSums":
+    def of_lengths(cls, lengths: StoredLengths, cached: StoredTokens | None) -> "CachedSums":
         """Of (i, o) per request and cached tokens of each prompt; None for none."""
         if cached is None:
             return NOTHING_CACHED

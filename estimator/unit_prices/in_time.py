@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from joulecast.estimator.steps.continuous_batching import graph_padding
 from joulecast.estimator.steps.in_time.state import StepTimes
 from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.prices import UnitPrices
 from joulecast.estimator.unit_prices.work import TERMS, WIDE_HEAD
 from joulecast.measurements.arrays import FloatArray
+from joulecast.measurements.engines import MAX_BATCH_SIZE
 from joulecast.measurements.shapes.shape import DTYPE_BYTES, ModelShape
 
 
@@ -28,7 +30,7 @@ def step_times(
     pace, gpus, shape = prices.pace, deployment.gpus, deployment.shape
     energy_j = dict(zip(TERMS, prices.energy_j.tolist(), strict=True))
     tokens = np.arange(token_budget + 1.0)
-    by_tokens = deployment.work_of(_only_tokens(tokens, tokens > graph_tokens))
+    by_tokens = deployment.work_of(_only_tokens(tokens, graph_tokens))
     products = (
         pace.linear_flop * by_tokens.of("linear_flops")
         + pace.quantized_flop * by_tokens.of("quantized_flops")
@@ -41,13 +43,16 @@ def step_times(
     )
     alone = pace.layer * by_tokens.layers + pace.layer_token * by_tokens.of("layer_tokens")
     head_flops = 2.0 * shape.head_parameters
+    is_eager = deployment.launches_every_step
+    launch = pace.with_few_requests.launch_seconds(by_tokens, is_eager)
+    more = np.max(pace.launch_seconds(by_tokens, is_eager) - launch)
     kinds = _by_window(shape, deployment)
     cache, wide, pairs = (np.array(column) for column in zip(*kinds.values(), strict=True))
     arrays: dict[str, Any] = {
         "reading": pace.weight_byte * by_tokens.of("weight_bytes") / gpus,
         "products": products / gpus,
         "other": shared / gpus + alone,
-        "launch": pace.launch_seconds(by_tokens, deployment.launches_every_step),
+        "launch": launch,
         "token_j": prices.energy_j @ by_tokens.amounts,
         "context": (pace.cache_byte * cache + pace.wide_cache_byte * wide) / gpus,
         "pair": pace.attention_flop * pairs / gpus,
@@ -60,16 +65,18 @@ def step_times(
         output=pace.output,
         head=pace.head_flop * head_flops / gpus,
         output_j=energy_j["outputs"] + energy_j["head_flops"] * head_flops,
+        launch_output=float(more) / MAX_BATCH_SIZE,
         spare_w=gpus * (deployment.power_limit_w - prices.idle_power_w),
     )
 
 
-def _only_tokens(
-    tokens: FloatArray, is_launched: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
-) -> Steps:
+def _only_tokens(tokens: FloatArray, graph_tokens: int) -> Steps:
     """Steps of so many tokens with nothing cached, of which none is sampled."""
-    nothing = np.zeros(len(tokens))
-    return Steps(tokens, nothing, nothing, nothing, nothing, is_launched, requests=0)
+    nothing, padding = np.zeros(len(tokens)), graph_padding(tokens, graph_tokens)
+    is_launched = tokens > graph_tokens
+    return Steps(
+        tokens, nothing, nothing, nothing, nothing, is_launched, requests=0, padding=padding
+    )
 
 
 def _by_window(

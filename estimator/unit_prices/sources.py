@@ -1,6 +1,6 @@
 """What prices are fitted to: the batches of tables, and metered replays."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from joulecast.estimator.steps.batching import batched
-from joulecast.estimator.steps.continuous_batching import GRAPH_TOKENS
-from joulecast.estimator.steps.metered_batches import metered_batches
+from joulecast.estimator.steps.continuous_batching import ContinuousBatching, graph_padding
+from joulecast.estimator.steps.metered_batches import MeteredBatch, metered_batches
 from joulecast.estimator.steps.schedulers import continuous_batching
 from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.unit_prices.deployment import Deployment
@@ -67,10 +67,17 @@ def _variant(deployment: Deployment) -> tuple[str, ...]:
     return deployment.shape.name, f"{deployment.gpus} GPUs", f"{quantization}", f"{is_eager}"
 
 
-def metered_of_table(table: EnergyTable) -> Iterator[Metered]:
-    """The batches of a table, those of each card apart, whose idle power it says."""
+def metered_of_table(
+    table: EnergyTable, batches: Sequence[MeteredBatch] | None = None
+) -> Iterator[Metered]:
+    """The batches of a table, those of each card apart, whose idle power it says.
+
+    Args:
+        table: The table.
+        batches: What `metered_batches` makes of it, if that is at hand.
+    """
     deployment = deployment_of(table.metadata, table.config)
-    for batch in metered_batches(table):
+    for batch in metered_batches(table) if batches is None else batches:
         work = deployment.work_of(batch.steps)
         by_card: dict[str | None, list[Run]] = {}
         for run in batch.runs:
@@ -103,7 +110,7 @@ def metered_of_window(window: TrafficWindow, name: str, config: str) -> Iterator
         config: What `load_config` takes for its model.
     """
     deployment = deployment_of(window.facts, config)
-    log = window.steps
+    log, settings = window.steps, window.facts["engine_settings"]
     ended = np.fmax.accumulate(log.output_at)
     ticks_s = next(iter(window.ticks.by_gpu.values())).seconds
     for span, first, last in window.spans:
@@ -116,7 +123,7 @@ def metered_of_window(window: TrafficWindow, name: str, config: str) -> Iterator
             name=f"{name} {span}",
             group=(*_variant(deployment), "traffic"),
             deployment=deployment,
-            work=deployment.work_of(steps_of_log(log, chosen)),
+            work=deployment.work_of(steps_of_log(log, chosen, settings)),
             energy_j=float(window.ticks.energies(np.array([begin, end])).sum()),
             seconds=end - begin,
             idle_power_w=float(window.facts["idle_power_w"]),
@@ -125,14 +132,33 @@ def metered_of_window(window: TrafficWindow, name: str, config: str) -> Iterator
         )
 
 
-def steps_of_log(log: StepLog, chosen: npt.NDArray[np.bool_]) -> Steps:
-    """Some steps of a log; `chosen` of shape (steps,)."""
+def steps_of_log(log: StepLog, chosen: npt.NDArray[np.bool_], settings: Mapping[str, Any]) -> Steps:
+    """Some steps of a log.
+
+    Args:
+        log: All of them.
+        chosen: Which, shape (steps,).
+        settings: Of the engine, as it resolved them.
+
+    Raises:
+        InputError: The settings lack something.
+    """
+    graph_tokens = ContinuousBatching.from_settings(settings, "a log of steps").graph_tokens
     decoding, prompt_tokens, context, pairs, sampled = (
         column[chosen].astype(float)
         for column in (log.decoding, log.prompt_tokens, log.context, log.pairs, log.sampled)
     )
-    is_launched = decoding + prompt_tokens > GRAPH_TOKENS
-    return Steps(decoding, prompt_tokens, context, pairs, sampled, is_launched, requests=0)
+    tokens = decoding + prompt_tokens
+    return Steps(
+        decoding,
+        prompt_tokens,
+        context,
+        pairs,
+        sampled,
+        is_launched=tokens > graph_tokens,
+        requests=0,
+        padding=graph_padding(tokens, graph_tokens),
+    )
 
 
 def _idle_power_w(metadata: Mapping[str, Any], card: str | None) -> float:

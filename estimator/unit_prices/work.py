@@ -75,7 +75,8 @@ def step_work(
 
     A layer with a window reads no more of a request's cache than that, taking the requests of a
     step to be equally long. n GPUs that share a model add up what each layer gives out twice: a
-    ring of them sends 2 (n - 1) times as much.
+    ring of them sends 2 (n - 1) times as much. A recorded graph computes its padding as it does
+    tokens, which are routed to experts as well; only attention and the output head leave it out.
 
     Args:
         steps: What each step feeds.
@@ -84,7 +85,7 @@ def step_work(
         quantization: Of the linear layers' weights; None for the model's own format.
         gpus: How many share the model.
     """
-    tokens = steps.decoding + steps.prompt_tokens
+    tokens = steps.decoding + steps.prompt_tokens + steps.padded
     cached, wide, multiplications, experts_read = np.zeros((4, len(tokens)))
     for layer, count in shape.kinds.items():
         context, pairs = steps.context, steps.pairs
@@ -141,6 +142,7 @@ def pieces(steps: Steps, most: int = 500_000) -> list[Steps]:
             sampled=steps.sampled[part],
             is_launched=steps.is_launched[part],
             requests=steps.requests if part.start == 0 else 0,
+            padding=None if steps.padding is None else steps.padding[part],
             repeats=None if steps.repeats is None else steps.repeats[part],
             seconds=None if steps.seconds is None else steps.seconds[part],
             prefixes=None if steps.prefixes is None else steps.prefixes.part(part),

@@ -194,6 +194,7 @@ def stretches(path: Path, parts: int = PARTS) -> list[Stretch]:
     log, ticks = StepLog.read(path), Ticks.read(path.with_name(path.name.replace("steps", "ticks")))
     deployment = deployment_of(log.facts, log.facts["model"])
     prices = load_unit_prices(deployment.gpu.name, deployment.engine)
+    settings = log.facts["engine_settings"]
     ended = np.fmax.accumulate(log.output_at)
     begin = ended[np.flatnonzero(log.prompt_tokens)[-1]] + _SETTLED_S
     (of_gpu,) = ticks.by_gpu.values()
@@ -204,7 +205,7 @@ def stretches(path: Path, parts: int = PARTS) -> list[Stretch]:
         chosen = (ended > first - _COUNTER_LATE_S) & (ended <= last - _COUNTER_LATE_S)
         steps, seconds = int(chosen.sum()), float(last - first)
         energy_j = ticks.energy_between(first, last)
-        work = deployment.work_of(steps_of_log(log, chosen))
+        work = deployment.work_of(steps_of_log(log, chosen, settings))
         work_j = energy_j - log.facts["idle_power_w"] * seconds
         told.append(
             Stretch(

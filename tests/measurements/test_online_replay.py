@@ -94,6 +94,19 @@ def test_times_of_requests_come_back_from_a_file(session: ReplaySession, tmp_pat
             Replay.load(tmp_path / "spoilt.json")
 
 
+def test_times_are_those_of_the_only_valid_run(session: ReplaySession, tmp_path: Path) -> None:
+    result = session.run(ReplayRequests(LENGTHS, arrivals=ARRIVALS), 1)
+    facts = Replay.load(_shipped()[0]).facts
+    (run,) = result.runs
+    compiled = replace(run, reason="kernels: compiled fused_moe_kernel")
+    replay = Replay(facts, LENGTHS, None, [run, compiled], None, result.served)
+    replay.save(tmp_path / "again.json")
+    assert Replay.load(tmp_path / "again.json").valid_runs == [run]
+    replace(replay, runs=[run, run]).save(tmp_path / "twice.json")
+    with pytest.raises(InputError, match="more than one valid run"):
+        Replay.load(tmp_path / "twice.json")
+
+
 def _shipped() -> list[Path]:
     from joulecast.measurements.replay import SHIPPED
 

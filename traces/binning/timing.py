@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from joulecast.traces.binning.trace import Query, Slicing, Trace
 from joulecast.traces.errors import InputError
@@ -28,7 +28,19 @@ from joulecast.traces.workload import Workload
 if TYPE_CHECKING:
     import numpy as np
 
-    from joulecast.traces.requests import LengthArray, TimedRequests, TokenArray
+    from joulecast.traces.requests import (
+        FloatArray,
+        LengthArray,
+        StoredLengths,
+        StoredTokens,
+        TimedRequests,
+        TokenArray,
+    )
+
+_Columns: TypeAlias = "dict[str, np.ma.MaskedArray | np.ndarray]"
+
+_HALF = 1 << 32
+"""What the upper half of 64 bits counts in."""
 
 _HOW_TO_WRITE = "seconds or ISO 8601, such as 2026-01-31T09:30:00.5Z"
 
@@ -103,21 +115,29 @@ class TraceInTime(Trace):
 
         Returns:
             (i, o) of each, shape (n, 2) [tokens], and tokens of each prompt that were in a cache of
-            prefixes, shape (n,); None if the trace does not say.
+            prefixes, shape (n,); None if the trace does not say. All have 64 bits.
 
         Raises:
             InputError: As in `ask`.
         """
-        columns = self.arrays(self._tokens, "TRUE")
-        return _lengths(columns), _cached(columns)
+        import numpy as np
+
+        columns = dict(self.arrays(self._tokens, "TRUE"))
+        lengths, cached = _lengths(columns), _cached(columns)
+        return lengths.astype(np.int64), None if cached is None else cached.astype(np.int64)
 
     @property
     def _tokens(self) -> str:
-        """What is read of requests one by one, as SQL: counts within 32 bits, half as large."""
-        columns = {"input_tokens": "input_tokens", "output_tokens": "output_tokens"}
+        """What is read of requests one by one, as SQL.
+
+        Both lengths, which are below 2^31, are one number of 64 bits: the two halves of it are the
+        array that is made of them, without a copy.
+        """
+        columns = f"input_tokens + output_tokens * {_HALF} AS lengths"
         if self.stored.has_cached:
-            columns["cached_tokens"] = cached_tokens("input_tokens")
-        return ", ".join(f"CAST({sql} AS INTEGER) AS {name}" for name, sql in columns.items())
+            cached = cached_tokens("input_tokens")
+            columns += f", CAST({cached} AS INTEGER) AS cached_tokens"
+        return columns
 
     def rows(self) -> "TokenArray":
         """Which row of the trace each request is that did not fail, from 1, shape (n,).
@@ -125,7 +145,7 @@ class TraceInTime(Trace):
         Raises:
             InputError: As in `ask`.
         """
-        return _rows(self.arrays("number", "TRUE", is_numbered=True))
+        return _rows(dict(self.arrays("number", "TRUE", is_numbered=True)))
 
     def timed(self, with_rows: bool = False) -> "tuple[TimedRequests, ArrivalReading]":
         """The requests that did not fail, in the order in which they came, and what was read.
@@ -139,22 +159,28 @@ class TraceInTime(Trace):
             InputError: As in `ask`; or it has no arrival times, a row lacks its own, or they lie
                 decades apart.
         """
-        import numpy as np
-
         from joulecast.traces.requests import TimedRequests
 
         reading = self.require_times()
         number = ", number" if with_rows else ""
-        columns = self.arrays(
-            f"{self._tokens}, {reading.sql} AS arrival_s{number}",
-            f"({reading.sql}) IS NOT NULL",
-            is_numbered=with_rows,
+        columns = dict(
+            self.arrays(
+                f"{self._tokens}, {reading.sql} AS arrival_s{number}",
+                f"({reading.sql}) IS NOT NULL",
+                is_numbered=with_rows,
+            )
         )
-        arrival_s = np.asarray(columns["arrival_s"], dtype=np.float64)
-        reading = replace(reading, out_of_order=int((np.diff(arrival_s) < 0).sum()))
-        rows = _rows(columns) if with_rows else None
-        columns_read = _lengths(columns), _cached(columns), rows
-        return TimedRequests.in_order(arrival_s, *columns_read), reading
+        moments_s = columns["arrival_s"]
+        reading = replace(reading, out_of_order=int((moments_s[1:] < moments_s[:-1]).sum()))
+        del moments_s
+        # Of many requests each column takes memory: nothing here keeps those as they were read.
+        in_order = TimedRequests.in_order(
+            _arrivals(columns),
+            _lengths(columns),
+            _cached(columns),
+            _rows(columns) if with_rows else None,
+        )
+        return in_order, reading
 
     @cached_property
     def arrivals(self) -> ArrivalReading | None:
@@ -236,27 +262,34 @@ class TraceInTime(Trace):
         )
 
 
-def _lengths(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "LengthArray":
-    """Shape (n, 2) [tokens]."""
+def _arrivals(columns: _Columns) -> "FloatArray":
+    """Shape (n,) [s]; taken out of the columns, as the others are."""
     import numpy as np
 
-    pair = [np.asarray(columns[f"{side}_tokens"], dtype=np.int64) for side in ("input", "output")]
-    return np.stack(pair, axis=1)
+    return np.asarray(columns.pop("arrival_s"), dtype=np.float64)
 
 
-def _cached(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "TokenArray | None":
-    """Shape (n,) [tokens]; None without such a column."""
+def _lengths(columns: _Columns) -> "StoredLengths":
+    """Shape (n, 2) [tokens], of 32 bits each."""
     import numpy as np
 
-    tokens = columns.get("cached_tokens")
-    return None if tokens is None else np.asarray(tokens, dtype=np.int64)
+    both = np.ascontiguousarray(columns.pop("lengths"), dtype="<i8")
+    return both.view("<i4").reshape(-1, 2).astype(np.int32, copy=False)
 
 
-def _rows(columns: "Mapping[str, np.ma.MaskedArray | np.ndarray]") -> "TokenArray":
+def _cached(columns: _Columns) -> "StoredTokens | None":
+    """Shape (n,) [tokens], of 32 bits each; None without such a column."""
+    import numpy as np
+
+    tokens = columns.pop("cached_tokens", None)
+    return None if tokens is None else np.asarray(tokens, dtype=np.int32)
+
+
+def _rows(columns: _Columns) -> "TokenArray":
     """Shape (n,), from 1."""
     import numpy as np
 
-    return np.asarray(columns["number"], dtype=np.int64)
+    return np.asarray(columns.pop("number"), dtype=np.int64)
 
 
 def _shown(row: dict[str, Any]) -> str:

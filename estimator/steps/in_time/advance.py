@@ -92,7 +92,10 @@ def advance(
         row, reused, readers = filled * WIDTH, counts[REUSED], counts[READERS]
         seconds = step_seconds(law, decoding, prompt, context, pairs, sampled, reused, readers)
         begin_s = times[BEGIN] if rules.lag and counts[IS_BUSY] else times[CLOCK]
-        times[LAUNCHED] = max(times[LAUNCHED], begin_s) + law.launch[decoding + prompt]
+        launch_s = law.launch[decoding + prompt]
+        if launch_s > 0:
+            launch_s += law.launch_output * sampled
+        times[LAUNCHED] = max(times[LAUNCHED], begin_s) + launch_s
         seconds = max(seconds, times[LAUNCHED] - times[CLOCK])
         write_row(rows, row, 1, decoding, prompt, context, pairs, sampled, seconds, state)
         filled += 1

@@ -33,8 +33,8 @@ from joulecast.estimator.steps.in_time.state import (
     StepTimes,
 )
 from joulecast.estimator.steps.progress import Progress
-from joulecast.estimator.steps.work import LengthArray
 from joulecast.measurements.arrays import FloatArray
+from joulecast.traces.requests import StoredLengths
 
 _ROWS = 1 << 13
 """Rows that are handed on at a time."""
@@ -63,7 +63,7 @@ class ServedTimes:
 def _no_times(token_budget: int, as_stored: Callable[[Any], Any]) -> Any:
     """The law of steps that take no time, of requests that are all there from the start."""
     by_tokens, by_kind = [np.zeros(token_budget + 1)] * 5, [np.zeros(0)] * 5
-    parts: list[Any] = [*by_tokens, *by_kind, 0.0, 0.0, 0.0, math.inf]
+    parts: list[Any] = [*by_tokens, *by_kind, *[0.0] * 4, math.inf]
     return as_stored(StepTimes(*parts))
 
 
@@ -72,7 +72,7 @@ def serve_replica(
     cache_blocks: int,
     law: StepTimes | None,
     arrival_s: FloatArray,
-    lengths: LengthArray,
+    lengths: StoredLengths,
     take: Callable[[FloatArray], None],
     cached: "np.ndarray[Any, Any] | None" = None,
     progress: Progress | None = None,
@@ -112,7 +112,7 @@ def serve_by_load(
     cache_blocks: int,
     law: StepTimes,
     arrival_s: FloatArray,
-    lengths: LengthArray,
+    lengths: StoredLengths,
     takes: Sequence[Callable[[FloatArray], None]],
     cached: "np.ndarray[Any, Any] | None" = None,
     progress: Progress | None = None,
@@ -184,7 +184,7 @@ def _served(requests: Requests, stuck: int | None) -> ServedTimes:
 
 
 def _requests(
-    arrival_s: FloatArray, lengths: LengthArray, cached: "np.ndarray[Any, Any] | None"
+    arrival_s: FloatArray, lengths: StoredLengths, cached: "np.ndarray[Any, Any] | None"
 ) -> Requests:
     count = len(lengths)
     inputs: Any = lengths[:, 0].astype(np.int64)

@@ -54,8 +54,9 @@ class StepTimes(NamedTuple):
     Arrays by the tokens of a step, 0 to the budget: `reading` and `products`, of which the longer
     counts, `other`, what the host needs to `launch` it (0 for a recorded graph), and `token_j`. By
     kind of layer: `context` and `pair`, with `context_j` and `pair_j`, each for at most `window`
-    tokens of a request. `output` and `head` (with the products), `output_j` a token sampled.
-    `spare_w`: power beside idle power that the limit leaves [W].
+    tokens of a request. `output` and `head` (with the products), `output_j` a token sampled, and
+    what it takes the host in a step that is launched (`launch_output`). `spare_w`: power beside
+    idle power that the limit leaves [W].
     """
 
     reading: Numbers
@@ -71,6 +72,7 @@ class StepTimes(NamedTuple):
     output: float
     head: float
     output_j: float
+    launch_output: float
     spare_w: float
 
 

@@ -58,7 +58,9 @@ def times_of(budget: int) -> StepTimes:
         "pair_j": np.array([0.0, 0.0]),
         "window": np.array([math.inf, WINDOW]),
     }
-    return StepTimes(**parts, output=3e-6, head=1e-5, output_j=0.002, spare_w=200.0)
+    return StepTimes(
+        **parts, output=3e-6, head=1e-5, output_j=0.002, launch_output=1e-5, spare_w=200.0
+    )
 
 
 def serve(

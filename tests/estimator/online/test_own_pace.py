@@ -12,6 +12,7 @@ from joulecast.estimator.online.own_pace import own_pace, table_times
 from joulecast.estimator.online.wish import server_of
 from joulecast.estimator.steps.continuous_batching import GRAPH_TOKENS, ContinuousBatching
 from joulecast.estimator.steps.schedulers import scheduler_of
+from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.stepwise import StepModel
 from joulecast.estimator.unit_prices.fit import Metered, forecast_error
 from joulecast.estimator.unit_prices.model import Scaling
@@ -147,3 +148,20 @@ def test_drawing_tokens_takes_as_much_more_over_a_table() -> None:
     more_s = np.asarray(times.other) - np.asarray(greedy.other)
     np.testing.assert_allclose(more_s, drawn.cost.fed_seconds(np.arange(float(len(more_s)))))
     assert more_s[64] > 1e-4
+
+
+def test_batches_of_a_table_are_scheduled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = load_table("h200-sxm/llama-3.1-8b/vllm-quick")
+    scheduled: list[tuple[int, ...]] = []
+    schedule = ContinuousBatching.schedule_batch
+
+    def counted(scheduler: ContinuousBatching, *batch: int) -> Steps:
+        scheduled.append(batch)
+        return schedule(scheduler, *batch)
+
+    monkeypatch.setattr(ContinuousBatching, "schedule_batch", counted)
+    model = StepModel.of(table)
+    times = server_of(table, model).times
+    assert sorted(scheduled) == sorted({run.batch for run in table.runs if run.valid})
+    for told, of_table in zip(times, table_times(table, scheduler_of_vllm(table)), strict=True):
+        np.testing.assert_array_equal(told, of_table)
