@@ -96,10 +96,8 @@ def advance(
         sampled = decoding + counts[COMPLETED]
         row, reused, readers = filled * WIDTH, counts[REUSED], counts[READERS]
         seconds = step_seconds(law, decoding, prompt, context, pairs, sampled, reused, readers)
-        begin_s = times[BEGIN] if rules.lag and counts[IS_BUSY] else times[CLOCK]
-        times[LAUNCHED] = max(times[LAUNCHED], begin_s) + host_seconds(
-            law, decoding + prompt, sampled
-        )
+        launch_s = host_seconds(law, decoding + prompt, sampled)
+        times[LAUNCHED] = max(times[LAUNCHED], seen_s) + launch_s
         seconds = max(seconds, times[LAUNCHED] - times[CLOCK])
         write_row(rows, row, 1, decoding, prompt, context, pairs, sampled, seconds, state)
         filled += 1

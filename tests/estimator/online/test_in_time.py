@@ -40,7 +40,7 @@ def gpu_and_host(
     seconds = max(5e-4, products) + 1e-4 + 1e-6 * tokens + 3e-6 * sampled
     seconds += 2e-6 * context + 1e-6 * read + 1e-7 * pairs + 5e-7 * paired
     energy_j = 0.1 + 0.01 * tokens + 0.002 * sampled + 3e-3 * context + 1e-3 * read
-    return max(seconds, energy_j / 200), 3e-3 if tokens > 3 else 0.0
+    return max(seconds, energy_j / 200), 3e-3 + 1e-5 * sampled if tokens > 3 else 0.0
 
 
 def times_of(budget: int) -> StepTimes:
