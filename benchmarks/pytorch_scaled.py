@@ -2,7 +2,7 @@
 
     python benchmarks/pytorch_scaled.py
 
-docs/accuracy.md has what it printed. All but an H200 of the campaign of 2026-11-26 was an H100.
+docs/accuracy.md has what it printed. All but three H200s of the campaign of 2026-11-26 were H100s.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,6 +28,7 @@ from joulecast.estimator.unit_prices.shipped import PYTORCH_TABLE, load_unit_pri
 from joulecast.estimator.unit_prices.sources import deployment_of
 from joulecast.estimator.unit_prices.static_batches import batch_limit
 from joulecast.measurements.replay import SHIPPED, Replay
+from joulecast.measurements.table.studies import load_study
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.grid import POWER_OF_TWO_GRID
 from joulecast.traces.public.catalog import load_embedded
@@ -35,6 +36,12 @@ from joulecast.traces.workload import Workload
 
 H200 = Path(__file__).parents[1] / "measurements/campaign-2026-11-26/h200-sxm/llama-3.1-8b-pytorch"
 """A quick plan and two replays on one host; the second was disturbed in its last minute."""
+
+STUDIES = (
+    "h200-sxm/llama-3.1-8b/pytorch-batches",
+    "h200-sxm/llama-3.1-8b/pytorch-batches-repeated",
+)
+"""Of two other hosts: (512, 64) in batches of 1 to 1,024, the second of them twice."""
 
 BY_HAND = "h100-sxm/llama-3.1-8b/pytorch-by-hand"
 TRACES = (
@@ -178,6 +185,18 @@ def h200() -> None:
     show("largest batches", [batch_limit(own, cell) / most - 1 for cell, most in found.items()])
 
 
+def h200_batches() -> None:
+    """Batches of two more hosts, by whether their windows hold plans for new shapes."""
+    scaling = scaling_on("h200-sxm", "pytorch")
+    prices, deployment = scaling.carried_prices().prices, scaling.deployment
+    runs = [run for name in STUDIES for run in timed_runs(load_study(name))]
+    for title, has_plans in (("without plans", False), ("with plans", True)):
+        chosen = [run for run in runs if (run.new_steps > 0) == has_plans]
+        told = [(*forecast_run(prices, run, deployment), run) for run in chosen]
+        show(f"batches {title}", [energy_j / run.energy_j - 1 for energy_j, _, run in told])
+        show(f"batches {title}, time", [seconds / run.seconds - 1 for _, seconds, run in told])
+
+
 def h200_replays(table: EnergyTable, hosted: UnitPrices) -> None:
     """Its two replays: from its own quick table, carried, and carried with its host's pace."""
     deployment, scheduler = deployment_of(table.metadata, table.config), scheduler_of(table)
@@ -208,6 +227,7 @@ def main() -> None:
     paper_method(table)
     batches()
     h200()
+    h200_batches()
 
 
 if __name__ == "__main__":

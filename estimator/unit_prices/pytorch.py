@@ -17,6 +17,7 @@ import numpy as np
 
 from joulecast.estimator.steps.batching import batched
 from joulecast.estimator.steps.schedulers import scheduler_of
+from joulecast.estimator.steps.static_batching import StaticBatching
 from joulecast.estimator.steps.work import LengthArray
 from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.pace import Pace
@@ -24,6 +25,7 @@ from joulecast.estimator.unit_prices.prices import UnitPrices
 from joulecast.estimator.unit_prices.sources import deployment_of, idle_powers_w
 from joulecast.estimator.unit_prices.work import TERMS, StepWork
 from joulecast.measurements.arrays import FloatArray
+from joulecast.measurements.identity import require_greedy
 from joulecast.measurements.replay import Replay
 from joulecast.measurements.table.interpolation import BatchKey
 from joulecast.measurements.table.new_shapes import new_shapes
@@ -77,8 +79,10 @@ class TimedRun:
 
 
 def timed_runs(table: EnergyTable) -> list[TimedRun]:
-    """The valid runs of a table, in order."""
-    deployment, scheduler = deployment_of(table.metadata, table.config), scheduler_of(table)
+    """The valid runs of a table, in order; few batches are enough."""
+    require_greedy(table.metadata, table.name)
+    deployment = deployment_of(table.metadata, table.config)
+    scheduler = StaticBatching(table.grid, {})
     timed = []
     for run, new in new_shapes(table.runs):
         if run.valid:

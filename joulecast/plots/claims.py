@@ -12,7 +12,7 @@ from joulecast.estimator.paper.claims.deployments import Change, Way
 from joulecast.estimator.paper.claims.measures import Compared, batches_versions, compare_ways
 from joulecast.estimator.paper.claims.replayed import ReplayedComparison, compare_replays
 from joulecast.measurements.hardware import load_gpu
-from joulecast.plots.figure import check_plot_path, panels, save_figure
+from joulecast.plots.figure import HOLLOW, check_plot_path, hollow, panels, save_figure
 from joulecast.plots.phases import draw_phases
 from joulecast.traces.errors import InputError
 
@@ -177,6 +177,9 @@ def _draw_changes(axis: Axes, compared: Sequence[Compared]) -> None:
                 linewidth=1.2,
                 label=_label(each, compared),
             )
+            new = [change for change in changes if change.has_new_shapes]
+            sizes, percents = [c.batch_size for c in new], [c.percent for c in new]
+            hollow(axis, sizes, percents, colour)
         else:
             _draw_cloud(axis, each.changes, colour, _label(each, compared))
     axis.axhline(0, color="black", linewidth=0.6)
@@ -287,6 +290,8 @@ def _notes(compared: Sequence[Compared], comparison: PaperComparison) -> str:
         notes += f"Lines: requests of {input_tokens:,} and {output_tokens:,} tokens. "
     if not all(map(_is_line, compared)):
         notes += "Dots: requests of other lengths. " if lengths else ""
+    if any(change.has_new_shapes for each in compared if _is_line(each) for change in each.changes):
+        notes += HOLLOW
     return notes + "Whiskers are 95 % intervals."
 
 

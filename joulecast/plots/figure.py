@@ -111,12 +111,21 @@ def plot_heat_maps(maps: Sequence[HeatMap], grid: Grid, notes: str, path: Path) 
     save_figure(figure, notes, path)
 
 
-def panels(count: int) -> tuple[Figure, Sequence[Axes]]:
-    """A figure of so many panels side by side."""
+def panels(count: int, rows: int = 1) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of so many panels side by side, in rows; row by row."""
     width, height = _PANEL_INCHES
-    figure = Figure(figsize=(width * count, height), dpi=_DOTS_PER_INCH, layout="constrained")
+    size = width * count, height * rows
+    figure = Figure(figsize=size, dpi=_DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, count, squeeze=False)[0]
+    return figure, figure.subplots(rows, count, squeeze=False).ravel().tolist()
+
+
+HOLLOW = "Hollow: the windows hold plans of PyTorch for new shapes. "
+
+
+def hollow(axis: Axes, xs: Sequence[float], ys: Sequence[float], colour: str) -> None:
+    """Hollow markers over others of that colour: `HOLLOW` says what of."""
+    axis.plot(xs, ys, "o", color=colour, markerfacecolor="white", markersize=4, zorder=3)
 
 
 def save_figure(figure: Figure, notes: str, path: Path) -> None:

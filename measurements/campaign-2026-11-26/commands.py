@@ -300,6 +300,18 @@ SITTINGS = {
             (("pytorch-compiled-batches", 300, f"{PYTORCH_BATCHES} --compile --time-budget 5"),),
         ),
     ],
+    "h200-sweeps-pytorch": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-pytorch-sweeps",
+            (
+                (
+                    "pytorch-sweeps",
+                    300,
+                    f"measure --plan sweeps --runs 2 --log --time-budget 10 {PYTORCH}",
+                ),
+            ),
+        ),
+    ],
     "h200-rest-compiled": [
         Typed(
             "h200-sxm/llama-3.1-8b-pytorch-batches",

@@ -180,7 +180,7 @@ class PytorchEngine:
             )
         if self._step_recorder is not None:  # the batch before crashed
             self._step_recorder.stop()
-        self._step_recorder = PytorchStepRecorder(self._model)
+        self._step_recorder = PytorchStepRecorder(self._model, self._synchronize)
 
     def stop_step_log(self) -> RawStepLog:
         """Keep no more; what was kept since `start_step_log`."""

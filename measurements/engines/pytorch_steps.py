@@ -10,8 +10,8 @@ from joulecast.measurements.engines.step_log import LoggedRequest, LoggedStep, R
 MEANINGS = {
     "schedule_begin": "when the forward pass of the step began on the host [s, monotonic clock]",
     "schedule_end": "the same: a static batch is not scheduled [s, monotonic clock]",
-    "output_at": "when the forward pass returned on the host [s, monotonic clock]; with CUDA, its "
-    "work had been launched by then, and the GPU may be done with it later",
+    "output_at": "when the work of the forward pass was done, for which the host waits while steps "
+    "are logged [s, monotonic clock]",
     "returned": "the same as output_at [s, monotonic clock]",
 }
 """What some columns of `steplog/columns.py` hold with this engine."""
@@ -43,11 +43,17 @@ class PytorchStepRecorder:
 
     Args:
         model: Of transformers, not compiled.
+        synchronize: Waits until the GPU has done what was launched, as a pass returns before that.
         clock: Monotonic time [s].
     """
 
-    def __init__(self, model: Any, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        model: Any,
+        synchronize: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._synchronize, self._clock = synchronize, clock
         self._begin = 0.0
         self._steps: list[LoggedStep] = []
         self._batches: list[_StaticBatch] = []
@@ -76,6 +82,7 @@ class PytorchStepRecorder:
         self._begin = self._clock()
 
     def _after(self, _model: Any, _args: Any, options: Mapping[str, Any], output: Any) -> None:
+        self._synchronize()
         end = self._clock()
         batch_size, fed = (int(size) for size in options["input_ids"].shape)
         cached = int(output.past_key_values.get_seq_length())

@@ -27,6 +27,7 @@ from joulecast.measurements.sweep.cost import (
 from joulecast.measurements.sweep.folder import read_unfinished
 from joulecast.measurements.sweep.plans import Capacity, in_order, make_plan, plan_cells
 from joulecast.measurements.sweep.run_spec import RunSpec
+from joulecast.measurements.sweep.studies import STUDIES
 from joulecast.measurements.sweep.sweep import missing_runs
 from joulecast.measurements.table.interpolation import CellKey, fill_batch_sizes
 from joulecast.measurements.table.metadata import MODEL_CONFIG
@@ -38,6 +39,9 @@ from joulecast.traces.grid import PAPER_GRID
 
 DTYPE = "bfloat16"
 """Number format that --dry-run reckons with."""
+
+_LONG_SHARE = 0.2
+"""Of the time budget: a study's run that takes more comes after all others, whose time it takes."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,11 @@ class SweepRequest:
             lambda i, o: self.capacities.get((i, o)) or capacity(i, o), cells, self.longest
         )
         plan = make_plan(self.plan_name, PAPER_GRID, sizes, cost, self.runs)
-        return in_order(plan, self.seed, by_priority=self.time_budget is not None), left_out
+        plan = in_order(plan, self.seed, by_priority=self.time_budget is not None)
+        if self.time_budget is not None and self.plan_name in STUDIES:
+            most_s = _LONG_SHARE * 60 * self.time_budget
+            plan.sort(key=lambda spec: cost.run_seconds(spec) > most_s)
+        return plan, left_out
 
     def rough_plan(
         self, gpu: str | None
@@ -158,6 +166,9 @@ def cost_model(
 ) -> CostModel:
     """From a shipped table of this GPU, model and variant, or roughly.
 
+    Where the GPU has tables of another engine alone, one of the engine on another GPU goes before
+    those: plain PyTorch waits for its host, on any card.
+
     Args:
         sheet: Of the GPU.
         model: A shipped model, or where a config is.
@@ -166,6 +177,8 @@ def cost_model(
         variant: How the model is served; of compiling and budgets the pace depends less.
     """
     tables = _shipped_tables(sheet, model, engine, variant)
+    if tables and all(table.engine != engine for table in tables):
+        tables = [*_elsewhere(model, engine), *tables]
     for table in tables:
         kind = kind_of(table.metadata)
         if is_of_variant(table.metadata, variant):
@@ -193,6 +206,18 @@ def _shipped_tables(
         return not is_of_engine, not is_of_it, table.name != prefix + engine
 
     return sorted(tables, key=distance)
+
+
+def _elsewhere(model: str, engine: str) -> list[EnergyTable]:
+    """Tables of a model's runs with an engine, on any GPU; those by hand are of no use here."""
+    tables = [load_table(name) for name in table_names() if name.split("/")[1] == model]
+    return [
+        table
+        for table in tables
+        if table.engine == engine
+        and not table.is_of_traffic
+        and table.metadata["measured_by"] != "hand"
+    ]
 
 
 def rough_largest_batch(sheet: Gpu, model: str, engine: str, variant: EngineVariant) -> Capacity:

@@ -71,7 +71,7 @@ def study_cells(name: str) -> list[tuple[int, int]]:
 def study_runs(
     name: str, grid: Grid, capacity: Callable[[int, int], int], runs: int
 ) -> list[RunSpec]:
-    """The runs of a study, the most telling ones first.
+    """The runs of a study, the most telling ones first, and their repeats before all others.
 
     A batch larger than the GPU holds becomes the largest that it does.
 
@@ -90,7 +90,7 @@ def study_runs(
                 size = min(wanted, largest)
                 if size:
                     is_largest = size == largest and (i, o) in on_grid
-                    priority = rank + repeat * len(STUDIES[name]())
+                    priority = rank * runs + repeat
                     spec = RunSpec(i, o, size, is_largest, repeat + 1, priority)
                     specs.setdefault(spec.key, spec)
     return list(specs.values())

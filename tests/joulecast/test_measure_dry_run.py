@@ -109,3 +109,21 @@ def test_a_shipped_table_of_traffic_alone_does_not_tell_how_long_batches_take(
     result = run_cli("measure", "--engine", "vllm", *pair, "--plan", "quick", "--dry-run")
     assert result.exit_code == 0, result.output
     assert "from a rough rule" in " ".join(result.output.split())
+
+
+def test_a_study_of_pytorch_fits_its_time_and_repeats_what_tells_most(run_cli: RunCli) -> None:
+    """Its steps take as long as on the host of an H100, not as those of vLLM on an H200."""
+    words = ("measure", "--engine", "pytorch", "--model", "llama-3.1-8b", "--plan", "sweeps")
+    asked = (*words, "--runs", 2, "--dry-run", "--gpu-type", "h200-sxm", "--time-budget", 10)
+    *rows, last = run_cli(*asked).stdout.splitlines()
+    assert "from table h100-sxm/llama-3.1-8b/pytorch)" in last
+    told = [tuple(map(int, re.findall(r"(?:=|run )(\d+)", row))) for row in rows]
+    assert (512, 512, 1, 2) in told
+    assert (32768, 64, 1, 2) in told
+    # The first group, twice, before any other; outputs of 4,096 would each take half the time.
+    assert not any(o in (1024, 2048, 4096) for _, o, _, _ in told)
+    second = {batch[:3] for batch in told if batch[3] == 2}
+    assert second == {batch[:3] for batch in told[: len(second)]}
+    assert {batch[3] for batch in told[: len(second)]} == {1}
+    fast = run_cli(*words[:1], "--engine", "vllm", *words[3:], *asked[7:]).stdout
+    assert "from table h200-sxm/llama-3.1-8b/vllm)" in fast

@@ -21,7 +21,8 @@ class Finding:
 
     Attributes:
         claim: It.
-        evidence: By kind of GPU, that of most batches first, which the verdict rests on.
+        evidence: By way of serving and kind of GPU, that of most batches first of the way that the
+            claim is of, which the verdict rests on.
         about: What it is of, where it is not quite of the same.
     """
 

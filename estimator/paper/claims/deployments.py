@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -99,23 +99,38 @@ class Batch:
     """All valid runs of one batch, served one way.
 
     Attributes:
-        runs: They.
+        valid_runs: They, each with whether PyTorch made plans for new shapes in it.
         engine: What served them.
-        has_new_shapes: Whether PyTorch made plans for new shapes in them.
     """
 
-    runs: Sequence[Run]
+    valid_runs: Sequence[tuple[Run, bool]]
     engine: str
-    has_new_shapes: bool = False
+
+    @cached_property
+    def runs(self) -> Sequence[Run]:
+        """Those that count: the ones without plans for new shapes, where there are any."""
+        settled = [run for run, has_new_shapes in self.valid_runs if not has_new_shapes]
+        return settled or [run for run, _ in self.valid_runs]
+
+    @property
+    def has_new_shapes(self) -> bool:
+        """Whether PyTorch made plans for new shapes in all of them."""
+        return all(has_new_shapes for _, has_new_shapes in self.valid_runs)
 
     @cached_property
     def cards(self) -> set[str]:
-        """The cards that they ran on."""
+        """The cards of those that count."""
         return set().union(*map(_cards, self.runs))
+
+    @cached_property
+    def all_cards(self) -> set[str]:
+        """The cards of all of them."""
+        return set().union(*(_cards(run) for run, _ in self.valid_runs))
 
     def on(self, cards: set[str]) -> "Batch":
         """Those runs that took one of some cards."""
-        return replace(self, runs=[run for run in self.runs if _cards(run) & cards])
+        valid_runs = [(run, new) for run, new in self.valid_runs if _cards(run) & cards]
+        return replace(self, valid_runs=valid_runs)
 
     def values(self, quantity: Quantity) -> list[float]:
         """What each run took for one batch [J or s]."""
@@ -158,6 +173,10 @@ class Metered(Protocol):
     @property
     def cards(self) -> set[str]:
         """The cards that they ran on."""
+
+    @property
+    def all_cards(self) -> set[str]:
+        """The same and those of runs that count only where there are no others."""
 
     @property
     def has_new_shapes(self) -> bool:
@@ -218,13 +237,11 @@ class Batches:
         attention: where a batch has runs without new ones, these alone count.
         """
         runs: dict[BatchKey, list[tuple[Run, bool]]] = {}
-        makes_plans = _makes_plans(way)
         for table in self.tables.get(way, ()):
-            met = new_shapes(table.runs) if makes_plans else ((run, 0) for run in table.runs)
-            for run, new in met:
+            for run, has_new_shapes in runs_with_plans(table):
                 if run.valid:
-                    runs.setdefault(run.batch, []).append((run, new > 0))
-        return {batch: _settled(runs[batch], way.engine) for batch in sorted(runs, key=_by_size)}
+                    runs.setdefault(run.batch, []).append((run, has_new_shapes))
+        return {batch: Batch(runs[batch], way.engine) for batch in sorted(runs, key=_by_size)}
 
     def invalid_runs(self, way: Way) -> int:
         """Runs that failed a gate, and count for nothing."""
@@ -240,13 +257,16 @@ class Batches:
         ]
 
 
-def _makes_plans(way: Way) -> bool:
-    return way.engine == "pytorch" and not way.compiled and load_gpu(way.gpu).plans_attention
+def runs_with_plans(table: EnergyTable) -> Iterator[tuple[Run, bool]]:
+    """A table's runs, invalid ones too, each with whether PyTorch made plans for new shapes in it.
 
-
-def _settled(runs: Sequence[tuple[Run, bool]], engine: str) -> Batch:
-    settled = [run for run, has_new_shapes in runs if not has_new_shapes]
-    return Batch(settled or [run for run, _ in runs], engine, has_new_shapes=not settled)
+    Compiled, it made them before the window.
+    """
+    way = Way.of(table)
+    if way.engine == "pytorch" and not way.compiled and load_gpu(way.gpu).plans_attention:
+        yield from ((run, new > 0) for run, new in new_shapes(table.runs))
+    else:
+        yield from ((run, False) for run in table.runs)
 
 
 def _by_size(batch: BatchKey) -> BatchKey:
@@ -256,9 +276,10 @@ def _by_size(batch: BatchKey) -> BatchKey:
 def change_between(batch: BatchKey, ours: Metered, theirs: Metered, quantity: Quantity) -> Change:
     """What some work takes more than other work [%], with the error of both.
 
-    On the cards that both sides ran on; across cards only if there are none.
+    On the cards that both sides ran on, those without plans for new shapes before others; across
+    cards only if there are none.
     """
-    shared = ours.cards & theirs.cards
+    shared = ours.cards & theirs.cards or ours.all_cards & theirs.all_cards
     if shared:
         ours, theirs = ours.on(shared), theirs.on(shared)
     values = ours.values(quantity), theirs.values(quantity)

@@ -60,7 +60,8 @@ def evidence_of(measure: Measure | None, batches: Batches, phases: Phases) -> li
     """What was measured of a claim, that of most batches first; nothing if nothing was.
 
     Args:
-        measure: As claims.json has it: "kind" is change, trend, exponent or share.
+        measure: As claims.json has it: "kind" is change, trend, exponent or share; "also" has other
+            ways of serving than "of", which come after it.
         batches: What all tables took.
         phases: What prefill and decoding took of it.
     """
@@ -68,11 +69,14 @@ def evidence_of(measure: Measure | None, batches: Batches, phases: Phases) -> li
         return []
     kind = _KINDS[measure["kind"]]
     gpus = dict.fromkeys(way.gpu for way in batches.tables)
-    of_gpus = [kind(measure, gpu, batches, phases) for gpu in gpus]
-    return sorted(
-        (evidence for evidence in of_gpus if evidence is not None),
-        key=lambda evidence: -evidence.size,
-    )
+    told: list[Evidence] = []
+    for of in (measure["of"], *measure.get("also", ())):
+        of_gpus = [kind({**measure, "of": of}, gpu, batches, phases) for gpu in gpus]
+        told += sorted(
+            (evidence for evidence in of_gpus if evidence is not None),
+            key=lambda evidence: -evidence.size,
+        )
+    return told
 
 
 def compare_ways(measure: Measure, gpu: str, batches: Batches) -> list[Compared]:
@@ -107,8 +111,7 @@ def _is_of(change: Change, measure: Measure) -> bool:
 def _change(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evidence | None:  # noqa: ARG001
     """The largest rise or fall, the largest of either, or the range of all."""
     compared = compare_ways(measure, gpu, batches)
-    changes = [change for each in compared for change in each.changes]
-    changes = [change for change in changes if not change.has_new_shapes] or changes
+    changes = _settled(compared)
     most = measure.get("up_to_batch")
     if not changes or (most and min(change.batch_size for change in changes) > most):
         return None
@@ -117,6 +120,12 @@ def _change(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evi
         rates = " and ".join(f"{100 * rate:g} %" for _, rate in drafts)
         at += f"; {' and '.join(dict.fromkeys(name for name, _ in drafts))}, {rates} accepted"
     return Evidence(gpu, measured, at, *_served(compared, batches), compared)
+
+
+def _settled(compared: Sequence[Compared]) -> list[Change]:
+    """The changes that hold no plans for new shapes; all of them where each does."""
+    changes = [change for each in compared for change in each.changes]
+    return [change for change in changes if not change.has_new_shapes] or changes
 
 
 def _highest(changes: Sequence[Change]) -> tuple[Measured, str]:
@@ -157,10 +166,10 @@ PICKS: Mapping[str, Callable[[Sequence[Change]], tuple[Measured, str]]] = {
 def _trend(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evidence | None:  # noqa: ARG001
     """How much more the smallest batch changes than the largest [points]."""
     compared = compare_ways(measure, gpu, batches)
-    changes = sorted(
-        (change for each in compared for change in each.changes),
-        key=lambda change: change.batch_size,
-    )
+    changes = _settled(compared)
+    if len({change.batch_size for change in changes}) < 2:
+        changes = [change for each in compared for change in each.changes]
+    changes = sorted(changes, key=lambda change: change.batch_size)
     if not changes or changes[0].batch_size > measure["up_to_batch"]:
         return None
     first, last = changes[0], changes[-1]
@@ -182,11 +191,16 @@ def _exponent(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> E
     """The x of energy ~ length^x, over a range of inputs or outputs."""
     way = _phase_way(measure, gpu, batches)
     points = [] if way is None else phases.series(way, measure)
-    lengths = [getattr(point, f"{measure['along']}_tokens") for point in points]
+    settled = [point for point in points if not point.has_new_shapes]
+    if len({_length(point, measure) for point in settled}) > 1:
+        points = settled
+    lengths = [_length(point, measure) for point in points]
     if way is None or len(set(lengths)) < 2:
         return None
     slope, error = phases.exponent(points, measure["phase"], measure["along"])
-    measured = Measured(slope, slope, error, min(point.runs for point in points))
+    runs = min(point.runs for point in points)
+    has_new_shapes = any(point.has_new_shapes for point in points)
+    measured = Measured(slope, slope, error, runs, has_new_shapes=has_new_shapes)
     at = f"batch {measure['batch']}, {min(lengths):,} to {max(lengths):,} tokens"
     return Evidence(
         gpu,
@@ -198,6 +212,11 @@ def _exponent(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> E
     )
 
 
+def _length(point: PhasePoint, measure: Measure) -> int:
+    length: int = getattr(point, f"{measure['along']}_tokens")
+    return length
+
+
 def _share(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evidence | None:
     """Decoding's share of both phases' energy [%]."""
     way = _phase_way(measure, gpu, batches)
@@ -207,7 +226,7 @@ def _share(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evid
         return None
     share, error = point.decode_share_percent
     at = f"batch {measure['batch']}, ({batch[0]:,}, {batch[1]:,}) tokens"
-    measured = Measured(share, share, error, point.runs)
+    measured = Measured(share, share, error, point.runs, has_new_shapes=point.has_new_shapes)
     versions, invalid_runs = batches_versions(batches, [way]), batches.invalid_runs(way)
     return Evidence(gpu, measured, at, versions, invalid_runs, phases=[point])
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from joulecast.estimator.paper.claims.claim import repeatability
-from joulecast.estimator.paper.claims.deployments import Way
+from joulecast.estimator.paper.claims.claim import card_spread, repeatability
+from joulecast.estimator.paper.claims.deployments import Way, runs_with_plans
 from joulecast.measurements.table.interpolation import BatchKey
 from joulecast.measurements.table.phases import PhaseSplit
 from joulecast.measurements.table.studies import study_phases
@@ -18,6 +18,21 @@ from joulecast.measurements.table.table import EnergyTable
 Phase = Literal["prefill", "decode"]
 
 _NORMAL_95 = 1.96
+
+
+@dataclass(frozen=True)
+class SplitRun:
+    """A run whose phases are known.
+
+    Attributes:
+        split: They.
+        card: What it ran on.
+        has_new_shapes: Whether PyTorch made plans for new shapes in it.
+    """
+
+    split: PhaseSplit
+    card: str | None
+    has_new_shapes: bool
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,8 @@ class PhasePoint:
         prefill_error: Half the width of its 95 % interval, relative.
         decode_error: Likewise.
         sums_over_meter: The parts together over what the meter read, of each run.
+        cards: The card of each run.
+        has_new_shapes: Whether PyTorch made plans for new shapes in one of them.
     """
 
     input_tokens: int
@@ -43,10 +60,13 @@ class PhasePoint:
     prefill_error: float
     decode_error: float
     sums_over_meter: Sequence[float]
+    cards: Sequence[str | None]
+    has_new_shapes: bool = False
 
     @classmethod
-    def of(cls, splits: Sequence[PhaseSplit], engine: str) -> "PhasePoint":
+    def of(cls, runs: Sequence["SplitRun"], engine: str) -> "PhasePoint":
         """The runs of one batch together."""
+        splits = [run.split for run in runs]
         prefill_j = statistics.fmean(split.prefill_j / split.batches for split in splits)
         decode_j = statistics.fmean(split.decode_j / split.batches for split in splits)
         errors = {
@@ -65,6 +85,8 @@ class PhasePoint:
             _NORMAL_95 * math.hypot(errors["prefill"], either) / root,
             _NORMAL_95 * math.hypot(errors["decode"], either) / root,
             [split.sum_over_meter for split in splits],
+            [run.card for run in runs],
+            any(run.has_new_shapes for run in runs),
         )
 
     @property
@@ -88,25 +110,32 @@ class Phases:
     """
 
     def __init__(self, tables: Iterable[EnergyTable]) -> None:
-        self._splits: dict[Way, list[PhaseSplit]] = {}
+        self._runs: dict[Way, list[SplitRun]] = {}
         for table in tables:
-            valid = {run.key for run in table.runs if run.valid}
-            splits = [
-                split for split in study_phases(table.name) if (*split.batch, split.run) in valid
+            splits = {(*split.batch, split.run): split for split in study_phases(table.name)}
+            runs = [
+                SplitRun(splits[run.key], run.gpu, has_new_shapes)
+                for run, has_new_shapes in (runs_with_plans(table) if splits else ())
+                if run.valid and run.key in splits
             ]
-            if splits:
-                self._splits.setdefault(Way.of(table), []).extend(splits)
+            if runs:
+                self._runs.setdefault(Way.of(table), []).extend(runs)
 
     def ways(self) -> list[Way]:
         """The ways of serving of which phases are known."""
-        return list(self._splits)
+        return list(self._runs)
 
     def of(self, way: Way) -> dict[BatchKey, PhasePoint]:
-        """The phases of its batches."""
-        by_batch: dict[BatchKey, list[PhaseSplit]] = {}
-        for split in self._splits.get(way, ()):
-            by_batch.setdefault(split.batch, []).append(split)
-        return {batch: PhasePoint.of(by_batch[batch], way.engine) for batch in sorted(by_batch)}
+        """The phases of its batches, from runs without plans for new shapes where there are any."""
+        by_batch: dict[BatchKey, list[SplitRun]] = {}
+        for run in self._runs.get(way, ()):
+            by_batch.setdefault(run.split.batch, []).append(run)
+        return {
+            batch: PhasePoint.of(
+                [run for run in runs if not run.has_new_shapes] or runs, way.engine
+            )
+            for batch, runs in sorted(by_batch.items())
+        }
 
     def series(self, way: Way, measure: Mapping[str, Any]) -> list[PhasePoint]:
         """The points of a range of lengths, at one batch size and one other length, or any."""
@@ -125,7 +154,8 @@ class Phases:
         """The x of energy ~ length^x, and its error.
 
         By least squares in logarithms, each point by its error; they are as far apart as the
-        errors let expect, or else the error of x is as much larger.
+        errors let expect, or else the error of x is as much larger. Points of several cards lie
+        apart by these, too: each is as far from their mean as two are from each other over root 2.
 
         Args:
             points: Of two lengths or more.
@@ -145,4 +175,9 @@ class Phases:
         residuals = (energies - shares @ energies - slope * centred) / (errors / _NORMAL_95)
         excess = float(residuals @ residuals) / max(1, len(points) - 2)
         error = float(np.sqrt(weights**2 @ errors**2))
-        return slope, error * max(1.0, excess**0.5)
+        of_cards: dict[str | None, float] = {}
+        for point, weight in zip(points, weights, strict=True):
+            for card in point.cards:
+                of_cards[card] = of_cards.get(card, 0.0) + float(weight) / len(point.cards)
+        apart = card_spread() / math.sqrt(2) * math.hypot(*of_cards.values())
+        return slope, math.hypot(error * max(1.0, excess**0.5), apart)

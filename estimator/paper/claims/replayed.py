@@ -91,6 +91,11 @@ class ReplayedBatch:
         """The cards that they ran on."""
         return {card for run in self.runs for card in run.card.split("+")}
 
+    @property
+    def all_cards(self) -> set[str]:
+        """The same: all of them count."""
+        return self.cards
+
     def on(self, cards: set[str]) -> "ReplayedBatch":
         """Those runs that took one of some cards."""
         runs = [run for run in self.runs if cards & set(run.card.split("+"))]

@@ -9,7 +9,12 @@ fed) are one row.
 import math
 from typing import Any
 
-from joulecast.estimator.steps.in_time.equal_steps import run_equal_steps, step_seconds, write_row
+from joulecast.estimator.steps.in_time.equal_steps import (
+    host_seconds,
+    run_equal_steps,
+    step_seconds,
+    write_row,
+)
 from joulecast.estimator.steps.in_time.scheduling import (
     end_step,
     feed_prompts,
@@ -91,11 +96,8 @@ def advance(
         sampled = decoding + counts[COMPLETED]
         row, reused, readers = filled * WIDTH, counts[REUSED], counts[READERS]
         seconds = step_seconds(law, decoding, prompt, context, pairs, sampled, reused, readers)
-        begin_s = times[BEGIN] if rules.lag and counts[IS_BUSY] else times[CLOCK]
-        launch_s = law.launch[decoding + prompt]
-        if launch_s > 0:
-            launch_s += law.launch_output * sampled
-        times[LAUNCHED] = max(times[LAUNCHED], begin_s) + launch_s
+        launch_s = host_seconds(law, decoding + prompt, sampled)
+        times[LAUNCHED] = max(times[LAUNCHED], seen_s) + launch_s
         seconds = max(seconds, times[LAUNCHED] - times[CLOCK])
         write_row(rows, row, 1, decoding, prompt, context, pairs, sampled, seconds, state)
         filled += 1

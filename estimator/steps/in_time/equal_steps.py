@@ -40,6 +40,12 @@ _LINEAR = 1e-9
 """Relative, of the time of the middle one of some steps to the mean of the first and last."""
 
 
+def host_seconds(law: StepTimes, tokens: int, sampled: int) -> float:
+    """What the host needs to launch a step; nothing for a recorded graph [s]."""
+    launch_s = law.launch[tokens]
+    return float(launch_s + law.launch_output * sampled if launch_s > 0 else 0.0)
+
+
 def step_seconds(
     law: StepTimes,
     decoding: int,

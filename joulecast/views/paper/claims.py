@@ -112,11 +112,17 @@ def _told(finding: Finding) -> str:
     if ruling.verdict is Verdict.UNKNOWN:
         texts.append(f"{ruling.reason}; it would take {claim.needs}")
     texts += [
-        f"on {load_gpu(other.gpu).product}: {measured_text(claim.published, other)}, "
+        f"on {_elsewhere(finding.evidence[0], other)}: {measured_text(claim.published, other)}, "
         + verdict_text(claim.published, finding.ruling_on(other))
         for other in finding.evidence[1:]
     ]
     return ". ".join(text[0].upper() + text[1:] for text in texts) + "."
+
+
+def _elsewhere(first: Evidence, other: Evidence) -> str:
+    """The card of some more evidence, and its engine where that is another one."""
+    product = load_gpu(other.gpu).product
+    return product if first.versions == other.versions else f"{product}, {other.versions}"
 
 
 def _on(evidence: Evidence) -> str:

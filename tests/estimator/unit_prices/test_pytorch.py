@@ -22,6 +22,7 @@ from joulecast.estimator.unit_prices.static_batches import batch_limit, static_b
 from joulecast.estimator.unit_prices.work import TERMS
 from joulecast.measurements.hardware import load_gpu
 from joulecast.measurements.replay import SHIPPED, Replay
+from joulecast.measurements.table.studies import load_study
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID, POWER_OF_TWO_GRID
@@ -73,6 +74,19 @@ def test_the_first_batch_of_a_size_is_new(table: EnergyTable) -> None:
         by_batch.setdefault(run.batch, []).append(run.new_steps)
     assert by_batch[256, 8, 2] == [8 / 18]  # 18 batches, of which the first was new
     assert by_batch[8192, 8, 32] == [8, 0, 8]  # the third on another card, in another process
+
+
+def test_a_study_of_few_batches_is_met_as_the_page_says() -> None:
+    """Second windows, which hold no plans, of another GPU and host; docs/accuracy.md."""
+    scaling = scaling_on("h200-sxm", "pytorch")
+    prices = scaling.carried_prices().prices
+    runs = timed_runs(load_study("h200-sxm/llama-3.1-8b/pytorch-batches-repeated"))
+    settled = [run for run in runs if run.new_steps == 0]
+    assert len(settled) == 10
+    told = np.array([forecast_run(prices, run, scaling.deployment) for run in settled])
+    metered = np.array([(run.energy_j, run.seconds) for run in settled])
+    off = np.abs(told / metered - 1)
+    assert np.round(100 * np.median(off, axis=0), 1).tolist() == [5.6, 4.3]
 
 
 def test_batches_that_were_left_out(table: EnergyTable) -> None:

@@ -85,7 +85,7 @@ def test_the_cpu_engine_logs_its_steps(tmp_path: Path, nvml: pytest.MonkeyPatch)
         assert (rows["scheduled"] < rows["first_token"]).all()
         assert rows["finish"][-1] == rows["first_token"][-1]
         meanings = read_log(tmp_path / f"{name}.steps.csv.gz", "steps").meanings
-        assert "with CUDA" in meanings["output_at"]
+        assert "the host waits" in meanings["output_at"]
         assert steps.facts["steps_complete"] is steps.facts["ticks_complete"] is True
         assert set(steps.facts["host_use"]) == {"cpu_seconds", "stolen_seconds", "preemptions"}
     assert result.logs[0].end_s < result.logs[1].begin_s

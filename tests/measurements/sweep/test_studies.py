@@ -1,6 +1,5 @@
 """Studies that ship, and the phases of their runs."""
 
-import importlib.util
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +28,7 @@ def test_phases_are_of_the_runs_and_add_up(name: str) -> None:
         assert split.metered_j == pytest.approx(run.energy_j, rel=1e-5)
         assert split.batches == run.batches
         assert split.prefill_seconds + split.decode_seconds <= run.seconds
-        assert 0.99 < split.sum_over_meter < 1.01  # docs/paper.md
+        assert 0.9895 < split.sum_over_meter < 1.0085  # 99.0 to 100.8 %: docs/paper.md
         assert 0 < split.decode_share < 1
 
 
@@ -66,17 +65,6 @@ def test_phases_that_cannot_be_true(before: str, after: str, fragment: str, tmp_
     with pytest.raises(InputError) as error:
         read_phases(path)
     assert fragment in str(error.value)
-
-
-@pytest.fixture
-def ship_studies() -> ModuleType:
-    path = ROOT / "campaign-2026-11-26/ship_studies.py"
-    spec = importlib.util.spec_from_file_location("ship_studies", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_two_powers_are_found_again(ship_studies: ModuleType, tmp_path: Path) -> None:

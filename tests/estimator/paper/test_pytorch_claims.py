@@ -1,0 +1,167 @@
+"""Claims of plain PyTorch: which of its windows count, on which cards, and its sweeps."""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+import joulecast.measurements
+from joulecast.estimator.paper.claims.claim import card_spread, figures_named
+from joulecast.estimator.paper.claims.compare import Finding, compare_paper
+from joulecast.estimator.paper.claims.phases import PhasePoint, Phases
+from joulecast.estimator.paper.claims.verdict import Verdict
+from joulecast.measurements.table.phases import PhaseSplit, write_phases
+from joulecast.measurements.table.table import load_table
+from tests.conftest import RunCli
+
+STUDY = Path(joulecast.measurements.__file__).parent / "studies/h200-sxm/llama-3.1-8b"
+PLAIN, COMPILED = "pytorch-batches-repeated", "pytorch-compiled-batches-repeated"
+FIRST, SECOND = "GPU-first", "GPU-second"
+
+pytestmark = pytest.mark.slow  # tables are read
+
+Batch = tuple[int, int, int]
+MakeTable = Callable[..., Path]
+
+
+@pytest.fixture
+def make_table(tmp_path: Path) -> MakeTable:
+    """A study's table with made-up runs: (card, batch, J of a batch), in their order."""
+
+    def make(name: str, study: str, runs: Iterable[tuple[str, Batch, float]]) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        metadata = json.loads((STUDY / study / "table.json").read_text())
+        (folder / "table.json").write_text(json.dumps(metadata | {"measured_cells": 0}))
+        with (STUDY / study / "runs.csv").open() as file:
+            row = next(csv.DictReader(file))
+        with (folder / "runs.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            writer.writeheader()
+            for second, (card, batch, energy_j) in enumerate(runs):
+                made = dict(
+                    zip(("input_tokens", "output_tokens", "batch_size"), batch, strict=True)
+                )
+                made |= {"gpu": card, "run": second + 1, "batches": 1, "energy_j": energy_j}
+                made |= {"started_at": f"2026-11-29T14:00:{second:02d}+00:00"}
+                made |= {"seconds": energy_j / 400, "mean_power_w": 400.0}
+                writer.writerow({**row, **made})
+        return folder
+
+    return make
+
+
+def findings(figure: str, *folders: Path) -> dict[str, Finding]:
+    """Of these tables alone."""
+    tables = [load_table(folder) for folder in folders]
+    return {
+        each.claim.name: each for each in compare_paper(figures_named([figure]), tables).findings
+    }
+
+
+def of_sizes(joules: dict[int, float]) -> list[tuple[Batch, float]]:
+    return [((512, 64, size), energy_j) for size, energy_j in joules.items()]
+
+
+def test_eager_of_one_card_is_never_mixed_with_compiled_of_another(make_table: MakeTable) -> None:
+    """The card that both ran on counts, and of its windows those without plans, if it has any."""
+    once = [(FIRST, batch, j) for batch, j in of_sizes({2: 900.0, 64: 2000.0})]
+    twice = [(SECOND, batch, j) for batch, j in of_sizes({2: 950.0, 64: 2100.0})]
+    twice += [(SECOND, batch, j) for batch, j in of_sizes({2: 400.0, 64: 1200.0})]
+    eager = [make_table("once", PLAIN, once), make_table("twice", PLAIN, twice)]
+    first = make_table("first", COMPILED, [(FIRST, (512, 64, 64), 1000.0)])
+    told = findings("compilation", *eager, first)["compile-small"]
+    assert told.evidence == []  # no small batch
+    both = make_table(
+        "both", COMPILED, [(FIRST, (512, 64, 2), 300.0), (SECOND, (512, 64, 2), 280.0)]
+    )
+    found = findings("compilation", *eager, first, both)
+    assert found["compile-a100"].evidence[0].measured.low == pytest.approx(-30)  # 280 over 400
+    assert found["compile-a100"].ruling.verdict is Verdict.AGREES
+    (compared,) = found["compile-a100"].evidence[0].compared
+    large = compared.changes[-1]
+    assert (large.batch_size, large.has_new_shapes) == (64, True)
+    assert large.percent == pytest.approx(-50)  # 1,000 over 2,000, on the first card
+    # A trend takes no batch whose windows hold plans, while two others are without.
+    assert found["compile-small"].evidence[0].at == "batch 2 less batch 64"
+    assert "plans for new shapes" in found["compile-small"].ruling.reason
+    runs = [(SECOND, (512, 64, 16), j) for j in (800.0, 600.0)]
+    sixteen = make_table("16", PLAIN, runs), make_table("16c", COMPILED, [(*runs[0][:2], 540.0)])
+    small = findings("compilation", *eager, first, both, *sixteen)["compile-small"]
+    assert small.evidence[0].at == "batch 2 less batch 16"
+    assert small.evidence[0].measured.low == pytest.approx(-20)  # 30 % less, and 10
+    alone = findings("compilation", eager[0], make_table("only", COMPILED, [both_of(FIRST)]))
+    assert "plans for new shapes" in alone["compile-a100"].ruling.reason
+
+
+def both_of(card: str) -> tuple[str, Batch, float]:
+    return card, (512, 64, 2), 300.0
+
+
+def points(cards: list[str]) -> list[PhasePoint]:
+    """Energy in proportion to the input, a percent uncertain."""
+    return [
+        PhasePoint(length, 64, 1, float(length), 1.0, 0.01, 0.01, [1.0], [card])
+        for length, card in zip((256, 512, 1024, 2048), cards, strict=True)
+    ]
+
+
+def test_points_of_two_cards_lie_apart_by_the_cards_too() -> None:
+    slope, error = Phases.exponent(points([FIRST] * 4), "prefill", "input")
+    assert slope == pytest.approx(1)
+    assert error == pytest.approx(0.01 / math.log(2) / math.sqrt(5))
+    half = Phases.exponent(points([FIRST] * 2 + [SECOND] * 2), "prefill", "input")[1]
+    # What a slope makes of a step by the spread between the first two and the others.
+    step = card_spread() * (1.5 + 0.5) / 5 / math.log(2)
+    assert half == pytest.approx(math.hypot(error, step))
+
+
+@pytest.fixture
+def sweeps(make_table: MakeTable) -> Callable[[bool], Path]:
+    """PyTorch's sweeps as they would be measured: whether each batch has a second window."""
+
+    def make(is_repeated: bool) -> Path:
+        lengths = [(i, 64) for i in (256, 2048, 8192)] + [(512, o) for o in (8, 64, 512)]
+        batches = [(i, o, 1) for i, o in lengths]
+        runs = [(FIRST, batch, 100.0) for batch in (batches * 2 if is_repeated else batches)]
+        folder = make_table(f"sweeps-{is_repeated}", PLAIN, runs)
+        metadata = json.loads((folder / "table.json").read_text())
+        (folder / "table.json").write_text(json.dumps(metadata | {"plan": "sweeps"}))
+        parts = []
+        for number, (_, (i, o, size), _) in enumerate(runs):
+            decode_j = 2.0 * o + (1000.0 if number < len(batches) else 0.0)
+            known = 0.02 * i, 0.01, decode_j, 0.01, 0.0, 0.02 * i + decode_j, 1.0, 3.0, 0
+            parts.append(PhaseSplit(i, o, size, number + 1, 1, *known))
+        write_phases(folder / "phases.csv", ["made up"], parts)
+        return folder
+
+    return make
+
+
+def test_sweeps_of_pytorch_come_after_those_of_vllm(
+    sweeps: Callable[[bool], Path], run_cli: RunCli, tmp_path: Path
+) -> None:
+    folder = sweeps(True)
+    picture = tmp_path / "sweeps.svg"
+    text = run_cli("paper", "sweeps", "--table", folder, "--plot", picture).stdout
+    words = " ".join(text.split())
+    assert words.count("pytorch transformers 5.17.0: power 1.00") == 2  # prefill and decoding
+    assert "agrees" in words.split("pytorch transformers 5.17.0: power 1.00")[1]
+    drawn = picture.read_text()
+    assert "pytorch: prefill" in drawn.replace("<!-- ", "")
+    document = json.loads(run_cli("paper", "sweeps", "--table", folder, "--format", "json").stdout)
+    linear = next(claim for claim in document["claims"] if claim["claim"] == "prefill-linear")
+    assert [each["engines"].split()[0] for each in linear["measured"]] == ["vllm", "pytorch"]
+    assert linear["measured"][1]["low"] == pytest.approx(1)
+
+
+def test_sweeps_whose_windows_all_hold_plans_tell_nothing(sweeps: Callable[[bool], Path]) -> None:
+    told = findings("sweeps", sweeps(False))["decode-linear"]
+    assert "plans for new shapes" in told.ruling.reason
+    assert told.evidence[0].measured.low < 0.7  # 1,000 J of plans in each window
+    settled = findings("sweeps", sweeps(True))["decode-linear"]
+    assert settled.evidence[0].measured.low == pytest.approx(1)
+    assert settled.ruling.verdict is Verdict.AGREES
