@@ -65,7 +65,7 @@ def test_a_table_tells_times_on_other_cards_better_than_the_list(
     own = own_pace(list(metered_of_table(load_table(name))), LIST, GRAPH_TOKENS)
     own_rms = rms(replace(LIST, pace=own), others)
     assert own_rms < share * rms(LIST, others)
-    assert own_rms < 0.03
+    assert own_rms < 0.04
 
 
 def timed_by(pace: Pace, batches: Sequence[Metered]) -> list[Metered]:
