@@ -220,7 +220,8 @@ class Replay:
         lengths: (i, o) per request, in the order in which they were asked [tokens].
         batches: The static batches that they were run in; None if the engine schedules by itself.
         runs: One or more metered runs.
-        engine_steps: What the engine's own scheduler did in the first; None if it does not say.
+        engine_steps: What the engine's own scheduler did for all requests once, on average; None if
+            it does not say.
         served: When each request came and was served in the first run, in the order of `lengths`;
             None where all were there at once. What follows that run is not valid.
     """

@@ -183,8 +183,10 @@ class ReplaySession:
         while len(runs) < repeats:
             before = None if steps is None else replace(steps)
             window, run = self._measure(work, requests.output_tokens, self._idle_power_w, least_s)
-            self.note(f"run {len(runs) + 1} of {repeats}: {_run_text(run)}")
-            if window.compiled_kernels and len(again) < _MOST_AGAIN:
+            is_to_be_made_again = bool(window.compiled_kernels) and len(again) < _MOST_AGAIN
+            ending = "; it is made again" if is_to_be_made_again else ""
+            self.note(f"run {len(runs) + 1} of {repeats}: {_run_text(run)}{ending}")
+            if is_to_be_made_again:
                 again.append(run)
                 work, service = self._work(requests)
                 continue

@@ -1,37 +1,40 @@
 """Which kernels Triton compiles while an engine works, as it meets shapes that are new to it."""
 
-import functools
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+_kernels: list[str] = []
+"""Of this process: Triton tells them to whatever its only hook is."""
 
 
 def compiled_kernels() -> Sequence[str]:
     """Kernels that Triton compiled in this process, in order, since this was first called.
 
     The GPU waits for a kernel that is compiled, or loaded from Triton's own files: 10 ms to some
-    seconds. Kernels of other processes are not seen, such as those of engines on several GPUs.
+    seconds. Not seen are kernels of other processes, such as those of engines on several GPUs, and
+    those that torch.compile has made.
 
     Returns:
         Their names; it grows. Empty where Triton is not loaded yet, or does not say.
     """
-    return _watch() if "triton" in sys.modules else ()
+    if "triton" in sys.modules:
+        knobs: Any = getattr(importlib.import_module("triton"), "knobs", None)
+        runtime: Any = getattr(knobs, "runtime", None)
+        told_before = getattr(runtime, "jit_post_compile_hook", None)
+        # Others may have put theirs in its place since.
+        if hasattr(runtime, "jit_post_compile_hook") and not isinstance(told_before, _Teller):
+            runtime.jit_post_compile_hook = _Teller(told_before)
+    return _kernels
 
 
-@functools.cache
-def _watch() -> Sequence[str]:
-    """Have Triton tell of each kernel, from now on; others that it tells go on being told."""
-    kernels: list[str] = []
-    knobs: Any = getattr(importlib.import_module("triton"), "knobs", None)
-    runtime: Any = getattr(knobs, "runtime", None)
-    if not hasattr(runtime, "jit_post_compile_hook"):
-        return kernels
-    told_before = runtime.jit_post_compile_hook
+class _Teller:
+    """Keeps a kernel's name, and tells who was told before."""
 
-    def tell(**event: Any) -> Any:
-        kernels.append(str(getattr(event.get("fn"), "name", "a kernel")))
-        return None if told_before is None else told_before(**event)
+    def __init__(self, told_before: Callable[..., Any] | None) -> None:
+        self._told_before = told_before
 
-    runtime.jit_post_compile_hook = tell
-    return kernels
+    def __call__(self, **event: Any) -> Any:
+        _kernels.append(str(getattr(event.get("fn"), "name", "a kernel")))
+        return None if self._told_before is None else self._told_before(**event)

@@ -21,7 +21,8 @@ from joulecast.measurements.steplog.files import read_log
 from joulecast.measurements.steplog.log import StepLog
 from joulecast.measurements.steplog.logger import WindowLogger
 from joulecast.measurements.steplog.ticks import Ticks
-from joulecast.measurements.sweep import run_logs
+from joulecast.measurements.sweep import phases, run_logs
+from joulecast.measurements.table.phases import PhaseSplit, read_phases
 from joulecast.measurements.table.table import load_table
 from tests.conftest import RunCli
 from tests.measurements.fakes import FakeEngine, FakeTime, working_gpu
@@ -242,3 +243,18 @@ def test_a_table_with_the_logs_of_its_windows(
     assert len(logs_in(tmp_path / "table/logs")) == 4 * len(
         load_table(str(tmp_path / "table")).runs
     )
+
+
+def test_the_logs_of_a_study_tell_phases_or_why_they_do_not(
+    stage: Stage, run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = (*MEASURE[:-3], "batches", "--runs", 1, "--log", "-o", "table")
+    result = run_cli(*study)
+    assert result.exit_code == 0, result.output
+    assert "512-64-8-1.steps.csv.gz: its ticks do not tell prefill from decoding" in result.stderr
+    assert not Path("table/phases.csv").exists()
+    split = PhaseSplit(512, 64, 8, 1, 12, 846.0, 15.5, 2030.25, 23.0, 3.1, 2879.4, 1.0, 3.9, 0)
+    monkeypatch.setattr(phases, "split_run", lambda path: split)
+    result = run_cli(*study[:-1], "told")
+    assert "told/phases.csv: prefill and decoding of 10 runs" in result.stderr
+    assert read_phases(Path("told/phases.csv")) == [split] * 10

@@ -1,14 +1,11 @@
 """A sweep in fake time, and the campaign's program that ships studies."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-import joulecast.measurements
 from joulecast.measurements.sweep.sweep import Sweep, SweepSettings
 from tests.measurements.fakes import FakeEngine, FakeGpu, FakeTime, make_sweep
 
@@ -46,16 +43,3 @@ def stage(tmp_path: Path) -> Iterator[Callable[..., tuple[Sweep, FakeGpu]]]:
     yield make
     for folder in folders:
         folder.close()
-
-
-@pytest.fixture
-def ship_studies() -> ModuleType:
-    """`ship_studies.py`, loaded from its file."""
-    root = Path(joulecast.measurements.__file__).parent
-    path = root / "campaign-2026-11-26/ship_studies.py"
-    spec = importlib.util.spec_from_file_location("ship_studies", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from joulecast.cli import replay as cli_replay
+from joulecast.measurements.gpu import window
 from joulecast.measurements.replay import Replay
 from joulecast.measurements.replay_session import ReplaySession
 from joulecast.measurements.steplog.files import read_log
@@ -99,3 +100,29 @@ def test_options_of_arrivals_are_held_apart(
     assert result.exit_code != 0
     assert said in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("compilations", "exit_code"), [(1, 0), (2, 0), (3, 1)])
+def test_a_run_that_was_made_again_is_no_failure(
+    server: FakeServer,
+    run_cli: RunCli,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    compilations: int,
+    exit_code: int,
+) -> None:
+    kernels = ["fused_moe_kernel"] * compilations
+    told = [kernels[:k] for number in range(3) for k in (number, number + 1)]
+    monkeypatch.setattr(window, "compiled_kernels", lambda: told.pop(0))
+    words = "burstgpt-reconstructed", *ONLINE, "--rate", 5, "--seconds", 20
+    result = run_cli("replay", *words, "-o", tmp_path / "chat.json")
+    assert result.exit_code == exit_code, result.output
+    replay = Replay.load(tmp_path / "chat.json")
+    again = min(compilations, 2)
+    assert [run.reason for run in replay.runs] == [
+        "kernels: compiled fused_moe_kernel" if exit_code else None,
+        *["kernels: compiled fused_moe_kernel"] * again,
+    ]
+    assert f"{1 - exit_code} valid runs; {again} more with kernels compiled" in result.stdout
+    assert result.stderr.count("; it is made again") == again
+    assert ("1 of 1 runs are invalid" in result.stderr) == bool(exit_code)

@@ -35,6 +35,7 @@ from joulecast.measurements.sweep.cost import CostModel
 from joulecast.measurements.sweep.cross_check import CodeCarbonRecorder
 from joulecast.measurements.sweep.folder import SweepFolder, require_new
 from joulecast.measurements.sweep.host_recorder import HostRecorder
+from joulecast.measurements.sweep.phases import write_table_phases
 from joulecast.measurements.sweep.plans import PLANS
 from joulecast.measurements.sweep.request import (
     SweepRequest,
@@ -43,6 +44,7 @@ from joulecast.measurements.sweep.request import (
 )
 from joulecast.measurements.sweep.run_logs import RunLogs, require_no_run_logs
 from joulecast.measurements.sweep.run_spec import RunSpec
+from joulecast.measurements.sweep.studies import STUDIES
 from joulecast.measurements.sweep.sweep import (
     Sweep,
     SweepSettings,
@@ -205,6 +207,8 @@ def _measure_table(order: BatchOrder, loaded: Engine | None) -> Engine:
         if order.is_logged:
             sweep.recorders = [*recorders, to_close.enter_context(RunLogs(sweep))]
         left = _run(sweep, plan, observer, output)
+    if order.is_logged and request.plan_name in STUDIES:
+        write_table_phases(output, say)
     _summarise(output, plan, folder.runs, left)
     return loaded
 

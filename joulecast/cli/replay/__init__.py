@@ -359,9 +359,11 @@ def _run(session: ReplaySession, draw: _Draw, model: str, repeats: int) -> str |
             else [request.row(log.steps) for request in result.requests]
         )
         log.save(draw.output.parent, log_name(draw.output, number), about, rows)
-    reasons = [run.reason for run in runs if run.reason is not None]
-    valid = len(runs) - len(reasons)
-    print_line(f"{draw.output}: {len(requests.lengths):,} requests, {valid} valid runs")
+    # After the runs that were asked for come those that were made again: they count for nothing.
+    reasons = [run.reason for run in runs[:repeats] if run.reason is not None]
+    valid, again = repeats - len(reasons), len(runs) - repeats
+    more = f"; {again} more with kernels compiled within, made again" if again else ""
+    print_line(f"{draw.output}: {len(requests.lengths):,} requests, {valid} valid runs{more}")
     if not reasons:
         return None
     return f"{draw.output}: {len(reasons)} of {repeats} runs are invalid: {reasons[0]}"

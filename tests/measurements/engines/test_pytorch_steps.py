@@ -1,13 +1,13 @@
 """Logged steps of plain PyTorch, and the phases that they tell."""
 
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
 from joulecast.measurements.steplog.files import log_path, write_log
 from joulecast.measurements.steplog.log import StepLog
+from joulecast.measurements.sweep.phases import split_run
 from tests.measurements.fakes import FakeTime
 
 pytest.importorskip("torch")
@@ -46,7 +46,6 @@ class Gpu:
 
 def test_steps_last_until_the_gpu_is_done_and_phases_come_apart(
     tmp_path: Path,
-    ship_studies: ModuleType,
 ) -> None:
     gpu, engine = Gpu(), cpu_engine(tmp_path / "tiny")
     recorder = PytorchStepRecorder(engine._model, gpu.synchronize, gpu.time.clock)
@@ -77,7 +76,7 @@ def test_steps_last_until_the_gpu_is_done_and_phases_come_apart(
     assert len(log) == BATCHES * OUTPUT
     assert log.gpu_seconds[log.prompt_tokens > 0] == pytest.approx(0.4, abs=1e-3)
     assert log.gpu_seconds[log.decoding > 0] == pytest.approx(0.03, abs=1e-3)
-    split = ship_studies.split(path)
+    split = split_run(path)
     assert split.prefill_j == pytest.approx(BATCHES * 0.4 * 690, rel=0.01)
     assert split.decode_j == pytest.approx(BATCHES * (OUTPUT - 1) * 0.03 * 200, rel=0.01)
     assert split.sum_over_meter == pytest.approx(1, abs=0.005)

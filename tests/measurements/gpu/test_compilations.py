@@ -1,7 +1,7 @@
 """Kernels that Triton compiles within a window: a stand-in for Triton tells of them as it does."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -17,19 +17,18 @@ Compile = Callable[[str], None]
 
 
 @pytest.fixture
-def compile_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Compile]:
+def compile_kernel(monkeypatch: pytest.MonkeyPatch) -> Compile:
     """Compiles a kernel of a name, as Triton would."""
     runtime = SimpleNamespace(jit_post_compile_hook=None)
     triton = SimpleNamespace(knobs=SimpleNamespace(runtime=runtime))
     monkeypatch.setitem(sys.modules, "triton", triton)
-    compilations._watch.cache_clear()
+    monkeypatch.setattr(compilations, "_kernels", [])
 
     def compile_kernel(name: str) -> None:
         if runtime.jit_post_compile_hook is not None:
             runtime.jit_post_compile_hook(key="", fn=SimpleNamespace(name=name), repr="")
 
-    yield compile_kernel
-    compilations._watch.cache_clear()
+    return compile_kernel
 
 
 def test_who_was_told_before_goes_on_being_told(compile_kernel: Compile) -> None:
@@ -43,13 +42,25 @@ def test_who_was_told_before_goes_on_being_told(compile_kernel: Compile) -> None
     assert told == ["early", "late"]
 
 
-def test_without_triton_or_its_hook_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "triton", raising=False)
-    assert compiled_kernels() == ()
-    monkeypatch.setitem(sys.modules, "triton", SimpleNamespace())
-    compilations._watch.cache_clear()
+def test_a_hook_in_the_place_of_ours_is_told_and_ours_is_back(compile_kernel: Compile) -> None:
+    told: list[str] = []
+    runtime = sys.modules["triton"].knobs.runtime
     assert compiled_kernels() == []
-    compilations._watch.cache_clear()
+    runtime.jit_post_compile_hook = lambda **event: told.append(event["fn"].name)
+    assert compiled_kernels() == []
+    compile_kernel("late")
+    assert list(compiled_kernels()) == told == ["late"]
+    hook = runtime.jit_post_compile_hook
+    assert compiled_kernels()
+    assert runtime.jit_post_compile_hook is hook
+
+
+def test_without_triton_or_its_hook_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilations, "_kernels", [])
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    assert compiled_kernels() == []
+    monkeypatch.setitem(sys.modules, "triton", SimpleNamespace())
+    assert compiled_kernels() == []
 
 
 @pytest.mark.parametrize("arrivals", [None, (0.0, 0.5, 9.5)])

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -10,7 +9,13 @@ import pytest
 import joulecast.measurements
 from joulecast.measurements.steplog.columns import STEP_COLUMNS
 from joulecast.measurements.steplog.files import log_path, write_log
-from joulecast.measurements.table.phases import PhaseSplit, read_phases, write_phases
+from joulecast.measurements.sweep.phases import write_table_phases
+from joulecast.measurements.table.phases import (
+    PHASES_FILE,
+    PhaseSplit,
+    read_phases,
+    write_phases,
+)
 from joulecast.measurements.table.studies import load_study, study_names, study_phases
 from joulecast.traces.errors import InputError
 
@@ -67,7 +72,7 @@ def test_phases_that_cannot_be_true(before: str, after: str, fragment: str, tmp_
     assert fragment in str(error.value)
 
 
-def test_two_powers_are_found_again(ship_studies: ModuleType, tmp_path: Path) -> None:
+def test_two_powers_are_found_again(tmp_path: Path) -> None:
     """A card that draws 700 W in prefill, 450 W in decoding and 120 W idle, ticking in time."""
     prefill_w, decode_w, idle_w = 700.0, 450.0, 120.0
     steps, moments, powers = [], [100.0], []
@@ -98,9 +103,19 @@ def test_two_powers_are_found_again(ship_studies: ModuleType, tmp_path: Path) ->
         (0, at - 0.002, at - 0.001, at + 0.001, round(1000 * (1000 + joules)))
         for at, joules in zip(times, shown_j, strict=True)
     ]
-    write_log(log_path(tmp_path, "512-60-1-1", "steps"), "steps", facts, steps)
-    write_log(log_path(tmp_path, "512-60-1-1", "ticks"), "ticks", facts, ticks)
-    split = ship_studies.split(log_path(tmp_path, "512-60-1-1", "steps"))
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    prompts = [step for step in steps if step[5]]
+    for name, of_run in (("512-60-1-1", steps), ("512-60-1-2", prompts)):
+        write_log(log_path(logs, name, "steps"), "steps", facts, of_run)
+        write_log(log_path(logs, name, "ticks"), "ticks", facts, ticks)
+    notes: list[str] = []
+    write_table_phases(tmp_path, notes.append)
+    assert notes == [
+        f"{log_path(logs, '512-60-1-2', 'steps')}: its ticks do not tell prefill from decoding",
+        f"{tmp_path / PHASES_FILE}: prefill and decoding of 1 runs",
+    ]
+    (split,) = read_phases(tmp_path / PHASES_FILE)
     assert split.prefill_j == pytest.approx(15 * 0.03 * prefill_w, rel=0.005)
     assert split.decode_j == pytest.approx(15 * 59 * 0.005 * decode_w, rel=0.005)
     assert split.idle_j == pytest.approx(15 * 0.007 * idle_w, rel=0.005)
