@@ -1,6 +1,5 @@
 """Which kernels Triton compiles while an engine works, as it meets shapes that are new to it."""
 
-import importlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,13 +18,12 @@ def compiled_kernels() -> Sequence[str]:
     Returns:
         Their names; it grows. Empty where Triton is not loaded yet, or does not say.
     """
-    if "triton" in sys.modules:
-        knobs: Any = getattr(importlib.import_module("triton"), "knobs", None)
-        runtime: Any = getattr(knobs, "runtime", None)
-        told_before = getattr(runtime, "jit_post_compile_hook", None)
-        # Others may have put theirs in its place since.
-        if hasattr(runtime, "jit_post_compile_hook") and not isinstance(told_before, _Teller):
-            runtime.jit_post_compile_hook = _Teller(told_before)
+    knobs: Any = getattr(sys.modules.get("triton"), "knobs", None)
+    runtime: Any = getattr(knobs, "runtime", None)
+    told_before = getattr(runtime, "jit_post_compile_hook", None)
+    # Others may have put theirs in its place since.
+    if hasattr(runtime, "jit_post_compile_hook") and not isinstance(told_before, _Teller):
+        runtime.jit_post_compile_hook = _Teller(told_before)
     return _kernels
 
 

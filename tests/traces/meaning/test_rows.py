@@ -273,12 +273,12 @@ def test_sums_of_very_many_requests_are_refused(tmp_path: Path) -> None:
 
 
 def test_more_cached_than_there_is_goes_not_unsaid(tmp_path: Path) -> None:
-    text = "input_tokens,output_tokens,cached_tokens\n100,10,500\n200,20,100\n300,20,x\n"
-    loaded = read(tmp_path, text)
+    rows = "100,10,500\n200,20,100\n300,20,x\n300,20,1.5\n300,20,99.7\n300,20,-5\n"
+    loaded = read(tmp_path, f"input_tokens,output_tokens,cached_tokens\n{rows}")
     assert loaded.cached is not None
-    assert loaded.cached.tolist() == [100, 100, 0]
+    assert loaded.cached.tolist() == [100, 100, 0, 0, 0, 0]
     assert '"cached_tokens" is more than the input in 1 rows' in notes(loaded)
-    assert '"cached_tokens" has no count of tokens in 1 rows' in notes(loaded)
+    assert '"cached_tokens" has no count of tokens in 4 rows' in notes(loaded)
 
 
 def test_rows_without_requests_go_not_unsaid(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ class RowRules:
             "row": "rowid",
         }
         if self.format.roles.cached is not None:
-            is_count = "cached >= 0 AND NOT ISNAN(cached)"
+            is_count = "cached >= 0 AND FLOOR(cached) = cached AND NOT ISNAN(cached)"
             columns["cached"] = f"CASE WHEN {is_count} THEN TRY_CAST(cached AS BIGINT) END"
         if self.format.roles.group is not None:
             columns["group_name"] = "group_name"
