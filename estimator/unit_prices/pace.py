@@ -21,9 +21,9 @@ from joulecast.measurements.arrays import FloatArray
 
 EXPERT_LAUNCH_S = 1.45e-3
 """What the host needs to launch a layer with experts in steps of few requests: the median of four
-mixtures' logs of made-up traffic, 1.28 (OLMoE on an H200), 1.39 (on an H100), 1.50 (Qwen3-30B-A3B)
-and 2.3 ms (Qwen1.5-MoE, whose layers have a shared expert besides), in steps of 513 to 3,000
-tokens after short ones."""
+logs of made-up traffic, of three mixtures, in steps of 513 to 3,000 tokens after short ones: 1.28
+(OLMoE on an H200), 1.39 (on an H100), 1.50 (Qwen3-30B-A3B) and 2.3 ms (Qwen1.5-MoE, whose layers
+have a shared expert besides)."""
 
 
 @dataclass(frozen=True)
