@@ -136,13 +136,19 @@ class SweepRequest:
 
     def rough_plan(
         self, gpu: str | None
-    ) -> tuple[list[RunSpec], list[tuple[int, int, str]], CostModel]:
-        """The runs that fit into the time, without a GPU, the cells left out, and the cost."""
+    ) -> tuple[list[RunSpec], int, list[tuple[int, int, str]], CostModel]:
+        """What is to do, without a GPU.
+
+        Returns:
+            The runs that fit into the time, how many do not, the cells left out, and the cost.
+        """
         sheet = load_gpu(gpu or self.gpu)
         cost = cost_model(sheet, self.model, self.engine, DTYPE, self.variant)
         capacity = rough_largest_batch(sheet, self.model, self.engine, self.variant)
         plan, left_out = self.plan(capacity, cost)
-        return _fitting(missing_runs(plan, self.runs_made), cost, self.time_budget), left_out, cost
+        missing = missing_runs(plan, self.runs_made)
+        fitting = _fitting(missing, cost, self.time_budget)
+        return fitting, len(missing) - len(fitting), left_out, cost
 
 
 def model_name(model: str) -> str:

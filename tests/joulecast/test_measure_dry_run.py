@@ -127,3 +127,13 @@ def test_a_study_of_pytorch_fits_its_time_and_repeats_what_tells_most(run_cli: R
     assert {batch[3] for batch in told[: len(second)]} == {1}
     fast = run_cli(*words[:1], "--engine", "vllm", *words[3:], *asked[7:]).stdout
     assert "from table h200-sxm/llama-3.1-8b/vllm)" in fast
+
+
+def test_what_does_not_fit_into_the_time_is_counted(run_cli: RunCli) -> None:
+    words = *WORDS, "--plan", "batches", "--runs", 2, "--gpu-type", "h200-sxm", "--dry-run"
+    whole = run_cli(*words).stdout.splitlines()
+    assert "more of the plan" not in whole[-1]
+    short = run_cli(*words, "--time-budget", 1).stdout.splitlines()
+    lacking = len(whole) - len(short)
+    assert lacking > 0
+    assert short[-1].endswith(f"; {lacking} more of the plan do not fit into the time")

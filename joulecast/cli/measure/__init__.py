@@ -317,7 +317,10 @@ def _say_left_out(left_out: Sequence[tuple[int, int, str]]) -> None:
 
 
 def _print_dry_run(
-    plan: Sequence[RunSpec], left_out: Sequence[tuple[int, int, str]], cost: CostModel
+    plan: Sequence[RunSpec],
+    too_long: int,
+    left_out: Sequence[tuple[int, int, str]],
+    cost: CostModel,
 ) -> None:
     _say_left_out(left_out)
     for spec in plan:
@@ -327,10 +330,11 @@ def _print_dry_run(
             + ("  largest batch" if spec.at_capacity else "")
         )
     seconds, energy_j = sum(map(cost.run_seconds, plan)), cost.plan_energy_j(plan)
+    more = f"; {too_long:,} more of the plan do not fit into the time" if too_long else ""
     print_line(
         f"{len(plan)} runs, about {seconds / 60:.1f} minutes and "
         f"{energy_j / JOULES_PER_KWH:.2f} kWh (from {cost.source}); engine start and warm-up come "
-        "on top"
+        f"on top{more}"
     )
 
 
