@@ -18,7 +18,6 @@ import numpy as np
 from joulecast.estimator.unit_prices.shipped import load_unit_prices
 from joulecast.estimator.unit_prices.sources import deployment_of, steps_of_log
 from joulecast.measurements.arrays import FloatArray
-from joulecast.measurements.engines import MAX_BATCH_SIZE
 from joulecast.measurements.replay import SHIPPED_ONLINE, Replay
 from joulecast.measurements.steplog.log import StepLog
 
@@ -72,9 +71,8 @@ def errors() -> Iterator[tuple[str, float, float, float]]:
         energy_j = (run.idle_power_w or 0.0) * run.seconds + prices.work_j(work.total)
 
         bare = replace(prices, pace=replace(pace, host_layer=0.0, host_expert_layer=0.0))
-        host_s = pace.with_few_requests.launch_seconds(work, deployment.launches_every_step)
-        more_s = pace.launch_seconds(work, deployment.launches_every_step) - host_s
-        host_s += more_s * work.of("outputs") / MAX_BATCH_SIZE
+        launch_s, launch_output_s = pace.launch_parts(work, deployment.launches_every_step)
+        host_s = launch_s + launch_output_s * work.of("outputs")
         is_known = ~np.isnan(log.gpu_seconds)
         output_at = np.fmax.accumulate(log.output_at)
         before = np.concatenate([[log.schedule_begin[0]], output_at[:-1]])

@@ -71,11 +71,11 @@ NAMES = set(jc.__all__)
 
 
 def link_names(
-    app: Sphinx,  # noqa: ARG001 - Sphinx passes all six
-    what: str,  # noqa: ARG001
-    name: str,  # noqa: ARG001
-    obj: Any,  # noqa: ARG001
-    options: Any,  # noqa: ARG001
+    _app: Sphinx,
+    _what: str,
+    _name: str,
+    _obj: Any,
+    _options: Any,
     lines: list[str],
 ) -> None:
     """Read `name` in docstrings as code, and public names and pages as links; shorten types."""
@@ -131,7 +131,7 @@ def load_commands(group: click.Group, path: str) -> Iterator[str]:
 COMMANDS = {nodes.make_id(path): path for path in load_commands(main, "joulecast")}
 
 
-def name_commands_whole(app: Sphinx, doctree: nodes.document) -> None:  # noqa: ARG001
+def name_commands_whole(_app: Sphinx, doctree: nodes.document) -> None:
     """Head each command with the words that call it: joulecast trace bin, not bin."""
     for section in doctree.findall(nodes.section):
         path = COMMANDS.get(section["ids"][0])
@@ -143,7 +143,7 @@ FIELD_NAMES = {"Variables": "Attributes", "Options": "Choices"}
 """What Sphinx and sphinx-click head lists of fields with -> what they are of."""
 
 
-def polish_fields(app: Sphinx, doctree: nodes.document) -> None:  # noqa: ARG001
+def polish_fields(_app: Sphinx, doctree: nodes.document) -> None:
     """Call fields by better names, and write a dash between a field and what it is."""
     for text in list(doctree.findall(nodes.Text)):
         if text == " -- ":

@@ -12,7 +12,6 @@ from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.prices import UnitPrices
 from joulecast.estimator.unit_prices.work import TERMS, WIDE_HEAD
 from joulecast.measurements.arrays import FloatArray
-from joulecast.measurements.engines import MAX_BATCH_SIZE
 from joulecast.measurements.shapes.shape import DTYPE_BYTES, ModelShape
 
 
@@ -43,9 +42,7 @@ def step_times(
     )
     alone = pace.layer * by_tokens.layers + pace.layer_token * by_tokens.of("layer_tokens")
     head_flops = 2.0 * shape.head_parameters
-    is_eager = deployment.launches_every_step
-    launch = pace.with_few_requests.launch_seconds(by_tokens, is_eager)
-    more = np.max(pace.launch_seconds(by_tokens, is_eager) - launch)
+    launch, launch_outputs = pace.launch_parts(by_tokens, deployment.launches_every_step)
     kinds = _by_window(shape, deployment)
     cache, wide, pairs = (np.array(column) for column in zip(*kinds.values(), strict=True))
     arrays: dict[str, Any] = {
@@ -65,7 +62,7 @@ def step_times(
         output=pace.output,
         head=pace.head_flop * head_flops / gpus,
         output_j=energy_j["outputs"] + energy_j["head_flops"] * head_flops,
-        launch_output=float(more) / MAX_BATCH_SIZE,
+        launch_output=float(launch_outputs.max()),
         spare_w=gpus * (deployment.power_limit_w - prices.idle_power_w),
     )
 

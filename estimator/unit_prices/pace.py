@@ -18,6 +18,7 @@ import numpy as np
 
 from joulecast.estimator.unit_prices.work import StepWork
 from joulecast.measurements.arrays import FloatArray
+from joulecast.measurements.engines import MAX_BATCH_SIZE
 
 EXPERT_LAUNCH_S = 1.45e-3
 """What the host needs to launch a layer with experts in steps of few requests: the median of four
@@ -97,6 +98,14 @@ class Pace:
             host_layer=min(self.host_layer, self.eager_layer),
             host_expert_layer=min(self.host_expert_layer, EXPERT_LAUNCH_S),
         )
+
+    def launch_parts(self, work: StepWork, is_eager: bool) -> tuple[FloatArray, FloatArray]:
+        """What launching takes where few requests run, and what each token sampled adds.
+
+        With `MAX_BATCH_SIZE` of them that is `launch_seconds`. Both [s], shape (steps,).
+        """
+        launch = self.with_few_requests.launch_seconds(work, is_eager)
+        return launch, (self.launch_seconds(work, is_eager) - launch) / MAX_BATCH_SIZE
 
     def scaled(self, factors: Mapping[str, float]) -> "Pace":
         """Another pace, some of whose values are so many times as long."""

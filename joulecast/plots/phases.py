@@ -48,8 +48,8 @@ def _rows(comparison: PaperComparison) -> list[tuple[Way, list[PhasePoint]]]:
     """Of each engine as it serves by itself, the first way of which phases are known."""
     rows = []
     for engine, compiled in (("vllm", True), ("pytorch", False)):
-        wanted = {"model": _MODEL, "engine": engine, "compiled": compiled, **UNLESS_SAID}
-        ways = [way for way in comparison.phases.ways() if way.fits(wanted)]
+        settings = {"model": _MODEL, "engine": engine, "compiled": compiled, **UNLESS_SAID}
+        ways = [way for way in comparison.phases.ways() if way.fits(settings)]
         rows += [(way, list(comparison.phases.of(way).values())) for way in ways[:1]]
     return rows
 

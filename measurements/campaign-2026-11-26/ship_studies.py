@@ -14,7 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from joulecast.measurements.sweep.phases import HOW, split_run
+from joulecast.measurements.sweep.phases import HOW, split_runs
 from joulecast.measurements.sweep.studies import STUDIES
 from joulecast.measurements.table.phases import PHASES_FILE, write_phases
 
@@ -31,9 +31,7 @@ def ship(source: Path, name: str) -> None:
     for file in COPIED:
         if (source / file).is_file():
             shutil.copyfile(source / file, target / file)
-    splits = [split_run(path) for path in (source / "logs").glob("*.steps.csv.gz")]
-    if splits:
-        splits.sort(key=lambda each: (*each.batch, each.run))
+    if splits := split_runs(source, print):
         whence = (
             f"derived from the logs of steps and ticks of {source.relative_to(HERE.parent)} by "
             "ship_studies.py of that campaign"

@@ -82,6 +82,22 @@ def split_run(path: Path) -> PhaseSplit:
     )
 
 
+def split_runs(folder: Path, note: Callable[[str], None]) -> list[PhaseSplit]:
+    """The phases of a table's logged runs, by lengths, batch size and run.
+
+    Args:
+        folder: Of the table.
+        note: Told of the runs whose phases cannot be told.
+    """
+    splits = []
+    for path in sorted((folder / FOLDER).glob(f"*{_STEPS}")):
+        try:
+            splits.append(split_run(path))
+        except InputError as error:
+            note(str(error))
+    return sorted(splits, key=lambda split: (*split.batch, split.run))
+
+
 def write_table_phases(folder: Path, note: Callable[[str], None]) -> None:
     """Write phases.csv of a table's logged runs, those that were logged earlier included.
 
@@ -92,14 +108,7 @@ def write_table_phases(folder: Path, note: Callable[[str], None]) -> None:
     Raises:
         InputError: It cannot be written.
     """
-    splits = []
-    for path in sorted((folder / FOLDER).glob(f"*{_STEPS}")):
-        try:
-            splits.append(split_run(path))
-        except InputError as error:
-            note(str(error))
-    if splits:
-        splits.sort(key=lambda split: (*split.batch, split.run))
+    if splits := split_runs(folder, note):
         write_phases(folder / PHASES_FILE, [f"derived from {FOLDER}/", *HOW], splits)
         note(f"{folder / PHASES_FILE}: prefill and decoding of {len(splits)} runs")
 

@@ -108,7 +108,7 @@ def _is_of(change: Change, measure: Measure) -> bool:
     return sizes is None or sizes[0] <= change.batch_size <= sizes[1]
 
 
-def _change(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evidence | None:  # noqa: ARG001
+def _change(measure: Measure, gpu: str, batches: Batches, _phases: Phases) -> Evidence | None:
     """The largest rise or fall, the largest of either, or the range of all."""
     compared = compare_ways(measure, gpu, batches)
     changes = _settled(compared)
@@ -163,7 +163,7 @@ PICKS: Mapping[str, Callable[[Sequence[Change]], tuple[Measured, str]]] = {
 }
 
 
-def _trend(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evidence | None:  # noqa: ARG001
+def _trend(measure: Measure, gpu: str, batches: Batches, _phases: Phases) -> Evidence | None:
     """How much more the smallest batch changes than the largest [points]."""
     compared = compare_ways(measure, gpu, batches)
     changes = _settled(compared)

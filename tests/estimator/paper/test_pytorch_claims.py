@@ -78,16 +78,16 @@ def test_eager_of_one_card_is_never_mixed_with_compiled_of_another(make_table: M
     both = make_table(
         "both", COMPILED, [(FIRST, (512, 64, 2), 300.0), (SECOND, (512, 64, 2), 280.0)]
     )
-    found = findings("compilation", *eager, first, both)
-    assert found["compile-a100"].evidence[0].measured.low == pytest.approx(-30)  # 280 over 400
-    assert found["compile-a100"].ruling.verdict is Verdict.AGREES
-    (compared,) = found["compile-a100"].evidence[0].compared
+    by_claim = findings("compilation", *eager, first, both)
+    assert by_claim["compile-a100"].evidence[0].measured.low == pytest.approx(-30)  # 280 over 400
+    assert by_claim["compile-a100"].ruling.verdict is Verdict.AGREES
+    (compared,) = by_claim["compile-a100"].evidence[0].compared
     large = compared.changes[-1]
     assert (large.batch_size, large.has_new_shapes) == (64, True)
     assert large.percent == pytest.approx(-50)  # 1,000 over 2,000, on the first card
     # A trend takes no batch whose windows hold plans, while two others are without.
-    assert found["compile-small"].evidence[0].at == "batch 2 less batch 64"
-    assert "plans for new shapes" in found["compile-small"].ruling.reason
+    assert by_claim["compile-small"].evidence[0].at == "batch 2 less batch 64"
+    assert "plans for new shapes" in by_claim["compile-small"].ruling.reason
     runs = [(SECOND, (512, 64, 16), j) for j in (800.0, 600.0)]
     sixteen = make_table("16", PLAIN, runs), make_table("16c", COMPILED, [(*runs[0][:2], 540.0)])
     small = findings("compilation", *eager, first, both, *sixteen)["compile-small"]
@@ -133,8 +133,18 @@ def sweeps(make_table: MakeTable) -> Callable[[bool], Path]:
         parts = []
         for number, (_, (i, o, size), _) in enumerate(runs):
             decode_j = 2.0 * o + (1000.0 if number < len(batches) else 0.0)
-            known = 0.02 * i, 0.01, decode_j, 0.01, 0.0, 0.02 * i + decode_j, 1.0, 3.0, 0
-            parts.append(PhaseSplit(i, o, size, number + 1, 1, *known))
+            told = (
+                0.02 * i,
+                0.01,
+                decode_j,
+                0.01,
+                0.0,
+                0.02 * i + decode_j,
+                1.0,
+                3.0,
+                0,
+            )
+            parts.append(PhaseSplit(i, o, size, number + 1, 1, *told))
         write_phases(folder / "phases.csv", ["made up"], parts)
         return folder
 

@@ -1,0 +1,490 @@
+"""What each sitting of the campaign runs: the commands that commands.py takes one after the other.
+
+A job has parts, each with the seconds that it may take at most; with fewer left it is not begun.
+"""
+
+# ruff: noqa: D102
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+TRACES = ("azure-2023-conv.csv", "azure-2023-code.csv")
+SEED = "7"
+"""Of the draws; the same as campaign.py's, which makes the same draws."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model under one setting.
+
+    Attributes:
+        model: As --model has it.
+        folder: Of its results.
+        options: Of every command.
+        requests: Of each trace.
+        table: What its tables are called, before the plan.
+        parts: Which commands: their order, and the seconds that each may take.
+    """
+
+    model: str
+    folder: str
+    options: Sequence[str] = ()
+    requests: int = 400
+    table: str = "vllm"
+    parts: Sequence[tuple[str, float]] = (("replay", 130), ("quick", 130), ("traffic", 115))
+
+    def command(self, part: str, results: Path) -> list[str]:
+        common = ["--engine", "vllm", "--model", self.model, *self.options]
+        folder = results / self.folder
+        if part == "replay":
+            draw = ["--requests", str(self.requests), "--seed", SEED, "--log"]
+            return ["replay", *TRACES, *draw, *common, "-o", str(folder / "replays")]
+        table = str(folder / f"{self.table}-{part}")
+        once = ["--runs", "1"] if part == "full" else []
+        return ["measure", "--plan", part, *once, *common, "-o", table]
+
+
+@dataclass(frozen=True)
+class Online:
+    """Requests served as they come, with one engine.
+
+    Attributes:
+        model: As --model has it.
+        folder: Of its results.
+        commands: Of each: its name, the seconds it may take at most, and its words.
+        options: Of every command.
+    """
+
+    model: str
+    folder: str
+    commands: Sequence[tuple[str, float, str]]
+    options: Sequence[str] = ()
+
+    @property
+    def parts(self) -> Sequence[tuple[str, float]]:
+        return [(name, seconds) for name, seconds, _ in self.commands]
+
+    def command(self, part: str, results: Path) -> list[str]:
+        words = next(words for name, _, words in self.commands if name == part).split()
+        common = ["--arrivals", "--engine", "vllm", "--model", self.model, *self.options]
+        output = results / self.folder / part
+        return ["replay", *words, "--seed", SEED, *common, "-o", str(output)]
+
+
+@dataclass(frozen=True)
+class Typed:
+    """Commands written out.
+
+    Attributes:
+        folder: Of their results.
+        commands: Of each: its name, which its output has too, the seconds it may take at most, and
+            its words; {results} stands for the folder above.
+    """
+
+    folder: str
+    commands: Sequence[tuple[str, float, str]]
+
+    @property
+    def parts(self) -> Sequence[tuple[str, float]]:
+        return [(name, seconds) for name, seconds, _ in self.commands]
+
+    def command(self, part: str, results: Path) -> list[str]:
+        words = next(words for name, _, words in self.commands if name == part)
+        folder = results / self.folder
+        return [*words.format(results=folder).split(), "-o", str(folder / part)]
+
+    def only(self, name: str) -> "Typed":
+        return replace(self, commands=[command for command in self.commands if command[0] == name])
+
+
+CONV, CODE = TRACES
+SERVED = (
+    ("busy", 350, f"{CONV} {CODE} {CONV} {CODE} --speed 1.7 --speed 1 --speed 2.2 --speed 6"),
+    ("long", 120, "long-outputs.csv --rate 3 --seconds 60"),
+    ("chat", 100, "burstgpt-reconstructed --rate 20 --seconds 60"),
+    ("quiet", 160, f"{CONV} {CONV} --speed 0.1 --speed 0.8 --begin 600"),
+    ("beyond", 160, f"{CONV} --speed 3.2 --begin 900"),
+)
+
+SHORT = (
+    "code-at-most-32-outputs.csv conv-at-most-128-outputs.csv --requests 1000 --requests 700 "
+    f"--seed {SEED}"
+)
+"""Rows of the traces whose outputs are so short: static batches run to their longest."""
+
+SWEEPS = "--runs 1 --log --time-budget 11 --engine vllm --model llama-3.1-8b"
+
+PAIR = "--gpu 0 --gpu 1"
+QWEN_PAIR = Online(
+    "qwen1.5-32b",
+    "h200-sxm/qwen1.5-32b-tp2-online",
+    (("served", 175, f"{CONV} {CODE} --speed 0.4 --speed 2 --begin 300"),),
+    ("--gpu", "0", "--gpu", "1"),
+)
+
+PYTORCH = "--engine pytorch --model llama-3.1-8b"
+BATCHES = "measure --plan batches --runs 1 --log --engine vllm --model"
+"""Of figure 2: a mixture of experts beside dense models."""
+
+DECODING = "measure --plan decoding --engine vllm --model llama-3.1-8b"
+STRATEGIES = "--decoding greedy --decoding temperature:0.8 --decoding top-p:0.9"
+ACCEPTANCES = " ".join(f"--speculate llama-3.2-1b,4,{a}" for a in (0.7, 0, 0.9, 1, 0.5))
+
+PYTORCH_BATCHES = f"measure --plan batches --runs 1 {PYTORCH}"
+
+IN_FLIGHT = f"replay {CONV} --seed {SEED} --engine vllm --model llama-3.1-8b"
+"""Of figure 7. One at a time is one and the same, continuously and in batches: it is left out."""
+
+SHORT_TASKS, LONG_TASKS = "wmt-14.csv wikitext-2.csv", "imdb.csv cnn-dailymail.csv"
+"""Of figures 6 and 10, in the folder of the traces: joulecast trace task NAME --from-figures
+--unpadded -o NAME.csv."""
+
+TASK_DRAWS = (
+    ("one", 1, f"{SHORT_TASKS} {LONG_TASKS} --requests 4"),
+    ("eight", 8, f"{SHORT_TASKS} {LONG_TASKS} --requests 16"),
+    ("short-128", 128, f"{SHORT_TASKS} --requests 512"),
+    ("long-128", 128, f"{LONG_TASKS} --requests 256 --runs 3"),
+)
+"""Fewer requests where few are served at once: a request alone takes seconds. Three runs where
+both engines compute, and differ by little."""
+
+
+def task_commands(
+    engine: str, ways: str, largest: Sequence[str], seconds: Sequence[float]
+) -> list[tuple[str, float, str]]:
+    """The same draws of the tasks for an engine; `largest` is added where 128 run at once."""
+    more = ["", "", *largest]
+    return [
+        (
+            f"{engine}-{name}",
+            needed_s,
+            (
+                f"replay {draw} --seed {SEED} --engine {engine} --model llama-3.1-8b "
+                f"{ways.format(n=n)} {largest_words}"
+            ),
+        )
+        for (name, n, draw), largest_words, needed_s in zip(TASK_DRAWS, more, seconds, strict=True)
+    ]
+
+
+IN_FLIGHT_JOB = Typed(
+    "h200-sxm/llama-3.1-8b-in-flight",
+    (
+        (
+            "many",
+            420,
+            (
+                f"{IN_FLIGHT} --requests 400 --runs 3 --in-flight 128 --in-flight 256 "
+                "--static 128 --static 256"
+            ),
+        ),
+        (
+            "few",
+            200,
+            f"{IN_FLIGHT} --requests 200 --in-flight 8 --in-flight 32 --static 8 --static 32",
+        ),
+    ),
+)
+TASKS_VLLM = Typed(
+    "h200-sxm/llama-3.1-8b-tasks",
+    task_commands(
+        "vllm",
+        "--in-flight {n} --static {n} --pad",
+        ("--in-flight 512 --static 512", "--in-flight 256 --static 256"),
+        (80, 80, 120, 280),
+    ),
+)
+TASKS_PYTORCH = Typed(
+    "h200-sxm/llama-3.1-8b-tasks",
+    task_commands(
+        "pytorch", "--static {n}", ("--static largest", "--static largest"), (100, 60, 110, 280)
+    ),
+)
+
+REST_OF_SWEEPS = Typed(
+    "h200-sxm/llama-3.1-8b-sweeps",
+    (("vllm-sweeps", 60, f"measure --plan sweeps --resume {SWEEPS.replace('11', '15')}"),),
+)
+REST_OF_TOP_P = Typed(
+    "h200-sxm/llama-3.1-8b-decoding/vllm",
+    (("top-p-0.9", 45, f"{DECODING} --runs 3 --decoding top-p:0.9 --resume"),),
+)
+TOP_P_AGAIN = Typed(
+    "h200-sxm/llama-3.1-8b-decoding-second/vllm",
+    (
+        ("greedy", 90, f"{DECODING} --runs 3 --decoding greedy"),
+        ("top-p-0.9", 90, f"{DECODING} --runs 3 --decoding top-p:0.9"),
+    ),
+)
+"""After the sweeps: their requests are longer, and an engine is started for its first command's."""
+
+REST_OF_SPECULATION = Typed(
+    "h200-sxm/llama-3.1-8b-speculation/vllm",
+    (
+        ("acceptance-1", 30, f"{DECODING} --runs 1 --speculate llama-3.2-1b,4,1 --resume"),
+        ("acceptance-0.5", 40, f"{DECODING} --runs 1 --speculate llama-3.2-1b,4,0.5"),
+    ),
+)
+BEAMS = "--plan decoding --runs 1 --decoding beam:4"
+STEADY = (
+    ("mid", 100, f"{CONV} --speed 1.7"),
+    ("chat", 100, "burstgpt-reconstructed --rate 20 --seconds 60"),
+)
+"""Of the windows of SERVED, those in the middle of the load, where estimates were too low."""
+
+SITTINGS = {
+    "h200-rest": [
+        REST_OF_TOP_P,
+        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-second", STEADY),
+        REST_OF_SWEEPS,
+    ],
+    "h200-rest-sweeps": [
+        REST_OF_SWEEPS,
+        TOP_P_AGAIN,
+        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-third", STEADY),
+    ],
+    "h200-rest-speculation": [REST_OF_SPECULATION],
+    "h200-rest-beams": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-decoding/vllm",
+            (("beam-4", 60, f"measure {BEAMS} --engine vllm --model llama-3.1-8b"),),
+        ),
+    ],
+    "h200-rest-pytorch": [
+        Typed("h200-sxm/llama-3.1-8b-pytorch-batches", (("pytorch-batches", 80, PYTORCH_BATCHES),)),
+    ],
+    "h200-rest-beams-pytorch": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-decoding/pytorch",
+            (("beam-4", 60, f"measure {BEAMS} {PYTORCH}"),),
+        ),
+    ],
+    "h200-rest-pytorch-repeated": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-pytorch-repeated",
+            (
+                (
+                    "pytorch-batches",
+                    200,
+                    PYTORCH_BATCHES.replace("--runs 1", "--runs 2 --time-budget 4"),
+                ),
+            ),
+        ),
+    ],
+    "h200-rest-compiled-repeated": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-pytorch-repeated",
+            (("pytorch-compiled-batches", 300, f"{PYTORCH_BATCHES} --compile --time-budget 5"),),
+        ),
+    ],
+    "h200-sweeps-pytorch": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-pytorch-sweeps",
+            (
+                (
+                    "pytorch-sweeps",
+                    300,
+                    f"measure --plan sweeps --runs 2 --log --time-budget 10 {PYTORCH}",
+                ),
+            ),
+        ),
+    ],
+    "h200-rest-compiled": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-pytorch-batches",
+            (("pytorch-compiled-batches", 120, f"{PYTORCH_BATCHES} --compile --time-budget 5"),),
+        ),
+    ],
+    "h200-inflight": [IN_FLIGHT_JOB],
+    "h200-tasks-vllm": [TASKS_VLLM],
+    "h200-inflight-and-tasks": [IN_FLIGHT_JOB.only("many"), TASKS_VLLM, IN_FLIGHT_JOB.only("few")],
+    "h200-tasks-pytorch": [TASKS_PYTORCH],
+    "h200-tasks-pytorch-long": [TASKS_PYTORCH.only("pytorch-long-128")],
+    "h200-pytorch": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-pytorch",
+            (
+                ("pytorch-quick", 300, f"measure --plan quick {PYTORCH}"),
+                (
+                    "replays",
+                    170,
+                    f"replay {SHORT} {PYTORCH} --table {{results}}/pytorch-quick",
+                ),
+            ),
+        )
+    ],
+    "h200-sweeps": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-sweeps",
+            (
+                (
+                    "vllm-sweeps",
+                    300,
+                    f"measure --plan sweeps {SWEEPS}",
+                ),
+            ),
+        )
+    ],
+    "h200-batches-olmoe": [
+        Typed("h200-sxm/olmoe-1b-7b-batches", (("vllm-batches", 165, f"{BATCHES} olmoe-1b-7b"),))
+    ],
+    "h200-batches-olmo-1b": [
+        Typed("h200-sxm/olmo-1b-batches", (("vllm-batches", 165, f"{BATCHES} olmo-1b"),))
+    ],
+    "h200-pair-qwen1.5-32b": [
+        Typed(
+            "h200-sxm/qwen1.5-32b-tp2-batches",
+            (("vllm-tp2-batches", 100, f"{BATCHES} qwen1.5-32b {PAIR}"),),
+        ),
+        QWEN_PAIR,
+    ],
+    "h200-pair-llama": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-tp2-batches",
+            (("vllm-tp2-batches", 90, f"{BATCHES} llama-3.1-8b {PAIR}"),),
+        ),
+    ],
+    "h200-first-of-pair": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-batches",
+            (("vllm-batches", 90, f"{BATCHES} llama-3.1-8b --gpu 0"),),
+        ),
+    ],
+    "h200-first-sweeps": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-sweeps",
+            (("vllm-sweeps", 60, f"measure --plan sweeps --gpu 0 --resume {SWEEPS}"),),
+        ),
+    ],
+    "h200-first-eager": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-batches",
+            (("vllm-eager-batches", 90, f"{BATCHES} llama-3.1-8b --eager --gpu 0"),),
+        ),
+    ],
+    "h200-second-of-pair": [
+        Typed(
+            "h200-sxm/qwen1.5-32b-batches",
+            (("vllm-batches", 90, f"{BATCHES} qwen1.5-32b --gpu 1"),),
+        ),
+    ],
+    "h200-first-speculation": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-speculation",
+            (("vllm", 90, f"{DECODING} --runs 1 {ACCEPTANCES} --gpu 0"),),
+        ),
+    ],
+    "h200-second-decoding": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-decoding",
+            (("vllm", 90, f"{DECODING} --runs 3 {STRATEGIES} --gpu 1"),),
+        ),
+    ],
+    "h200-second-pytorch": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-batches",
+            (
+                ("pytorch-batches", 60, f"{PYTORCH_BATCHES} --gpu 1"),
+                ("pytorch-compiled-batches", 60, f"{PYTORCH_BATCHES} --compile --gpu 1"),
+            ),
+        ),
+    ],
+    "h200-second-olmo-7b": [
+        Typed("h200-sxm/olmo-7b-batches", (("vllm-batches", 90, f"{BATCHES} olmo-7b --gpu 1"),))
+    ],
+    "h200-online-llama": [Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online", SERVED)],
+    "h200-online-qwen2.5": [
+        Online(
+            "qwen2.5-7b",
+            "h200-sxm/qwen2.5-7b-online",
+            (
+                ("busy", 175, f"{CONV} {CODE} --speed 1.2 --speed 3 --begin 300"),
+                ("chat", 100, "burstgpt-reconstructed --rate 40 --seconds 60"),
+            ),
+        )
+    ],
+    "h200-online-qwen3": [
+        Online(
+            "qwen3-30b-a3b",
+            "h200-sxm/qwen3-30b-a3b-online",
+            (("busy", 175, f"{CONV} {CODE} --speed 0.7 --speed 2 --begin 1200"),),
+        )
+    ],
+    "h200-qwen3-again": [
+        Typed(
+            "h200-sxm/qwen3-30b-a3b",
+            (("vllm-quick", 130, "measure --plan quick --engine vllm --model qwen3-30b-a3b"),),
+        ),
+        Online(
+            "qwen3-30b-a3b",
+            "h200-sxm/qwen3-30b-a3b-online-again",
+            (
+                ("conv-0.7x", 90, f"{CONV} --speed 0.7 --begin 1200"),
+                ("code-2x", 70, f"{CODE} --speed 2 --begin 1200"),
+            ),
+        ),
+    ],
+    "h100-fourth": [
+        Job(
+            "llama-3.1-8b",
+            "h100-sxm/llama-3.1-8b-fp8",
+            ("--quantization", "fp8"),
+            table="vllm-fp8",
+        ),
+    ],
+    "h100-pair-second": [
+        Job(
+            "qwen1.5-32b",
+            "h100-sxm/qwen1.5-32b-tp2",
+            ("--gpu", "0", "--gpu", "1"),
+            200,
+            "vllm-tp2",
+            (("replay", 170), ("traffic", 110), ("quick", 120)),
+        ),
+    ],
+    "h100-pair-third": [
+        Job(
+            "qwen1.5-32b",
+            "h100-sxm/qwen1.5-32b-tp2-second",
+            ("--gpu", "0", "--gpu", "1"),
+            200,
+            "vllm-tp2",
+            (("traffic", 110), ("replay", 190), ("quick", 120)),
+        ),
+    ],
+    "h100-fifth": [
+        Job(
+            "llama-3.1-8b",
+            "h100-sxm/llama-3.1-8b-fifth",
+            parts=(("traffic", 115), ("replay", 130), ("quick", 110), ("full", 950)),
+        ),
+    ],
+    "h100-sixth": [
+        Job("qwen1.5-moe-a2.7b", "h100-sxm/qwen1.5-moe-a2.7b"),
+    ],
+    "h100-sixth-qwen3": [
+        Job("qwen3-30b-a3b", "h100-sxm/qwen3-30b-a3b"),
+    ],
+    "h100-sixth-gemma": [
+        Job("gemma-2-9b", "h100-sxm/gemma-2-9b"),
+    ],
+    "h100-sixth-qwen2.5": [
+        Job("qwen2.5-7b", "h100-sxm/qwen2.5-7b"),
+    ],
+    "h200-sixth-qwen2.5": [
+        Job(
+            "qwen2.5-7b",
+            "h200-sxm/qwen2.5-7b",
+            parts=(("replay", 90), ("quick", 110), ("traffic", 100)),
+        ),
+    ],
+    "h200-third": [
+        Job(
+            "qwen1.5-32b",
+            "h200-sxm/qwen1.5-32b-second",
+            requests=200,
+            parts=(("quick", 130), ("replay", 175)),
+        ),
+    ],
+}
