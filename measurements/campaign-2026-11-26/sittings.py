@@ -132,6 +132,8 @@ STRATEGIES = "--decoding greedy --decoding temperature:0.8 --decoding top-p:0.9"
 ACCEPTANCES = " ".join(f"--speculate llama-3.2-1b,4,{a}" for a in (0.7, 0, 0.9, 1, 0.5))
 
 PYTORCH_BATCHES = f"measure --plan batches --runs 1 {PYTORCH}"
+SMALL_PYTORCH = f"measure --plan decoding --runs 3 {PYTORCH}"
+"""Batches of 1, 8, 64 and 128 alone: each shape compiles for half a minute."""
 
 IN_FLIGHT = f"replay {CONV} --seed {SEED} --engine vllm --model llama-3.1-8b"
 """Of figure 7. One at a time is one and the same, continuously and in batches: it is left out."""
@@ -278,6 +280,18 @@ SITTINGS = {
             (("pytorch-compiled-batches", 300, f"{PYTORCH_BATCHES} --compile --time-budget 5"),),
         ),
     ],
+    "h200-small-compiled": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-pytorch-small",
+            (("pytorch-compiled-small", 300, f"{SMALL_PYTORCH} --compile --time-budget 5"),),
+        ),
+    ],
+    "h200-small-pytorch": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-pytorch-small",
+            (("pytorch-small", 110, SMALL_PYTORCH),),
+        ),
+    ],
     "h200-sweeps-pytorch": [
         Typed(
             "h200-sxm/llama-3.1-8b-pytorch-sweeps",
@@ -285,7 +299,7 @@ SITTINGS = {
                 (
                     "pytorch-sweeps",
                     300,
-                    f"measure --plan sweeps --runs 2 --log --time-budget 10 {PYTORCH}",
+                    f"measure --plan sweeps --runs 2 --log --time-budget 9 {PYTORCH}",
                 ),
             ),
         ),
