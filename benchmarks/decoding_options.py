@@ -40,6 +40,9 @@ DRAWN = {
     "temperature:0.8": "llama-3.1-8b-decoding/vllm/temperature-0.8",
     "top-p:0.9": "llama-3.1-8b-decoding/vllm/top-p-0.9",
 }
+GREEDY_AGAIN = "llama-3.1-8b-decoding-second/vllm/greedy"
+TOP_P_AGAIN = "llama-3.1-8b-decoding-second/vllm/top-p-0.9"
+"""On a card of their own, three runs each, measured after all numbers had been chosen."""
 DRAFT = "llama-3.2-1b"
 ACCEPTANCES = "0", "0.5", "0.7", "0.9", "1"
 SIZES = 1, 8, 64, 128
@@ -148,6 +151,12 @@ def drawn_windows(strategy: str, is_later: bool = False) -> list[Window]:
     return held(Sampled(h200(), decoding=Decoding.of(strategy)), table, strategy, is_later)
 
 
+def windows_again(strategy: str, folder: str) -> list[Window]:
+    """The same on the last card, greedy ones too."""
+    serves = Sampled(h200(), decoding=Decoding.of(strategy)) if strategy else Scaling(h200())
+    return held(serves, load_table(WINDOWS / folder))
+
+
 def speculated(acceptance: float, host: RoundHost | None = None) -> Speculated:
     """What was measured, with its draft."""
     return Speculated(h200(), speculation=Speculation(DRAFT, 4, acceptance), host=host)
@@ -182,13 +191,20 @@ class Drawing:
     work_j: float
 
 
-def drawing(strategy: str) -> list[Drawing]:
-    """Over greedy windows on the same card; each request samples 64 times."""
-    drawn, greedy = load_table(WINDOWS / DRAWN[strategy]), load_table(WINDOWS / GREEDY)
+def drawing(strategy: str, folders: tuple[str, str] | None = None) -> list[Drawing]:
+    """Over greedy windows on the same card; each request samples 64 times.
+
+    Args:
+        strategy: How tokens were drawn.
+        folders: Of the drawn and of the greedy windows; None for those of the first card.
+    """
+    is_later = None if folders else False
+    drawn, greedy = (load_table(WINDOWS / of) for of in folders or (DRAWN[strategy], GREEDY))
     idle_w = float(drawn.metadata["idle_power_w"])
     of_greedy = metered(greedy)
     found = []
-    for batch_size, windows in metered(drawn, strategy, is_later=False).items():
+    excluded = "" if folders else strategy
+    for batch_size, windows in metered(drawn, excluded, is_later).items():
         ours, theirs = np.array(windows), np.array(of_greedy[batch_size])
         more_j, more_s = (ours.mean(axis=0) - theirs.mean(axis=0)).tolist()
         greedy_j, squares = theirs[:, 0].mean(), None
@@ -259,6 +275,8 @@ def held_rows() -> Iterator[str]:
         f"`--speculate {DRAFT},4,{a}`": speculated_windows(a, is_later=True) for a in ACCEPTANCES
     }
     options |= {f"{name}, later": windows for name, windows in later.items()}
+    options["greedy, last"] = windows_again("", GREEDY_AGAIN)
+    options["`--decoding top-p:0.9`, last"] = windows_again("top-p:0.9", TOP_P_AGAIN)
     options = {name: windows for name, windows in options.items() if windows}
     for name, windows in options.items():
         inside = sum(window.is_inside for window in windows)
@@ -271,8 +289,10 @@ def drawing_rows() -> Iterator[str]:
         ["strategy", "batch", "energy over greedy", "time a step", "beside idle power a step"]
     )
     yield row(["---"] * 5)
-    for strategy in DRAWN:
-        for each in drawing(strategy):
+    told = {strategy: drawing(strategy) for strategy in DRAWN}
+    told["top-p:0.9, last"] = drawing("top-p:0.9", (TOP_P_AGAIN, GREEDY_AGAIN))
+    for strategy, of_batches in told.items():
+        for each in of_batches:
             sd = "" if each.percent_sd is None else f" ± {each.percent_sd:.2f}"
             yield row(
                 [

@@ -20,6 +20,8 @@ from joulecast.measurements.table.table import EnergyTable
 Quantity = Literal["energy", "seconds"]
 
 _NORMAL_95 = 1.96
+_LEAST_ERROR = 1e-6
+"""Of a ratio, relative: three runs may have read the very same."""
 _FEW = 3
 
 
@@ -276,21 +278,38 @@ def _by_size(batch: BatchKey) -> BatchKey:
 def change_between(batch: BatchKey, ours: Metered, theirs: Metered, quantity: Quantity) -> Change:
     """What some work takes more than other work [%], with the error of both.
 
-    On the cards that both sides ran on, those without plans for new shapes before others; across
-    cards only if there are none.
+    Card by card on those that both sides ran on, those without plans for new shapes before others,
+    and the mean of the cards by their errors; across cards only if they share none.
     """
     shared = ours.cards & theirs.cards or ours.all_cards & theirs.all_cards
     if shared:
         ours, theirs = ours.on(shared), theirs.on(shared)
-    values = ours.values(quantity), theirs.values(quantity)
-    ratio = statistics.fmean(values[0]) / statistics.fmean(values[1])
-    parts = [relative_error(values[0], ours.engine), relative_error(values[1], theirs.engine)]
-    if not shared:
-        parts.append(card_spread())
+    sides = [(ours.on({card}), theirs.on({card})) for card in shared] or [(ours, theirs)]
+    pairs = {(tuple(a.values(quantity)), tuple(b.values(quantity))) for a, b in sides}
+    spread = 0.0 if shared else card_spread()
+    ratio, error = _mean_ratio([_ratio(*pair, ours, theirs, spread) for pair in pairs])
     return Change(
         batch=batch,
         percent=100 * (ratio - 1),
-        error=100 * ratio * math.hypot(*parts),
+        error=100 * ratio * error,
         runs=min(len(ours.runs), len(theirs.runs)),
         has_new_shapes=ours.has_new_shapes or theirs.has_new_shapes,
     )
+
+
+def _ratio(
+    values: Sequence[float], over: Sequence[float], ours: Metered, theirs: Metered, spread: float
+) -> tuple[float, float]:
+    """A mean over another, and half the width of its 95 % interval, relative."""
+    errors = relative_error(values, ours.engine), relative_error(over, theirs.engine)
+    return statistics.fmean(values) / statistics.fmean(over), math.hypot(*errors, spread)
+
+
+def _mean_ratio(ratios: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The mean of some ratios by their relative errors, and its own, which grows if they differ."""
+    weights = [max(error, _LEAST_ERROR) ** -2 for _, error in ratios]
+    logs = [math.log(ratio) for ratio, _ in ratios]
+    mean = math.fsum(map(math.prod, zip(weights, logs, strict=True))) / sum(weights)
+    residuals = [weight * (log - mean) ** 2 for weight, log in zip(weights, logs, strict=True)]
+    excess = _NORMAL_95**2 * sum(residuals) / max(1, len(ratios) - 1)
+    return math.exp(mean), math.sqrt(max(1.0, excess) / sum(weights))

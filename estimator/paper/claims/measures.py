@@ -192,11 +192,11 @@ def _exponent(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> E
     way = _phase_way(measure, gpu, batches)
     points = [] if way is None else phases.series(way, measure)
     settled = [point for point in points if not point.has_new_shapes]
-    if len({_length(point, measure) for point in settled}) > 1:
+    if _spans_lengths(settled, measure):
         points = settled
-    lengths = [_length(point, measure) for point in points]
-    if way is None or len(set(lengths)) < 2:
+    if way is None or not _spans_lengths(points, measure):
         return None
+    lengths = [_length(point, measure) for point in points]
     slope, error = phases.exponent(points, measure["phase"], measure["along"])
     runs = min(point.runs for point in points)
     has_new_shapes = any(point.has_new_shapes for point in points)
@@ -210,6 +210,12 @@ def _exponent(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> E
         batches.invalid_runs(way),
         phases=points,
     )
+
+
+def _spans_lengths(points: Sequence[PhasePoint], measure: Measure) -> bool:
+    """Whether a card measured two lengths or more."""
+    measured = {(point.card, _length(point, measure)) for point in points}
+    return len(measured) > len({card for card, _ in measured})
 
 
 def _length(point: PhasePoint, measure: Measure) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from joulecast.estimator.paper.claims.claim import card_spread, repeatability
+from joulecast.estimator.paper.claims.claim import repeatability
 from joulecast.estimator.paper.claims.deployments import Way, runs_with_plans
 from joulecast.measurements.table.interpolation import BatchKey
 from joulecast.measurements.table.phases import PhaseSplit
@@ -95,6 +95,11 @@ class PhasePoint:
         return len(self.sums_over_meter)
 
     @property
+    def card(self) -> str:
+        """The card that it was measured on, or all of them."""
+        return " and ".join(sorted({str(card) for card in self.cards}))
+
+    @property
     def decode_share_percent(self) -> tuple[float, float]:
         """Decoding's share of both, and half the width of its 95 % interval [%]."""
         share = self.decode_j / (self.prefill_j + self.decode_j)
@@ -153,12 +158,12 @@ class Phases:
     def exponent(points: Sequence[PhasePoint], phase: Phase, along: str) -> tuple[float, float]:
         """The x of energy ~ length^x, and its error.
 
-        By least squares in logarithms, each point by its error; they are as far apart as the
-        errors let expect, or else the error of x is as much larger. Points of several cards lie
-        apart by these, too: each is as far from their mean as two are from each other over root 2.
+        By least squares in logarithms, each point by its error and beside those of its own card:
+        hosts launch short prompts at paces of their own. They are as far apart as the errors let
+        expect, or else the error of x is as much larger.
 
         Args:
-            points: Of two lengths or more.
+            points: Of two lengths or more on one card.
             phase: Whose energy.
             along: "input" or "output".
 
@@ -167,17 +172,12 @@ class Phases:
         """
         lengths = np.log([getattr(point, f"{along}_tokens") for point in points])
         energies = np.log([getattr(point, f"{phase}_j") for point in points])
-        errors = np.array([getattr(point, f"{phase}_error") for point in points])
-        shares = errors**-2 / np.sum(errors**-2)
-        centred = lengths - shares @ lengths
-        weights = shares * centred / (shares @ centred**2)
-        slope = float(weights @ energies)
-        residuals = (energies - shares @ energies - slope * centred) / (errors / _NORMAL_95)
-        excess = float(residuals @ residuals) / max(1, len(points) - 2)
-        error = float(np.sqrt(weights**2 @ errors**2))
-        of_cards: dict[str | None, float] = {}
-        for point, weight in zip(points, weights, strict=True):
-            for card in point.cards:
-                of_cards[card] = of_cards.get(card, 0.0) + float(weight) / len(point.cards)
-        apart = card_spread() / math.sqrt(2) * math.hypot(*of_cards.values())
-        return slope, math.hypot(error * max(1.0, excess**0.5), apart)
+        weights = np.array([getattr(point, f"{phase}_error") for point in points]) ** -2
+        cards, of_card = np.unique([point.card for point in points], return_inverse=True)
+        totals = np.bincount(of_card, weights)
+        lengths -= (np.bincount(of_card, weights * lengths) / totals)[of_card]
+        energies -= (np.bincount(of_card, weights * energies) / totals)[of_card]
+        slope = float(weights @ (lengths * energies) / (weights @ lengths**2))
+        residuals = _NORMAL_95**2 * weights @ (energies - slope * lengths) ** 2
+        excess = float(residuals) / max(1, len(points) - len(cards) - 1)
+        return slope, math.sqrt(max(1.0, excess) / float(weights @ lengths**2))

@@ -127,7 +127,8 @@ def _elsewhere(first: Evidence, other: Evidence) -> str:
 
 def _on(evidence: Evidence) -> str:
     """The card and the engines, and what was left out."""
-    left_out = f", {evidence.invalid_runs} invalid runs left out" if evidence.invalid_runs else ""
+    count = evidence.invalid_runs
+    left_out = f", {count} invalid {'run' if count == 1 else 'runs'} left out" if count else ""
     return f"{load_gpu(evidence.gpu).product}, {evidence.versions}{left_out}"
 
 

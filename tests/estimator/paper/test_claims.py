@@ -24,8 +24,9 @@ from joulecast.estimator.paper.claims.compare import (
     compare_paper,
     shipped_tables,
 )
+from joulecast.estimator.paper.claims.deployments import Way, runs_with_plans
 from joulecast.estimator.paper.claims.verdict import Verdict
-from joulecast.measurements.table.studies import study_names
+from joulecast.measurements.table.studies import load_study, study_names
 from joulecast.measurements.table.table import load_table
 from joulecast.traces.errors import InputError
 
@@ -136,9 +137,16 @@ def test_drawn_tokens(finding: Callable[[str], Finding]) -> None:
     assert temperature.evidence[0].measured.low == pytest.approx(max(changes.values()))
     assert temperature.evidence[0].measured.runs == 3
     assert temperature.ruling.verdict is Verdict.AGREES
-    # A window in which kernels were compiled: three runs that scatter tell nothing.
-    assert top_p.evidence[0].measured.low == pytest.approx(percent(likely, greedy, 8))
-    assert top_p.ruling.verdict is Verdict.UNKNOWN
+    second = [rows(H200 / f"llama-3.1-8b/vllm-{name}-second") for name in ("greedy", "top-p-0.9")]
+    of_second = {size: percent(*reversed(second), size) for size in (1, 8, 64, 128)}
+    assert [round(each, 1) for each in of_second.values()] == [1.0, 5.0, 3.5, 5.1]  # docs/paper.md
+    # Largest at 128, between what both cards say. Where a window of the first compiled kernels its
+    # runs scatter, so that it counts for little.
+    assert of_second[128] < top_p.evidence[0].measured.low < percent(likely, greedy, 128)
+    (compared,) = top_p.evidence[0].compared
+    told = {change.batch_size: change.percent for change in compared.changes}
+    assert abs(told[8] - of_second[8]) < 0.1 < percent(likely, greedy, 8) - of_second[8]
+    assert top_p.ruling.verdict is Verdict.AGREES
 
 
 def test_compiling_rests_on_windows_without_plans_on_the_same_card(
@@ -148,21 +156,30 @@ def test_compiling_rests_on_windows_without_plans_on_the_same_card(
     folder = H200 / "llama-3.1-8b"
     compiled = rows(folder / "pytorch-compiled-batches-repeated")
     settled = pytorch_rows(folder / "pytorch-batches-repeated")
-    changes = {size: percent(compiled, settled, size) for size in (2, 8, 16, 32, 256)}
-    assert [round(each) for each in changes.values()] == [-43, -27, -13, 8, 36]  # docs/paper.md
+    changes = {size: percent(compiled, settled, size) for size in (2, 16, 32, 256)}
+    assert [round(each) for each in changes.values()] == [-43, -13, 8, 36]  # docs/paper.md
     for name in ("compile-a100", "compile-6000-ada", "compile-a6000"):
         told = finding(name)
         assert told.evidence[0].measured.low == pytest.approx(min(changes.values()))
         assert told.ruling.gap == pytest.approx(min(changes.values()) - told.claim.published.value)
         assert told.ruling.verdict is Verdict.DIFFERS
+    small_compiled = rows(folder / "pytorch-compiled-small")
+    # One request: two windows in a process of their own, one in that of the sweeps.
+    windows = rows(folder / "pytorch-small"), rows(folder / "pytorch-sweeps")
+    settled[512, 64, 1] = [window for of in windows for window in of[512, 64, 1][1:]]
+    changes[1] = percent(small_compiled, settled, 1)
+    assert round(changes[1]) == -29  # docs/paper.md
     small = finding("compile-small")
-    assert small.evidence[0].measured.low == pytest.approx(changes[2] - changes[256])
+    assert small.evidence[0].measured.low == pytest.approx(changes[1] - changes[256])
     assert small.ruling.verdict is Verdict.AGREES
     (compared,) = finding("compile-a100").evidence[0].compared
     of_size = {change.batch_size: change for change in compared.changes}
-    first = [rows(folder / f"pytorch-{name}batches") for name in ("compiled-", "")]
-    assert of_size[64].percent == pytest.approx(percent(*first, 64))
-    assert {size for size, change in of_size.items() if change.has_new_shapes} == {64}
+    assert not any(change.has_new_shapes for change in of_size.values())
+    for size, of_card in (
+        (8, percent(small_compiled, pytorch_rows(folder / "pytorch-small"), 8)),
+        (128, percent(small_compiled, pytorch_rows(folder / "pytorch-small"), 128)),
+    ):
+        assert abs(of_size[size].percent - of_card) < of_size[size].error
 
 
 def test_second_windows_of_pytorch_take_what_first_ones_do_beside_idle_power() -> None:
@@ -194,7 +211,7 @@ def test_beams(finding: Callable[[str], Finding]) -> None:
 def test_drafts(finding: Callable[[str], Finding]) -> None:
     folder = H200 / "llama-3.1-8b"
     plain = rows(
-        *(folder / f"vllm-{name}" for name in ("batches", "sweeps", "greedy")),
+        *(folder / f"vllm-{name}" for name in ("batches", "sweeps", "greedy", "greedy-second")),
         *(ROOT / "tables/h200-sxm/llama-3.1-8b" / name for name in ("vllm", "vllm-quick")),
     )
     for size, verdict in ((1, Verdict.DIFFERS), (128, Verdict.AGREES)):
@@ -207,7 +224,7 @@ def test_drafts(finding: Callable[[str], Finding]) -> None:
         assert measured.high == pytest.approx(changes["0.5"])
         assert finding(f"speculation-{size}").ruling.verdict is verdict
     always = percent(rows(folder / "vllm-acceptance-1"), plain, 1)
-    assert round(always) == -21  # docs/paper.md
+    assert round(always) == -18  # docs/paper.md
 
 
 def test_vllm_against_pytorch(finding: Callable[[str], Finding]) -> None:
@@ -285,13 +302,19 @@ def test_phases(finding: Callable[[str], Finding]) -> None:
     power = math.log(last / first) / math.log(4096 / 8)
     evidence = finding("decode-linear").evidence[0].measured
     assert abs(evidence.low - power) < 0.03
-    short = [row for (i, _, size), row in sweeps.items() if size == 1 and 32 <= i <= 128]
-    slope, _ = np.polyfit(
-        [math.log(row["input_tokens"]) for row in short],
-        [math.log(row["prefill_j"] / row["batches"]) for row in short],
-        1,
-        w=[1 / math.hypot(row["prefill_error_j"] / row["prefill_j"], 0.018) for row in short],
-    )
+    short = {key: row for key, row in sweeps.items() if key[2] == 1 and 32 <= key[0] <= 128}
+    with (H200 / "llama-3.1-8b/vllm-sweeps/runs.csv").open() as file:
+        card_of = {
+            tuple(int(row[n]) for n in ("input_tokens", "output_tokens", "batch_size")): row["gpu"]
+            for row in csv.DictReader(file)
+        }
+    cards = sorted({card_of[key] for key in short})
+    errors = [math.hypot(r["prefill_error_j"] / r["prefill_j"], 0.018) for r in short.values()]
+    # A line for each card, all of one slope.
+    design = [[math.log(key[0]), *(card_of[key] == card for card in cards)] for key in short]
+    energies = [math.log(row["prefill_j"] / row["batches"]) for row in short.values()]
+    weights = 1 / np.array(errors)
+    slope = np.linalg.lstsq(np.array(design) * weights[:, None], energies * weights)[0][0]
     flat = finding("prefill-flat")
     assert flat.evidence[0].measured.low == pytest.approx(slope)
     assert flat.evidence[0].measured.low == pytest.approx(0.14, abs=0.005)  # docs/paper.md
@@ -299,19 +322,37 @@ def test_phases(finding: Callable[[str], Finding]) -> None:
 
 
 def test_repeatability_is_that_of_the_shipped_tables() -> None:
-    for engine, names in {"vllm": ("vllm", "vllm-first-card"), "pytorch": ("pytorch",)}.items():
+    h100 = [load_table(f"h100-sxm/llama-3.1-8b/{name}") for name in ("vllm", "vllm-first-card")]
+    h200 = [load_study(name) for name in study_names() if "h200-sxm/llama-3.1-8b/pytorch" in name]
+    for engine, tables in {"vllm": h100, "pytorch": h200}.items():
+        groups = defaultdict(list)
+        for table in tables:
+            way = Way.of(table)
+            for run, has_new_shapes in runs_with_plans(table):
+                if run.valid and not has_new_shapes:
+                    groups[way, run.batch, run.gpu].append(run.energy_j / run.batches)
+        repeated = [values for values in groups.values() if len(values) > 1]
         squares, freedom = 0.0, 0
-        for name in names:
-            groups = defaultdict(list)
-            for run in load_table(f"h100-sxm/llama-3.1-8b/{name}").runs:
-                if run.valid:
-                    groups[run.batch, run.gpu].append(run.energy_j / run.batches)
-            for values in groups.values():
-                mean = sum(values) / len(values)
-                squares += sum((value / mean - 1) ** 2 for value in values)
-                freedom += len(values) - 1
+        for values in repeated:
+            mean = sum(values) / len(values)
+            squares += sum((value / mean - 1) ** 2 for value in values)
+            freedom += len(values) - 1
         assert repeatability(engine) == pytest.approx(math.sqrt(squares / freedom), abs=0.001)
-    assert card_spread() == 0.08
+        assert len(repeated) == {"vllm": 58, "pytorch": 8}[engine]
+
+
+def test_cards_of_a_kind_lie_apart() -> None:
+    """So far, that is: the same requests on four H200s; docs/prices.md."""
+    names = "vllm-batches", "vllm-sweeps", "vllm-greedy", "vllm-greedy-second"
+    tables = [rows(H200 / "llama-3.1-8b" / name) for name in names]
+    apart = {}
+    for size in (1, 128):
+        means = [
+            statistics.fmean(j for j, _ in of[512, 64, size]) for of in tables if of[512, 64, size]
+        ]
+        apart[size] = max(means) / min(means) - 1
+    assert [round(100 * each, 1) for each in apart.values()] == [13.2, 2.5]
+    assert card_spread() == 0.13
 
 
 def test_the_same_batches_on_two_cards_are_alike() -> None:

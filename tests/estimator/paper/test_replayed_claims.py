@@ -125,7 +125,7 @@ def test_other_requests_batches_and_invalid_runs_are_not_compared() -> None:
 
 def test_tasks_go_before_equal_batches() -> None:
     replays = []
-    for task, saving in (("wmt-14", 0.4), ("imdb", 0.1)):
+    for task, saving in (("wmt-14", 0.4), ("imdb", 0.2)):
         for number in (1, 8, 128):
             padded = Batching(static=number, is_padded=True)
             more = {"trace": f"traces/{task}.csv", "lengths": LENGTHS[: 4 * len(task)] * 8}
@@ -135,7 +135,7 @@ def test_tasks_go_before_equal_batches() -> None:
                 replayed(Batching(in_flight=number), 500.0, **more),
             ]
     saves = finding("vllm-saves", *replays)
-    assert saves.evidence[0].measured.low == pytest.approx(-10)  # the least of all
+    assert saves.evidence[0].measured.low == pytest.approx(-20)  # the least of all
     assert saves.evidence[0].size == 12
     assert "the four tasks" in saves.about
     assert saves.ruling.verdict is Verdict.AGREES
