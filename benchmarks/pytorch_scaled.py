@@ -43,6 +43,9 @@ STUDIES = (
 )
 """Of two other hosts: (512, 64) in batches of 1 to 1,024, the second of them twice."""
 
+LATER_STUDIES = "h200-sxm/llama-3.1-8b/pytorch-small", "h200-sxm/llama-3.1-8b/pytorch-sweeps"
+"""Of a third, in processes of their own: four batches thrice, and 51 windows along lengths."""
+
 BY_HAND = "h100-sxm/llama-3.1-8b/pytorch-by-hand"
 TRACES = (
     "azure-2023-code",
@@ -185,11 +188,11 @@ def h200() -> None:
     show("largest batches", [batch_limit(own, cell) / most - 1 for cell, most in found.items()])
 
 
-def h200_batches() -> None:
-    """Batches of two more hosts, by whether their windows hold plans for new shapes."""
+def h200_batches(studies: Sequence[str]) -> None:
+    """Batches of other hosts, by whether their windows hold plans for new shapes."""
     scaling = scaling_on("h200-sxm", "pytorch")
     prices, deployment = scaling.carried_prices().prices, scaling.deployment
-    runs = [run for name in STUDIES for run in timed_runs(load_study(name))]
+    runs = [run for name in studies for run in timed_runs(load_study(name))]
     for title, has_plans in (("without plans", False), ("with plans", True)):
         chosen = [run for run in runs if (run.new_steps > 0) == has_plans]
         told = [(*forecast_run(prices, run, deployment), run) for run in chosen]
@@ -227,7 +230,9 @@ def main() -> None:
     paper_method(table)
     batches()
     h200()
-    h200_batches()
+    for studies in (STUDIES, *([name] for name in LATER_STUDIES)):
+        print(f"studies {', '.join(studies)}")
+        h200_batches(studies)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import numpy as np
 from joulecast.estimator.attribution.division import Division, prompt_share, weighted
 from joulecast.estimator.ideal import Roofline
 from joulecast.estimator.steps.hosts import Hosts, hosts_of
-from joulecast.estimator.steps.intervals import Spread, relative_sds
+from joulecast.estimator.steps.intervals import Spread, card_spread, relative_sds
 from joulecast.estimator.steps.metered_batches import (
     MeteredBatch,
     batches_of_steps,
@@ -31,9 +31,6 @@ from joulecast.traces.errors import InputError
 
 IDLE_SPREAD = 0.06
 """Relative sd of idle power between cards of a kind: 7 of 127 W between twelve H100s."""
-
-_FULL, _TO_SPARE = 0.97, 0.25
-"""Share of the power limit from which on a card is full, and how far below it idles at ease."""
 
 _FEWEST_BATCHES = 60
 _FULL_BATCH = 0.93
@@ -102,6 +99,7 @@ class TableLaw:
         power_limit_w: Of all GPUs [W].
         idle_power_w: Of all GPUs, loaded and waiting [W]; 0 if the table does not say.
         kinds: How far batches of each kind lie from the fit; None for a table of few batches.
+        gpus: That share the model.
     """
 
     prices: Prices
@@ -111,6 +109,7 @@ class TableLaw:
     power_limit_w: float
     idle_power_w: float = 0.0
     kinds: "KindSpread | None" = None
+    gpus: int = 1
 
     @classmethod
     def of(
@@ -136,13 +135,17 @@ class TableLaw:
                     "leave --host out"
                 )
             traffic = fit_traffic(table)
-            return cls(traffic.prices, traffic.spread, None, roofline, limit_w, idle_w)
+            return cls(
+                *(traffic.prices, traffic.spread, None, roofline, limit_w, idle_w),
+                gpus=table.gpu_count,
+            )
         batches = batches_of_steps(table) if batches is None else batches
         hosts = hosts_of(table, batches, host)
         waiting = batches if hosts is None else hosts.without_waiting(batches)
         prices = fit_prices(waiting)
         kinds = KindSpread.of(waiting, prices, limit_w)
-        return cls(prices, Spread.of(batches), hosts, roofline, limit_w, idle_w, kinds)
+        gpus = table.gpu_count
+        return cls(prices, Spread.of(batches), hosts, roofline, limit_w, idle_w, kinds, gpus)
 
     @property
     def freedom(self) -> int:
@@ -184,21 +187,15 @@ class TableLaw:
         return Spending(energy_j, seconds, parts_j, least_parts_j, host_sd)
 
     def relative_sds(self, service: Service, spending: Spending, cells: float) -> dict[str, float]:
-        """What makes a metered run differ from its price: cause -> relative sd.
-
-        Cards idle at different watts, which matters as far as they are not at their limit: there,
-        what one draws more for idling it lacks for working.
-        """
-        sds = relative_sds(self.prices, self.spread, service.counts)
+        """What makes a metered run differ from its price: cause -> relative sd."""
         load = spending.energy_j / spending.seconds / self.power_limit_w
+        of_cards = card_spread(self.roofline.gpu.name, load, self.gpus)
+        sds = relative_sds(self.prices, self.spread, service.counts, of_cards)
         if self.kinds is not None:
             sds["shape"] = self.kinds.sd(load, cells)
         counts = service.counts
         if counts.tokens < SHORT_TOKENS * counts.requests:
             sds["shape"] = math.hypot(sds["shape"], SHORT_SD)
-        spare = min(1.0, max(0.0, (_FULL - load) / _TO_SPARE))
-        idle_sd = spare * self.idle_sd_w * spending.seconds / spending.energy_j
-        sds["card"] = math.hypot(sds["card"], idle_sd)
         return sds if spending.host_sd is None else {**sds, "host": spending.host_sd}
 
     def drawn_j(self, service: Service) -> float:

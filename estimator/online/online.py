@@ -50,11 +50,6 @@ token, and that share of the time in which requests come."""
 _SHORTEST_S = 1.0
 """Of a burst: so long it may take to be served by replicas that keep up."""
 
-PART_LOAD_SD = 0.03
-"""What steps of few requests cost more or less than a law that is fitted to many batches at the
-power limit, too. Chosen after a look at the first fourteen metered replays of requests that came
-over time, which it is held against in docs/online.md; later ones will tell."""
-
 
 @dataclass(frozen=True)
 class Server:
@@ -272,7 +267,6 @@ def _relative_sds(
     sds = model.law.relative_sds(gauged_by_law(run.service), spending, cells)
     steps = spending.energy_j / energy_j
     sds = {cause: sd * steps for cause, sd in sds.items()}
-    sds["part load"] = PART_LOAD_SD * steps
     sds["idle"] = model.law.idle_sd_w * run.idle_s / energy_j
     for cause in ("sampling", "reconstruction"):
         if sd := (offline.relative_sds or {}).get(cause):

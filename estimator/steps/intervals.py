@@ -14,8 +14,17 @@ from joulecast.estimator.steps.work import StepCounts
 _WIDE = 0.5
 """Half an interval, relative, from which on its ends are no longer as far away."""
 
-CARD_SPREAD = 0.005
-"""Relative sd between cards of a kind: two H100s differ by 0.7 % on average (docs/measure.md)."""
+_OF_FIT = "coefficients", "shape", "model"
+"""What may be off by as much as the residuals of a fit tell."""
+
+CARD_SPREAD, MOST_CARD_SPREAD = 0.006, 0.065
+"""Relative sd between cards of a kind at their power limit, and at most."""
+
+SPREAD_BELOW, OTHER_SPREAD_BELOW = {"h100-sxm": 0.06, "h200-sxm": 0.18}, 0.18
+"""How much it grows from there to no power at all, along a line, for each kind, and for those of
+which several cards were not metered: as for the wider. From the same batches on two to six cards
+each (docs/accuracy.md, "Cards of a kind"); H200s lie 6 % apart in what draws 69 % of their limit.
+Chosen on 2026-11-29 after a look at these; idle watts, which differ as well, are in it."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class Spread:
     Attributes:
         repeat_sd: Relative sd between equal runs, pooled; 0 if none was repeated.
         inverse_runs: Mean of 1 / runs over the batches: 1 if none was repeated.
-        card_sd: Relative sd between cards of one kind.
+        card_sd: Relative sd between the cards of the table; 0 for one card.
         cards: Cards that the table was measured on.
     """
 
@@ -45,8 +54,29 @@ class Spread:
         )
 
 
-def relative_sds(prices: Prices, spread: Spread, counts: StepCounts) -> dict[str, float]:
+def card_spread(gpu: str, load: float, gpus: int = 1) -> float:
+    """Relative sd between servers of so many cards of a kind, in what the same work takes.
+
+    Args:
+        gpu: Short name of the kind.
+        load: Share of their power limit that the work draws.
+        gpus: Cards that share the model, whose differences average out.
+    """
+    below = SPREAD_BELOW.get(gpu, OTHER_SPREAD_BELOW)
+    spread = min(MOST_CARD_SPREAD, CARD_SPREAD + below * max(0.0, 1 - load))
+    return spread / math.sqrt(gpus)
+
+
+def relative_sds(
+    prices: Prices, spread: Spread, counts: StepCounts, of_cards: float
+) -> dict[str, float]:
     """What makes a metered run of that much work differ from its price: relative sds.
+
+    Args:
+        prices: Of a table.
+        spread: Likewise.
+        counts: The work.
+        of_cards: Relative sd between cards of the kind.
 
     Returns:
         `coefficients`: prices rest on so many runs. `shape`: what the law misses, which differs
@@ -58,7 +88,7 @@ def relative_sds(prices: Prices, spread: Spread, counts: StepCounts) -> dict[str
         "coefficients": prices.relative_sd(counts),
         "shape": prices.residual_sd,
         "repeat": spread.repeat_sd * math.sqrt(1 - spread.inverse_runs),
-        "card": spread.card_sd * math.sqrt(1 + 1 / spread.cards),
+        "card": max(spread.card_sd, of_cards) * math.sqrt(1 + 1 / spread.cards),
     }
 
 
@@ -79,8 +109,8 @@ def sampling_sd(energies_j: Sequence[float], shorter_j: float | None) -> float:
 def interval_j(energy_j: float, sds: Mapping[str, float], freedom: int) -> tuple[float, float]:
     """The 95 % interval around an estimate [J]; it does not reach 0.
 
-    Student's t with the degrees of freedom that the fit's residuals have, since their spread is
-    itself only known from so many.
+    Student's t, since the spread of the fit's residuals is itself only known from so many; with the
+    degrees of freedom of Welch and Satterthwaite, since that of cards, hosts and draws is not.
 
     Args:
         energy_j: The estimate [J].
@@ -89,8 +119,10 @@ def interval_j(energy_j: float, sds: Mapping[str, float], freedom: int) -> tuple
     """
     from scipy.special import stdtrit
 
-    quantile = float(stdtrit(freedom, 0.975))
-    half = quantile * math.hypot(*sds.values())
+    sd = math.hypot(*sds.values())
+    of_fit = math.hypot(*(sds.get(cause, 0.0) for cause in _OF_FIT))
+    effective = freedom * (sd / of_fit) ** 4 if of_fit else math.inf
+    half = float(stdtrit(effective, 0.975)) * sd
     # Where little is known, the lower end nears 0 as the upper end goes up: work costs something.
     low = 1 - half if half < _WIDE else _WIDE * math.exp(1 - half / _WIDE)
     return energy_j * low, energy_j * (1 + half)
@@ -107,7 +139,7 @@ def _repeat_sd(batches: Sequence[MeteredBatch]) -> float:
 
 
 def _card_sd(batches: Sequence[MeteredBatch]) -> float:
-    """Relative sd between cards: of the kind, or more if the table's own differ by more."""
+    """Relative sd between the table's own cards."""
     differences: dict[str | None, list[float]] = {}
     for batch in batches:
         cards = {run.gpu for run in batch.runs}
@@ -116,4 +148,4 @@ def _card_sd(batches: Sequence[MeteredBatch]) -> float:
             difference = statistics.fmean(energies_j) / batch.energy_j - 1
             differences.setdefault(card, []).append(difference)
     means = [statistics.fmean(values) for values in differences.values()]
-    return max(CARD_SPREAD, statistics.stdev(means) if len(means) > 1 else 0.0)
+    return statistics.stdev(means) if len(means) > 1 else 0.0

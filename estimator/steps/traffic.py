@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching, graph_padding
-from joulecast.estimator.steps.intervals import CARD_SPREAD, Spread
+from joulecast.estimator.steps.intervals import Spread
 from joulecast.estimator.steps.prices import Prices
 from joulecast.estimator.steps.work import TERMS
 from joulecast.measurements.arrays import FloatArray
@@ -161,7 +161,7 @@ def fit_traffic(table: EnergyTable) -> TrafficPrices:
         freedom=len(errors) - 1,
     )
     cards = len({window.card for window in windows})
-    spread = Spread(repeat_sd=0.0, inverse_runs=1.0, card_sd=CARD_SPREAD, cards=cards)
+    spread = Spread(repeat_sd=0.0, inverse_runs=1.0, card_sd=0.0, cards=cards)
     return TrafficPrices(prices, float(fitted[-1]), spread, errors)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from joulecast.estimator.attribution.division import Division, prompt_share
 from joulecast.estimator.ideal import Roofline
-from joulecast.estimator.steps.intervals import CARD_SPREAD
+from joulecast.estimator.steps.intervals import card_spread
 from joulecast.estimator.steps.serving import Service
 from joulecast.estimator.steps.spending import Spending
 from joulecast.estimator.steps.work import StepCounts, Steps
@@ -118,10 +118,11 @@ class UnitLaw:
         spent, energy_j = Spent.of_array(service.gauged), spending.energy_j
         prices, gpus = self.carried.prices, self.deployment.gpus
         idle_sd = gpus * prices.idle_sd_w * spent.seconds / energy_j
+        load = energy_j / spending.seconds / (gpus * self.deployment.power_limit_w)
         sds = {
             "coefficients": prices.work_sd_j(spent.work) / energy_j,
             "shape" if self.is_own else "model": self.model_sd,
-            "card": math.hypot(CARD_SPREAD * math.sqrt(2), idle_sd),
+            "card": math.hypot(card_spread(self.deployment.gpu.name, load, gpus), idle_sd),
         }
         if self.carried.has_spread:
             sds["gpu"] = self.carried.relative_sd(spent, energy_j)

@@ -54,7 +54,6 @@ SD_LABELS = {
     "drawing": "what drawing tokens costs",
     "speculation": "rounds of speculation",
     "idle": "idle power of cards",
-    "part load": "steps of few requests",
 }
 
 

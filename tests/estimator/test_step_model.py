@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from joulecast.estimator.steps.intervals import CARD_SPREAD, Spread, interval_j, relative_sds
+from joulecast.estimator.steps.intervals import Spread, card_spread, interval_j, relative_sds
 from joulecast.estimator.steps.metered_batches import MeteredBatch, metered_batches
 from joulecast.estimator.steps.prices import fit_prices, held_out_errors
 from joulecast.estimator.steps.work import TERMS, StepCounts
@@ -73,9 +73,10 @@ def test_known_coefficients_are_found_again(batches: list[MeteredBatch]) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.parametrize("repeats", [1, 3])
-def test_the_interval_covers_what_it_says(batches: list[MeteredBatch], repeats: int) -> None:
+@pytest.mark.parametrize(("repeats", "card_sd"), [(1, 0.006), (3, 0.006), (1, 0.065)])
+def test_the_interval_covers_what_it_says(
+    batches: list[MeteredBatch], repeats: int, card_sd: float
+) -> None:
     """Tables and metered traces made up with a known truth: 93 to 97 % lie within the interval."""
     generator = np.random.default_rng(7)
     shape_sd, repeat_sd = 0.02, 0.01
@@ -85,7 +86,7 @@ def test_the_interval_covers_what_it_says(batches: list[MeteredBatch], repeats: 
     true_means_j = {batch.batch: float(batch.work @ TRUTH) for batch in some}
     hits, trials = 0, 1500
     for _ in range(trials):
-        card = 1 + CARD_SPREAD * generator.standard_normal()
+        card = 1 + card_sd * generator.standard_normal()
 
         def runs(batch: MeteredBatch, card: float = card) -> list[tuple[str, float]]:
             shape = card * (1 + shape_sd * generator.standard_normal())
@@ -95,10 +96,10 @@ def test_the_interval_covers_what_it_says(batches: list[MeteredBatch], repeats: 
 
         table = remade(some, runs)
         prices = fit_prices(table)
-        true_sds = CARD_SPREAD, shape_sd, repeat_sd
+        true_sds = card_sd, shape_sd, repeat_sd
         other, shape, noise = (1 + sd * generator.standard_normal() for sd in true_sds)
         metered_j = true_j * other * shape * noise
-        sds = relative_sds(prices, Spread.of(table), trace)
+        sds = relative_sds(prices, Spread.of(table), trace, card_sd)
         low, high = interval_j(prices.total_j(trace), sds, prices.freedom)
         hits += low <= metered_j <= high
     assert 0.93 <= hits / trials <= 0.97
@@ -120,10 +121,31 @@ def test_what_the_interval_is_made_of(batches: list[MeteredBatch]) -> None:
     assert spread.cards == 2
     assert spread.card_sd == pytest.approx(0.04 / math.sqrt(2), rel=1e-6)
     assert spread.inverse_runs == pytest.approx(1 / 6)
-    sds = relative_sds(prices, spread, batches[0].counts)
+    sds = relative_sds(prices, spread, batches[0].counts, of_cards=0.006)
     assert sds["card"] == pytest.approx(spread.card_sd * math.sqrt(1.5))
+    of_cards = relative_sds(prices, spread, batches[0].counts, of_cards=0.06)["card"]
+    assert of_cards == pytest.approx(0.06 * math.sqrt(1.5))
     assert sds["repeat"] == pytest.approx(spread.repeat_sd * math.sqrt(5 / 6))
     assert sds["shape"] < 1e-9
+
+
+def test_what_is_known_from_elsewhere_does_not_take_the_t_of_a_small_fit() -> None:
+    """Welch and Satterthwaite: as many degrees of freedom as the fit's share of the variance."""
+    low, high = interval_j(100.0, {"shape": 0.01, "card": 0.06}, 3)
+    sd = math.hypot(0.01, 0.06)
+    assert high - low == pytest.approx(200 * 1.96 * sd, rel=1e-3)
+    low, high = interval_j(100.0, {"shape": 0.03, "card": 0.03}, 3)
+    assert high - low == pytest.approx(200 * 2.179 * math.hypot(0.03, 0.03), rel=1e-3)  # t(12)
+
+
+def test_cards_lie_further_apart_the_less_they_draw() -> None:
+    """The same batches on several cards; docs/accuracy.md."""
+    loads = 1.1, 1.0, 0.96, 0.9, 0.8, 0.7, 0.2
+    of_h200 = [round(card_spread("h200-sxm", load), 3) for load in loads]
+    assert of_h200 == [0.006, 0.006, 0.013, 0.024, 0.042, 0.06, 0.065]
+    assert of_h200 == [round(card_spread("l40s", load), 3) for load in loads]  # none was metered
+    assert card_spread("h100-sxm", 0.7) == pytest.approx(0.024)
+    assert card_spread("h200-sxm", 0.8, 4) == card_spread("h200-sxm", 0.8) / 2
 
 
 def test_an_interval_does_not_reach_zero() -> None:

