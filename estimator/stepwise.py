@@ -65,8 +65,13 @@ class Law(Protocol):
     def spending(self, service: Service) -> Spending:
         """What a service costs, gauged so."""
 
-    def relative_sds(self, service: Service, spending: Spending, cells: float) -> dict[str, float]:
-        """What makes a metered run of requests of so many cells differ: cause -> relative sd."""
+    def relative_sds(
+        self, service: Service, spending: Spending, cells: float, servers: int = 1
+    ) -> dict[str, float]:
+        """What makes a metered run of requests of so many cells differ: cause -> relative sd.
+
+        The cards of several servers that share the requests average out.
+        """
 
     def drawn_j(self, service: Service) -> float:
         """Energy of one draw of the requests [J]."""

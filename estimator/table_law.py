@@ -186,11 +186,13 @@ class TableLaw:
         seconds = max(seconds, energy_j / self.power_limit_w)
         return Spending(energy_j, seconds, parts_j, least_parts_j, host_sd)
 
-    def relative_sds(self, service: Service, spending: Spending, cells: float) -> dict[str, float]:
+    def relative_sds(
+        self, service: Service, spending: Spending, cells: float, servers: int = 1
+    ) -> dict[str, float]:
         """What makes a metered run differ from its price: cause -> relative sd."""
         load = spending.energy_j / spending.seconds / self.power_limit_w
         of_cards = card_spread(self.roofline.gpu.name, load, self.gpus)
-        sds = relative_sds(self.prices, self.spread, service.counts, of_cards)
+        sds = relative_sds(self.prices, self.spread, service.counts, of_cards, servers)
         if self.kinds is not None:
             sds["shape"] = self.kinds.sd(load, cells)
         counts = service.counts

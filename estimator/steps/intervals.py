@@ -68,7 +68,7 @@ def card_spread(gpu: str, load: float, gpus: int = 1) -> float:
 
 
 def relative_sds(
-    prices: Prices, spread: Spread, counts: StepCounts, of_cards: float
+    prices: Prices, spread: Spread, counts: StepCounts, of_cards: float, servers: int = 1
 ) -> dict[str, float]:
     """What makes a metered run of that much work differ from its price: relative sds.
 
@@ -77,6 +77,7 @@ def relative_sds(
         spread: Likewise.
         counts: The work.
         of_cards: Relative sd between cards of the kind.
+        servers: That share the work, each on cards of its own.
 
     Returns:
         `coefficients`: prices rest on so many runs. `shape`: what the law misses, which differs
@@ -88,7 +89,7 @@ def relative_sds(
         "coefficients": prices.relative_sd(counts),
         "shape": prices.residual_sd,
         "repeat": spread.repeat_sd * math.sqrt(1 - spread.inverse_runs),
-        "card": max(spread.card_sd, of_cards) * math.sqrt(1 + 1 / spread.cards),
+        "card": max(spread.card_sd, of_cards) * math.sqrt(1 / servers + 1 / spread.cards),
     }
 
 

@@ -113,6 +113,7 @@ class UnitLaw:
         service: Service,
         spending: Spending,
         cells: float,  # noqa: ARG002 - errors of models were found on mixed requests
+        servers: int = 1,
     ) -> dict[str, float]:
         """What makes a metered run differ: cause -> relative sd."""
         spent, energy_j = Spent.of_array(service.gauged), spending.energy_j
@@ -122,7 +123,9 @@ class UnitLaw:
         sds = {
             "coefficients": prices.work_sd_j(spent.work) / energy_j,
             "shape" if self.is_own else "model": self.model_sd,
-            "card": math.hypot(card_spread(self.deployment.gpu.name, load, gpus), idle_sd),
+            "card": math.hypot(
+                card_spread(self.deployment.gpu.name, load, gpus * servers), idle_sd
+            ),
         }
         if self.carried.has_spread:
             sds["gpu"] = self.carried.relative_sd(spent, energy_j)

@@ -203,10 +203,12 @@ class SampledLaw:
             host_sd=None if host_sd is None else host_sd * greedy.energy_j / energy_j,
         )
 
-    def relative_sds(self, service: Service, spending: Spending, cells: float) -> dict[str, float]:
+    def relative_sds(
+        self, service: Service, spending: Spending, cells: float, servers: int = 1
+    ) -> dict[str, float]:
         """What makes a metered run differ: cause -> relative sd."""
         greedy = _greedy(service)
-        sds = self.law.relative_sds(greedy, self.law.spending(greedy), cells)
+        sds = self.law.relative_sds(greedy, self.law.spending(greedy), cells, servers)
         drawn_share = float(service.gauged[0]) / spending.energy_j
         sds = {cause: (1 - drawn_share) * sd for cause, sd in sds.items()}
         host_sd = sds.pop("host", None)

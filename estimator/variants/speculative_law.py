@@ -189,9 +189,11 @@ class SpeculativeLaw(UnitLaw):
         recorded = replace(work, is_launched=np.zeros_like(work.is_launched))
         return self.carried.prices.step_seconds(recorded, deployment)
 
-    def relative_sds(self, service: Service, spending: Spending, cells: float) -> dict[str, float]:
+    def relative_sds(
+        self, service: Service, spending: Spending, cells: float, servers: int = 1
+    ) -> dict[str, float]:
         """What makes a metered run differ: cause -> relative sd."""
-        sds = super().relative_sds(service, spending, cells)
+        sds = super().relative_sds(service, spending, cells, servers)
         work_j = self.carried.prices.work_j(Spent.of_array(service.gauged).work)
         host_sd = sds.pop("host")
         return {**sds, "speculation": WORK_SD * work_j / spending.energy_j, "host": host_sd}

@@ -123,8 +123,9 @@ def test_what_the_interval_is_made_of(batches: list[MeteredBatch]) -> None:
     assert spread.inverse_runs == pytest.approx(1 / 6)
     sds = relative_sds(prices, spread, batches[0].counts, of_cards=0.006)
     assert sds["card"] == pytest.approx(spread.card_sd * math.sqrt(1.5))
-    of_cards = relative_sds(prices, spread, batches[0].counts, of_cards=0.06)["card"]
-    assert of_cards == pytest.approx(0.06 * math.sqrt(1.5))
+    for servers, of_both in ((1, 1.5), (4, 0.75)):  # and two cards of the table
+        sds = relative_sds(prices, spread, batches[0].counts, 0.06, servers)
+        assert sds["card"] == pytest.approx(0.06 * math.sqrt(of_both))
     assert sds["repeat"] == pytest.approx(spread.repeat_sd * math.sqrt(5 / 6))
     assert sds["shape"] < 1e-9
 
