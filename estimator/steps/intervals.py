@@ -17,6 +17,9 @@ _WIDE = 0.5
 _OF_FIT = "coefficients", "shape", "model"
 """What may be off by as much as the residuals of a fit tell."""
 
+_LITTLE = 1e-3
+"""Share of the whole sd below which what residuals tell is too little to count."""
+
 CARD_SPREAD, MOST_CARD_SPREAD = 0.006, 0.065
 """Relative sd between cards of a kind at their power limit, and at most."""
 
@@ -24,7 +27,8 @@ SPREAD_BELOW, OTHER_SPREAD_BELOW = {"h100-sxm": 0.06, "h200-sxm": 0.18}, 0.18
 """How much it grows from there to no power at all, along a line, for each kind, and for those of
 which several cards were not metered: as for the wider. From the same batches on two to six cards
 each (docs/accuracy.md, "Cards of a kind"); H200s lie 6 % apart in what draws 69 % of their limit.
-Chosen on 2026-11-29 after a look at these; idle watts, which differ as well, are in it."""
+Chosen on 2026-11-29 after a look at these; idle watts, which differ as well, are in it (price
+lists, which have them apart, add their spread)."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def interval_j(energy_j: float, sds: Mapping[str, float], freedom: int) -> tuple
 
     sd = math.hypot(*sds.values())
     of_fit = math.hypot(*(sds.get(cause, 0.0) for cause in _OF_FIT))
-    effective = freedom * (sd / of_fit) ** 4 if of_fit else math.inf
+    effective = freedom * (sd / of_fit) ** 4 if of_fit > _LITTLE * sd else math.inf
     half = float(stdtrit(effective, 0.975)) * sd
     # Where little is known, the lower end nears 0 as the upper end goes up: work costs something.
     low = 1 - half if half < _WIDE else _WIDE * math.exp(1 - half / _WIDE)

@@ -120,12 +120,11 @@ class UnitLaw:
         prices, gpus = self.carried.prices, self.deployment.gpus
         idle_sd = gpus * prices.idle_sd_w * spent.seconds / energy_j
         load = energy_j / spending.seconds / (gpus * self.deployment.power_limit_w)
+        of_cards = card_spread(self.deployment.gpu.name, load, gpus * servers)
         sds = {
             "coefficients": prices.work_sd_j(spent.work) / energy_j,
             "shape" if self.is_own else "model": self.model_sd,
-            "card": math.hypot(
-                card_spread(self.deployment.gpu.name, load, gpus * servers), idle_sd
-            ),
+            "card": math.hypot(of_cards, idle_sd),
         }
         if self.carried.has_spread:
             sds["gpu"] = self.carried.relative_sd(spent, energy_j)

@@ -69,6 +69,9 @@ _FIELDS: Mapping[str, type] = {
 }
 
 
+_NEVER_0 = "batches", "prefill_j", "decode_j"
+
+
 def write_phases(path: Path, provenance: Sequence[str], splits: Sequence[PhaseSplit]) -> None:
     """Write phases.csv, whole or not at all.
 
@@ -114,5 +117,7 @@ def _split(row: Sequence[str], where: str) -> PhaseSplit:
             raise InputError(f'{where}: its {name} is "{text}", which is no number') from None
         if not math.isfinite(value) or value < 0:
             raise InputError(f'{where}: its {name} is "{text}", not a number of 0 or more')
+        if value == 0 and name in _NEVER_0:
+            raise InputError(f"{where}: its {name} is 0, which no phase that was metered takes")
         values[name] = value
     return PhaseSplit(**values)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, Protocol
 
 from scipy import stats
@@ -239,10 +240,10 @@ class Batches:
         attention: where a batch has runs without new ones, these alone count.
         """
         runs: dict[BatchKey, list[tuple[Run, bool]]] = {}
-        for table in self.tables.get(way, ()):
-            for run, has_new_shapes in runs_with_plans(table):
-                if run.valid:
-                    runs.setdefault(run.batch, []).append((run, has_new_shapes))
+        tables = self.tables.get(way, ())
+        for run, has_new_shapes in each_once(chain(*map(runs_with_plans, tables))):
+            if run.valid:
+                runs.setdefault(run.batch, []).append((run, has_new_shapes))
         return {batch: Batch(runs[batch], way.engine) for batch in sorted(runs, key=_by_size)}
 
     def invalid_runs(self, way: Way) -> int:
@@ -257,6 +258,15 @@ class Batches:
             for batch in ours
             if batch in theirs
         ]
+
+
+def each_once(runs: Iterable[tuple[Run, bool]]) -> list[tuple[Run, bool]]:
+    """Runs of several tables, one that more than one table holds once.
+
+    Those that do not say when they began are all taken.
+    """
+    held = {run if run.started_at else id(run): (run, new) for run, new in runs}
+    return list(held.values())
 
 
 def runs_with_plans(table: EnergyTable) -> Iterator[tuple[Run, bool]]:
@@ -285,23 +295,29 @@ def change_between(batch: BatchKey, ours: Metered, theirs: Metered, quantity: Qu
     if shared:
         ours, theirs = ours.on(shared), theirs.on(shared)
     sides = [(ours.on({card}), theirs.on({card})) for card in shared] or [(ours, theirs)]
-    pairs = {(tuple(a.values(quantity)), tuple(b.values(quantity))) for a, b in sides}
+    # Cards that share a model have the same runs, which count once.
+    pairs = {(*map(id, a.runs), *map(id, b.runs)): (a, b) for a, b in sides}.values()
     spread = 0.0 if shared else card_spread()
-    ratio, error = _mean_ratio([_ratio(*pair, ours, theirs, spread) for pair in pairs])
+    ratio, error = _mean_ratio(
+        [
+            _ratio(a.values(quantity), b.values(quantity), a.engine, b.engine, spread)
+            for a, b in pairs
+        ]
+    )
     return Change(
         batch=batch,
         percent=100 * (ratio - 1),
         error=100 * ratio * error,
         runs=min(len(ours.runs), len(theirs.runs)),
-        has_new_shapes=ours.has_new_shapes or theirs.has_new_shapes,
+        has_new_shapes=any(a.has_new_shapes or b.has_new_shapes for a, b in pairs),
     )
 
 
 def _ratio(
-    values: Sequence[float], over: Sequence[float], ours: Metered, theirs: Metered, spread: float
+    values: Sequence[float], over: Sequence[float], engine: str, over_engine: str, spread: float
 ) -> tuple[float, float]:
     """A mean over another, and half the width of its 95 % interval, relative."""
-    errors = relative_error(values, ours.engine), relative_error(over, theirs.engine)
+    errors = relative_error(values, engine), relative_error(over, over_engine)
     return statistics.fmean(values) / statistics.fmean(over), math.hypot(*errors, spread)
 
 

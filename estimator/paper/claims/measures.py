@@ -173,6 +173,8 @@ def _trend(measure: Measure, gpu: str, batches: Batches, _phases: Phases) -> Evi
     if not changes or changes[0].batch_size > measure["up_to_batch"]:
         return None
     first, last = changes[0], changes[-1]
+    if first.batch_size == last.batch_size:
+        return None
     difference = first.percent - last.percent
     error = (first.error**2 + last.error**2) ** 0.5
     has_new_shapes = first.has_new_shapes or last.has_new_shapes
@@ -191,12 +193,9 @@ def _exponent(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> E
     """The x of energy ~ length^x, over a range of inputs or outputs."""
     way = _phase_way(measure, gpu, batches)
     points = [] if way is None else phases.series(way, measure)
-    settled = [point for point in points if not point.has_new_shapes]
-    if _spans_lengths(settled, measure):
-        points = settled
-    if way is None or not _spans_lengths(points, measure):
+    if way is None or not points:
         return None
-    lengths = [_length(point, measure) for point in points]
+    lengths = [getattr(point, f"{measure['along']}_tokens") for point in points]
     slope, error = phases.exponent(points, measure["phase"], measure["along"])
     runs = min(point.runs for point in points)
     has_new_shapes = any(point.has_new_shapes for point in points)
@@ -210,17 +209,6 @@ def _exponent(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> E
         batches.invalid_runs(way),
         phases=points,
     )
-
-
-def _spans_lengths(points: Sequence[PhasePoint], measure: Measure) -> bool:
-    """Whether a card measured two lengths or more."""
-    measured = {(point.card, _length(point, measure)) for point in points}
-    return len(measured) > len({card for card, _ in measured})
-
-
-def _length(point: PhasePoint, measure: Measure) -> int:
-    length: int = getattr(point, f"{measure['along']}_tokens")
-    return length
 
 
 def _share(measure: Measure, gpu: str, batches: Batches, phases: Phases) -> Evidence | None:

@@ -124,7 +124,8 @@ class Phases:
                 if run.valid and run.key in splits
             ]
             if runs:
-                self._runs.setdefault(Way.of(table), []).extend(runs)
+                held = self._runs.setdefault(Way.of(table), [])
+                held += [run for run in runs if run not in held]
 
     def ways(self) -> list[Way]:
         """The ways of serving of which phases are known."""
@@ -132,27 +133,35 @@ class Phases:
 
     def of(self, way: Way) -> dict[BatchKey, PhasePoint]:
         """The phases of its batches, from runs without plans for new shapes where there are any."""
-        by_batch: dict[BatchKey, list[SplitRun]] = {}
+        return {batch: point for (batch, _), point in self._points(way, by_card=False).items()}
+
+    def _points(self, way: Way, by_card: bool) -> dict[tuple[BatchKey, str], PhasePoint]:
+        """The same, or those of each card apart."""
+        runs: dict[tuple[BatchKey, str], list[SplitRun]] = {}
         for run in self._runs.get(way, ()):
-            by_batch.setdefault(run.split.batch, []).append(run)
+            card = str(run.card) if by_card else ""
+            runs.setdefault((run.split.batch, card), []).append(run)
         return {
-            batch: PhasePoint.of(
-                [run for run in runs if not run.has_new_shapes] or runs, way.engine
-            )
-            for batch, runs in sorted(by_batch.items())
+            key: PhasePoint.of([run for run in of if not run.has_new_shapes] or of, way.engine)
+            for key, of in sorted(runs.items())
         }
 
     def series(self, way: Way, measure: Mapping[str, Any]) -> list[PhasePoint]:
-        """The points of a range of lengths, at one batch size and one other length, or any."""
+        """The points of a range of lengths, at one batch size and one other length, or any.
+
+        Those of each card apart, of cards that measured two lengths or more.
+        """
         along = measure["along"]
         other = "output" if along == "input" else "input"
-        return [
+        points = [
             point
-            for point in self.of(way).values()
+            for point in self._points(way, by_card=True).values()
             if point.batch_size == measure["batch"]
             and measure["other"] in (None, getattr(point, f"{other}_tokens"))
             and measure["from"] <= getattr(point, f"{along}_tokens") <= measure["to"]
         ]
+        settled = _along(along, [point for point in points if not point.has_new_shapes])
+        return settled or _along(along, points)
 
     @staticmethod
     def exponent(points: Sequence[PhasePoint], phase: Phase, along: str) -> tuple[float, float]:
@@ -181,3 +190,11 @@ class Phases:
         residuals = _NORMAL_95**2 * weights @ (energies - slope * lengths) ** 2
         excess = float(residuals) / max(1, len(points) - len(cards) - 1)
         return slope, math.sqrt(max(1.0, excess) / float(weights @ lengths**2))
+
+
+def _along(along: str, points: Sequence[PhasePoint]) -> list[PhasePoint]:
+    """Those of cards that measured two lengths or more."""
+    lengths: dict[str, set[int]] = {}
+    for point in points:
+        lengths.setdefault(point.card, set()).add(getattr(point, f"{along}_tokens"))
+    return [point for point in points if len(lengths[point.card]) > 1]

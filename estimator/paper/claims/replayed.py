@@ -120,8 +120,8 @@ class Replays:
                 self.of.setdefault(Handing.of(replay), []).append(replay)
 
     def batch(self, handing: Handing) -> ReplayedBatch:
-        """All valid runs of a handing."""
-        runs = [run for replay in self.of[handing] for run in replay.valid_runs]
+        """All valid runs of a handing, each once, however many files hold it."""
+        runs = list(dict.fromkeys(run for each in self.of[handing] for run in each.valid_runs))
         return ReplayedBatch(runs, handing.way.engine)
 
     def invalid_runs(self, handing: Handing) -> int:

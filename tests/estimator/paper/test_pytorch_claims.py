@@ -142,6 +142,29 @@ def test_changes_are_told_card_by_card(make_table: MakeTable) -> None:
     assert change.error == pytest.approx(50 / math.sqrt(sum(each**-2 for each in errors)))
 
 
+def test_a_run_that_two_tables_hold_is_one(make_table: MakeTable) -> None:
+    eager = make_table("eager", PLAIN, [(FIRST, (512, 64, 8), j) for j in (1000.0, 1000.0)])
+    compiled = make_table("compiled", COMPILED, [(FIRST, (512, 64, 8), 500.0)])
+    once = findings("compilation", eager, compiled)["compile-a100"].evidence[0]
+    twice = findings("compilation", eager, compiled, eager, compiled)["compile-a100"].evidence[0]
+    assert twice.measured == once.measured
+    # And one batch alone has no trend.
+    assert findings("compilation", eager, compiled)["compile-small"].evidence == []
+
+
+def test_a_window_with_plans_on_either_card_counts_as_such(make_table: MakeTable) -> None:
+    """The two sides share cards only where one of them made plans on each."""
+    batch = 512, 64, 8
+    eager = [(FIRST, batch, 900.0), (FIRST, batch, 800.0), (SECOND, batch, 900.0)]
+    folders = (
+        make_table("eager", PLAIN, eager),
+        make_table("compiled", COMPILED, [(SECOND, batch, 450.0)]),
+    )
+    evidence = findings("compilation", *folders)["compile-a100"].evidence[0]
+    assert evidence.measured.low == pytest.approx(-50)
+    assert evidence.measured.has_new_shapes
+
+
 def test_cards_that_disagree_make_the_error_larger(make_table: MakeTable) -> None:
     batch = 512, 64, 8
     eager = [(card, batch, 1000.0) for card in (FIRST, FIRST, SECOND, SECOND)]

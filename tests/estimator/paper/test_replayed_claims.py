@@ -104,9 +104,11 @@ def test_less_than_five_percent_takes_three_runs() -> None:
     one = finding("online-large", *pair(128, (4800.0,), (5000.0,)))
     assert one.ruling.verdict is Verdict.UNKNOWN
     assert "three runs" in one.ruling.reason
-    # Two files of the same are one measurement.
+    # Three files of the same run are one measurement, those of three runs are three.
     again = [each for _ in range(3) for each in pair(128, (4800.0,), (5000.0,))]
-    assert finding("online-large", *again).ruling.verdict is Verdict.AGREES
+    assert finding("online-large", *again).evidence[0].measured == one.evidence[0].measured
+    runs = [each for j in (0.0, 1.0, 2.0) for each in pair(128, (4800.0 + j,), (5000.0 + j,))]
+    assert finding("online-large", *runs).ruling.verdict is Verdict.AGREES
 
 
 def test_other_requests_batches_and_invalid_runs_are_not_compared() -> None:

@@ -59,6 +59,7 @@ def test_phases_are_read_as_they_were_written(tmp_path: Path) -> None:
         ("prefill_j", "prefill", ":2: its columns must be"),
         (",846,", ",-846,", ':3: its prefill_j is "-846"'),
         (",846,", ",nan,", ':3: its prefill_j is "nan"'),
+        (",846,", ",0,", ":3: its prefill_j is 0, which no phase"),
         (",846,", ",much,", 'its prefill_j is "much", which is no number'),
         ("512,64,", "512,", "has 13 values, not 14"),
     ],
