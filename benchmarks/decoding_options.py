@@ -11,7 +11,7 @@ import argparse
 import csv
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -191,20 +191,26 @@ class Drawing:
     work_j: float
 
 
-def drawing(strategy: str, folders: tuple[str, str] | None = None) -> list[Drawing]:
-    """Over greedy windows on the same card; each request samples 64 times.
+def drawing(strategy: str) -> list[Drawing]:
+    """Over greedy windows on the first card."""
+    drawn = load_table(WINDOWS / DRAWN[strategy])
+    return _over_greedy(drawn, metered(drawn, strategy, is_later=False), GREEDY)
 
-    Args:
-        strategy: How tokens were drawn.
-        folders: Of the drawn and of the greedy windows; None for those of the first card.
-    """
-    is_later = None if folders else False
-    drawn, greedy = (load_table(WINDOWS / of) for of in folders or (DRAWN[strategy], GREEDY))
+
+def top_p_again() -> list[Drawing]:
+    """Over greedy windows on the last card."""
+    drawn = load_table(WINDOWS / TOP_P_AGAIN)
+    return _over_greedy(drawn, metered(drawn), GREEDY_AGAIN)
+
+
+def _over_greedy(
+    drawn: EnergyTable, of_drawn: Mapping[int, list[tuple[float, float]]], greedy: str
+) -> list[Drawing]:
+    """What some windows of a table took over greedy ones; each request samples 64 times."""
     idle_w = float(drawn.metadata["idle_power_w"])
-    of_greedy = metered(greedy)
+    of_greedy = metered(load_table(WINDOWS / greedy))
     found = []
-    excluded = "" if folders else strategy
-    for batch_size, windows in metered(drawn, excluded, is_later).items():
+    for batch_size, windows in of_drawn.items():
         ours, theirs = np.array(windows), np.array(of_greedy[batch_size])
         more_j, more_s = (ours.mean(axis=0) - theirs.mean(axis=0)).tolist()
         greedy_j, squares = theirs[:, 0].mean(), None
@@ -290,7 +296,7 @@ def drawing_rows() -> Iterator[str]:
     )
     yield row(["---"] * 5)
     told = {strategy: drawing(strategy) for strategy in DRAWN}
-    told["top-p:0.9, last"] = drawing("top-p:0.9", (TOP_P_AGAIN, GREEDY_AGAIN))
+    told["top-p:0.9, last"] = top_p_again()
     for strategy, of_batches in told.items():
         for each in of_batches:
             sd = "" if each.percent_sd is None else f" ± {each.percent_sd:.2f}"

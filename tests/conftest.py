@@ -1,10 +1,12 @@
 """What several tests share."""
 
+import importlib.util
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner, Result
@@ -95,3 +97,13 @@ def workload_of(grid: Grid, requests: list[tuple[int, int]]) -> Workload:
         sums = cells.get((row, column), CellSums(0, 0, 0, 0, 0, 0))
         cells[row, column] = CellSums(*(a + b for a, b in zip(sums, request, strict=True)))
     return Workload(grid, cells)
+
+
+def load_program(path: Path) -> ModuleType:
+    """A program of the checkout that is no module of the package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -24,7 +24,6 @@ from joulecast.estimator.steps.intervals import card_spread
 LOADS = (0.6, 0.75, 0.85, 0.94, 0.985, 1.01)
 """Bounds of the ranges, of the share of the power limit."""
 
-
 ALIKE = 0.03
 """Relative sd of times from which on a host, and not the card, makes the difference."""
 
@@ -63,9 +62,9 @@ def batches_apart() -> list[Apart]:
     for (way, _, _), of_cards in runs.items():
         if len(of_cards) < 2 or way.decoding.startswith("top-p") or way.speculation:
             continue  # windows of these hold compilations
-        means = np.array([np.median(told, axis=0) for told in of_cards.values()])
-        energy_sd, seconds_sd = np.log(means[:, :2]).std(axis=0, ddof=1).tolist()
-        load = float(means[:, 2].mean())
+        medians = np.array([np.median(told, axis=0) for told in of_cards.values()])
+        energy_sd, seconds_sd = np.log(medians[:, :2]).std(axis=0, ddof=1).tolist()
+        load = float(medians[:, 2].mean())
         apart.append(Apart(way.gpu, load, len(of_cards), energy_sd, seconds_sd))
     return apart
 

@@ -33,6 +33,7 @@ from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.in_time.state import StepTimes
 from joulecast.estimator.steps.intervals import interval_j
 from joulecast.estimator.steps.progress import Progress, part_of
+from joulecast.estimator.steps.spending import Spending
 from joulecast.estimator.steps.work import CachedSums, LengthArray
 from joulecast.estimator.stepwise import StepModel, effective_cells, gauged_by_law
 from joulecast.estimator.variants.speculation import SpeculativeBatching
@@ -210,7 +211,7 @@ def _estimate(
     spending = model.law.spending(service)
     idle_j = model.law.idle_power_w * run.idle_s
     energy_j = spending.energy_j + idle_j
-    sds = _relative_sds(model, offline, fleet, run, energy_j)
+    sds = _relative_sds(model, offline, fleet, run, spending, energy_j)
     cached = CachedSums.of_lengths(requests.lengths, requests.cached).tokens
     inputs, outputs = offline.estimated_tokens["input"], offline.estimated_tokens["output"]
     tokens = {"input": inputs - cached, "cached": cached, "output": outputs}
@@ -259,13 +260,16 @@ def _at_work(sds: Mapping[str, float], share: float) -> dict[str, float]:
 
 
 def _relative_sds(
-    model: StepModel, offline: Estimate, fleet: Fleet, run: FleetRun, energy_j: float
+    model: StepModel,
+    offline: Estimate,
+    fleet: Fleet,
+    run: FleetRun,
+    spending: Spending,
+    energy_j: float,
 ) -> dict[str, float]:
     """What the interval is made of: that of the steps, by their share, and idle power."""
     cells = effective_cells(offline.cells, offline.energy_j)
-    service = gauged_by_law(run.service)
-    spending = model.law.spending(service)
-    sds = model.law.relative_sds(service, spending, cells, fleet.replicas)
+    sds = model.law.relative_sds(gauged_by_law(run.service), spending, cells, fleet.replicas)
     steps = spending.energy_j / energy_j
     sds = {cause: sd * steps for cause, sd in sds.items()}
     sds["idle"] = model.law.idle_sd_w * run.idle_s / energy_j

@@ -265,8 +265,8 @@ def each_once(runs: Iterable[tuple[Run, bool]]) -> list[tuple[Run, bool]]:
 
     Those that do not say when they began are all taken.
     """
-    held = {run if run.started_at else id(run): (run, new) for run, new in runs}
-    return list(held.values())
+    by_run = {run if run.started_at else id(run): (run, new) for run, new in runs}
+    return list(by_run.values())
 
 
 def runs_with_plans(table: EnergyTable) -> Iterator[tuple[Run, bool]]:

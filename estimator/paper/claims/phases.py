@@ -124,8 +124,8 @@ class Phases:
                 if run.valid and run.key in splits
             ]
             if runs:
-                held = self._runs.setdefault(Way.of(table), [])
-                held += [run for run in runs if run not in held]
+                of_way = self._runs.setdefault(Way.of(table), [])
+                of_way += [run for run in runs if run not in of_way]
 
     def ways(self) -> list[Way]:
         """The ways of serving of which phases are known."""

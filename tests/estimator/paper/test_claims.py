@@ -350,7 +350,7 @@ def test_repeatability_is_that_of_the_shipped_tables() -> None:
 
 
 def test_cards_of_a_kind_lie_apart() -> None:
-    """So far, that is: the same requests on four H200s; docs/prices.md."""
+    """So far, that is: the same requests on four H200s; docs/accuracy.md."""
     names = "vllm-batches", "vllm-sweeps", "vllm-greedy", "vllm-greedy-second"
     tables = [rows(H200 / "llama-3.1-8b" / name) for name in names]
     apart = {}

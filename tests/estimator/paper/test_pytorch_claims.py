@@ -223,6 +223,7 @@ def test_sweeps_of_pytorch_come_after_those_of_vllm(
     assert [each["engines"].split()[0] for each in linear["measured"]] == ["vllm", "pytorch"]
     alone = findings("sweeps", folder)["prefill-linear"]
     assert alone.evidence[0].measured.low == pytest.approx(1)
+    assert alone.ruling.verdict is Verdict.AGREES
 
 
 def test_sweeps_whose_windows_all_hold_plans_tell_nothing(sweeps: Callable[[bool], Path]) -> None:

@@ -1,22 +1,17 @@
 """How far cards of a kind lie apart, as docs/accuracy.md has it."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import load_program
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.slow
 def test_the_page_has_what_the_program_prints() -> None:
-    spec = importlib.util.spec_from_file_location(
-        "cards_of_a_kind", ROOT / "benchmarks/meter/cards_of_a_kind.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
+    program = load_program(ROOT / "benchmarks/meter/cards_of_a_kind.py")
     lines = set((ROOT / "docs/accuracy.md").read_text(encoding="utf-8").splitlines())
     rows = list(program.rows())
     assert len(rows) > 8

@@ -1,12 +1,12 @@
 """The windows of equal requests that no price was fitted to, as docs/accuracy.md has them."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from joulecast import measurements
+from tests.conftest import load_program
 
 PAGE = Path(__file__).parents[3] / "docs/accuracy.md"
 PROGRAM = Path(measurements.__file__).parent / "campaign-2026-11-26" / "equal_requests.py"
@@ -14,12 +14,7 @@ PROGRAM = Path(measurements.__file__).parent / "campaign-2026-11-26" / "equal_re
 
 @pytest.fixture(scope="module")
 def windows() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("equal_requests", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_program(PROGRAM)
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """The windows of eager steps, drawn tokens and speculation, as docs/decoding.md has them."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +9,7 @@ from joulecast import measurements
 from joulecast.estimator.variants.sampling import SamplingCost
 from joulecast.estimator.variants.speculative_law import measured_rounds
 from joulecast.measurements.engines.decoding import Decoding
+from tests.conftest import load_program
 
 ROOT = Path(__file__).parents[3]
 PAGE, PROGRAM = ROOT / "docs/decoding.md", ROOT / "benchmarks/decoding_options.py"
@@ -21,12 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def options() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("decoding_options", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_program(PROGRAM)
 
 
 @pytest.mark.slow
