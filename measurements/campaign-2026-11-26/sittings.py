@@ -123,6 +123,20 @@ QWEN_PAIR = Online(
     ("--gpu", "0", "--gpu", "1"),
 )
 
+FOUR = " ".join(f"--gpu {card}" for card in range(4))
+LLAMA_FOUR = Job(
+    "llama-3.1-8b",
+    "h200-sxm/llama-3.1-8b-tp4",
+    FOUR.split(),
+    table="vllm-tp4",
+    parts=(("replay", 130), ("traffic", 115)),
+)
+QWEN_FOUR = replace(
+    LLAMA_FOUR, model="qwen1.5-32b", folder="h200-sxm/qwen1.5-32b-tp4", requests=200
+)
+LATER = (("quick", 115),)
+"""Of tables of four GPUs: what traffic and replays have left time for."""
+
 PYTORCH = "--engine pytorch --model llama-3.1-8b"
 BATCHES = "measure --plan batches --runs 1 --log --engine vllm --model"
 """Of figure 2: a mixture of experts beside dense models."""
@@ -236,6 +250,42 @@ STEADY = (
 """Of the windows of SERVED, those in the middle of the load, where estimates were too low."""
 
 SITTINGS = {
+    "h200-four-llama": [
+        LLAMA_FOUR,
+        Typed(
+            "h200-sxm/llama-3.1-8b-tp4-batches",
+            (("vllm-tp4-batches", 100, f"{BATCHES} llama-3.1-8b {FOUR}"),),
+        ),
+        replace(LLAMA_FOUR, parts=LATER),
+    ],
+    "h200-four-qwen1.5-32b": [
+        QWEN_FOUR,
+        Typed(
+            "h200-sxm/qwen1.5-32b-tp4-batches",
+            (("vllm-tp4-batches", 110, f"{BATCHES} qwen1.5-32b {FOUR}"),),
+        ),
+        replace(QWEN_FOUR, parts=LATER),
+        replace(QWEN_PAIR, folder="h200-sxm/qwen1.5-32b-tp4-online", options=FOUR.split()),
+    ],
+    "h200-first-of-four": [
+        Typed(
+            "h200-sxm/llama-3.1-8b-batches-second",
+            (("vllm-batches", 90, f"{BATCHES} llama-3.1-8b --gpu 0"),),
+        ),
+        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-fourth", STEADY, ("--gpu", "0")),
+    ],
+    "h200-second-of-four": [
+        Typed(
+            "h200-sxm/qwen1.5-32b-batches-second",
+            (("vllm-batches", 100, f"{BATCHES} qwen1.5-32b --gpu 1"),),
+        ),
+    ],
+    "h200-third-of-four": [
+        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-fifth", STEADY, ("--gpu", "2")),
+    ],
+    "h200-fourth-of-four": [
+        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-sixth", STEADY, ("--gpu", "3")),
+    ],
     "h200-rest": [
         REST_OF_TOP_P,
         Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-second", STEADY),
