@@ -248,8 +248,22 @@ STEADY = (
     ("chat", 100, "burstgpt-reconstructed --rate 20 --seconds 60"),
 )
 """Of the windows of SERVED, those in the middle of the load, where estimates were too low."""
+UNEVEN = (
+    *STEADY,
+    ("nearly-full", 85, f"{CONV} --speed 2.2"),
+    ("code", 85, f"{CODE} --speed 1"),
+    ("light", 85, f"{CONV} --speed 0.8 --begin 600"),
+    ("bursts", 85, f"{CODE} --speed 6"),
+)
+"""Of SERVED, all that lasts one minute and less, on cards that did not serve them yet."""
 
 SITTINGS = {
+    "h200-online-first-of-pair": [
+        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-fourth", UNEVEN, ("--gpu", "0")),
+    ],
+    "h200-online-second-of-pair": [
+        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-fifth", UNEVEN, ("--gpu", "1")),
+    ],
     "h200-four-llama": [
         LLAMA_FOUR,
         Typed(
@@ -272,19 +286,25 @@ SITTINGS = {
             "h200-sxm/llama-3.1-8b-batches-second",
             (("vllm-batches", 90, f"{BATCHES} llama-3.1-8b --gpu 0"),),
         ),
-        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-fourth", STEADY, ("--gpu", "0")),
+        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-sixth", STEADY, ("--gpu", "0")),
     ],
     "h200-second-of-four": [
         Typed(
             "h200-sxm/qwen1.5-32b-batches-second",
             (("vllm-batches", 100, f"{BATCHES} qwen1.5-32b --gpu 1"),),
         ),
+        Online(
+            "qwen1.5-32b",
+            "h200-sxm/qwen1.5-32b-online",
+            (("served", 175, f"{CONV} {CODE} --speed 0.4 --speed 1 --begin 300"),),
+            ("--gpu", "1"),
+        ),
     ],
     "h200-third-of-four": [
-        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-fifth", STEADY, ("--gpu", "2")),
+        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-seventh", UNEVEN, ("--gpu", "2")),
     ],
     "h200-fourth-of-four": [
-        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-sixth", STEADY, ("--gpu", "3")),
+        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-eighth", UNEVEN, ("--gpu", "3")),
     ],
     "h200-rest": [
         REST_OF_TOP_P,
