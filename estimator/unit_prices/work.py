@@ -74,8 +74,10 @@ def step_work(
     """What each step of a model takes.
 
     A layer with a window reads no more of a request's cache than that, taking the requests of a
-    step to be equally long. n GPUs that share a model add up what each layer gives out twice: a
-    ring of them sends 2 (n - 1) times as much. A recorded graph computes its padding as it does
+    step to be equally long. GPUs that share a model add up what each layer gives out twice. That
+    takes each of them as long, however many they are, and in waiting for each other four together
+    take what two do: so it was on two and on four H200s (docs/accuracy.md, "Four GPUs"), where the
+    2 (n - 1) times as much that a ring sends comes out too high. Chosen after a look at those. A recorded graph computes its padding as it does
     tokens, which are routed to experts as well; only attention and the output head leave it out.
 
     Args:
@@ -104,7 +106,8 @@ def step_work(
     dense_flops = 2.0 * shape.active_parameters * tokens - expert_flops
     is_8_bit = COMPUTE_DTYPE.get(quantization, dtype) == "float8"
     layers = len(shape.layers)
-    sent_bytes = 2 * layers * 2 * (gpus - 1) * shape.hidden_size * DTYPE_BYTES[dtype]
+    sharing = gpus if gpus > 1 else 0
+    sent_bytes = 2 * layers * sharing * shape.hidden_size * DTYPE_BYTES[dtype]
     amounts = {
         "weight_bytes": shape.weight_bytes_read(tokens, dtype, quantization),
         "linear_flops": 0 * tokens if is_8_bit else dense_flops,
@@ -118,7 +121,7 @@ def step_work(
         "outputs": steps.sampled,
         "experts_read": experts_read,
         "link_bytes": sent_bytes * tokens,
-        "link_calls": np.full(len(tokens), 2.0 * layers * gpus if gpus > 1 else 0.0),
+        "link_calls": np.full(len(tokens), 4.0 * layers if sharing else 0.0),
     }
     return StepWork(
         amounts=np.array([amounts[term] for term in TERMS], dtype=float),
