@@ -3,8 +3,9 @@
     python benchmarks/meter/other_models.py
 
 Each model of the H100's tables is left out in turn, and its replays and batches are forecast from
-the others; then the H200's replays from the H100 alone, and small batches of Llama-3.1-8B from its
-own table and from the prices. docs/prices.md has what it printed.
+the others; then the H200's replays from the H100 alone, its pairs and fours of a model from those
+of the other, and small batches of Llama-3.1-8B from its own table and from the prices.
+docs/prices.md has what it printed.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +20,8 @@ from joulecast.estimator.unit_prices.shipped import load_unit_prices
 from joulecast.estimator.unit_prices.sources import (
     deployment_of,
     idle_powers_w,
+    raw_traffic,
+    shared_studies,
     shipped_measurements,
     shipped_replays,
     shipped_tables,
@@ -115,6 +118,33 @@ def small_batches() -> None:
         )
 
 
+def shared_models() -> None:
+    """What several H200s take that share a model, without anything of that model."""
+    gpu = "h200-sxm"
+    carried = carry(load_unit_prices("h100-sxm", "vllm"), load_gpu("h100-sxm"), load_gpu(gpu))
+    tables = shipped_tables(gpu, "vllm")
+    shared = shared_studies(gpu, "vllm")
+    metered = [
+        *shipped_measurements([*tables, *shared]),
+        *raw_traffic(gpu, tables),
+        *shipped_replays(gpu, "vllm"),
+    ]
+
+    def is_shared(each: Metered) -> bool:
+        return each.deployment.gpus > 1 and each.is_busy
+
+    told = held_out_errors(
+        metered,
+        idle_powers_w(tables),
+        lambda each: each.deployment.shape.name,
+        is_shared,
+        prior=carried.prices,
+    )
+    for model in sorted({each.deployment.model for each in metered if is_shared(each)}):
+        of = [each for each in metered if is_shared(each) and each.deployment.model == model]
+        show(f"H200s that share {model}, without anything of it", of, told)
+
+
 def main() -> None:
     """Print all of it."""
     tables = shipped_tables("h100-sxm", "vllm")
@@ -143,6 +173,7 @@ def main() -> None:
         others,
         {each.name: forecast_error(carried, each) for each in others},
     )
+    shared_models()
     small_batches()
 
 

@@ -28,11 +28,6 @@ SHARED_SD = 0.015
 """Where two GPUs share a model that was not measured so: rms of six replays on two H100s, each
 forecast without anything of its model (docs/prices.md); twice as much with every doubling."""
 
-UNTRIED_SHARED_SD = 0.04
-"""The same where the list knows pairs of one other model alone, as that of the H200 does: ten
-windows of Llama-3.1-8B on two of them come out up to 9 % too high, 5.2 % rms, since Qwen1.5-32B's
-told what a layer and a call cost. Chosen after a look at these ten; later ones will tell."""
-
 _BYTES = {"weight_bytes", "cache_bytes"}
 
 _SHARED = {"weight_bytes", "experts_read", "link_calls"}
@@ -132,17 +127,9 @@ class UnitLaw:
         if quantization == "int4" or (quantization == "fp8" and is_mixture):
             sds["format"] = UNMEASURED_FORMAT_SD
         if gpus > 1:
-            sds["shared"] = self._shared_sd * gpus / 2
+            sds["shared"] = SHARED_SD * gpus / 2
         sds["host"] = spending.host_sd or 0.0
         return sds
-
-    @property
-    def _shared_sd(self) -> float:
-        """Relative sd of what two GPUs that share a model are off by."""
-        tables = self.carried.prices.provenance["tables"]
-        models = {name.split("/")[1] for name in tables if "-tp" in name}
-        is_tried = self.deployment.model in models or len(models) > 1
-        return SHARED_SD if is_tried else UNTRIED_SHARED_SD
 
     def drawn_j(self, service: Service) -> float:
         """Energy of one draw of the requests [J]."""

@@ -72,6 +72,7 @@ def fit_price_list(gpu: str, engine: str, prior: UnitPrices | None = None) -> Un
     from joulecast.estimator.unit_prices.sources import (
         idle_powers_w,
         raw_traffic,
+        shared_studies,
         shipped_measurements,
         shipped_replays,
         shipped_tables,
@@ -82,8 +83,9 @@ def fit_price_list(gpu: str, engine: str, prior: UnitPrices | None = None) -> Un
     if len(models) < _FEWEST_MODELS:
         raise InputError(f"{gpu}/{engine}: {len(models)} models were measured; too few to tell")
     raw = raw_traffic(gpu, tables)
-    batches, replays = [*shipped_measurements(tables), *raw], shipped_replays(gpu, engine)
-    powers_w = idle_powers_w(tables)
+    shared = shared_studies(gpu, engine)
+    batches = [*shipped_measurements([*tables, *shared]), *raw]
+    replays, powers_w = shipped_replays(gpu, engine), idle_powers_w(tables)
     metered = [*batches, *replays]
     return fit_unit_prices(
         metered,
@@ -91,6 +93,7 @@ def fit_price_list(gpu: str, engine: str, prior: UnitPrices | None = None) -> Un
         _errors(metered, batches, powers_w, prior),
         {
             "tables": sorted(table.name for table in tables),
+            "studies": sorted(study.name for study in shared),
             "replays": sorted(each.name for each in replays),
             "traffic": sorted({each.name.split()[1] for each in raw}),
             "models": sorted(models),

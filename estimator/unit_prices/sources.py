@@ -20,6 +20,7 @@ from joulecast.measurements.identity import kind_of, other_decoding, require_gre
 from joulecast.measurements.replay import SHIPPED, Replay
 from joulecast.measurements.steplog.log import StepLog
 from joulecast.measurements.table.runs import Run
+from joulecast.measurements.table.studies import load_study, study_names
 from joulecast.measurements.table.table import EnergyTable, load_table, table_names
 from joulecast.measurements.table.traffic_window import TrafficWindow
 from joulecast.traces.errors import InputError
@@ -228,6 +229,17 @@ def shipped_tables(gpu: str, engine: str) -> list[EnergyTable]:
     """The tables that ship and tell prices of a GPU and engine."""
     tables = [load_table(name) for name in table_names() if name.startswith(f"{gpu}/")]
     return [table for table in tables if is_usable(table, gpu, engine)]
+
+
+def shared_studies(gpu: str, engine: str) -> list[EnergyTable]:
+    """Studies that ship, of several GPUs that share a model.
+
+    The same model split in two and four tells apart what every GPU does for itself from what is
+    divided among them, which batches on one do not: a token sampled from reading its cache.
+    """
+    names = [name for name in study_names() if name.startswith(f"{gpu}/")]
+    studies = [load_study(name) for name in names if "-tp" in name]
+    return [study for study in studies if is_usable(study, gpu, engine)]
 
 
 def shipped_measurements(tables: Iterable[EnergyTable]) -> list[Metered]:

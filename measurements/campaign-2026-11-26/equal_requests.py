@@ -1,8 +1,10 @@
-"""Holds forecasts against windows of equal requests on H200s that no price was fitted to.
+"""Holds forecasts against windows of equal requests on H200s.
 
 python equal_requests.py     prints the tables of docs/accuracy.md, "Equal requests, one by one"
 
 The windows are those of `llama-3.1-8b-sweeps` and of the folders `*-batches`, but for eager steps.
+No price is fitted to them but for those on two GPUs and four, which the price list holds since
+2026-11-29.
 """
 
 # ruff: noqa: S101, T201
@@ -36,6 +38,7 @@ OWN_TABLES = {
     "olmo-1b-batches/vllm-batches": None,
     "llama-3.1-8b-batches/vllm-batches": "h200-sxm/llama-3.1-8b/vllm",
     "llama-3.1-8b-tp2-batches/vllm-tp2-batches": None,
+    "llama-3.1-8b-tp4-batches/vllm-tp4-batches": "h200-sxm/llama-3.1-8b/vllm-tp4-traffic",
     "qwen1.5-32b-batches/vllm-batches": "h200-sxm/qwen1.5-32b/vllm-quick",
     "qwen1.5-32b-tp2-batches/vllm-tp2-batches": "h200-sxm/qwen1.5-32b/vllm-tp2-traffic",
     "olmo-7b-batches/vllm-batches": None,
@@ -46,6 +49,7 @@ FORECASTS = {"list": "price list", "own": "own table", "carried": "carried from 
 MODELS = {
     "llama-3.1-8b": "Llama-3.1-8B",
     "llama-3.1-8b-tp2": "Llama-3.1-8B on two",
+    "llama-3.1-8b-tp4": "Llama-3.1-8B on four",
     "olmoe-1b-7b": "OLMoE-1B-7B",
     "olmo-1b": "OLMo-1B",
     "olmo-7b": "OLMo-7B",
@@ -135,7 +139,8 @@ def summary(told: Mapping[str, Mapping[Cell, Mapping[str, Held]]]) -> Iterator[s
                 energies, seconds = np.array([(each.energy, each.seconds) for each in of]).T
                 inside = f"{sum(each.is_within for each in of)} of {len(of)}"
                 cells = [_spread(energies), inside, _spread(seconds)]
-                yield _row([model, len(of), title, *cells])
+                holds = ", which holds them" if name == "list" and " on " in model else ""
+                yield _row([model, len(of), title + holds, *cells])
 
 
 def _spread(errors: FloatArray) -> str:
