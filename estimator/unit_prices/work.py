@@ -75,10 +75,11 @@ def step_work(
 
     A layer with a window reads no more of a request's cache than that, taking the requests of a
     step to be equally long. GPUs that share a model add up what each layer gives out twice. That
-    takes each of them as long, however many they are, and in waiting for each other four together
-    take what two do: so it was on two and on four H200s (docs/accuracy.md, "Four GPUs"), where the
-    2 (n - 1) times as much that a ring sends comes out too high. Chosen after a look at those. A recorded graph computes its padding as it does
-    tokens, which are routed to experts as well; only attention and the output head leave it out.
+    takes each of them as long, however many they are, and waiting for each other takes four
+    together what it takes two: so it was on two and on four H200s (docs/accuracy.md, "Four GPUs"),
+    where the 2 (n - 1) times as much that a ring sends comes out too high. Chosen after a look at
+    those. A recorded graph computes its padding as it does tokens, which are routed to experts as
+    well; only attention and the output head leave it out.
 
     Args:
         steps: What each step feeds.
