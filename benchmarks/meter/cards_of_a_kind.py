@@ -1,11 +1,12 @@
 """How far cards of a kind lie apart in what the same batches take, by how much power these draw.
 
-    python benchmarks/meter/cards_of_a_kind.py        prints the table of docs/accuracy.md
+    python benchmarks/meter/cards_of_a_kind.py        prints the tables of docs/accuracy.md
 
 All batches of equal requests that ship and were metered on two cards or more of one kind, served
 alike with vLLM on one GPU, in the same time within 3 % (sd): the median of each card's runs, and
 the sd of their logarithms between cards, pooled over the batches of a range. Beside it what
-`card_spread` takes it to be.
+`card_spread` takes it to be. Then the same of requests that came over time, of the runs that ship
+of the same requests on several cards which were at work nearly all the time.
 """
 
 import math
@@ -17,9 +18,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from joulecast.estimator.online.validate import validate_online
 from joulecast.estimator.paper.claims.compare import shipped_tables
 from joulecast.estimator.paper.claims.deployments import Way
 from joulecast.estimator.steps.intervals import card_spread
+from joulecast.measurements.replay import SHIPPED, Replay
 
 LOADS = (0.6, 0.75, 0.85, 0.94, 0.985, 1.01)
 """Bounds of the ranges, of the share of the power limit."""
@@ -90,5 +93,38 @@ def _pooled(apart: list[Apart], name: str) -> float:
     return math.sqrt(squares / sum(each.cards - 1 for each in apart))
 
 
+BUSY = 0.9
+"""Share of the time that must be work, so that idle power makes little of the energy."""
+
+
+def online_rows() -> Iterator[str]:
+    """The lines of the second table: the same requests as they came, on several cards."""
+    yield "| the same requests | share of the limit | cards | took | apart | taken to be |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    folder = SHIPPED.parent / "online"
+    alike: dict[tuple[str, str], list[tuple[str, Replay]]] = defaultdict(list)
+    for path in sorted(folder.rglob("*.json")):
+        replay = Replay.load(path)
+        alike[replay.facts["model"], str(replay.lengths)].append((path.stem, replay))
+    for (model, _), runs in alike.items():
+        if len(runs) < 2:
+            continue
+        name = min((name for name, _ in runs), key=len)
+        told = [validate_online(name, replay, []) for _, replay in runs]
+        if told[0].estimate.serving.busy_share < BUSY:
+            continue
+        energies_j = [each.metered_j for each in told]
+        run_of = [replay.valid_runs[0] for _, replay in runs]
+        powers_w = [run.energy_j / run.seconds for run in run_of]
+        facts = runs[0][1].facts
+        load = statistics.fmean(powers_w) / facts["power_limit_w"]
+        apart, taken = float(np.log(energies_j).std(ddof=1)), card_spread(facts["gpu"], load)
+        took = ", ".join(f"{energy_j / 1000:.2f}" for energy_j in sorted(energies_j))
+        yield (
+            f"| {model}, `{name}` | {load:.2f} | {len(runs)} | {took} kJ | {100 * apart:.1f} % "
+            f"| {100 * taken:.1f} % |"
+        )
+
+
 if __name__ == "__main__":
-    print("\n".join(rows()))
+    print("\n".join([*rows(), "", *online_rows()]))

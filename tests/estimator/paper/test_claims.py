@@ -122,7 +122,13 @@ def test_two_gpus(finding: Callable[[str], Finding]) -> None:
             assert sorted(ours.values()) == pytest.approx(sorted(expected[each.way.model][column]))
     assert finding("two-gpus-time").ruling.verdict is Verdict.AGREES
     assert finding("two-gpus-energy").ruling.verdict is Verdict.DIFFERS
-    assert finding("four-gpus-energy").ruling.verdict is Verdict.UNKNOWN
+    one, four = (rows(H200 / f"llama-3.1-8b/vllm-{name}") for name in ("batches", "tp4-batches"))
+    for column, name in enumerate(("four-gpus-energy", "four-gpus-time")):
+        (compared,) = finding(name).evidence[0].compared
+        assert compared.way.model == "llama-3.1-8b"
+        largest = {c.batch_size: c.percent for c in compared.changes}[256]
+        assert largest == pytest.approx(percent(four, one, 256, column), abs=1.5)
+        assert finding(name).ruling.verdict is Verdict.AGREES
 
 
 def test_drawn_tokens(finding: Callable[[str], Finding]) -> None:

@@ -108,7 +108,8 @@ def test_gpus_that_share_a_model_send_each_other_what_layers_give_out() -> None:
     alone, two, four = (work(shape, gpus=gpus) for gpus in (1, 2, 4))
     assert "link_bytes" not in alone
     assert two["link_bytes"] == 2 * 32 * 2 * 4096 * 2 * 1003
-    assert four["link_bytes"] == 3 * two["link_bytes"]
+    assert four["link_bytes"] == 2 * two["link_bytes"]  # as long, on each GPU
+    assert four["link_calls"].tolist() == two["link_calls"].tolist()
     assert two["link_calls"] == 4 * 2 * 32 * 2
     assert {term: two[term] for term in alone} == alone
     latent = load_shape("deepseek-v2-lite")  # whose one latent every GPU keeps
