@@ -20,8 +20,15 @@ from joulecast.estimator.unit_prices.work import StepWork
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.engines import MAX_BATCH_SIZE
 
+LAUNCH_S = 0.9e-3
+"""What the host needs for a dense layer in steps of few requests: the median of ten logs of made-up
+traffic, of six dense models on H100s and H200s (0.78 to 1.08), in steps of 513 to 900 tokens after
+one that decodes, from when that one begins to the output. With scheduling, sampling and the way
+back of what was sampled, it is more than launching alone takes (0.65). Like the constants of
+`in_time.py`, it is what `benchmarks/logged_prompts.py` printed on 2026-11-29, rounded."""
+
 EXPERT_LAUNCH_S = 1.45e-3
-"""What the host needs to launch a layer with experts in steps of few requests: the median of four
+"""What it needs to launch a layer with experts in steps of few requests: the median of four
 logs of made-up traffic, of three mixtures, in steps of 513 to 3,000 tokens after short ones: 1.28
 (OLMoE on an H200), 1.39 (on an H100), 1.50 (Qwen3-30B-A3B) and 2.3 ms (Qwen1.5-MoE, whose layers
 have a shared expert besides)."""
@@ -90,12 +97,12 @@ class Pace:
         """How long launching takes where a step feeds few requests.
 
         A list's time is of steps of 1,024 requests, where the host has more to do than to launch.
-        With few, what is compiled takes no longer than what is eager, and a layer of experts no
-        longer than `EXPERT_LAUNCH_S`.
+        With few, a dense layer takes no longer than `LAUNCH_S`, and one of experts no longer than
+        `EXPERT_LAUNCH_S`.
         """
         return replace(
             self,
-            host_layer=min(self.host_layer, self.eager_layer),
+            host_layer=min(self.host_layer, LAUNCH_S),
             host_expert_layer=min(self.host_expert_layer, EXPERT_LAUNCH_S),
         )
 

@@ -10,9 +10,10 @@ import math
 from typing import Any
 
 from joulecast.estimator.steps.in_time.equal_steps import (
+    gpu_seconds,
     host_seconds,
+    recover,
     run_equal_steps,
-    step_seconds,
     write_row,
 )
 from joulecast.estimator.steps.in_time.scheduling import (
@@ -29,6 +30,7 @@ from joulecast.estimator.steps.in_time.state import (
     CLOCK,
     COMPLETED,
     COUNT,
+    CREDIT,
     DECODING,
     DONE,
     ENDED,
@@ -94,11 +96,8 @@ def advance(
                 break
             continue
         sampled = decoding + counts[COMPLETED]
-        row, reused, readers = filled * WIDTH, counts[REUSED], counts[READERS]
-        seconds = step_seconds(law, decoding, prompt, context, pairs, sampled, reused, readers)
-        launch_s = host_seconds(law, decoding + prompt, sampled)
-        times[LAUNCHED] = max(times[LAUNCHED], seen_s) + launch_s
-        seconds = max(seconds, times[LAUNCHED] - times[CLOCK])
+        row = filled * WIDTH
+        seconds = _step_seconds(law, state, seen_s, decoding, prompt, context, pairs)
         write_row(rows, row, 1, decoding, prompt, context, pairs, sampled, seconds, state)
         filled += 1
         times[BEGIN], times[CLOCK] = times[CLOCK], times[CLOCK] + seconds
@@ -110,6 +109,32 @@ def advance(
         if prompt == 0 and not has_preempted and counts[ENDED] == counts[RELEASED]:
             filled += run_equal_steps(rules, law, requests, state, rows, filled * WIDTH, horizon_s)
     return filled
+
+
+def _step_seconds(
+    law: StepTimes,
+    state: State,
+    seen_s: float,
+    decoding: int,
+    prompt: int,
+    context: float,
+    pairs: float,
+) -> float:
+    """How long a step lasts that was scheduled at a moment [s].
+
+    One that is launched may undercut what the power limit asks for.
+    """
+    counts, times = state.counts, state.times
+    sampled = decoding + counts[COMPLETED]
+    parts_s, limit_s = gpu_seconds(
+        law, decoding, prompt, context, pairs, sampled, counts[REUSED], counts[READERS]
+    )
+    launch_s = host_seconds(law, decoding + prompt, sampled)
+    times[LAUNCHED] = max(times[LAUNCHED], seen_s) + launch_s
+    credit_s = times[CREDIT] if launch_s > 0 else 0.0
+    seconds = max(parts_s, limit_s - credit_s, times[LAUNCHED] - times[CLOCK])
+    recover(law, times, seconds, limit_s)
+    return seconds
 
 
 def next_end_s(rules: Rules, state: State, shortest_s: float) -> float:

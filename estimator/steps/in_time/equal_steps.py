@@ -9,6 +9,7 @@ from joulecast.estimator.steps.in_time.state import (
     CLOCK,
     COMING,
     CONTEXT,
+    CREDIT,
     DECODE,
     DECODING,
     FREE,
@@ -46,7 +47,7 @@ def host_seconds(law: StepTimes, tokens: int, sampled: int) -> float:
     return float(launch_s + law.launch_output * sampled if launch_s > 0 else 0.0)
 
 
-def step_seconds(
+def gpu_seconds(
     law: StepTimes,
     decoding: int,
     prompt: int,
@@ -55,7 +56,7 @@ def step_seconds(
     sampled: int,
     reused: int,
     readers: int,
-) -> float:
+) -> tuple[float, float]:
     """How long the GPU takes for a step [s]: by its parts, and by what the power limit allows.
 
     Reading the cached prefix of a prompt takes as long as reading the cache while decoding.
@@ -67,11 +68,33 @@ def step_seconds(
     for kind in range(len(law.window)):
         window = law.window[kind]
         read, paired = min(context, window * decoding), min(pairs, window * prompt)
+        lasting = law.uneven[decoding] * read
         if readers > 0:
-            read += min(reused, window * readers)
-        seconds += law.context[kind] * read + law.pair[kind] * paired
+            prefixes = min(reused, window * readers)
+            read += prefixes
+            lasting += prefixes
+        seconds += law.context[kind] * lasting + law.pair[kind] * paired
         energy_j += law.context_j[kind] * read + law.pair_j[kind] * paired
-    return max(seconds, energy_j / law.spare_w)
+    return seconds, energy_j / law.spare_w
+
+
+def recover(law: StepTimes, times: Numbers, seconds: float, limit_s: float) -> None:
+    """Steps have lasted so long, where the power limit asks for so long [s].
+
+    A card that has drawn less than its limit runs prompts at full clock, at more than its limit,
+    for as long as what it draws on average is not above it. Throttled, it is slow to speed up
+    again, so that only a share of what it draws less counts.
+    """
+    beyond_s = seconds - limit_s
+    if beyond_s > 0:
+        beyond_s *= law.recovery
+    times[CREDIT] = max(0.0, min(law.most_credit_s, times[CREDIT] + beyond_s))
+
+
+def _decode_seconds(law: StepTimes, decoding: int, context: float) -> float:
+    """How long a step of a recorded graph lasts that only decodes [s]."""
+    parts_s, limit_s = gpu_seconds(law, decoding, 0, context, 0.0, decoding, 0, 0)
+    return max(parts_s, limit_s)
 
 
 def write_row(
@@ -123,12 +146,12 @@ def run_equal_steps(
     if steps < 1 or law.launch[decoding] > 0:
         return 0
     context = float(counts[CACHED] + decoding)
-    first_s = step_seconds(law, decoding, 0, context, 0.0, decoding, 0, 0)
+    first_s = _decode_seconds(law, decoding, context)
     growth_s = 0.0
     while steps > 1:
         last = context + decoding * (steps - 1.0)
-        last_s = step_seconds(law, decoding, 0, last, 0.0, decoding, 0, 0)
-        middle_s = step_seconds(law, decoding, 0, (context + last) / 2, 0.0, decoding, 0, 0)
+        last_s = _decode_seconds(law, decoding, last)
+        middle_s = _decode_seconds(law, decoding, (context + last) / 2)
         if abs(first_s + last_s - 2 * middle_s) <= _LINEAR * middle_s:
             growth_s = (last_s - first_s) / (steps - 1)
             break
@@ -146,6 +169,8 @@ def run_equal_steps(
     seconds = _sum(first_s, growth_s, steps)
     mean = context + decoding * (steps - 1) / 2
     write_row(rows, row, steps, decoding, 0, mean, 0.0, decoding, seconds, state)
+    _, limit_s = gpu_seconds(law, decoding, 0, mean, 0.0, decoding, 0, 0)
+    recover(law, times, seconds, steps * limit_s)
     times[BEGIN] = times[CLOCK] + _sum(first_s, growth_s, steps - 1)
     times[CLOCK] += seconds
     counts[FREE] -= _outgrown(rules, state, steps)

@@ -26,6 +26,7 @@ from joulecast.estimator.steps.in_time.state import (
     IS_STUCK,
     NONE,
     PARTIAL,
+    TIMERS,
     WIDTH,
     Requests,
     Rules,
@@ -62,8 +63,8 @@ class ServedTimes:
 @cache
 def _no_times(token_budget: int, as_stored: Callable[[Any], Any]) -> Any:
     """The law of steps that take no time, of requests that are all there from the start."""
-    by_tokens, by_kind = [np.zeros(token_budget + 1)] * 5, [np.zeros(0)] * 5
-    parts: list[Any] = [*by_tokens, *by_kind, *[0.0] * 4, math.inf]
+    by_tokens, by_kind = [np.zeros(token_budget + 1)] * 6, [np.zeros(0)] * 5
+    parts: list[Any] = [*by_tokens, *by_kind, *[0.0] * 4, math.inf, 0.0, 0.0]
     return as_stored(StepTimes(*parts))
 
 
@@ -215,7 +216,8 @@ def _state(rules: Rules, cache_blocks: int, count: int) -> State:
     counts[FREE], counts[COUNT], counts[PARTIAL] = cache_blocks, count, NONE
     counts[COMING] = 0 if count else NONE
     many = [np.zeros(size, dtype=np.int64) for _ in range(5)]
-    parts: list[Any] = [counts, np.zeros(3), np.zeros(rules.block_tokens, dtype=np.int64), *many]
+    outgrowing = np.zeros(rules.block_tokens, dtype=np.int64)
+    parts: list[Any] = [counts, np.zeros(TIMERS), outgrowing, *many]
     return State(*parts)
 
 

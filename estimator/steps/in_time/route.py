@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from joulecast.estimator.steps.in_time.advance import advance, next_end_s, replica_of
-from joulecast.estimator.steps.in_time.equal_steps import step_seconds
+from joulecast.estimator.steps.in_time.equal_steps import gpu_seconds
 from joulecast.estimator.steps.in_time.scheduling import assign
 from joulecast.estimator.steps.in_time.state import (
     COUNT,
@@ -56,7 +56,7 @@ def route(
         How many rows were filled; all requests have ended if that is fewer than fit but one.
     """
     count, replicas = len(requests.arrival), len(fleet.counts)
-    shortest_s = _SAFELY * step_seconds(law, 1, 0, 1, 0, 1, 0, 0)
+    shortest_s = _SAFELY * max(gpu_seconds(law, 1, 0, 1, 0, 1, 0, 0))
     filled = 0
     while position[0] <= count:
         request = position[0]

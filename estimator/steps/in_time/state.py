@@ -19,8 +19,10 @@ IS_BUSY, IS_STUCK, PREEMPTED, COMING_LAST = range(18, 22)
 READERS, REUSED, REUSED_PAIRS = range(22, 25)
 COUNTERS = 25
 
-# What `State.times` holds [s]: when the last step ended, when it began, when it was launched.
-CLOCK, BEGIN, LAUNCHED = 0, 1, 2
+# What `State.times` holds [s]: when the last step ended, when it began, when it was launched; and
+# by how much the next one that is launched may undercut the power limit.
+CLOCK, BEGIN, LAUNCHED, CREDIT = range(4)
+TIMERS = 4
 
 # What a row holds: how many equal steps; of each, requests that decode, prompt tokens, cached
 # tokens read (their mean over the steps), prompt pairs, tokens sampled; of all, when they begin and
@@ -52,11 +54,14 @@ class StepTimes(NamedTuple):
     """How long a step lasts [s], and what it takes beside idle power [J].
 
     Arrays by the tokens of a step, 0 to the budget: `reading` and `products`, of which the longer
-    counts, `other`, what the host needs to `launch` it (0 for a recorded graph), and `token_j`. By
-    kind of layer: `context` and `pair`, with `context_j` and `pair_j`, each for at most `window`
-    tokens of a request. `output` and `head` (with the products), `output_j` a token sampled, and
-    what it takes the host in a step that is launched (`launch_output`). `spare_w`: power beside
-    idle power that the limit leaves [W].
+    counts, `other`, what the host needs to `launch` it (0 for a recorded graph), and `token_j`; by
+    the requests that decode, how many times as long reading their caches takes since they are
+    `uneven`. By kind of layer: `context` and `pair`, with `context_j` and `pair_j`, each for at
+    most `window` tokens of a request. `output` and `head` (with the products), `output_j` a token
+    sampled, and what it takes the host in a step that is launched (`launch_output`). `spare_w`:
+    power beside idle power that the limit leaves [W]. `recovery`: share of the time that steps last
+    beyond what the limit asks for, by which a launched one may undercut it later; by
+    `most_credit_s` at most [s].
     """
 
     reading: Numbers
@@ -64,6 +69,7 @@ class StepTimes(NamedTuple):
     other: Numbers
     launch: Numbers
     token_j: Numbers
+    uneven: Numbers
     context: Numbers
     pair: Numbers
     context_j: Numbers
@@ -74,6 +80,8 @@ class StepTimes(NamedTuple):
     output_j: float
     launch_output: float
     spare_w: float
+    recovery: float
+    most_credit_s: float
 
 
 class Requests(NamedTuple):

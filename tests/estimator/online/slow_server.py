@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from tests.estimator.slow_scheduler import SlowScheduler, requests_of
 
-Law = Callable[..., tuple[float, float]]
+Law = Callable[..., tuple[float, float, float]]
 """Decoding requests, prompt tokens, context, pairs, sampled tokens of a step, prompts that read a
-cached prefix and tokens of these -> seconds that the GPU takes, and those that its host needs to
-launch it."""
+cached prefix and tokens of these -> seconds that its parts take, those that the power limit asks
+for, and those that its host needs to launch it."""
 
 
 class SlowServer(SlowScheduler):
@@ -21,12 +21,15 @@ class SlowServer(SlowScheduler):
         lengths: Sequence[tuple[int, int]],
         arrivals: Sequence[float],
         law: Law,
+        credit: tuple[float, float],
         cached: Sequence[int] | None = None,
     ) -> None:
         super().__init__(rules, [])
         self.requests = requests_of(lengths, cached)
         self.coming = list(zip(arrivals, self.requests, strict=True))
         self.law = law
+        self.recovery, self.most_credit_s = credit
+        self.credit_s = 0.0
         self.clock, self.began, self.is_ahead = 0.0, 0.0, False
         self.host_is_free = 0.0
         self.first: dict[int, float] = {}
@@ -49,10 +52,14 @@ class SlowServer(SlowScheduler):
                 self.admit()
             if self.scheduled:
                 step = self.execute()
-                gpu_seconds, launch_seconds = self.law(*step, *self.reads[-1][:2])
+                parts_s, limit_s, launch_seconds = self.law(*step, *self.reads[-1][:2])
+                gpu_seconds = max(parts_s, limit_s - (self.credit_s if launch_seconds else 0.0))
                 begin = self.began if looks_ahead and self.is_ahead else self.clock
                 self.host_is_free = max(self.host_is_free, begin) + launch_seconds
                 seconds = max(self.clock + gpu_seconds, self.host_is_free) - self.clock
+                beyond_s = seconds - limit_s
+                self.credit_s += self.recovery * beyond_s if beyond_s > 0 else beyond_s
+                self.credit_s = min(max(self.credit_s, 0.0), self.most_credit_s)
                 log.append((*step, self.clock, seconds))
                 self.began, self.clock, self.is_ahead = self.clock, self.clock + seconds, True
                 self.note_tokens()

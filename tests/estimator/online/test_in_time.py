@@ -16,14 +16,15 @@ from joulecast.estimator.steps.in_time.state import BEGIN_S, READ, SECONDS, Step
 from tests.estimator.online.slow_server import SlowServer
 
 WINDOW = 24.0
+RECOVERY, MOST_CREDIT_S = 0.3, 1.2e-3
 
 
 def law(*work: float) -> float:
-    """What `times_of` says, of one step that waits for no other."""
-    return max(gpu_and_host(*work))
+    """What `times_of` says, of one step that waits for no other, and has no credit."""
+    return max(parts_limit_host(*work))
 
 
-def gpu_and_host(
+def parts_limit_host(
     decoding: float,
     prompt: float,
     context: float,
@@ -31,16 +32,19 @@ def gpu_and_host(
     sampled: float,
     readers: float = 0,
     prefix: float = 0,
-) -> tuple[float, float]:
-    """How long the GPU takes for it, and how long its host to launch it."""
+) -> tuple[float, float, float]:
+    """How long its parts take, how long the power limit has it, and its host to launch it."""
     tokens = decoding + prompt
     read, paired = min(context, WINDOW * decoding), min(pairs, WINDOW * prompt)
+    uneven = 1.2 if decoding > 1 else 1.0
+    lasting_s = uneven * (2e-6 * context + 1e-6 * read)
+    lasting_s += 2e-6 * prefix + 1e-6 * min(prefix, WINDOW * readers)
     context, read = context + prefix, read + min(prefix, WINDOW * readers)
     products = 2e-5 * tokens + 1e-5 * sampled
     seconds = max(5e-4, products) + 1e-4 + 1e-6 * tokens + 3e-6 * sampled
-    seconds += 2e-6 * context + 1e-6 * read + 1e-7 * pairs + 5e-7 * paired
+    seconds += lasting_s + 1e-7 * pairs + 5e-7 * paired
     energy_j = 0.1 + 0.01 * tokens + 0.002 * sampled + 3e-3 * context + 1e-3 * read
-    return max(seconds, energy_j / 200), 3e-3 + 1e-5 * sampled if tokens > 3 else 0.0
+    return seconds, energy_j / 200, 3e-3 + 1e-5 * sampled if tokens > 3 else 0.0
 
 
 def times_of(budget: int) -> StepTimes:
@@ -52,6 +56,7 @@ def times_of(budget: int) -> StepTimes:
         "other": 1e-4 + 1e-6 * tokens,
         "launch": np.where(tokens > 3, 3e-3, 0.0),
         "token_j": 0.1 + 0.01 * tokens,
+        "uneven": np.where(tokens > 1, 1.2, 1.0),
         "context": np.array([2e-6, 1e-6]),
         "pair": np.array([1e-7, 5e-7]),
         "context_j": np.array([3e-3, 1e-3]),
@@ -59,7 +64,14 @@ def times_of(budget: int) -> StepTimes:
         "window": np.array([math.inf, WINDOW]),
     }
     return StepTimes(
-        **parts, output=3e-6, head=1e-5, output_j=0.002, launch_output=1e-5, spare_w=200.0
+        **parts,
+        output=3e-6,
+        head=1e-5,
+        output_j=0.002,
+        launch_output=1e-5,
+        spare_w=200.0,
+        recovery=RECOVERY,
+        most_credit_s=MOST_CREDIT_S,
     )
 
 
@@ -108,7 +120,7 @@ def test_it_serves_as_one_that_follows_every_request(lag: int, data: st.DataObje
         steps_to_release=lag,
     )
     cached = [data.draw(st.integers(0, i) | st.just(0)) for i, _ in lengths]
-    slow = SlowServer(rules, lengths, arrivals, gpu_and_host, cached)
+    slow = SlowServer(rules, lengths, arrivals, parts_limit_host, (RECOVERY, MOST_CREDIT_S), cached)
     log = np.array(slow.serve())
     rows, served = serve(rules, arrivals, lengths, cached=np.array(cached))
     steps = rules.steps_of(rows, len(lengths))
@@ -138,6 +150,23 @@ def test_a_step_is_scheduled_while_the_one_before_it_runs() -> None:
     _, late = serve(ahead, arrivals, lengths)
     _, soon = serve(replace(ahead, steps_to_release=0), arrivals, lengths)
     assert late.first_s[1] - soon.first_s[1] == pytest.approx(law(1, 0, 4, 0, 1), rel=0.05)
+
+
+def test_a_card_below_its_limit_may_go_above_it_for_a_while() -> None:
+    """As far as it has drawn less, in the share that counts: the launch of a small prompt, here."""
+    rules = ContinuousBatching(400, 4, 100, 16)
+    parts_s, limit_s, _ = parts_limit_host(0, 200, 0, 20_000, 1)
+    assert limit_s > parts_s + MOST_CREDIT_S
+    small = parts_limit_host(0, 4, 0, 8, 1)
+    credit_s = RECOVERY * (small[2] - small[1])
+    assert 0 < credit_s < MOST_CREDIT_S
+    rows, _ = serve(rules, [0.0, 1.0, 2.0], [(4, 1), (200, 1), (200, 1)])
+    assert rows[:, SECONDS].tolist() == pytest.approx([small[2], limit_s - credit_s, limit_s])
+    often, _ = serve(rules, [*np.arange(9.0), 9.0], [*[(4, 1)] * 9, (200, 1)])
+    assert often[-1, SECONDS] == pytest.approx(limit_s - MOST_CREDIT_S)
+    never = times_of(400)._replace(most_credit_s=0.0)
+    rows, _ = serve(rules, [0.0, 1.0], [(4, 1), (200, 1)], never)
+    assert rows[-1, SECONDS] == pytest.approx(limit_s)
 
 
 def test_what_a_prefix_cache_holds_is_read_and_not_computed() -> None:

@@ -41,7 +41,7 @@ def test_times_of_dense_models_are_met(validations: dict[str, OnlineValidation])
     dense = [each for name, each in validations.items() if "qwen3-30b" not in name]
     for validation in dense:
         assert abs(validation.steps_percent or 0) < 4.5
-    for name, quantile, most in (("ttft", "p50", 10.5), ("tpot", "p50", 7), ("e2e", "mean", 7)):
+    for name, quantile, most in (("ttft", "p50", 18.5), ("tpot", "p50", 7), ("e2e", "mean", 7)):
         errors = [abs(each.latency_percent(name, quantile) or 0) for each in dense]
         assert max(errors) < most
 

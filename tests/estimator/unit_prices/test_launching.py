@@ -9,7 +9,7 @@ import pytest
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.in_time import step_times
-from joulecast.estimator.unit_prices.pace import EXPERT_LAUNCH_S
+from joulecast.estimator.unit_prices.pace import EXPERT_LAUNCH_S, LAUNCH_S
 from joulecast.estimator.unit_prices.shipped import load_unit_prices
 from joulecast.estimator.unit_prices.sources import steps_of_log
 from joulecast.measurements.engines import MAX_BATCH_SIZE
@@ -51,12 +51,12 @@ def test_a_log_has_the_graphs_of_its_settings(
 
 def test_few_requests_are_launched_no_slower_than_logs_show() -> None:
     pace = load_unit_prices("h200-sxm", "vllm").pace
-    slow = replace(pace, host_layer=2e-3, eager_layer=1e-3, host_expert_layer=3e-3)
+    slow = replace(pace, host_layer=2e-3, host_expert_layer=3e-3)
     few = slow.with_few_requests
-    assert (few.host_layer, few.host_expert_layer) == (1e-3, EXPERT_LAUNCH_S)
+    assert (few.host_layer, few.host_expert_layer) == (LAUNCH_S, EXPERT_LAUNCH_S)
     kept = replace(few, host_layer=slow.host_layer, host_expert_layer=slow.host_expert_layer)
     assert kept == slow
-    fast = replace(pace, host_layer=2e-4, eager_layer=1e-3, host_expert_layer=1e-3)
+    fast = replace(pace, host_layer=2e-4, host_expert_layer=1e-3)
     assert fast.with_few_requests == fast
 
 
@@ -73,7 +73,7 @@ def test_a_thousand_requests_are_launched_in_the_lists_time(gpu: str, model: str
     of_list = pace.host_layer * dense + pace.host_expert_layer * experts
     few = pace.with_few_requests
     assert launch[513:] == pytest.approx(few.host_layer * dense + few.host_expert_layer * experts)
-    assert times.launch_output > 0
+    assert times.launch_output >= 0
     assert launch[513:] + MAX_BATCH_SIZE * times.launch_output == pytest.approx(of_list)
 
 
