@@ -59,6 +59,10 @@ class Law(Protocol):
     def idle_sd_w(self) -> float:
         """Sd of that, from card to card [W]."""
 
+    @property
+    def cards(self) -> float:
+        """Cards that its prices are of; inf for so many that they are those of the kind."""
+
     def gauge(self, steps: Steps) -> FloatArray:
         """What it wants to know of steps, in quantities that add up over them, shape (n,)."""
 
@@ -265,6 +269,7 @@ class StepModel:
             least_parts_j=spending.least_parts_j,
             relative_sds=sds,
             basis=self.basis,
+            own_card=spending.own_card,
             attribution=self.attribution(
                 services.mean, spending, sds, self._tokens(Served(workload, lengths, cached))
             ),
