@@ -33,6 +33,7 @@ from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
     from joulecast.estimator.online.wish import ServingWish
+    from joulecast.estimator.own_card.replays import Replays, ServerOn
     from joulecast.estimator.unit_prices.model import Served
 
 
@@ -48,6 +49,7 @@ def estimate(
     dtype: str | None = None,
     idle_watts: float | None = None,
     decode_watts: float | None = None,
+    card: "Replays | None" = None,
     whole_batches: bool = False,
     host: str | Path | EnergyTable | None = None,
     pue: float | None = None,
@@ -72,6 +74,8 @@ def estimate(
         dtype: "bfloat16", "float16", "fp8" or "int4"; that of the published weights if not given.
         idle_watts: What one of your cards draws with the model loaded and nothing to do [W].
         decode_watts: What it draws while a single request decodes [W].
+        card: A replay that was metered on the very card that will serve, or several: files of
+            `joulecast replay`, or each as `Replay.load` has it (stepwise).
         whole_batches: Round batches up per cell (binned).
         host: A table measured on the serving host, for the pace of its processor (stepwise).
         pue: Facility energy over IT energy, 1 or more.
@@ -92,10 +96,37 @@ def estimate(
     wish = Wish(_text(model), _text(gpu), engine, gpus, dtype).serving_as(how)
     scaled, serving_host = (None if each is None else _table(each) for each in (table, host))
     served = choose_served(scaled, wish, idle_watts, decode_watts, method)
+    on_card = server_on(card, idle_watts, decode_watts)
     with cluster_at(spark) as cluster:
         loaded, serving = _load(trace, method, served, without_variant(how), cluster)
-        make = estimation_method(method, loaded, whole_batches, serving_host, wish=serving)
+        make = estimation_method(
+            method, loaded, whole_batches, serving_host, wish=serving, on_card=on_card
+        )
         return make(loaded.workload, served, trace_name(trace)).called(wish.model).at(facility)
+
+
+def server_on(
+    card: "Replays | None", idle_watts: float | None = None, decode_watts: float | None = None
+) -> "ServerOn | None":
+    """What makes a step model one of the very card that replays were metered on; None for none.
+
+    Args:
+        card: The replays.
+        idle_watts: What a user read off the card, which goes without replays [W].
+        decode_watts: Likewise [W].
+
+    Raises:
+        InputError: They are none, of several cards, or beside such watts.
+    """
+    if card is None or card == ():
+        return None
+    from joulecast.estimator.own_card.replays import card_replays, serving_on
+
+    if idle_watts is not None or decode_watts is not None:
+        raise InputError(
+            "--idle-watts and --decode-watts: what a card draws, --card tells; give either"
+        )
+    return serving_on(card_replays(card))
 
 
 def _load(
@@ -208,6 +239,7 @@ def estimation_method(
     host: EnergyTable | None = None,
     progress: Progress | None = None,
     wish: "ServingWish | None" = None,
+    on_card: "ServerOn | None" = None,
 ) -> EstimationMethod:
     """What makes an estimate of a loaded trace from a table.
 
@@ -221,6 +253,7 @@ def estimation_method(
         host: A table measured on the serving host (stepwise).
         progress: Told what share of a long simulation is done, 0 to 1.
         wish: How the requests are to be served; None for all at once (stepwise).
+        on_card: What makes a step model one of the very card; None for any of its kind (stepwise).
 
     Raises:
         InputError: An argument that the method does not take.
@@ -230,10 +263,19 @@ def estimation_method(
 
         if host is not None:
             raise InputError("the pace of a host is for the method stepwise")
+        if on_card is not None:
+            raise InputError("the card that will serve (--card) is for the method stepwise")
         return _saying(loaded, partial(estimate_binned, whole_batches=whole_batches))
     if whole_batches:
         raise InputError("whole batches are for the method binned")
-    made = partial(_estimate_stepwise, loaded=loaded, host=host, progress=progress, wish=wish)
+    made = partial(
+        _estimate_stepwise,
+        loaded=loaded,
+        host=host,
+        progress=progress,
+        wish=wish,
+        on_card=on_card,
+    )
     return _saying(loaded, made)
 
 
@@ -255,6 +297,7 @@ def _estimate_stepwise(
     host: EnergyTable | None,
     progress: Progress | None,
     wish: "ServingWish | None",
+    on_card: "ServerOn | None",
 ) -> Estimate:
     """Estimate with the step model, from a table or by scaling, as the requests are served."""
     from joulecast.estimator.stepwise import StepModel
@@ -268,6 +311,8 @@ def _estimate_stepwise(
             f"{served.name}: the pace of a host is told for a table of the very deployment; leave "
             "--host out"
         )
+    if on_card is not None:
+        model = on_card(model, served, 1 if wish is None else wish.replicas)
     if wish is None:
         return model.estimate(workload, trace, loaded.lengths, progress, loaded.cached)
     from joulecast.estimator.online.online import estimate_online

@@ -201,9 +201,8 @@ class StepModel:
             made = self._estimate(workload, trace, lengths, half, cached)
         if told is None:
             return made
-        if not (told and is_read):
-            uncached_j = made.energy_j
-        else:
+        uncached_j = made.energy_j
+        if told and is_read:
             half = part_of(progress, 0.5, 1.0)
             uncached_j = self._energy_j(workload.without_cached(), lengths, half)
         tokens = self._served(workload, lengths, cached).workload.cached_tokens or 0

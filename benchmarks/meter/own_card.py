@@ -8,7 +8,8 @@ replays of another model on it tell. None of what is forecast tells of itself.
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cache
 
 from joulecast.estimator.online.online import Server
 from joulecast.estimator.online.validate import (
@@ -18,127 +19,137 @@ from joulecast.estimator.online.validate import (
     validate_online,
 )
 from joulecast.estimator.online.wish import server_of
-from joulecast.estimator.own_card.replays import CardReplay, card_replays, on_card
+from joulecast.estimator.own_card.deviation import Told
+from joulecast.estimator.own_card.replays import CardReplay, card_replays, on_card, told_by
 from joulecast.estimator.unit_prices.model import Scaling, Served
 from joulecast.estimator.unit_prices.sources import deployment_of
 from joulecast.estimator.validate import find_replays, shipped_tables_for
 from joulecast.measurements.replay import SHIPPED_ONLINE
 
-Tellers = Callable[[CardReplay], list[list[CardReplay]]]
-"""The sets of replays that are to tell of the card of one."""
+REPLAYS = {
+    f"{path.parent.name}/{path.stem}": card_replays(path)[0]
+    for path in find_replays(SHIPPED_ONLINE)
+}
+"""Name -> replay."""
 
-
-@dataclass(frozen=True)
-class Forecasts:
-    """Some forecasts beside the meter.
-
-    Attributes:
-        errors: How far each lies above the meter [%].
-        within: How many intervals hold it.
-        widths: How far each interval reaches above its estimate [%].
-    """
-
-    errors: list[float]
-    within: int
-    widths: list[float]
-
-    @classmethod
-    def of(cls, validations: Sequence[OnlineValidation]) -> "Forecasts":
-        """From estimates held against meters."""
-        return cls(
-            [each.error_percent for each in validations],
-            sum(each.is_within for each in validations),
-            [each.estimate.interval_percent or 0.0 for each in validations],
-        )
-
-    @property
-    def cells(self) -> str:
-        """As cells of a table."""
-        sizes = [abs(error) for error in self.errors]
-        worst = max(self.errors, key=abs)
-        return (
-            f"{len(sizes)} | {statistics.median(sizes):.1f} % | {worst:+.1f} % | "
-            f"± {statistics.median(self.widths):.1f} % | {self.within} of {len(sizes)}"
-        )
+Ways = dict[str, Callable[[str], list[tuple[str, ...]]]]
+"""What tells of the card -> the sets of replays that tell of that of one."""
 
 
 def main() -> None:
     """Print it all."""
-    replays = [card_replays(path)[0] for path in find_replays(SHIPPED_ONLINE)]
-    by_card: dict[str, list[CardReplay]] = defaultdict(list)
-    for replay in replays:
-        by_card[replay.card].append(replay)
-    print("| card | replays of | told by | forecasts | median | worst | interval | inside |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    several = [some for some in by_card.values() if len(some) > 1]
-    for some in [*several, [replay for card in several for replay in card]]:
-        card = some[0].card[4:12] if len({each.card for each in some}) == 1 else "all of these"
-        print_rows(card, some, by_card)
+    by_card: dict[str, list[str]] = defaultdict(list)
+    for name, replay in REPLAYS.items():
+        by_card[replay.card].append(name)
+    several = {card[4:12]: names for card, names in by_card.items() if len(names) > 1}
+    for card, names in several.items():
+        for is_listed in (False, True):
+            print_rows(card, names, WAYS, is_listed)
+    everything = [name for names in several.values() for name in names]
+    for is_listed in (False, True):
+        print_rows("all", everything, WAYS, is_listed)
+    print_by_teller(several)
 
 
-def print_rows(
-    card: str, replays: Sequence[CardReplay], by_card: dict[str, list[CardReplay]]
-) -> None:
+def others(name: str, is_same_model: bool = True) -> list[str]:
+    """Further replays on the card of one."""
+    return [
+        other
+        for other, replay in REPLAYS.items()
+        if other != name
+        and replay.card == REPLAYS[name].card
+        and (model_of(other) == model_of(name)) == is_same_model
+    ]
+
+
+def all_others(name: str) -> list[tuple[str, ...]]:
+    """All of them together, if they are several."""
+    names = others(name)
+    return [tuple(names)] if len(names) > 1 else []
+
+
+WAYS: Ways = {
+    "nothing": lambda _: [()],
+    "one other": lambda name: [(other,) for other in others(name)],
+    "all others": all_others,
+    "one of another model": lambda name: [(other,) for other in others(name, is_same_model=False)],
+}
+
+
+def print_rows(card: str, names: Sequence[str], ways: Ways, is_listed: bool) -> None:
     """Print what is forecast of some replays, a row for each way to tell their card."""
-
-    def others(replay: CardReplay, is_same_model: bool) -> list[CardReplay]:
-        return [
-            other
-            for other in by_card[replay.card]
-            if other is not replay and (model_of(other) == model_of(replay)) == is_same_model
-        ]
-
-    ways: dict[str, Tellers] = {
-        "nothing": lambda _: [[]],
-        "one other": lambda replay: [[other] for other in others(replay, True)],
-        "all others": lambda replay: [some] if len(some := others(replay, True)) > 1 else [],
-        "one of another model": lambda replay: [[other] for other in others(replay, False)],
-        "nothing, by the price list": lambda _: [[]],
-        "one other, by the price list": lambda replay: [
-            [other] for other in others(replay, True)
-        ],
-    }
-    models = sorted({model_of(replay) for replay in replays})
+    by = "the price list" if is_listed else "as validated"
     for way, tellers in ways.items():
-        is_listed = "price list" in way
-        forecasts = [
-            forecast(replay, told, is_listed) for replay in replays for told in tellers(replay)
-        ]
+        forecasts = [forecast(name, told, is_listed) for name in names for told in tellers(name)]
         if forecasts:
-            print(f"| {card} | {', '.join(models)} | {way} | {Forecasts.of(forecasts).cells} |")
+            print(f"| {card} | {by} | {way} | {summary(forecasts)} |", flush=True)
 
 
-def model_of(replay: CardReplay) -> str:
-    """What served it."""
-    return str(replay.replay.facts["model"])
+def print_by_teller(by_card: dict[str, list[str]]) -> None:
+    """Print how well single replays tell of a card, those of the same traffic together."""
+    by_teller: dict[str, list[str]] = defaultdict(list)
+    for names in by_card.values():
+        for name in names:
+            if name.startswith("llama") and len(others(name)) > 4:
+                by_teller[
+                    "-".join(name.split("/")[1].split("-")[:2]).removesuffix("-third")
+                ].append(name)
+    for teller, names in by_teller.items():
+        forecasts = [forecast(other, (name,), False) for name in names for other in others(name)]
+        sds = [told(name, False).sd for name in names]
+        print(f"| {teller} | {statistics.fmean(sds):.2f} | {summary(forecasts)} |", flush=True)
 
 
-def forecast(replay: CardReplay, told: Sequence[CardReplay], is_listed: bool) -> OnlineValidation:
+def summary(forecasts: Sequence[OnlineValidation]) -> str:
+    """Errors and intervals as cells of a table."""
+    errors = [each.error_percent for each in forecasts]
+    widths = [each.estimate.interval_percent or 0.0 for each in forecasts]
+    within, count = sum(each.is_within for each in forecasts), len(forecasts)
+    sizes = [abs(error) for error in errors]
+    return (
+        f"{count} | {statistics.median(sizes):.1f} % | {max(errors, key=abs):+.1f} % | "
+        f"± {statistics.median(widths):.1f} % | {within} of {count}"
+    )
+
+
+def model_of(name: str) -> str:
+    """What served a replay."""
+    return str(REPLAYS[name].replay.facts["model"])
+
+
+@cache
+def forecast(name: str, tellers: tuple[str, ...], is_listed: bool) -> OnlineValidation:
     """The estimate of a replay for the card that others tell of."""
-    served = listed(replay) if is_listed else shipped(replay)
-    model = on_card(model_for(served, replay.replay), served, told)
-    server: Server = server_of(served, model)
-    return validate_online(replay.name, replay.replay, (), server)
+    usual = server(name, is_listed)
+
+    def tell(replay: CardReplay, _: Served) -> Told:
+        return told(next(other for other in tellers if REPLAYS[other] is replay), is_listed)
+
+    replays = [REPLAYS[teller] for teller in tellers]
+    model = on_card(usual.model, served(name, is_listed), replays, tell)
+    return validate_online(name, REPLAYS[name].replay, (), replace(usual, model=model))
 
 
-def shipped(replay: CardReplay) -> Served:
-    """What `joulecast validate` takes."""
-    return served_for(replay.replay, tables_of(model_of(replay), replay))
+@cache
+def server(name: str, is_listed: bool) -> Server:
+    """What serves a replay, on any card of the kind."""
+    serves = served(name, is_listed)
+    return server_of(serves, model_for(serves, REPLAYS[name].replay))
 
 
-def listed(replay: CardReplay) -> Served:
-    """Prices per unit of work, whatever tables there are."""
-    return Scaling(deployment_of(replay.replay.facts, model_of(replay)))
+@cache
+def told(name: str, is_listed: bool) -> Told:
+    """What a replay tells."""
+    return told_by(REPLAYS[name], served(name, is_listed))
 
 
-_TABLES: dict[str, list] = {}
-
-
-def tables_of(model: str, replay: CardReplay) -> list:
-    """Shipped tables of a replay's model."""
-    if model not in _TABLES:
-        _TABLES[model] = shipped_tables_for(replay.replay)
-    return _TABLES[model]
+@cache
+def served(name: str, is_listed: bool) -> Served:
+    """A table as `joulecast validate` takes it, or prices per unit of work."""
+    replay = REPLAYS[name].replay
+    if is_listed:
+        return Scaling(deployment_of(replay.facts, model_of(name)))
+    return served_for(replay, shipped_tables_for(replay))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -25,6 +26,9 @@ from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 from joulecast.traces.grid import PAPER_GRID
 from joulecast.traces.workload import Workload
+
+_MOST_SDS = 4.0
+"""So far from its estimate a replay may lie; of those that ship none is beyond 2."""
 
 _NOT_OF_WORK = ("idle", "card")
 """What is no error of the work that a replay tells of."""
@@ -74,7 +78,28 @@ class CardReplay:
             )
 
 
-def card_replays(replays: "str | Path | Replay | Sequence[str | Path | Replay]") -> list[CardReplay]:
+Replays = str | Path | Replay | Sequence[str | Path | Replay]
+"""A replay or several, each as a file or as it is."""
+
+ServerOn = Callable[[StepModel, Served, int | Literal["auto"]], StepModel]
+"""What makes a step model, made of a deployment, with so many replicas, one of the very card."""
+
+
+def serving_on(replays: Sequence["CardReplay"]) -> ServerOn:
+    """What makes a step model one of the card that replays were metered on."""
+
+    def server(model: StepModel, served: Served, replicas: int | Literal["auto"]) -> StepModel:
+        if replicas != 1:
+            raise InputError(
+                f"--card: {replays[0].name} is of one server, and --replicas {replicas} are others "
+                "beside it; leave one out"
+            )
+        return on_card(model, served, replays)
+
+    return server
+
+
+def card_replays(replays: Replays) -> list[CardReplay]:
     """Replays of one card, from files or as they are.
 
     Raises:
@@ -108,13 +133,20 @@ def _require_fits(last: CardReplay, others: Sequence[CardReplay]) -> None:
             )
 
 
-def on_card(model: StepModel, served: Served, replays: Sequence[CardReplay]) -> StepModel:
+Tell = Callable[["CardReplay", Served], Told]
+"""What a replay tells of its card, if such a deployment is to serve."""
+
+
+def on_card(
+    model: StepModel, served: Served, replays: Sequence[CardReplay], tell: Tell | None = None
+) -> StepModel:
     """A step model that serves on the very card that replays were metered on.
 
     Args:
         model: Of any card of the kind.
         served: What it is made of.
         replays: As `card_replays` has them; none leaves the model as it is.
+        tell: What each tells; None for `told_by`.
 
     Raises:
         InputError: They are of another kind or number of GPUs, or none can be estimated.
@@ -124,7 +156,11 @@ def on_card(model: StepModel, served: Served, replays: Sequence[CardReplay]) -> 
     for replay in replays:
         _require_of_kind(model, replay)
     prices = prices_of(model)
-    deviation, sd = deviation_over(prices, [told_by(replay, served) for replay in replays])
+    tell = told_by if tell is None else tell
+    told = [tell(replay, served) for replay in replays]
+    for replay, each in zip(replays, told, strict=True):
+        _require_believable(replay, each)
+    deviation, sd = deviation_over(prices, told)
     card = OwnCard(
         card=replays[0].card,
         replays=tuple(replay.name for replay in replays),
@@ -133,6 +169,21 @@ def on_card(model: StepModel, served: Served, replays: Sequence[CardReplay]) -> 
         deviation_sd=sd,
     )
     return replace(model, law=OwnCardLaw(model.law, card))
+
+
+def _require_believable(replay: CardReplay, told: Told) -> None:
+    """Refuse a replay that lies further from its estimate than cards and errors explain.
+
+    Raises:
+        InputError: It does.
+    """
+    sds = told.deviation / math.sqrt(1 + told.prices.own_variance + told.sd**2)
+    if abs(sds) > _MOST_SDS:
+        raise InputError(
+            f"{replay.name}: took so much {'more' if sds > 0 else 'less'} than its estimate "
+            f"({abs(sds):.1f} standard deviations) that the card alone cannot be why; see: "
+            "joulecast validate"
+        )
 
 
 def prices_of(model: StepModel) -> Prices:
