@@ -297,4 +297,6 @@ def csv_row(document: Mapping[str, Any]) -> dict[str, Any]:
     row = {key: value for key, value in document.items() if key not in apart}
     serving = document["serving"]
     row |= {f"serving_{key}": value for key, value in serving.items() if key != "timeline"}
+    if card := document.get("own_card"):
+        row["own_card"] = {**card, "replays": " ".join(card["replays"])}
     return {**row, "tables": " ".join(document["tables"])} if "tables" in document else row
