@@ -5,6 +5,7 @@ for the card that each single other replay of the same model tells, that all oth
 replays of another model on it tell. None of what is forecast tells of itself.
 """
 
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -32,6 +33,15 @@ REPLAYS = {
 }
 """Name -> replay."""
 
+TOLD_MODEL = "llama-3.1-8b"
+"""Of which there are replays of the same traffic on several cards."""
+
+SUFFIX = re.compile("-(second|third|fourth|fifth)$")
+"""Of the name of a replay of traffic that there is another of."""
+
+AIM_PERCENT = 4.0
+"""How far off an energy is to be at worst [%]."""
+
 Ways = dict[str, Callable[[str], list[tuple[str, ...]]]]
 """What tells of the card -> the sets of replays that tell of that of one."""
 
@@ -41,6 +51,8 @@ def main() -> None:
     by_card: dict[str, list[str]] = defaultdict(list)
     for name, replay in REPLAYS.items():
         by_card[replay.card].append(name)
+    print("| card | by | told by | forecasts | median | worst | within 4 % | interval | inside |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     several = {card[4:12]: names for card, names in by_card.items() if len(names) > 1}
     for card, names in several.items():
         for is_listed in (False, True):
@@ -90,10 +102,10 @@ def print_by_teller(by_card: dict[str, list[str]]) -> None:
     by_teller: dict[str, list[str]] = defaultdict(list)
     for names in by_card.values():
         for name in names:
-            if name.startswith("llama") and len(others(name)) > 4:
-                by_teller[
-                    "-".join(name.split("/")[1].split("-")[:2]).removesuffix("-third")
-                ].append(name)
+            if model_of(name) == TOLD_MODEL and len(others(name)) > 4:
+                by_teller[SUFFIX.sub("", name.partition("/")[2])].append(name)
+    print("| told by | sd | forecasts | median | worst | within 4 % | interval | inside |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for teller, names in by_teller.items():
         forecasts = [forecast(other, (name,), False) for name in names for other in others(name)]
         sds = [told(name, False).sd for name in names]
@@ -106,8 +118,9 @@ def summary(forecasts: Sequence[OnlineValidation]) -> str:
     widths = [each.estimate.interval_percent or 0.0 for each in forecasts]
     within, count = sum(each.is_within for each in forecasts), len(forecasts)
     sizes = [abs(error) for error in errors]
+    near = sum(size <= AIM_PERCENT for size in sizes)
     return (
-        f"{count} | {statistics.median(sizes):.1f} % | {max(errors, key=abs):+.1f} % | "
+        f"{count} | {statistics.median(sizes):.1f} % | {max(errors, key=abs):+.1f} % | {near} | "
         f"± {statistics.median(widths):.1f} % | {within} of {count}"
     )
 

@@ -123,7 +123,8 @@ class Attribution:
             longest: Likewise [tokens].
             is_continuous: Likewise.
         """
-        parts_j = dict(zip(PHASES, divided_j.tolist(), strict=True))
+        card = 1.0 if spending.own_card is None else 1 + spending.own_card.relative
+        parts_j = dict(zip(PHASES, (card * divided_j).tolist(), strict=True))
         parts_j["input"] += spending.parts_j.get("requests", 0.0)  # a prompt is taken in
         scale = spending.energy_j / sum(parts_j.values())
         low, high = relative
@@ -132,7 +133,7 @@ class Attribution:
             energy_j = scale * part_j
             shares[phase] = TokenShare(tokens[phase], energy_j, (low * energy_j, high * energy_j))
         if spending.own_card is not None:
-            own_j = partial(_on_card, own_j, 1 + spending.own_card.relative)
+            own_j = partial(_on_card, own_j, card)
         return cls(shares, idle_j, idle, own_j, longest, is_continuous)
 
     def energy_of(self, input_tokens: float, cached_tokens: float, output_tokens: float) -> float:
