@@ -65,8 +65,7 @@ def estimate(
         trace: As in `load_workload`: a name, a file, a table, or several.
         table: A shipped table's name, a folder, or an `EnergyTable`. With any of what follows, what
             to scale from; without, the best that is known of the deployment is chosen.
-        method: "stepwise" for the step model, which has an interval; "binned" for the paper's
-            formula (Fernandez et al. 2025, section 4.1).
+        method: "stepwise", with an interval; "binned", as Fernandez et al. (2025, section 4.1).
         model: A shipped model's name, or a Hugging Face config.json; llama-3.1-8b if not given.
         gpu: A GPU's short name, or a data sheet of your own as a JSON file; h100-sxm if not given.
         engine: "vllm" if not given.
@@ -74,8 +73,7 @@ def estimate(
         dtype: "bfloat16", "float16", "fp8" or "int4"; that of the published weights if not given.
         idle_watts: What one of your cards draws with the model loaded and nothing to do [W].
         decode_watts: What it draws while a single request decodes [W].
-        card: A replay that was metered on the very card that will serve, or several: files of
-            `joulecast replay`, or each as `Replay.load` has it (stepwise).
+        card: Replays metered on the very card that will serve: files, or `Replay` (stepwise).
         whole_batches: Round batches up per cell (binned).
         host: A table measured on the serving host, for the pace of its processor (stepwise).
         pue: Facility energy over IT energy, 1 or more.
@@ -94,14 +92,12 @@ def estimate(
     """
     facility = Facility.of(pue, carbon, price, server_overhead)
     wish = Wish(_text(model), _text(gpu), engine, gpus, dtype).serving_as(how)
-    scaled, serving_host = (None if each is None else _table(each) for each in (table, host))
+    scaled, on_host = (None if each is None else _table(each) for each in (table, host))
     served = choose_served(scaled, wish, idle_watts, decode_watts, method)
     on_card = server_on(card, idle_watts, decode_watts)
     with cluster_at(spark) as cluster:
         loaded, serving = _load(trace, method, served, without_variant(how), cluster)
-        make = estimation_method(
-            method, loaded, whole_batches, serving_host, wish=serving, on_card=on_card
-        )
+        make = estimation_method(method, loaded, whole_batches, on_host, None, serving, on_card)
         return make(loaded.workload, served, trace_name(trace)).called(wish.model).at(facility)
 
 

@@ -192,13 +192,7 @@ def estimate(
     serving = serving_wish(method, serving_keywords(options))
     check_exports(options["exports"], facility, method)
     results = {"--html": html, "--plot": plot, "--per-request": per_request}
-    results |= {f"--export {name}": path for name, path in options["exports"]}
-    check_results(
-        {"--output": options["output"], **results},
-        traces=traces,
-        tables=names,
-        replays=map(str, cards),
-    )
+    _check_results(results, options, traces, names)
     on_card = server_on(cards, idle_watts, decode_watts)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
@@ -210,6 +204,22 @@ def estimate(
         _write_page(html, result, served, loaded, host, title)
     _write_others(result, served, plot, per_request, options["exports"])
     emit_report(estimate_report(result, served, explain), options)
+
+
+def _check_results(
+    results: dict[str, Path | None],
+    options: dict[str, Any],
+    traces: tuple[str, ...],
+    tables: list[str],
+) -> None:
+    """Refuse files to write that cannot be; those of `options` are added to them."""
+    exports = {f"--export {name}": path for name, path in options["exports"]}
+    check_results(
+        {"--output": options["output"], **results, **exports},
+        traces=traces,
+        tables=tables,
+        replays=map(str, options["cards"]),
+    )
 
 
 def _require_stepwise(method: Method, **options: object) -> None:
