@@ -81,8 +81,7 @@ def estimate(
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
         server_overhead: What servers draw beside their GPUs: "150 W/GPU", "30 %", "ecologits".
         spark: Master of a Spark that reads the trace and simulates its servers, such as "yarn".
-        **how: How to read and to serve requests, as the attributes of `ReadingOptions` and
-            `ServingWish` say, and how the model serves besides (`VariantKeywords`).
+        **how: Attributes of `ReadingOptions`, `ServingWish` and `VariantKeywords`, which say how.
 
     Returns:
         Energies [J] beside their ideals; by the step model with an interval.
@@ -114,7 +113,7 @@ def server_on(
     Raises:
         InputError: They are none, of several cards, or beside such watts.
     """
-    if card is None or card == ():
+    if card is None or (isinstance(card, Sequence) and not card):
         return None
     from joulecast.estimator.own_card.replays import card_replays, serving_on
 

@@ -106,13 +106,15 @@ def card_replays(replays: Replays) -> list[CardReplay]:
     Raises:
         InputError: A file is no replay or given twice, or they are of several cards.
     """
-    several = [replays] if isinstance(replays, str | Path | Replay) else list(replays)
+    several = replays if isinstance(replays, list | tuple) else [replays]
     told: list[CardReplay] = []
     for each in several:
         if isinstance(each, Replay):
-            told.append(CardReplay(str(each.facts["trace"]), each))
-        else:
+            told.append(CardReplay(f"replay of {each.facts['trace']}", each))
+        elif isinstance(each, str | Path):
             told.append(CardReplay(Path(each).name, Replay.load(Path(each))))
+        else:
+            raise InputError(f"card is {each!r}; give the file of a replay, or a Replay")
         told[-1].require_usable()
         _require_fits(told[-1], told[:-1])
     return told

@@ -173,6 +173,17 @@ def test_what_tells_of_no_such_card_is_refused_in_a_line(
 
 def test_replays_that_cannot_tell_are_refused(log: Path) -> None:
     replay = Replay.load(CARD)
+    settings = {**replay.facts["engine_settings"], "decoding_strategy": "top-p:0.9"}
+    for fact, value, message in (
+        ("engine_settings", settings, "was metered with --decoding top-p:0.9"),
+        ("model", "nobody", 'tells nothing of its card: unknown model "nobody"'),
+        ("engine", "sglang", "tells nothing of its card: "),
+    ):
+        other = dataclasses.replace(replay, facts={**replay.facts, fact: value})
+        with pytest.raises(InputError, match=message):
+            jc.estimate(log, card=other, **ON)
+    with pytest.raises(InputError, match="card is 3; give the file of a replay"):
+        jc.estimate(log, card=3, **ON)
     (run,) = replay.runs
     failed = dataclasses.replace(replay, runs=[dataclasses.replace(run, reason="too hot")])
     with pytest.raises(InputError, match="has no valid run: too hot"):
@@ -182,6 +193,17 @@ def test_replays_that_cannot_tell_are_refused(log: Path) -> None:
         jc.estimate(log, card=dataclasses.replace(replay, runs=[halved]), **ON)
     with pytest.raises(InputError, match="is for the method stepwise"):
         jc.estimate(log, "h200-sxm/llama-3.1-8b/vllm", "binned", card=replay, serving="offline")
+
+
+def test_no_replays_leave_any_card_of_the_kind(log: Path) -> None:
+    usual = jc.estimate(log, **ON)
+    for none in (None, [], ()):
+        own = jc.estimate(log, card=none, replicas=1, **ON)
+        assert (own.energy_j, own.interval_j, own.own_card) == (
+            usual.energy_j,
+            usual.interval_j,
+            None,
+        )
 
 
 def test_usage_says_what_goes_with_one_model_alone(log: Path, run_cli: RunCli) -> None:
