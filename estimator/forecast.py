@@ -63,8 +63,7 @@ def estimate(
 
     Args:
         trace: As in `load_workload`: a name, a file, a table, or several.
-        table: A shipped table's name, a folder, or an `EnergyTable`. With any of what follows, what
-            to scale from; without, the best that is known of the deployment is chosen.
+        table: Of a shipped name, a folder, or an `EnergyTable`; with what follows, to scale from.
         method: "stepwise", with an interval; "binned", as Fernandez et al. (2025, section 4.1).
         model: A shipped model's name, or a Hugging Face config.json; llama-3.1-8b if not given.
         gpu: A GPU's short name, or a data sheet of your own as a JSON file; h100-sxm if not given.
