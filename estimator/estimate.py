@@ -13,6 +13,7 @@ from joulecast.estimator.groups import GroupShare, shares_of
 from joulecast.estimator.ideal import Ideal, implied_flops_per_s
 from joulecast.estimator.method import Method
 from joulecast.estimator.steps.cached import CachedPrompts
+from joulecast.estimator.steps.spending import OwnCard
 from joulecast.measurements.gpu.meter import JOULES_PER_KWH
 from joulecast.measurements.models import model_called
 from joulecast.measurements.table.interpolation import Coverage
@@ -71,6 +72,7 @@ class Estimate:
         attribution: What input, cached and output tokens take, and waiting; None if binned.
         served: The estimated requests one by one; None where these are not known.
         thinning: What was left out of the requests on purpose; None for nothing.
+        own_card: The card that will serve, where replays on it were told; None for any of its kind.
     """
 
     trace: str
@@ -102,6 +104,7 @@ class Estimate:
     attribution: Attribution | None = None
     served: ServedRequests | None = field(default=None, repr=False, compare=False)
     thinning: Thinning | None = None
+    own_card: OwnCard | None = None
 
     @property
     def cached_tokens(self) -> int | None:
@@ -289,6 +292,8 @@ class Estimate:
             document["groups"] = [group.to_dict() for group in self.groups]
         if self.thinning is not None:
             document["thinning"] = self.thinning.to_dict()
+        if self.own_card is not None:
+            document["own_card"] = self.own_card.to_dict()
         if self.cached is not None:
             document["cached"] = self.cached.to_dict(self.energy_j)
         return document | self.footprint

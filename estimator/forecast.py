@@ -33,6 +33,7 @@ from joulecast.traces.workload import Workload
 
 if TYPE_CHECKING:
     from joulecast.estimator.online.wish import ServingWish
+    from joulecast.estimator.own_card.replays import Replays, ServerOn
     from joulecast.estimator.unit_prices.model import Served
 
 
@@ -48,6 +49,7 @@ def estimate(
     dtype: str | None = None,
     idle_watts: float | None = None,
     decode_watts: float | None = None,
+    card: "Replays | None" = None,
     whole_batches: bool = False,
     host: str | Path | EnergyTable | None = None,
     pue: float | None = None,
@@ -61,10 +63,8 @@ def estimate(
 
     Args:
         trace: As in `load_workload`: a name, a file, a table, or several.
-        table: A shipped table's name, a folder, or an `EnergyTable`. With any of what follows, what
-            to scale from; without, the best that is known of the deployment is chosen.
-        method: "stepwise" for the step model, which has an interval; "binned" for the paper's
-            formula (Fernandez et al. 2025, section 4.1).
+        table: Of a shipped name, a folder, or an `EnergyTable`; with what follows, to scale from.
+        method: "stepwise", with an interval; "binned", as Fernandez et al. (2025, section 4.1).
         model: A shipped model's name, or a Hugging Face config.json; llama-3.1-8b if not given.
         gpu: A GPU's short name, or a data sheet of your own as a JSON file; h100-sxm if not given.
         engine: "vllm" if not given.
@@ -72,6 +72,7 @@ def estimate(
         dtype: "bfloat16", "float16", "fp8" or "int4"; that of the published weights if not given.
         idle_watts: What one of your cards draws with the model loaded and nothing to do [W].
         decode_watts: What it draws while a single request decodes [W].
+        card: Replays metered on the very card that will serve: files, or `Replay` (stepwise).
         whole_batches: Round batches up per cell (binned).
         host: A table measured on the serving host, for the pace of its processor (stepwise).
         pue: Facility energy over IT energy, 1 or more.
@@ -79,8 +80,7 @@ def estimate(
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
         server_overhead: What servers draw beside their GPUs: "150 W/GPU", "30 %", "ecologits".
         spark: Master of a Spark that reads the trace and simulates its servers, such as "yarn".
-        **how: How to read and to serve requests, as the attributes of `ReadingOptions` and
-            `ServingWish` say, and how the model serves besides (`VariantKeywords`).
+        **how: Attributes of `ReadingOptions`, `ServingWish` and `VariantKeywords`, which say how.
 
     Returns:
         Energies [J] beside their ideals; by the step model with an interval.
@@ -90,12 +90,37 @@ def estimate(
     """
     facility = Facility.of(pue, carbon, price, server_overhead)
     wish = Wish(_text(model), _text(gpu), engine, gpus, dtype).serving_as(how)
-    scaled, serving_host = (None if each is None else _table(each) for each in (table, host))
+    scaled, on_host = (None if each is None else _table(each) for each in (table, host))
     served = choose_served(scaled, wish, idle_watts, decode_watts, method)
+    on_card = server_on(card, idle_watts, decode_watts)
     with cluster_at(spark) as cluster:
         loaded, serving = _load(trace, method, served, without_variant(how), cluster)
-        make = estimation_method(method, loaded, whole_batches, serving_host, wish=serving)
+        make = estimation_method(method, loaded, whole_batches, on_host, None, serving, on_card)
         return make(loaded.workload, served, trace_name(trace)).called(wish.model).at(facility)
+
+
+def server_on(
+    card: "Replays | None", idle_watts: float | None = None, decode_watts: float | None = None
+) -> "ServerOn | None":
+    """What makes a step model one of the very card that replays were metered on; None for none.
+
+    Args:
+        card: The replays.
+        idle_watts: What a user read off the card, which goes without replays [W].
+        decode_watts: Likewise [W].
+
+    Raises:
+        InputError: They are none, of several cards, or beside such watts.
+    """
+    if card is None or (isinstance(card, Sequence) and not card):
+        return None
+    from joulecast.estimator.own_card.replays import card_replays, serving_on
+
+    if idle_watts is not None or decode_watts is not None:
+        raise InputError(
+            "--idle-watts and --decode-watts: what a card draws, --card tells; give either"
+        )
+    return serving_on(card_replays(card))
 
 
 def _load(
@@ -208,6 +233,7 @@ def estimation_method(
     host: EnergyTable | None = None,
     progress: Progress | None = None,
     wish: "ServingWish | None" = None,
+    on_card: "ServerOn | None" = None,
 ) -> EstimationMethod:
     """What makes an estimate of a loaded trace from a table.
 
@@ -221,6 +247,7 @@ def estimation_method(
         host: A table measured on the serving host (stepwise).
         progress: Told what share of a long simulation is done, 0 to 1.
         wish: How the requests are to be served; None for all at once (stepwise).
+        on_card: What makes a step model one of the very card; None for any of its kind (stepwise).
 
     Raises:
         InputError: An argument that the method does not take.
@@ -230,10 +257,19 @@ def estimation_method(
 
         if host is not None:
             raise InputError("the pace of a host is for the method stepwise")
+        if on_card is not None:
+            raise InputError("the card that will serve (--card) is for the method stepwise")
         return _saying(loaded, partial(estimate_binned, whole_batches=whole_batches))
     if whole_batches:
         raise InputError("whole batches are for the method binned")
-    made = partial(_estimate_stepwise, loaded=loaded, host=host, progress=progress, wish=wish)
+    made = partial(
+        _estimate_stepwise,
+        loaded=loaded,
+        host=host,
+        progress=progress,
+        wish=wish,
+        on_card=on_card,
+    )
     return _saying(loaded, made)
 
 
@@ -255,6 +291,7 @@ def _estimate_stepwise(
     host: EnergyTable | None,
     progress: Progress | None,
     wish: "ServingWish | None",
+    on_card: "ServerOn | None",
 ) -> Estimate:
     """Estimate with the step model, from a table or by scaling, as the requests are served."""
     from joulecast.estimator.stepwise import StepModel
@@ -268,6 +305,8 @@ def _estimate_stepwise(
             f"{served.name}: the pace of a host is told for a table of the very deployment; leave "
             "--host out"
         )
+    if on_card is not None:
+        model = on_card(model, served, 1 if wish is None else wish.replicas)
     if wish is None:
         return model.estimate(workload, trace, loaded.lengths, progress, loaded.cached)
     from joulecast.estimator.online.online import estimate_online

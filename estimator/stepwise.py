@@ -59,6 +59,10 @@ class Law(Protocol):
     def idle_sd_w(self) -> float:
         """Sd of that, from card to card [W]."""
 
+    @property
+    def cards(self) -> float:
+        """Cards that its prices are of; inf for so many that they are those of the kind."""
+
     def gauge(self, steps: Steps) -> FloatArray:
         """What it wants to know of steps, in quantities that add up over them, shape (n,)."""
 
@@ -197,9 +201,8 @@ class StepModel:
             made = self._estimate(workload, trace, lengths, half, cached)
         if told is None:
             return made
-        if not (told and is_read):
-            uncached_j = made.energy_j
-        else:
+        uncached_j = made.energy_j
+        if told and is_read:
             half = part_of(progress, 0.5, 1.0)
             uncached_j = self._energy_j(workload.without_cached(), lengths, half)
         tokens = self._served(workload, lengths, cached).workload.cached_tokens or 0
@@ -265,6 +268,7 @@ class StepModel:
             least_parts_j=spending.least_parts_j,
             relative_sds=sds,
             basis=self.basis,
+            own_card=spending.own_card,
             attribution=self.attribution(
                 services.mean, spending, sds, self._tokens(Served(workload, lengths, cached))
             ),

@@ -157,6 +157,11 @@ class TableLaw:
         """Sd of idle power, between a card of the table and the one that serves [W]."""
         return IDLE_SPREAD * math.sqrt(1 + 1 / self.spread.cards) * self.idle_power_w
 
+    @property
+    def cards(self) -> float:
+        """Cards that the table was measured on."""
+        return self.spread.cards
+
     def gauge(self, steps: Steps) -> FloatArray:
         """What the steps take besides, shape (1,) or (3,).
 

@@ -5,6 +5,7 @@ E = (input - cached) x input rate + cached x cached rate + output x output rate 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from joulecast.estimator.attribution.division import PHASES, Division
@@ -122,7 +123,8 @@ class Attribution:
             longest: Likewise [tokens].
             is_continuous: Likewise.
         """
-        parts_j = dict(zip(PHASES, divided_j.tolist(), strict=True))
+        card = 1.0 if spending.own_card is None else 1 + spending.own_card.relative
+        parts_j = dict(zip(PHASES, (card * divided_j).tolist(), strict=True))
         parts_j["input"] += spending.parts_j.get("requests", 0.0)  # a prompt is taken in
         scale = spending.energy_j / sum(parts_j.values())
         low, high = relative
@@ -130,6 +132,8 @@ class Attribution:
         for phase, part_j in parts_j.items():
             energy_j = scale * part_j
             shares[phase] = TokenShare(tokens[phase], energy_j, (low * energy_j, high * energy_j))
+        if spending.own_card is not None:
+            own_j = partial(_on_card, own_j, card)
         return cls(shares, idle_j, idle, own_j, longest, is_continuous)
 
     def energy_of(self, input_tokens: float, cached_tokens: float, output_tokens: float) -> float:
@@ -148,3 +152,9 @@ class Attribution:
         """As plain JSON values."""
         shares = {phase: share.to_dict() for phase, share in self.shares.items()}
         return {**shares, "idle_j": self.idle_j}
+
+
+def _on_card(own_j: Callable[[Steps], Division], factor: float, requests: Steps) -> Division:
+    """What requests take for their tokens alone on a card that takes so many times as much [J]."""
+    usual = own_j(requests)
+    return Division(factor * usual.input_j, factor * usual.cached_j, factor * usual.output_j)

@@ -240,6 +240,7 @@ def _estimate(
         parts_j=parts_j,
         least_parts_j=least_parts_j,
         relative_sds=sds,
+        own_card=spending.own_card,
         serving=_serving(offline, model, fleet, run, requests, plan, spending.energy_j, idle_j),
         attribution=model.attribution(
             run.service, spending, _at_work(sds, spending.energy_j / energy_j), tokens, idle_j

@@ -104,13 +104,16 @@ class OnlineValidation:
         }
 
 
-def validate_online(name: str, replay: Replay, tables: Sequence[EnergyTable]) -> OnlineValidation:
+def validate_online(
+    name: str, replay: Replay, tables: Sequence[EnergyTable], server: Server | None = None
+) -> OnlineValidation:
     """Hold the estimate of requests that came over time against what they took.
 
     Args:
         name: What to call the replay.
         replay: Metered; it is in no fit.
         tables: The first of the same conditions is taken; without, prices per unit of work.
+        server: What serves, in place of what `server_for` makes of these.
 
     Raises:
         InputError: No estimate can be made, or its run is not valid.
@@ -119,16 +122,12 @@ def validate_online(name: str, replay: Replay, tables: Sequence[EnergyTable]) ->
         raise InputError(
             f"{name}: has no valid run: {replay.runs[0].reason}; make it again, or take it away"
         )
-    alike = [table for table in tables if not differences(table.metadata, replay.facts)]
-    served: Served = (
-        alike[0] if alike else Scaling(deployment_of(replay.facts, replay.facts["model"]))
-    )
     lengths = np.array(replay.lengths, dtype=np.int64)
     workload = Workload.of_lengths(PAPER_GRID, lengths)
     arrival_s, first_s, last_s = np.array(replay.served).T
     requests = TimedRequests.in_order(arrival_s, lengths)
     try:
-        server = _server(served, workload)
+        server = server_for(replay, tables) if server is None else server
         estimate = estimate_online(
             server, workload, requests, name, Plan(how="as metered"), lengths
         )
@@ -145,7 +144,25 @@ def validate_online(name: str, replay: Replay, tables: Sequence[EnergyTable]) ->
     )
 
 
-def _server(served: Served, workload: Workload) -> Server:
+def served_for(replay: Replay, tables: Sequence[EnergyTable]) -> Served:
+    """What served a replay: the first table of the same conditions; without, prices."""
+    alike = [table for table in tables if not differences(table.metadata, replay.facts)]
+    return alike[0] if alike else Scaling(deployment_of(replay.facts, replay.facts["model"]))
+
+
+def model_for(served: Served, replay: Replay) -> StepModel:
+    """The step model of what served a replay."""
     if isinstance(served, EnergyTable):
-        return server_of(served, StepModel.of(served))
-    return server_of(served, served.step_model(workload))
+        return StepModel.of(served)
+    lengths = np.array(replay.lengths, dtype=np.int64)
+    return served.step_model(Workload.of_lengths(PAPER_GRID, lengths))
+
+
+def server_for(replay: Replay, tables: Sequence[EnergyTable]) -> Server:
+    """What served the requests of a replay as they came; arguments as for `served_for`.
+
+    Raises:
+        InputError: No times of it are known, or no prices.
+    """
+    served = served_for(replay, tables)
+    return server_of(served, model_for(served, replay))

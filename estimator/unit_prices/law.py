@@ -71,6 +71,11 @@ class UnitLaw:
         """Sd of that, from card to card [W]."""
         return self.deployment.gpus * self.carried.prices.idle_sd_w
 
+    @property
+    def cards(self) -> float:
+        """Cards that the prices are of: so many that they are those of the kind."""
+        return math.inf
+
     def gauge(self, steps: Steps) -> FloatArray:
         """Time, time on a slow host, and work; shape (15,)."""
         return self.carried.prices.spent(steps, self.deployment).array()

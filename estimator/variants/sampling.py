@@ -162,6 +162,11 @@ class SampledLaw:
         """Sd of that, from card to card [W]."""
         return self.law.idle_sd_w
 
+    @property
+    def cards(self) -> float:
+        """Cards that its prices are of."""
+        return self.law.cards
+
     def gauge(self, steps: Steps) -> FloatArray:
         """Energy [J] and time [s] of drawing, then what the law of greedy steps asks for."""
         seconds = steps.total(self.cost.step_seconds(steps.sampled))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
@@ -59,6 +60,16 @@ DEPLOYMENT_OPTIONS: list[Option] = [
         help="What one of your cards draws while a single request decodes.",
     ),
 ]
+
+CARD_OPTION = click.option(
+    "--card",
+    "cards",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="REPLAY",
+    help="A replay (see: joulecast replay) that was metered on the very card that will serve: what "
+    "that takes more or less than others of its kind is told by it; give it again for another.",
+)
 
 
 VARIANT_OPTIONS: list[Option] = [

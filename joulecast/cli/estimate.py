@@ -8,6 +8,7 @@ import click
 
 from joulecast.cli.completion import complete_tables, traces_argument
 from joulecast.cli.deployment import (
+    CARD_OPTION,
     DEPLOYMENT_OPTIONS,
     SERVING_OPTIONS,
     SPARK_OPTION,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from joulecast.estimator.compare import EstimationMethod
     from joulecast.estimator.estimate import Estimate
     from joulecast.estimator.online.wish import ServingWish
+    from joulecast.estimator.own_card.replays import ServerOn
     from joulecast.estimator.steps.progress import Progress
     from joulecast.estimator.unit_prices.model import Served
     from joulecast.exports.write import ExportFiles
@@ -116,6 +118,7 @@ def _single_table(
     "like, what to scale from.",
 )
 @with_options(DEPLOYMENT_OPTIONS)
+@CARD_OPTION
 @with_options(VARIANT_OPTIONS)
 @with_options(SERVING_OPTIONS)
 @with_options(METHOD_OPTIONS)
@@ -167,6 +170,7 @@ def estimate(
     name of a public trace (see: joulecast trace list). Several are one trace; equal --requests may
     stand in its place.
     """
+    from joulecast.estimator.forecast import server_on
     from joulecast.estimator.keywords import serving_wish
     from joulecast.estimator.variants.wish import Wish, choose_served
     from joulecast.exports.write import check_exports
@@ -175,7 +179,8 @@ def estimate(
 
     per_request: Path | None = options["per_request"]
     title = page_title(options["title"], html)
-    _require_stepwise(method, explain=explain, host=host_name, per_request=per_request)
+    cards: tuple[Path, ...] = options["cards"]
+    _require_stepwise(method, explain=explain, host=host_name, per_request=per_request, card=cards)
     trace, facility = trace_of(traces, take_equal(options)), facility_of(options)
     if models_file is not None or (options["group_by"], model, table_name) == ("model", None, None):
         _emit_models({**click.get_current_context().params, **options, "traces": trace})
@@ -187,18 +192,34 @@ def estimate(
     serving = serving_wish(method, serving_keywords(options))
     check_exports(options["exports"], facility, method)
     results = {"--html": html, "--plot": plot, "--per-request": per_request}
-    results |= {f"--export {name}": path for name, path in options["exports"]}
-    check_results({"--output": options["output"], **results}, traces=traces, tables=names)
+    _check_results(results, options, traces, names)
+    on_card = server_on(cards, idle_watts, decode_watts)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
             *(method, whole_batches, trace, served, html, options, host, bar.watch, serving),
-            *(cluster, per_request is not None),
+            *(cluster, per_request is not None, on_card),
         )
         result = make(loaded.workload, served, trace_name(trace)).called(model).at(facility)
     if html is not None:
         _write_page(html, result, served, loaded, host, title)
     _write_others(result, served, plot, per_request, options["exports"])
     emit_report(estimate_report(result, served, explain), options)
+
+
+def _check_results(
+    results: dict[str, Path | None],
+    options: dict[str, Any],
+    traces: tuple[str, ...],
+    tables: list[str],
+) -> None:
+    """Refuse files to write that cannot be; those of `options` are added to them."""
+    exports = {f"--export {name}": path for name, path in options["exports"]}
+    check_results(
+        {"--output": options["output"], **results, **exports},
+        traces=traces,
+        tables=tables,
+        replays=map(str, options["cards"]),
+    )
 
 
 def _require_stepwise(method: Method, **options: object) -> None:
@@ -276,9 +297,9 @@ def _emit_models(params: dict[str, Any]) -> None:
     html, title = params["html"], params["title"]
     check_results({"--output": params["output"], "--html": html}, traces=traces)
     models = None if params["models_file"] is None else read_models(params["models_file"])
-    for option in ("host_name", "exports", "plot", "explain", "per_request"):
+    for option in ("host_name", "exports", "plot", "explain", "per_request", "cards"):
         if params[option]:
-            name = option.removesuffix("_name").replace("exports", "export").replace("_", "-")
+            name = option.removesuffix("_name").removesuffix("s").replace("_", "-")
             raise click.UsageError(f"--{name} is for one model; {_one_model_text(params, models)}")
     own = {name: params[name] for name in OWN_KEYWORDS if params[name] is not None}
     with reading(params, *traces) as keywords:
@@ -322,6 +343,7 @@ def load_for(
     serving: "ServingWish | None" = None,
     cluster: "Cluster | None" = None,
     with_rows: bool = False,
+    on_card: "ServerOn | None" = None,
 ) -> "tuple[LoadedTrace, EstimationMethod]":
     """TRACE as a method and a page want it, and the method; without `serving`, all at once.
 
@@ -351,7 +373,8 @@ def load_for(
         require_told_apart(loaded, trace_name(trace))
     if needs_times:
         say_timeless(loaded)
-    return loaded, estimation_method(method, loaded, whole_batches, host, progress, serving)
+    made = estimation_method(method, loaded, whole_batches, host, progress, serving, on_card)
+    return loaded, made
 
 
 def say_timeless(loaded: "LoadedTrace") -> None:

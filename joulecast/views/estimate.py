@@ -159,6 +159,20 @@ def below_ideal_notes(estimate: Estimate) -> list[str]:
     return [f"Below the {names} ideal: {why}{drawn}."]
 
 
+def card_facts(estimate: Estimate) -> list[tuple[str, str]]:
+    """The very card that serves, where replays on it were told."""
+    card = estimate.own_card
+    if card is None:
+        return []
+    more = "more" if card.relative > 0 else "less"
+    text = (
+        f"{card.card}: takes {percent(abs(card.relative))} {more} than its kind for this work "
+        f"(sd {percent(card.relative_sd)}) and idles at {card.idle_power_w:.0f} W, by what was "
+        f"metered on it: {', '.join(card.replays)}"
+    )
+    return [("card", text)]
+
+
 def served_text(served: "Served") -> str:
     """A table, or a deployment that is forecast by scaling, in a few words."""
     return table_text(served) if isinstance(served, EnergyTable) else served.name
@@ -203,6 +217,7 @@ def estimate_report(estimate: Estimate, served: "Served", explain: bool = False)
         ("trace", trace_text(estimate)),
         *reading_facts(estimate.reading),
         *served_facts(estimate, served),
+        *card_facts(estimate),
         ("method", estimate.method_text),
         ("serving", serving_text(estimate)),
         *limits_facts(estimate),
@@ -282,4 +297,6 @@ def csv_row(document: Mapping[str, Any]) -> dict[str, Any]:
     row = {key: value for key, value in document.items() if key not in apart}
     serving = document["serving"]
     row |= {f"serving_{key}": value for key, value in serving.items() if key != "timeline"}
+    if card := document.get("own_card"):
+        row["own_card"] = {**card, "replays": " ".join(card["replays"])}
     return {**row, "tables": " ".join(document["tables"])} if "tables" in document else row

@@ -9,6 +9,7 @@ from joulecast.views.answers.estimate import estimate_answer, scope_text
 from joulecast.views.compare import saving_lines
 from joulecast.views.estimate import (
     basis_text,
+    card_facts,
     coverage_text,
     requests_text,
     trace_text,
@@ -30,6 +31,7 @@ def estimate_html(estimate: Estimate) -> str:
             ("trace", trace_text(estimate)),
             ("table", estimate.table),
             ("basis", basis_text(estimate)),
+            *card_facts(estimate),
             ("method", estimate.method_text),
             ("serving", serving_text(estimate)),
             ("requests", requests_text(estimate)),

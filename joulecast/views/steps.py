@@ -55,6 +55,7 @@ SD_LABELS = {
     "speculation": "rounds of speculation",
     "idle": "idle power of cards",
 }
+_OWN_LABELS = {"card": "what is not known of this card", "idle": "its idle power"}
 
 
 def interval_text(estimate: Estimate) -> str:
@@ -127,9 +128,8 @@ def interval_note(estimate: Estimate) -> str:
     """What the interval is made of, or why there is none."""
     if estimate.relative_sds is None:
         return binned_note(estimate)
-    parts = ", ".join(
-        f"{SD_LABELS[name]} {percent(sd)}" for name, sd in estimate.relative_sds.items()
-    )
+    labels = SD_LABELS if estimate.own_card is None else {**SD_LABELS, **_OWN_LABELS}
+    parts = ", ".join(f"{labels[name]} {percent(sd)}" for name, sd in estimate.relative_sds.items())
     note = f"The interval's relative standard deviations: {parts}."
     if not estimate.is_scaled and estimate.relative_sds["coefficients"] > PRICE_SD_BOUND:
         note += " The table has no runs like these requests (joulecast table check); measure more."
