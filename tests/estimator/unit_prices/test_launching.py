@@ -8,7 +8,12 @@ import pytest
 
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.unit_prices.deployment import Deployment
-from joulecast.estimator.unit_prices.in_time import step_times
+from joulecast.estimator.unit_prices.in_time import (
+    FULL_CLOCK,
+    MOST_CREDIT_S,
+    UNEVEN,
+    step_times,
+)
 from joulecast.estimator.unit_prices.pace import EXPERT_LAUNCH_S, LAUNCH_S
 from joulecast.estimator.unit_prices.shipped import load_unit_prices
 from joulecast.estimator.unit_prices.sources import steps_of_log
@@ -85,3 +90,27 @@ def test_eager_steps_are_launched_alike_for_few_and_many() -> None:
     times = step_times(prices, deployment, scheduler.token_budget, scheduler.graph_tokens)
     assert times.launch_output == 0
     assert times.launch[1] == pytest.approx(32 * prices.pace.eager_layer)
+
+
+def test_prompts_of_dense_models_in_sixteen_bits_run_at_full_clock() -> None:
+    prices, gpu = load_unit_prices("h100-sxm", "vllm"), load_gpu("h100-sxm")
+    kinds: list[dict[str, Any]] = [
+        {"model": "llama-3.1-8b"},
+        {"model": "llama-3.1-8b", "dtype": "fp8"},
+        {"model": "olmoe-1b-7b"},
+    ]
+    for kind, share in zip(kinds, (FULL_CLOCK, 1.0, 1.0), strict=True):
+        deployment = Deployment.of(kind.pop("model"), gpu, **kind)
+        times = step_times(prices, deployment, token_budget=2048, graph_tokens=512)
+        products = np.asarray(times.products)  # that of 512 tokens, a graph, has no padding
+        assert products[2048] == pytest.approx(share * 4 * products[512])
+        assert times.most_credit_s == (MOST_CREDIT_S if share < 1 else 0.0)
+
+
+def test_caches_of_a_few_uneven_requests_take_longer() -> None:
+    prices = load_unit_prices("h100-sxm", "vllm")
+    deployment = Deployment.of("llama-3.1-8b", load_gpu("h100-sxm"))
+    uneven = np.asarray(step_times(prices, deployment, 2048, 512).uneven)
+    assert uneven[:2].tolist() == [1, 1]
+    assert uneven[2:17] == pytest.approx(1 + UNEVEN)
+    assert uneven[[32, 64, 1024]] == pytest.approx(1 + UNEVEN * np.array([1 / 2, 1 / 4, 1 / 64]))
