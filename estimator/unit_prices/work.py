@@ -75,10 +75,8 @@ def step_work(
 
     A layer with a window reads no more of a request's cache than that, taking the requests of a
     step to be equally long. GPUs that share a model add up what each layer gives out twice. That
-    takes each of them as long, however many they are, and waiting for each other takes four
-    together what it takes two: so it was on two and on four H200s (docs/accuracy.md, "Four GPUs"),
-    where the 2 (n - 1) times as much that a ring sends comes out too high. Chosen after a look at
-    those. A recorded graph computes its padding as it does tokens, which are routed to experts as
+    takes each of them as long, however many they are, and waiting for each other takes four what
+    it takes two: chosen after a look at both (docs/accuracy.md, "Four GPUs"). A recorded graph computes its padding as it does tokens, which are routed to experts as
     well; only attention and the output head leave it out.
 
     Args:
@@ -106,8 +104,7 @@ def step_work(
     expert_flops = 2.0 * shape.expert_parameters * tokens
     dense_flops = 2.0 * shape.active_parameters * tokens - expert_flops
     is_8_bit = COMPUTE_DTYPE.get(quantization, dtype) == "float8"
-    layers = len(shape.layers)
-    sharing = gpus if gpus > 1 else 0
+    layers, sharing = len(shape.layers), gpus if gpus > 1 else 0
     sent_bytes = 2 * layers * sharing * shape.hidden_size * DTYPE_BYTES[dtype]
     amounts = {
         "weight_bytes": shape.weight_bytes_read(tokens, dtype, quantization),

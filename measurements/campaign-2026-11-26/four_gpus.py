@@ -16,7 +16,7 @@ are estimated by what was measured of them.
 import csv
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +81,8 @@ def metered() -> Iterator[tuple[str, str, float, float]]:
                 yield model, f"{run.batch_size} of (512, 64)", run.batch_energy_j, seconds
         for trace in TRACES:
             replay = Replay.load(folder / f"{model}-tp4" / "replays" / f"azure-2023-{trace}.json")
-            (run,) = replay.valid_runs
-            yield model, f"{count} of azure-2023-{trace}", run.round_j, run.round_seconds
+            (whole,) = replay.valid_runs
+            yield model, f"{count} of azure-2023-{trace}", whole.round_j, whole.round_seconds
 
 
 def held() -> Iterator[str]:
@@ -95,7 +95,7 @@ def held() -> Iterator[str]:
         if (model, requests) not in before:
             continue
         told = [
-            "-" if (model, requests) not in by else off(*by[model, requests], energy_j, seconds)
+            "-" if (model, requests) not in by else off(by[model, requests], energy_j, seconds)
             for by in (before, since)
         ]
         shown = f"{energy_j:,.0f} J, {seconds:.3g} s"
@@ -114,10 +114,9 @@ def forecasts(*names: str) -> dict[tuple[str, str], tuple[float, ...]]:
     return told
 
 
-def off(
-    forecast_j: float, low_j: float, high_j: float, taken_s: float, energy_j: float, seconds: float
-) -> str:
+def off(told: Sequence[float], energy_j: float, seconds: float) -> str:
     """How far a forecast lies above meter and clock, and whether its interval holds."""
+    forecast_j, low_j, high_j, taken_s = told
     inside = "inside" if low_j <= energy_j <= high_j else "outside"
     energy, time = 100 * (forecast_j / energy_j - 1), 100 * (taken_s / seconds - 1)
     return f"{energy:+.1f} %, {inside}; {time:+.1f} % of time"
