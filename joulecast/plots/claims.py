@@ -106,7 +106,7 @@ def _plot_figure(
     drawn = []
     for title, names in _PANELS.get(figure.name, ()):
         claims = [findings[name].claim for name in names]
-        if compared := _compared(claims[0], comparison):
+        if compared := _all_compared(claims, comparison):
             drawn += [(head, claims, of_it) for head, of_it in _apart(title, compared).items()]
     if not drawn:
         return False
@@ -131,6 +131,14 @@ def _apart(title: str, compared: Sequence[Compared]) -> Mapping[str, list[Compar
         ways = f"\n{each.ways}" if isinstance(each, ReplayedComparison) else ""
         by_title.setdefault(title + ways, []).append(each)
     return by_title
+
+
+def _all_compared(claims: Sequence[Claim], comparison: PaperComparison) -> list[Compared]:
+    """What several claims are about, each once."""
+    together: list[Compared] = []
+    for claim in claims:
+        together += [each for each in _compared(claim, comparison) if each not in together]
+    return together
 
 
 def _compared(claim: Claim, comparison: PaperComparison) -> list[Compared]:
