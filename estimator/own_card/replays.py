@@ -28,7 +28,7 @@ from joulecast.traces.grid import PAPER_GRID
 from joulecast.traces.workload import Workload
 
 _MOST_SDS = 4.0
-"""So far from its estimate a replay may lie. Chosen after a look at the 94 that ship, of which none
+"""So far from its estimate a replay may lie. Chosen after a look at the 96 that ship, of which none
 is beyond 2."""
 
 _NOT_OF_WORK = ("idle", "card")
