@@ -112,7 +112,7 @@ def server_on(
     Raises:
         InputError: They are none, of several cards, or beside such watts.
     """
-    if card is None or (isinstance(card, Sequence) and not card):
+    if card is None or (isinstance(card, list | tuple) and not card):
         return None
     from joulecast.estimator.own_card.replays import card_replays, serving_on
 
@@ -258,7 +258,9 @@ def estimation_method(
         if host is not None:
             raise InputError("the pace of a host is for the method stepwise")
         if on_card is not None:
-            raise InputError("the card that will serve (--card) is for the method stepwise")
+            raise InputError(
+                "--card: the binned method knows no card; take --method stepwise, or leave it out"
+            )
         return _saying(loaded, partial(estimate_binned, whole_batches=whole_batches))
     if whole_batches:
         raise InputError("whole batches are for the method binned")

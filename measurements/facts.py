@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from joulecast.measurements.shapes.shape import DTYPE_BYTES
 from joulecast.traces.reading.formats import shorten
 
 Check = Callable[[Any, str], None]
@@ -166,6 +167,11 @@ def _engine_settings(value: Any, name: str) -> None:
     record_of({}, _SETTINGS)(value, name)
 
 
+_DTYPE = value_of(
+    f"a number format of weights and KV cache: {', '.join(sorted(DTYPE_BYTES))}",
+    lambda value: isinstance(value, str) and value in DTYPE_BYTES,
+)
+
 MEASURED: Mapping[str, Check] = {
     "gpu": TEXT,
     "gpu_product": TEXT,
@@ -173,7 +179,7 @@ MEASURED: Mapping[str, Check] = {
     "engine": TEXT,
     "engine_version": TEXT,
     "engine_settings": _engine_settings,
-    "dtype": TEXT,
+    "dtype": _DTYPE,
     "measured_on": TEXT,
     "measured_by": TEXT,
 }

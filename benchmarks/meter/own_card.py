@@ -51,9 +51,10 @@ def main() -> None:
     by_card: dict[str, list[str]] = defaultdict(list)
     for name, replay in REPLAYS.items():
         by_card[replay.card].append(name)
-    print("| card | by | told by | forecasts | median | worst | within 4 % | interval | inside |")
+    titles = "card", "forecast by", "told by", "forecasts", "median", "worst", "within 4 %"
+    print(f"| {' | '.join([*titles, 'interval', 'inside'])} |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    several = {card[4:12]: names for card, names in by_card.items() if len(names) > 1}
+    several = {card[:12]: names for card, names in by_card.items() if len(names) > 1}
     for card, names in several.items():
         for is_listed in (False, True):
             print_rows(card, names, WAYS, is_listed)
@@ -90,7 +91,7 @@ WAYS: Ways = {
 
 def print_rows(card: str, names: Sequence[str], ways: Ways, is_listed: bool) -> None:
     """Print what is forecast of some replays, a row for each way to tell their card."""
-    by = "the price list" if is_listed else "as validated"
+    by = "price list" if is_listed else "own table"
     for way, tellers in ways.items():
         forecasts = [forecast(name, told, is_listed) for name in names for told in tellers(name)]
         if forecasts:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from joulecast.estimator.attribution.division import Division
+from joulecast.estimator.steps.intervals import MOST_CARD_SPREAD
 from joulecast.estimator.steps.serving import Service
 from joulecast.estimator.steps.spending import OwnCard, Spending
 from joulecast.estimator.steps.work import StepCounts, Steps
@@ -41,8 +42,8 @@ class OwnCardLaw:
 
     @property
     def idle_sd_w(self) -> float:
-        """Sd of that, from day to day [W]."""
-        return OWN_WATTS_SPREAD * self.card.idle_power_w
+        """Sd of that, from day to day; no more than between cards of the kind [W]."""
+        return min(OWN_WATTS_SPREAD * self.card.idle_power_w, self.law.idle_sd_w)
 
     @property
     def cards(self) -> float:
@@ -73,7 +74,8 @@ class OwnCardLaw:
         """What makes a metered run on this card differ: cause -> relative sd."""
         sds = self.law.relative_sds(service, self.law.spending(service), cells, servers)
         own = self.card if spending.own_card is None else spending.own_card
-        return {**sds, "card": own.relative_sd / (1 + own.relative)}
+        told = own.relative_sd / (1 + own.relative)
+        return {**sds, "card": math.hypot(told, beside_cards(self.law, sds))}
 
     def drawn_j(self, service: Service) -> float:
         """Energy of one draw of the requests [J]."""
@@ -101,8 +103,17 @@ class OwnCardLaw:
 
 
 def spread_of(law: Law, sds: Mapping[str, float]) -> float:
-    """Relative sd between cards of a kind, without that of the cards that a law's prices are of."""
-    return sds["card"] / math.sqrt(1 + 1 / law.cards)
+    """Relative sd between cards of a kind, without that of the cards that a law's prices are of.
+
+    No more than cards of a kind were ever seen to lie apart.
+    """
+    return min(MOST_CARD_SPREAD, sds["card"] / math.sqrt(1 + 1 / law.cards))
+
+
+def beside_cards(law: Law, sds: Mapping[str, float]) -> float:
+    """What a law has for cards beyond that, where it holds hosts and idle power as well."""
+    of_cards = spread_of(law, sds) * math.sqrt(1 + 1 / law.cards)
+    return math.sqrt(max(0.0, sds["card"] ** 2 - of_cards**2))
 
 
 def _times(parts_j: Mapping[str, float], factor: float) -> dict[str, float]:

@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,14 @@ from joulecast.traces.workload import Workload
 _MOST_SDS = 4.0
 """So far from its estimate a replay may lie. Chosen after a look at the 96 that ship, of which none
 is beyond 2."""
+
+_MOST_IDLE = 0.5
+"""How far a card's idle power may lie from its kind's, relative; or so many sds, if that is more.
+Those that ship lie within 17 %."""
+
+_SAME_LIMIT = 0.01
+_TOLD_TO_S = 1.0
+"""What a run's begin is told to [s]."""
 
 _NOT_OF_WORK = ("idle", "card")
 """What is no error of the work that a replay tells of."""
@@ -72,6 +81,12 @@ class CardReplay:
             raise InputError(
                 f"{self.name}: was metered on several cards, one after the other, and --card takes "
                 "a replay of the one that will serve"
+            )
+        cards, count = len(self.card.split("+")), self.replay.facts.get("gpu_count", 1)
+        if cards != count:
+            raise InputError(
+                f'{self.name}: "gpu_count" is {count}, and "card" names {_cards(cards)}; take the '
+                "file as joulecast replay wrote it"
             )
         if how := other_decoding(self.replay.facts):
             raise InputError(
@@ -129,11 +144,33 @@ def _require_fits(last: CardReplay, others: Sequence[CardReplay]) -> None:
     for other in others:
         if last.replay.valid_runs[0] == other.replay.valid_runs[0]:
             raise InputError(f"{last.name}: is the same replay as {other.name}; give it once")
+        if last.card == other.card and _overlap(last, other):
+            raise InputError(
+                f"{last.name}: was metered while {other.name} was, on the same card; give either"
+            )
         if last.card != other.card:
             raise InputError(
                 f"{last.name}: was metered on {last.card}, and {other.name} on {other.card}; give "
                 "replays of the card that will serve alone"
             )
+
+
+def _overlap(last: CardReplay, other: CardReplay) -> bool:
+    """Whether windows of both say that they were metered at the same time."""
+    (begins_s, seconds), (later_s, _) = sorted([_span(last), _span(other)])
+    return later_s + _TOLD_TO_S < begins_s + seconds
+
+
+def _span(replay: CardReplay) -> tuple[float, float]:
+    """When its first valid run began [s since 1970], and how long it lasted [s]."""
+    run = replay.replay.valid_runs[0]
+    try:
+        return datetime.fromisoformat(run.started_at).timestamp(), run.seconds
+    except ValueError:
+        raise InputError(
+            f'{replay.name}: "started_at" is "{run.started_at}", not an ISO 8601 time; take the '
+            "file as joulecast replay wrote it"
+        ) from None
 
 
 Tell = Callable[["CardReplay", Served], Told]
@@ -157,7 +194,7 @@ def on_card(
     if not replays:
         return model
     for replay in replays:
-        _require_of_kind(model, replay)
+        _require_of_kind(model, served, replay)
     prices = prices_of(model)
     tell = told_by if tell is None else tell
     told = [tell(replay, served) for replay in replays]
@@ -194,8 +231,8 @@ def prices_of(model: StepModel) -> Prices:
     return Prices(model.basis.tables, model.law.cards)
 
 
-def _require_of_kind(model: StepModel, replay: CardReplay) -> None:
-    """Refuse a replay that was metered on other GPUs than those that will serve.
+def _require_of_kind(model: StepModel, served: Served, replay: CardReplay) -> None:
+    """Refuse a replay that was metered on other GPUs than those that will serve, or otherwise.
 
     Raises:
         InputError: It was.
@@ -212,6 +249,25 @@ def _require_of_kind(model: StepModel, replay: CardReplay) -> None:
             f"{replay.name}: was metered on {_cards(gpus)}, and {_cards(model.basis.gpus)} will "
             "serve; give a replay of those"
         )
+    limit_w, serving_w = float(facts["power_limit_w"]) / gpus, _power_limit_w(served)
+    if abs(limit_w / serving_w - 1) > _SAME_LIMIT:
+        raise InputError(
+            f"{replay.name}: was metered at a power limit of {limit_w:g} W a card, and at "
+            f"{serving_w:g} W it is to serve; give a replay at that limit"
+        )
+    idle_w, usual_w = replay.idle_power_w, model.law.idle_power_w
+    if abs(idle_w - usual_w) > max(_MOST_IDLE * usual_w, _MOST_SDS * model.law.idle_sd_w):
+        raise InputError(
+            f"{replay.name}: says that with nothing to do it draws {idle_w:.0f} W, where others of "
+            f"the kind draw {usual_w:.0f} W; meter it again"
+        )
+
+
+def _power_limit_w(served: Served) -> float:
+    """Of each card that is to serve [W]."""
+    if isinstance(served, EnergyTable):
+        return float(served.metadata["power_limit_w"]) / served.gpu_count
+    return served.deployment.power_limit_w
 
 
 def _cards(count: int) -> str:

@@ -191,7 +191,7 @@ def test_replays_that_cannot_tell_are_refused(log: Path) -> None:
     halved = dataclasses.replace(run, energy_j=run.energy_j / 2)
     with pytest.raises(InputError, match="took so much less than its estimate"):
         jc.estimate(log, card=dataclasses.replace(replay, runs=[halved]), **ON)
-    with pytest.raises(InputError, match="is for the method stepwise"):
+    with pytest.raises(InputError, match="the binned method knows no card"):
         jc.estimate(log, "h200-sxm/llama-3.1-8b/vllm", "binned", card=replay, serving="offline")
 
 
