@@ -80,7 +80,7 @@ def estimate(
         price: Price of a kilowatt hour, as a number or with a currency: "0.18 EUR".
         server_overhead: What servers draw beside their GPUs: "150 W/GPU", "30 %", "ecologits".
         spark: Master of a Spark that reads the trace and simulates its servers, such as "yarn".
-        **how: Attributes of `ReadingOptions`, `ServingWish` and `VariantKeywords`, which say how.
+        **how: How: the attributes of `ReadingOptions`, `ServingWish` and `VariantKeywords`.
 
     Returns:
         Energies [J] beside their ideals; by the step model with an interval.

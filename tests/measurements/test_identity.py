@@ -168,7 +168,9 @@ def test_words_for_it() -> None:
 
 def variant_in(words: str) -> str | None:
     """The variant that a name tells of."""
-    return next((word for word in ("compiled", "eager", "fp8", "tp2") if word in words), None)
+    return next(
+        (word for word in ("compiled", "eager", "fp8", "tp2", "tp4") if word in words), None
+    )
 
 
 def test_shipped_replays_are_of_their_tables_conditions() -> None:
