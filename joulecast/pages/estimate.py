@@ -155,7 +155,7 @@ def estimate_page(
         cell_ranges=[_ranges(cell, grid) for cell in estimate.cells],
         coverage_note=STEPWISE_COVERAGE_NOTE if estimate.parts_j else "",
         meaning=[interval_note(estimate), *facility_notes(estimate.facility)],
-        table_facts=[*card_facts(estimate), *served_facts(table, estimate)],
+        table_facts=served_facts(table, estimate),
         host_facts=[] if host is None else table_facts(host),
         source_facts=source_facts(loaded),
         gpu_facts=gpu_facts(table),
@@ -179,6 +179,7 @@ def _facts(estimate: Estimate, table: Served) -> list[tuple[str, str]]:
     return [
         ("scope", scope_text(estimate)),
         ("basis", f"{basis_text(estimate)}: {served_text(table)}"),
+        *card_facts(estimate),
         ("serving", serving_text(estimate)),
         *limits_facts(estimate),
         ("method", estimate.method_text),
