@@ -29,8 +29,9 @@ from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 
-IDLE_SPREAD = 0.06
-"""Relative sd of idle power between cards of a kind: 7 of 127 W between twelve H100s."""
+IDLE_SPREADS, OTHER_IDLE_SPREAD = {"h200-sxm": 0.03}, 0.06
+"""Relative sd of idle power between cards of a kind: 3 of 123 W between twenty H200s and pairs of
+them, 7 of 127 W between twelve H100s, and as much for kinds of which few cards were metered."""
 
 _FEWEST_BATCHES = 60
 _FULL_BATCH = 0.93
@@ -155,7 +156,9 @@ class TableLaw:
     @property
     def idle_sd_w(self) -> float:
         """Sd of idle power, between a card of the table and the one that serves [W]."""
-        return IDLE_SPREAD * math.sqrt(1 + 1 / self.spread.cards) * self.idle_power_w
+        spread = IDLE_SPREADS.get(self.roofline.gpu.name, OTHER_IDLE_SPREAD)
+        cards = 1 / self.gpus * (1 + 1 / self.spread.cards)
+        return spread * math.sqrt(cards) * self.idle_power_w
 
     @property
     def cards(self) -> float:

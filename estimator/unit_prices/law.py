@@ -68,8 +68,10 @@ class UnitLaw:
 
     @property
     def idle_sd_w(self) -> float:
-        """Sd of that, from card to card [W]."""
-        return self.deployment.gpus * self.carried.prices.idle_sd_w
+        """Sd of that [W]: cards of a kind that was metered average out, a kind does not."""
+        gpus = self.deployment.gpus
+        alike = gpus if self.carried.from_gpu else math.sqrt(gpus)
+        return alike * self.carried.prices.idle_sd_w
 
     @property
     def cards(self) -> float:
@@ -118,7 +120,7 @@ class UnitLaw:
         """What makes a metered run differ: cause -> relative sd."""
         spent, energy_j = Spent.of_array(service.gauged), spending.energy_j
         prices, gpus = self.carried.prices, self.deployment.gpus
-        idle_sd = gpus * prices.idle_sd_w * spent.seconds / energy_j
+        idle_sd = self.idle_sd_w * spent.seconds / energy_j
         load = energy_j / spending.seconds / (gpus * self.deployment.power_limit_w)
         of_cards = card_spread(self.deployment.gpu.name, load, gpus * servers)
         sds = {
