@@ -152,7 +152,7 @@ def test_impossible_tables(change, fragment: str, table_folder: Path, run_cli: R
     [
         ("gpu", "h900", 'unknown GPU "h900"'),
         ("gpu", 5, '"gpu" is 5, not a text'),
-        ("dtype", "int3", "no peak is known"),
+        ("dtype", "int3", '"dtype" is "int3", not a number format'),
         ("grid", {}, "a grid needs"),
         ("joulecast_table", 2, '"joulecast_table" is 2, not version 1'),
         ("power_limit_w", 0, "above 0"),
