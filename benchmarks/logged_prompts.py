@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from joulecast.estimator.online.own_pace import table_times
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
-from joulecast.estimator.steps.in_time.state import StepTimes
+from joulecast.estimator.steps.in_time.equal_steps import recover
+from joulecast.estimator.steps.in_time.state import CREDIT, TIMERS, StepTimes
 from joulecast.estimator.unit_prices.in_time import (
     FULL_CLOCK,
     MOST_CREDIT_S,
@@ -82,7 +83,7 @@ class Logged:
         facts, begin = log.facts, log.gpu_begin
         scheduler = ContinuousBatching.from_settings(facts["engine_settings"], name)
         deployment = deployment_of(facts, facts["model"])
-        alike = [
+        own_tables = [
             table
             for table in shipped_tables(facts["gpu"], facts["engine"])
             if not table.is_of_traffic and not differences(table.metadata, facts)
@@ -101,8 +102,8 @@ class Logged:
         return cls(
             name=name,
             log=log,
-            law=table_times(alike[0], scheduler)
-            if alike
+            law=table_times(own_tables[0], scheduler)
+            if own_tables
             else step_times(prices, deployment, budget, graph),
             graph_tokens=graph,
             layers=len(deployment.shape.layers),
@@ -222,16 +223,16 @@ class Logged:
         uneven = np.asarray(self.law.uneven)[self.log.decoding] - 1
         parts_s = self.parts_s + uneven * self.caches_s
         parts_s = parts_s - np.where(self.is_launched, (1 - FULL_CLOCK) * self.products_s, 0)
-        forecast = np.zeros(len(parts_s))
-        credit_s = end = begun = launched = 0.0
+        law = self.law._replace(recovery=recovery, most_credit_s=most_credit_s)
+        forecast, times = np.zeros(len(parts_s)), np.zeros(TIMERS)
+        end = begun = launched = 0.0
         for k, (parts, limit, launch) in enumerate(
             zip(parts_s, self.limit_s, self.launch_s, strict=True)
         ):
             launched = max(launched, begun if self.follows[k] else end) + launch
-            lasts = max(parts, limit - (credit_s if launch > 0 else 0.0), launched - end)
-            beyond = lasts - limit
-            credit_s += recovery * beyond if beyond > 0 else beyond
-            credit_s = min(max(credit_s, 0.0), most_credit_s)
+            credit_s = times[CREDIT] if launch > 0 else 0.0
+            lasts = max(parts, limit - credit_s, launched - end)
+            recover(law, times, lasts, limit)
             begun, end, forecast[k] = end, end + lasts, lasts
         return forecast
 

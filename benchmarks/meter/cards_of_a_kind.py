@@ -102,11 +102,11 @@ def online_rows() -> Iterator[str]:
     yield "| the same requests | share of the limit | cards | took | apart | taken to be |"
     yield "| --- | --- | --- | --- | --- | --- |"
     folder = SHIPPED.parent / "online"
-    alike: dict[tuple[str, str], list[tuple[str, Replay]]] = defaultdict(list)
+    same_requests: dict[tuple[str, str], list[tuple[str, Replay]]] = defaultdict(list)
     for path in sorted(folder.rglob("*.json")):
         replay = Replay.load(path)
-        alike[replay.facts["model"], str(replay.lengths)].append((path.stem, replay))
-    for (model, _), runs in alike.items():
+        same_requests[replay.facts["model"], str(replay.lengths)].append((path.stem, replay))
+    for (model, _), runs in same_requests.items():
         if len(runs) < 2:
             continue
         name = min((name for name, _ in runs), key=len)

@@ -70,8 +70,8 @@ class UnitLaw:
     def idle_sd_w(self) -> float:
         """Sd of that [W]: cards of a kind that was metered average out, a kind does not."""
         gpus = self.deployment.gpus
-        alike = gpus if self.carried.from_gpu else math.sqrt(gpus)
-        return alike * self.carried.prices.idle_sd_w
+        cards = gpus if self.carried.from_gpu else math.sqrt(gpus)
+        return cards * self.carried.prices.idle_sd_w
 
     @property
     def cards(self) -> float:

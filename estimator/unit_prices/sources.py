@@ -238,8 +238,8 @@ def shared_studies(gpu: str, engine: str) -> list[EnergyTable]:
     divided among them, which batches on one do not: a token sampled from reading its cache.
     """
     names = [name for name in study_names() if name.startswith(f"{gpu}/")]
-    studies = [load_study(name) for name in names if "-tp" in name]
-    return [study for study in studies if is_usable(study, gpu, engine)]
+    studies = [load_study(name) for name in names]
+    return [study for study in studies if study.gpu_count > 1 and is_usable(study, gpu, engine)]
 
 
 def shipped_measurements(tables: Iterable[EnergyTable]) -> list[Metered]:

@@ -97,10 +97,10 @@ def test_at_the_limit_cards_hardly_differ() -> None:
 
 def test_several_replays_tell_more_in_whatever_order() -> None:
     trace = jc.equal_requests(40, 100, 100)
-    one = jc.estimate(trace, card=CARD, **ON)
+    told_by_a_minute = jc.estimate(trace, card=CARD, **ON)
     both = jc.estimate(trace, card=[CARD, SAME_CARD], **ON)
     swapped = jc.estimate(trace, card=[Replay.load(SAME_CARD), Replay.load(CARD)], **ON)
-    assert both.own_card.deviation_sd < one.own_card.deviation_sd
+    assert both.own_card.deviation_sd < told_by_a_minute.own_card.deviation_sd
     assert swapped.energy_j == pytest.approx(both.energy_j)
     assert both.own_card.replays == (CARD.name, SAME_CARD.name)
 
