@@ -286,7 +286,7 @@ SITTINGS = {
             "h200-sxm/llama-3.1-8b-batches-second",
             (("vllm-batches", 90, f"{BATCHES} llama-3.1-8b --gpu 0"),),
         ),
-        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-sixth", STEADY, ("--gpu", "0")),
+        Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-sixth", UNEVEN, ("--gpu", "0")),
     ],
     "h200-second-of-four": [
         Typed(
@@ -296,7 +296,11 @@ SITTINGS = {
         Online(
             "qwen1.5-32b",
             "h200-sxm/qwen1.5-32b-online",
-            (("served", 175, f"{CONV} {CODE} --speed 0.4 --speed 1 --begin 300"),),
+            (
+                ("served", 175, f"{CONV} {CODE} --speed 0.4 --speed 1 --begin 300"),
+                ("chat", 100, "burstgpt-reconstructed --rate 4 --seconds 60"),
+                ("light", 85, f"{CONV} --speed 0.2 --begin 600"),
+            ),
             ("--gpu", "1"),
         ),
     ],
