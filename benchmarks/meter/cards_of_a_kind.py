@@ -105,7 +105,9 @@ def online_rows() -> Iterator[str]:
     same_requests: dict[tuple[str, str], list[tuple[str, Replay]]] = defaultdict(list)
     for path in sorted(folder.rglob("*.json")):
         replay = Replay.load(path)
-        same_requests[replay.facts["model"], str(replay.lengths)].append((path.stem, replay))
+        if replay.facts["gpu_count"] == 1:
+            asked = replay.facts["model"], str(replay.lengths)
+            same_requests[asked].append((path.stem, replay))
     for (model, _), runs in same_requests.items():
         if len(runs) < 2:
             continue

@@ -20,15 +20,16 @@ _OF_FIT = "coefficients", "shape", "model"
 _LITTLE = 1e-3
 """Share of the whole sd below which what residuals tell is too little to count."""
 
-CARD_SPREAD, MOST_CARD_SPREAD = 0.006, 0.065
+CARD_SPREAD, MOST_CARD_SPREAD = 0.006, 0.055
 """Relative sd between cards of a kind at their power limit, and at most."""
 
-SPREAD_BELOW, OTHER_SPREAD_BELOW = {"h100-sxm": 0.06, "h200-sxm": 0.18}, 0.18
-"""How much it grows from there to no power at all, along a line, for each kind, and for those of
-which several cards were not metered: as for the wider. From the same batches on two to six cards
-each (docs/accuracy.md, "Cards of a kind"); H200s lie 6 % apart in what draws 69 % of their limit.
-Chosen on 2026-11-29 after a look at these; idle watts, which differ as well, are in it (price
-lists, which have them apart, add their spread)."""
+SPREAD_BELOW, OTHER_SPREAD_BELOW = {"h100-sxm": 0.06, "h200-sxm": 0.38}, 0.38
+"""How much it grows below that, along a line, for each kind, and for those of which several cards
+were not metered: as for the wider. From the same batches on two to six cards each, and the same
+requests as they came on six to eight (docs/accuracy.md, "Cards of a kind"): of the H200 the
+likeliest line, on 2026-11-30, by thirty batches and four such loads. (0.18 and 6.5 % at most, drawn
+the day before, was too narrow from 0.8 to 0.95 of the limit for the cards metered since.) Idle
+watts, which differ as well, are in it; price lists, which have them apart, add their spread."""
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,13 @@ OWN_TABLES = {
     "olmoe-1b-7b-batches/vllm-batches": "h200-sxm/olmoe-1b-7b/vllm-quick",
     "olmo-1b-batches/vllm-batches": None,
     "llama-3.1-8b-batches/vllm-batches": "h200-sxm/llama-3.1-8b/vllm",
+    "llama-3.1-8b-batches-second/vllm-batches": "h200-sxm/llama-3.1-8b/vllm",
     "llama-3.1-8b-tp2-batches/vllm-tp2-batches": None,
     "llama-3.1-8b-tp4-batches/vllm-tp4-batches": "h200-sxm/llama-3.1-8b/vllm-tp4-traffic",
     "qwen1.5-32b-batches/vllm-batches": "h200-sxm/qwen1.5-32b/vllm-quick",
+    "qwen1.5-32b-batches-second/vllm-batches": "h200-sxm/qwen1.5-32b/vllm-quick",
     "qwen1.5-32b-tp2-batches/vllm-tp2-batches": "h200-sxm/qwen1.5-32b/vllm-tp2-traffic",
+    "qwen1.5-32b-tp4-batches/vllm-tp4-batches": "h200-sxm/qwen1.5-32b/vllm-tp4-quick",
     "olmo-7b-batches/vllm-batches": None,
 }
 """Folder of windows -> the table that ships of the same deployment, if any does."""
@@ -55,6 +58,7 @@ MODELS = {
     "olmo-7b": "OLMo-7B",
     "qwen1.5-32b": "Qwen1.5-32B",
     "qwen1.5-32b-tp2": "Qwen1.5-32B on two",
+    "qwen1.5-32b-tp4": "Qwen1.5-32B on four",
 }
 
 Cell = tuple[int, int, int]
@@ -123,6 +127,12 @@ def held_windows(folder: str) -> dict[Cell, dict[str, Held]]:
     return told
 
 
+def _title(folder: str) -> str:
+    """Of a folder's model."""
+    model, _, card = folder.partition("/")[0].replace("-sweeps", "-batches").partition("-batches")
+    return MODELS[model] + (", another card" if card else "")
+
+
 def _row(cells: Sequence[object]) -> str:
     return f"| {' | '.join(str(cell) for cell in cells)} |"
 
@@ -132,7 +142,7 @@ def summary(told: Mapping[str, Mapping[Cell, Mapping[str, Held]]]) -> Iterator[s
     yield _row(["model", "windows", "forecast by", "energy", "inside its interval", "time"])
     yield _row(["---"] * 6)
     for folder, windows in told.items():
-        model = MODELS[folder.split("-batches")[0].split("-sweeps")[0]]
+        model = _title(folder)
         for name, title in FORECASTS.items():
             of = [each[name] for each in windows.values() if name in each]
             if of:
@@ -156,7 +166,7 @@ def all_errors(told: Mapping[str, Mapping[Cell, Mapping[str, Held]]]) -> Iterato
     yield _row(["requests of", "batch: energy, time [%]"])
     yield _row(["---"] * 2)
     for folder, windows in told.items():
-        model = MODELS[folder.split("-batches")[0].split("-sweeps")[0]]
+        model = _title(folder)
         for lengths in sorted({cell[:2] for cell in windows}):
             errors = [
                 f"{cell[2]:,}: {100 * each['list'].energy:+.1f}, {100 * each['list'].seconds:+.1f}"

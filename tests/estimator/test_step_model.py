@@ -73,7 +73,7 @@ def test_known_coefficients_are_found_again(batches: list[MeteredBatch]) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("repeats", "card_sd"), [(1, 0.006), (3, 0.006), (1, 0.065)])
+@pytest.mark.parametrize(("repeats", "card_sd"), [(1, 0.006), (3, 0.006), (1, 0.055)])
 def test_the_interval_covers_what_it_says(
     batches: list[MeteredBatch], repeats: int, card_sd: float
 ) -> None:
@@ -141,9 +141,9 @@ def test_what_is_known_from_elsewhere_does_not_take_the_t_of_a_small_fit() -> No
 
 def test_cards_lie_further_apart_the_less_they_draw() -> None:
     """The same batches on several cards; docs/accuracy.md."""
-    loads = 1.1, 1.0, 0.96, 0.9, 0.8, 0.7, 0.2
+    loads = 1.1, 1.0, 0.98, 0.96, 0.9, 0.8, 0.2
     of_h200 = [round(card_spread("h200-sxm", load), 3) for load in loads]
-    assert of_h200 == [0.006, 0.006, 0.013, 0.024, 0.042, 0.06, 0.065]
+    assert of_h200 == [0.006, 0.006, 0.014, 0.021, 0.044, 0.055, 0.055]
     assert of_h200 == [round(card_spread("l40s", load), 3) for load in loads]  # none was metered
     assert card_spread("h100-sxm", 0.7) == pytest.approx(0.024)
     assert card_spread("h200-sxm", 0.8, 4) == card_spread("h200-sxm", 0.8) / 2
