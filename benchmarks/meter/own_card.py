@@ -36,7 +36,7 @@ REPLAYS = {
 TOLD_MODEL = "llama-3.1-8b"
 """Of which there are replays of the same traffic on several cards."""
 
-SUFFIX = re.compile("-(second|third|fourth|fifth)$")
+SUFFIX = re.compile("-(second|third|fourth|fifth|sixth|seventh|eighth)$")
 """Of the name of a replay of traffic that there is another of."""
 
 AIM_PERCENT = 4.0
@@ -54,7 +54,7 @@ def main() -> None:
     titles = "card", "forecast by", "told by", "forecasts", "median", "worst", "within 4 %"
     print(f"| {' | '.join([*titles, 'interval', 'inside'])} |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    several = {card[:12]: names for card, names in by_card.items() if len(names) > 1}
+    several = {title(card): names for card, names in by_card.items() if len(names) > 1}
     for card, names in several.items():
         for is_listed in (False, True):
             print_rows(card, names, WAYS, is_listed)
@@ -96,6 +96,12 @@ def print_rows(card: str, names: Sequence[str], ways: Ways, is_listed: bool) -> 
         forecasts = [forecast(name, told, is_listed) for name in names for told in tellers(name)]
         if forecasts:
             print(f"| {card} | {by} | {way} | {summary(forecasts)} |", flush=True)
+
+
+def title(card: str) -> str:
+    """The first of the cards that are one server, and how many they are."""
+    first, *more = card.split("+")
+    return first[:12] + (f" and {len(more)} more" if more else "")
 
 
 def print_by_teller(by_card: dict[str, list[str]]) -> None:
