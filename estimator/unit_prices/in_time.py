@@ -21,23 +21,24 @@ card had run at 1,900 MHz and more, in steps of 1,000 to 8,200 tokens between de
 in the median, 0.88 to 0.94 up to 8 billion parameters and 0.96 to 0.98 above. Prompts of mixtures
 wait for their hosts, and those in 8 bits came out 13 % too short in the one log there is, for 4 %
 without: both stay at the limit's pace, without a credit. That it holds for recorded graphs, too,
-was chosen after a look at the eighteen logs of `benchmarks/logged_prompts.py`: steps of more than
-128 requests were 9 % too long there, and are 5."""
+was chosen after a look at the sixteen logs of `benchmarks/logged_prompts.py`, as were the next
+three."""
 
 AT_LIMIT = 0.93
 """How long steps of recorded graphs last at the power limit, in units of what that asks for by the
-energy that the list has for them: the median of ten such logs whose cards were throttled while
-129 to 512 requests decoded (0.87 to 1.07). Of models in 16 bits without experts: OLMoE has 1.04."""
+energy that the list has for them: the median of eleven logs whose cards were throttled while
+requests decoded (0.87 to 1.07). Of models in 16 bits without experts: OLMoE has 1.04."""
 
 MOST_OUTPUTS = 256
-"""From so many sampled tokens of a recorded graph on, more take no longer. By seven of these logs,
-where decoding of 257 to 512 requests was 9 to 49 % too long, in steps up to 256 less so: what a
-price list has a token take is of steps of 1,024 requests, too, where the host does it."""
+"""From so many sampled tokens of a recorded graph on, more take no longer. By five logs, where
+decoding of 257 to 512 requests was 10 to 49 % too long, in steps of up to 256 less so: what a price
+list has a token take is of steps of 1,024 requests, too, where the host does it."""
 
 PIECES_S = 0.4e-3
 """What the host needs for a layer of a recorded graph that feeds prompts, whose attention is
-launched between its pieces: the median of nine such logs (0.34 to 0.66), of steps after a pause
-whose GPU would have been done sooner. On one GPU and on four; OLMoE, with experts, takes 0.6."""
+launched between its pieces: in the median of ten logs 0.42 (0.34 to 0.66), in steps after a pause
+whose GPU would have been done sooner, on one GPU and on four. 0.4 leaves those that follow each
+other 2 % too long, and 0.35 8 % too short. OLMoE, with experts, takes 0.6."""
 
 RECOVERY, MOST_CREDIT_S = 0.1, 0.1
 """Of `StepTimes`. Of five shares and three times that were tried, those that leave single prompts
