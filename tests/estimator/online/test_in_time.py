@@ -199,8 +199,8 @@ def test_a_graph_that_feeds_a_prompt_waits_for_its_pieces() -> None:
 @pytest.mark.parametrize("is_shared", [False, True])
 def test_on_several_gpus_launching_and_computing_overlap_less(is_shared: bool) -> None:
     rules = ContinuousBatching(64, 4, 100, 4)
-    rows, _ = serve(rules, [0.0], [(64, 1)], times_of(64)._replace(is_shared=is_shared))
-    parts_s, _, host_s, _ = parts_limit_host(0, 64, 0, 32 * 64, 1)
+    rows, _ = serve(rules, [0.0], [(40, 1)], times_of(64)._replace(is_shared=is_shared))
+    parts_s, _, host_s, _ = parts_limit_host(0, 40, 0, 40 * 20, 1)
     expected = math.hypot(parts_s, host_s) if is_shared else max(parts_s, host_s)
     assert rows[0, SECONDS] == pytest.approx(expected)
 
