@@ -4,9 +4,12 @@
 
 Windows of made-up traffic and offline replays of dense models in the campaign's folder, none of
 them served online. Of each: how long products last at full clock, in units of the price list's
-pace; what a layer takes to be launched; how much longer reading the caches of uneven requests
-takes. Then, for shares of what was saved below the power limit (`StepTimes.recovery`), how far
-prompts come out off. The constants of `unit_prices/in_time.py` and `LAUNCH_S` are from here.
+pace; what a layer takes to be launched, and in pieces; how much longer reading the caches of uneven
+requests takes; how long decoding lasts at the power limit, in units of what that asks for; and, of
+several GPUs, launched steps over the longer of launching and computing, and over the root of both
+squared. Then, for shares of what was saved below the power limit (`StepTimes.recovery`), how far
+prompts come out off, and decoding of many. The constants of `unit_prices/in_time.py` and `LAUNCH_S`
+are from here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,9 +22,10 @@ import numpy.typing as npt
 
 from joulecast.estimator.online.own_pace import table_times
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
-from joulecast.estimator.steps.in_time.equal_steps import recover
+from joulecast.estimator.steps.in_time.equal_steps import recover, together
 from joulecast.estimator.steps.in_time.state import CREDIT, TIMERS, StepTimes
 from joulecast.estimator.unit_prices.in_time import (
+    AT_LIMIT,
     FULL_CLOCK,
     MOST_CREDIT_S,
     RECOVERY,
@@ -52,6 +56,8 @@ LOGS = (
     "h200-sxm/qwen2.5-7b/vllm-traffic/traffic-1",
     "h200-sxm/qwen1.5-32b/logs/traffic",
     "h200-sxm/qwen1.5-32b-tp2/vllm-tp2-traffic/traffic-1",
+    "h200-sxm/llama-3.1-8b-tp4/vllm-tp4-traffic/traffic-1",
+    "h200-sxm/qwen1.5-32b-tp4/vllm-tp4-traffic/traffic-1",
 )
 FEWEST = 4
 """So many steps, or more, of a log tell something."""
@@ -60,6 +66,10 @@ ALONE_S = 0.65e-3
 """What launching a layer takes at least; a step that its parts make shorter waits for that."""
 POWER_S = 0.4
 """Over so long a card's power is taken, before a step."""
+PIECES_ALONE_S = 0.3e-3
+"""What launching a layer in pieces takes at least."""
+THROTTLED_MHZ = 1850.0
+"""A card whose clock is lower works at its limit."""
 
 Chosen = npt.NDArray[np.bool_]
 
@@ -129,8 +139,7 @@ class Logged:
     @cached_property
     def products_s(self) -> FloatArray:
         """By the list's pace."""
-        by_tokens = np.asarray(self.law.products)[self.log.tokens]
-        by_tokens = by_tokens / np.where(self.is_launched, FULL_CLOCK, 1.0)
+        by_tokens = np.asarray(self.law.products)[self.log.tokens] / FULL_CLOCK
         return np.asarray(by_tokens + self.law.head * self.log.sampled)
 
     @cached_property
@@ -148,7 +157,8 @@ class Logged:
         """By the list's pace of products, as if requests were equal."""
         log, law = self.log, self.law
         parts = np.maximum(self.products_s, np.asarray(law.reading)[log.tokens]) + self.caches_s
-        parts += np.asarray(law.other)[log.tokens] + law.output * log.sampled
+        outputs = np.minimum(log.sampled, np.where(self.is_launched, np.inf, law.most_outputs))
+        parts += np.asarray(law.other)[log.tokens] + law.output * outputs
         for pair, window in zip(law.pair, law.window, strict=True):
             parts += pair * np.minimum(log.pairs, _most(window, log.prompt_tokens))
         return np.asarray(parts)
@@ -162,13 +172,14 @@ class Logged:
         for context_j, pair_j, window in kinds:
             joules += context_j * np.minimum(log.context, _most(window, log.decoding))
             joules += pair_j * np.minimum(log.pairs, _most(window, log.prompt_tokens))
-        return np.asarray(joules / law.spare_w)
+        return np.asarray(joules / np.asarray(law.spare_w)[log.tokens])
 
     @cached_property
     def launch_s(self) -> FloatArray:
         """What the host needs to launch each."""
         launch = np.asarray(self.law.launch)[self.log.tokens]
-        return np.where(launch > 0, launch + self.law.launch_output * self.log.sampled, 0.0)
+        pieces = np.where(self.is_decoding, 0.0, self.law.launch_pieces)
+        return np.where(launch > 0, launch + self.law.launch_output * self.log.sampled, pieces)
 
     @cached_property
     def after_two(self) -> Chosen:
@@ -201,6 +212,31 @@ class Logged:
         seconds = self.log.output_at - _before(self.log.gpu_begin)
         return np.asarray(seconds[chosen] / self.layers)
 
+    def pieces_s(self) -> FloatArray:
+        """A layer's, of graphs that feed a prompt after a pause, and whose GPU would be done."""
+        chosen = ~self.is_launched & ~self.is_decoding & ~self.follows
+        chosen &= (self.parts_s < PIECES_ALONE_S * self.layers) & (self.log.gpu_seconds < 0.2)
+        return np.asarray(self.log.gpu_seconds[chosen] / self.layers)
+
+    def at_limit(self) -> FloatArray:
+        """Time of graphs that decode at the limit over what that asks for by the list's energy."""
+        limit_s, seconds = self.limit_s / AT_LIMIT, self.log.gpu_seconds
+        limit_w = self.log.facts["power_limit_w"] / _gpus(self.log)
+        chosen = self.is_decoding & ~self.is_launched & self.follows
+        chosen &= (_before(self.is_decoding) == 1) & (self.sm_mhz < THROTTLED_MHZ)
+        chosen &= (self.power_w >= 0.95 * limit_w) & (limit_s > 0.9 * seconds)
+        chosen &= seconds < 1.6 * np.maximum(self.parts_s, limit_s)
+        return np.asarray((seconds / limit_s)[chosen])
+
+    def overlap(self) -> FloatArray:
+        """Launched steps over the longer of launching and computing, and over both, (steps, 2)."""
+        host_s = self.launch_s - _before(self.log.gpu_seconds)
+        parts_s = self.parts_s - (1 - FULL_CLOCK) * self.products_s
+        longer_s, both_s = np.maximum(parts_s, host_s), np.hypot(parts_s, host_s)
+        chosen = self.after_two & (self.log.tokens < 8200) & (self.log.gpu_seconds < 2 * longer_s)
+        seconds = self.log.gpu_seconds[chosen]
+        return np.column_stack([seconds / longer_s[chosen], seconds / both_s[chosen]])
+
     def uneven(self) -> float:
         """What reading caches takes more, in units of the law, of as many as sixteen requests."""
         seconds, requests = self.log.gpu_seconds, self.log.decoding
@@ -221,8 +257,11 @@ class Logged:
     def forecast_s(self, recovery: float, most_credit_s: float) -> FloatArray:
         """The steps as a simulation in time has them, shape (steps,)."""
         uneven = np.asarray(self.law.uneven)[self.log.decoding] - 1
-        parts_s = self.parts_s + uneven * self.caches_s
-        parts_s = parts_s - np.where(self.is_launched, (1 - FULL_CLOCK) * self.products_s, 0)
+        products_s = np.maximum(self.products_s, np.asarray(self.law.reading)[self.log.tokens])
+        at_clock_s = np.asarray(self.law.products)[self.log.tokens]
+        at_clock_s = at_clock_s + self.law.head * self.log.sampled
+        at_clock_s = np.maximum(at_clock_s, np.asarray(self.law.reading)[self.log.tokens])
+        parts_s = self.parts_s + uneven * self.caches_s - products_s + at_clock_s
         law = self.law._replace(recovery=recovery, most_credit_s=most_credit_s)
         forecast, times = np.zeros(len(parts_s)), np.zeros(TIMERS)
         end = begun = launched = 0.0
@@ -231,23 +270,34 @@ class Logged:
         ):
             launched = max(launched, begun if self.follows[k] else end) + launch
             credit_s = times[CREDIT] if launch > 0 else 0.0
-            lasts = max(parts, limit - credit_s, launched - end)
+            busy_s = together(law, self.log.tokens[k], parts, launched - end)
+            lasts = max(busy_s, limit - credit_s)
             recover(law, times, lasts, limit)
             begun, end, forecast[k] = end, end + lasts, lasts
         return forecast
 
-    def prompts(self) -> Iterator[tuple[str, slice]]:
-        """Launched steps without a pause, with a decoding one on each side."""
+    def kinds(self) -> Iterator[tuple[str, slice]]:
+        """Prompts without a pause, with a decoding step on each side; and decoding of many."""
         law_s, seconds = np.maximum(self.parts_s, self.limit_s), self.log.gpu_seconds
+        law_s = np.maximum(law_s, self.launch_s)
+        many = self.is_decoding & self.follows & (_before(self.is_decoding) == 1)
+        many &= ~self.is_launched & (self.log.tokens > 128) & (seconds < 1.6 * law_s)
+        for step in np.flatnonzero(many):
+            yield (
+                f"decoding {'257+' if self.log.tokens[step] > 256 else '129+'}",
+                slice(step, step + 1),
+            )
         fed = np.flatnonzero(~self.is_decoding)
         for group in np.split(fed, np.flatnonzero(np.diff(fed) > 3) + 1):
             steps = slice(max(0, group[0] - 1), min(len(seconds), group[-1] + 2))
             launched = int(self.is_launched[steps].sum())
             is_usual = seconds[steps].sum() < 2 * law_s[steps].sum() + 0.05
             tokens = self.log.tokens[steps]
-            if launched == 0 or not is_usual or not self.follows[group].all():
+            if not is_usual or not self.follows[group].all():
                 continue
-            if launched > 1 or tokens.max() >= 1000:
+            if launched == 0:
+                yield "small", steps
+            elif launched > 1 or tokens.max() >= 1000:
                 limit_w = self.log.facts["power_limit_w"] / _gpus(self.log)
                 is_near = self.power_w[steps.stop - 1] >= 0.915 * limit_w
                 yield f"{'one' if launched == 1 else 'many'}{' near' if is_near else ''}", steps
@@ -274,7 +324,7 @@ def errors(
     for logged in logs.values():
         forecast_s = logged.forecast_s(recovery, most_credit_s)
         sums: dict[str, list[tuple[float, float]]] = {}
-        for kind, steps in logged.prompts():
+        for kind, steps in logged.kinds():
             pair = float(forecast_s[steps].sum()), float(logged.log.gpu_seconds[steps].sum())
             sums.setdefault(kind, []).append(pair)
         for kind, pairs in sums.items():
@@ -287,24 +337,31 @@ def errors(
 def main() -> None:
     """Print each log, medians, and errors by shares of what was saved."""
     logs = {name: Logged.read(name) for name in LOGS}
-    columns: list[list[float]] = [[], [], []]
+    columns: dict[str, list[float]] = {}
     for name, logged in logs.items():
-        clock, launch, uneven = logged.full_clock(), logged.launches_s(), logged.uneven()
+        told = {
+            "clock": logged.full_clock(),
+            "launch [ms]": 1e3 * logged.launches_s(),
+            "pieces [ms]": 1e3 * logged.pieces_s(),
+            "at limit": logged.at_limit(),
+            "uneven": np.full(FEWEST, logged.uneven()),
+        }
+        if _gpus(logged.log) > 1:
+            told["over longer"], told["over both"] = logged.overlap().T
         texts = [f"{name:<60s}"]
-        for column, values, scale in zip(columns, (clock, launch), (1, 1e3), strict=False):
-            if len(values) >= FEWEST:
-                column.append(float(np.median(values)) * scale)
-            texts.append(f"{column[-1]:6.3f}" if len(values) >= FEWEST else "     .")
-        columns[2].append(uneven)
-        print(*texts, f"{uneven:6.2f}")
-    for what, column in zip(("clock", "launch [ms]", "uneven"), columns, strict=True):
+        for what, values in told.items():
+            is_told = len(values) >= FEWEST
+            texts.append(f"{np.median(values):6.3f}" if is_told else "     .")
+            columns.setdefault(what, []).extend([float(np.median(values))] if is_told else [])
+        print(*texts)
+    for what, column in columns.items():
         low, middle, high = np.quantile(column, [0, 0.5, 1])
         print(f"{what}: median {middle:.3f}, {low:.3f} to {high:.3f}, of {len(column)} logs")
     shares = [(recovery, MOST_CREDIT_S) for recovery in (0.05, 0.1, 0.2, 0.5, 1.0)]
     for recovery, most_credit_s in [*shares, (RECOVERY, 0.05), (RECOVERY, 0.3)]:
-        told = errors(logs, recovery, most_credit_s)
-        texts = [f"{kind} {np.median(off):+.1f} %" for kind, off in sorted(told.items())]
-        print(f"recovery {recovery}, up to {most_credit_s} s: {', '.join(texts)}")
+        off_by_kind = errors(logs, recovery, most_credit_s)
+        parts = [f"{kind} {np.median(off):+.1f} %" for kind, off in sorted(off_by_kind.items())]
+        print(f"recovery {recovery}, up to {most_credit_s} s: {', '.join(parts)}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,25 @@ batches are at the power limit. By twelve logs of six dense models on H100s and 
 card had run at 1,900 MHz and more, in steps of 1,000 to 8,200 tokens between decoding ones: 0.905
 in the median, 0.88 to 0.94 up to 8 billion parameters and 0.96 to 0.98 above. Prompts of mixtures
 wait for their hosts, and those in 8 bits came out 13 % too short in the one log there is, for 4 %
-without: both stay at the limit's pace, without a credit."""
+without: both stay at the limit's pace, without a credit. That it holds for recorded graphs, too,
+was chosen after a look at the sixteen logs of `benchmarks/logged_prompts.py`, as were the next
+three."""
+
+AT_LIMIT = 0.93
+"""How long steps of recorded graphs last at the power limit, in units of what that asks for by the
+energy that the list has for them: the median of eleven logs whose cards were throttled while
+requests decoded (0.87 to 1.07). Of models in 16 bits without experts: OLMoE has 1.04."""
+
+MOST_OUTPUTS = 256
+"""From so many sampled tokens of a recorded graph on, more take no longer. By five logs, where
+decoding of 257 to 512 requests was 10 to 49 % too long, in steps of up to 256 less so: what a price
+list has a token take is of steps of 1,024 requests, too, where the host does it."""
+
+PIECES_S = 0.4e-3
+"""What the host needs for a layer of a recorded graph that feeds prompts, whose attention is
+launched between its pieces: in the median of ten logs 0.42 (0.34 to 0.66), in steps after a pause
+whose GPU would have been done sooner, on one GPU and on four. 0.4 leaves those that follow each
+other 2 % too long, and 0.35 8 % too short. OLMoE, with experts, takes 0.6."""
 
 RECOVERY, MOST_CREDIT_S = 0.1, 0.1
 """Of `StepTimes`. Of five shares and three times that were tried, those that leave single prompts
@@ -49,9 +67,10 @@ def step_times(
     by_tokens = deployment.work_of(_only_tokens(tokens, graph_tokens))
     others = by_tokens.of("quantized_flops") + by_tokens.of("expert_flops")
     is_known = not others.any()
-    at_clock = np.where(by_tokens.is_launched & is_known, FULL_CLOCK, 1.0)
+    launch, launch_outputs = pace.launch_parts(by_tokens, deployment.launches_every_step)
+    at_limit = np.where(is_known & (launch == 0), AT_LIMIT, 1.0)
     products = (
-        at_clock * pace.linear_flop * by_tokens.of("linear_flops")
+        (FULL_CLOCK if is_known else 1.0) * pace.linear_flop * by_tokens.of("linear_flops")
         + pace.quantized_flop * by_tokens.of("quantized_flops")
         + pace.expert_flop * by_tokens.of("expert_flops")
     )
@@ -62,7 +81,6 @@ def step_times(
     )
     alone = pace.layer * by_tokens.layers + pace.layer_token * by_tokens.of("layer_tokens")
     head_flops = 2.0 * shape.head_parameters
-    launch, launch_outputs = pace.launch_parts(by_tokens, deployment.launches_every_step)
     kinds = _by_window(shape, deployment)
     cache, wide, pairs = (np.array(column) for column in zip(*kinds.values(), strict=True))
     arrays: dict[str, Any] = {
@@ -71,6 +89,7 @@ def step_times(
         "other": shared / gpus + alone,
         "launch": launch,
         "token_j": prices.energy_j @ by_tokens.amounts,
+        "spare_w": gpus * (deployment.power_limit_w - prices.idle_power_w) / at_limit,
         "uneven": _uneven(tokens),
         "context": (pace.cache_byte * cache + pace.wide_cache_byte * wide) / gpus,
         "pair": pace.attention_flop * pairs / gpus,
@@ -84,7 +103,9 @@ def step_times(
         head=pace.head_flop * head_flops / gpus,
         output_j=energy_j["outputs"] + energy_j["head_flops"] * head_flops,
         launch_output=float(launch_outputs.max()),
-        spare_w=gpus * (deployment.power_limit_w - prices.idle_power_w),
+        launch_pieces=PIECES_S * by_tokens.layers,
+        most_outputs=MOST_OUTPUTS,
+        is_shared=gpus > 1,
         recovery=RECOVERY,
         most_credit_s=MOST_CREDIT_S if is_known else 0.0,
     )

@@ -1,9 +1,9 @@
 """The loop of a replica: which step feeds what, and when it ends.
 
 A step is scheduled when the one before it begins, if the engine schedules ahead, and sees what has
-come by then; its host launches it kernel by kernel from then on, unless it is a recorded graph, and
-it cannot end before it is launched. Equal steps between two events (an arrival, an end, a prompt
-fed) are one row.
+come by then; its host launches it from then on, kernel by kernel, or, where it is a recorded graph
+that feeds prompts, in pieces, and it cannot end before it is launched. Equal steps between two
+events (an arrival, an end, a prompt fed) are one row.
 """
 
 import math
@@ -14,6 +14,7 @@ from joulecast.estimator.steps.in_time.equal_steps import (
     host_seconds,
     recover,
     run_equal_steps,
+    together,
     write_row,
 )
 from joulecast.estimator.steps.in_time.scheduling import (
@@ -129,10 +130,11 @@ def _step_seconds(
     parts_s, limit_s = gpu_seconds(
         law, decoding, prompt, context, pairs, sampled, counts[REUSED], counts[READERS]
     )
-    launch_s = host_seconds(law, decoding + prompt, sampled)
+    launch_s = host_seconds(law, decoding, prompt, sampled)
     times[LAUNCHED] = max(times[LAUNCHED], seen_s) + launch_s
     credit_s = times[CREDIT] if launch_s > 0 else 0.0
-    seconds = max(parts_s, limit_s - credit_s, times[LAUNCHED] - times[CLOCK])
+    busy_s = together(law, decoding + prompt, parts_s, times[LAUNCHED] - times[CLOCK])
+    seconds = max(busy_s, limit_s - credit_s)
     recover(law, times, seconds, limit_s)
     return seconds
 

@@ -54,14 +54,16 @@ class StepTimes(NamedTuple):
     """How long a step lasts [s], and what it takes beside idle power [J].
 
     Arrays by the tokens of a step, 0 to the budget: `reading` and `products`, of which the longer
-    counts, `other`, what the host needs to `launch` it (0 for a recorded graph), and `token_j`; by
-    the requests that decode, how many times as long reading their caches takes since they are
-    `uneven`. By kind of layer: `context` and `pair`, with `context_j` and `pair_j`, each for at
-    most `window` tokens of a request. `output` and `head` (with the products), `output_j` a token
-    sampled, and what it takes the host in a step that is launched (`launch_output`). `spare_w`:
-    power beside idle power that the limit leaves [W]. `recovery`: share of the time that steps last
-    beyond what the limit asks for, by which a launched one may undercut it later; by
-    `most_credit_s` at most [s].
+    counts, `other`, what the host needs to `launch` it (0 for a recorded graph), `token_j`, and
+    `spare_w`, the power beside idle power that the limit leaves [W]; by the requests that decode,
+    how many times as long reading their caches takes since they are `uneven`. By kind of layer:
+    `context` and `pair`, with `context_j` and `pair_j`, each for at most `window` tokens of a
+    request. `output` and `head` (with the products), `output_j` a token sampled, and what it takes
+    the host in a step that is launched (`launch_output`). In a recorded graph no more than
+    `most_outputs` take an `output`, and one that feeds prompts is launched in pieces
+    (`launch_pieces`). `is_shared`: whether several GPUs share the work, so that launching and
+    computing overlap less. `recovery`: share of the time that steps last beyond what the limit asks
+    for, by which a launched one may undercut it later; by `most_credit_s` at most [s].
     """
 
     reading: Numbers
@@ -69,6 +71,7 @@ class StepTimes(NamedTuple):
     other: Numbers
     launch: Numbers
     token_j: Numbers
+    spare_w: Numbers
     uneven: Numbers
     context: Numbers
     pair: Numbers
@@ -79,7 +82,9 @@ class StepTimes(NamedTuple):
     head: float
     output_j: float
     launch_output: float
-    spare_w: float
+    launch_pieces: float
+    most_outputs: float
+    is_shared: bool
     recovery: float
     most_credit_s: float
 

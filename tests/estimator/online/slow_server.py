@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from tests.estimator.slow_scheduler import SlowScheduler, requests_of
 
-Law = Callable[..., tuple[float, float, float]]
+Law = tuple[Callable[..., tuple[float, float, float, bool]], Callable[[float, float, bool], float]]
 """Decoding requests, prompt tokens, context, pairs, sampled tokens of a step, prompts that read a
 cached prefix and tokens of these -> seconds that its parts take, those that the power limit asks
-for, and those that its host needs to launch it."""
+for, those that its host needs to launch it, and whether that is kernel by kernel. And how long it
+takes whose parts last so long, and that is launched no sooner."""
 
 
 class SlowServer(SlowScheduler):
@@ -52,11 +53,12 @@ class SlowServer(SlowScheduler):
                 self.admit()
             if self.scheduled:
                 step = self.execute()
-                parts_s, limit_s, launch_seconds = self.law(*step, *self.reads[-1][:2])
-                gpu_seconds = max(parts_s, limit_s - (self.credit_s if launch_seconds else 0.0))
+                work, together = self.law
+                parts_s, limit_s, launch_seconds, how = work(*step, *self.reads[-1][:2])
                 begin = self.began if looks_ahead and self.is_ahead else self.clock
                 self.host_is_free = max(self.host_is_free, begin) + launch_seconds
-                seconds = max(self.clock + gpu_seconds, self.host_is_free) - self.clock
+                seconds = together(parts_s, self.host_is_free - self.clock, how)
+                seconds = max(seconds, limit_s - (self.credit_s if launch_seconds else 0.0))
                 beyond_s = seconds - limit_s
                 self.credit_s += self.recovery * beyond_s if beyond_s > 0 else beyond_s
                 self.credit_s = min(max(self.credit_s, 0.0), self.most_credit_s)

@@ -17,11 +17,18 @@ from tests.estimator.online.slow_server import SlowServer
 
 WINDOW = 24.0
 RECOVERY, MOST_CREDIT_S = 0.3, 1.2e-3
+PIECES_S, MOST_OUTPUTS = 1.5e-3, 2
 
 
 def law(*work: float) -> float:
     """What `times_of` says, of one step that waits for no other, and has no credit."""
-    return max(parts_limit_host(*work))
+    parts_s, limit_s, host_s, is_launched = parts_limit_host(*work)
+    return max(together(parts_s, host_s, is_launched), limit_s)
+
+
+def together(parts_s: float, host_s: float, is_launched: bool) -> float:
+    """Of two GPUs that wait for each other's launches."""
+    return math.hypot(parts_s, host_s) if is_launched and host_s > 0 else max(parts_s, host_s)
 
 
 def parts_limit_host(
@@ -32,8 +39,11 @@ def parts_limit_host(
     sampled: float,
     readers: float = 0,
     prefix: float = 0,
-) -> tuple[float, float, float]:
-    """How long its parts take, how long the power limit has it, and its host to launch it."""
+) -> tuple[float, float, float, bool]:
+    """How long its parts take, how long the power limit has it, and its host to launch it.
+
+    And whether that is kernel by kernel, not in pieces.
+    """
     tokens = decoding + prompt
     read, paired = min(context, WINDOW * decoding), min(pairs, WINDOW * prompt)
     uneven = 1.2 if decoding > 1 else 1.0
@@ -41,10 +51,13 @@ def parts_limit_host(
     lasting_s += 2e-6 * prefix + 1e-6 * min(prefix, WINDOW * readers)
     context, read = context + prefix, read + min(prefix, WINDOW * readers)
     products = 2e-5 * tokens + 1e-5 * sampled
-    seconds = max(5e-4, products) + 1e-4 + 1e-6 * tokens + 3e-6 * sampled
+    is_launched = tokens > 3
+    seconds = max(5e-4, products) + 1e-4 + 1e-6 * tokens
+    seconds += 3e-6 * (sampled if is_launched else min(sampled, MOST_OUTPUTS))
     seconds += lasting_s + 1e-7 * pairs + 5e-7 * paired
     energy_j = 0.1 + 0.01 * tokens + 0.002 * sampled + 3e-3 * context + 1e-3 * read
-    return seconds, energy_j / 200, 3e-3 + 1e-5 * sampled if tokens > 3 else 0.0
+    launch_s = 3e-3 + 1e-5 * sampled if is_launched else PIECES_S if prompt else 0.0
+    return seconds, energy_j / (200 if is_launched else 250), launch_s, is_launched
 
 
 def times_of(budget: int) -> StepTimes:
@@ -56,6 +69,7 @@ def times_of(budget: int) -> StepTimes:
         "other": 1e-4 + 1e-6 * tokens,
         "launch": np.where(tokens > 3, 3e-3, 0.0),
         "token_j": 0.1 + 0.01 * tokens,
+        "spare_w": np.where(tokens > 3, 200.0, 250.0),
         "uneven": np.where(tokens > 1, 1.2, 1.0),
         "context": np.array([2e-6, 1e-6]),
         "pair": np.array([1e-7, 5e-7]),
@@ -69,7 +83,9 @@ def times_of(budget: int) -> StepTimes:
         head=1e-5,
         output_j=0.002,
         launch_output=1e-5,
-        spare_w=200.0,
+        launch_pieces=PIECES_S,
+        most_outputs=MOST_OUTPUTS,
+        is_shared=True,
         recovery=RECOVERY,
         most_credit_s=MOST_CREDIT_S,
     )
@@ -120,7 +136,8 @@ def test_it_serves_as_one_that_follows_every_request(lag: int, data: st.DataObje
         steps_to_release=lag,
     )
     cached = [data.draw(st.integers(0, i) | st.just(0)) for i, _ in lengths]
-    slow = SlowServer(rules, lengths, arrivals, parts_limit_host, (RECOVERY, MOST_CREDIT_S), cached)
+    credit = RECOVERY, MOST_CREDIT_S
+    slow = SlowServer(rules, lengths, arrivals, (parts_limit_host, together), credit, cached)
     log = np.array(slow.serve())
     rows, served = serve(rules, arrivals, lengths, cached=np.array(cached))
     steps = rules.steps_of(rows, len(lengths))
@@ -146,27 +163,46 @@ def test_a_request_alone_waits_for_its_prompt_and_then_for_each_token() -> None:
 def test_a_step_is_scheduled_while_the_one_before_it_runs() -> None:
     """Who comes then is fed in the step after the next; an engine that looks again, in the next."""
     ahead = ContinuousBatching(64, 4, 100, 4, steps_to_release=1)
-    lengths, arrivals = [(2, 40), (2, 2)], [0.0, law(0, 2, 0, 2, 1) + 1e-5]
-    _, late = serve(ahead, arrivals, lengths)
-    _, soon = serve(replace(ahead, steps_to_release=0), arrivals, lengths)
+    at_once = times_of(64)._replace(launch_pieces=0.0)
+    lengths, arrivals = [(2, 40), (2, 2)], [0.0, max(parts_limit_host(0, 2, 0, 2, 1)[:2]) + 1e-5]
+    _, late = serve(ahead, arrivals, lengths, at_once)
+    _, soon = serve(replace(ahead, steps_to_release=0), arrivals, lengths, at_once)
     assert late.first_s[1] - soon.first_s[1] == pytest.approx(law(1, 0, 4, 0, 1), rel=0.05)
 
 
 def test_a_card_below_its_limit_may_go_above_it_for_a_while() -> None:
     """As far as it has drawn less, in the share that counts: the launch of a small prompt, here."""
     rules = ContinuousBatching(400, 4, 100, 16)
-    parts_s, limit_s, _ = parts_limit_host(0, 200, 0, 20_000, 1)
+    parts_s, limit_s, *_ = parts_limit_host(0, 200, 0, 20_000, 1)
     assert limit_s > parts_s + MOST_CREDIT_S
-    small = parts_limit_host(0, 4, 0, 8, 1)
-    credit_s = RECOVERY * (small[2] - small[1])
+    small_s = law(0, 4, 0, 8, 1)
+    credit_s = RECOVERY * (small_s - parts_limit_host(0, 4, 0, 8, 1)[1])
     assert 0 < credit_s < MOST_CREDIT_S
     rows, _ = serve(rules, [0.0, 1.0, 2.0], [(4, 1), (200, 1), (200, 1)])
-    assert rows[:, SECONDS].tolist() == pytest.approx([small[2], limit_s - credit_s, limit_s])
+    assert rows[:, SECONDS].tolist() == pytest.approx([small_s, limit_s - credit_s, limit_s])
     often, _ = serve(rules, [*np.arange(9.0), 9.0], [*[(4, 1)] * 9, (200, 1)])
     assert often[-1, SECONDS] == pytest.approx(limit_s - MOST_CREDIT_S)
     never = times_of(400)._replace(most_credit_s=0.0)
     rows, _ = serve(rules, [0.0, 1.0], [(4, 1), (200, 1)], never)
     assert rows[-1, SECONDS] == pytest.approx(limit_s)
+
+
+def test_a_graph_that_feeds_a_prompt_waits_for_its_pieces() -> None:
+    rules = ContinuousBatching(64, 4, 100, 4)
+    rows, _ = serve(rules, [0.0], [(2, 3)])
+    parts_s, limit_s, *_ = parts_limit_host(0, 2, 0, 2, 1)
+    assert rows[0, SECONDS] == PIECES_S > max(parts_s, limit_s)
+    assert rows[1, SECONDS] == pytest.approx(law(1, 0, 3, 0, 1))
+    assert rows[1, SECONDS] < PIECES_S
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_on_several_gpus_launching_and_computing_overlap_less(is_shared: bool) -> None:
+    rules = ContinuousBatching(64, 4, 100, 4)
+    rows, _ = serve(rules, [0.0], [(40, 1)], times_of(64)._replace(is_shared=is_shared))
+    parts_s, _, host_s, _ = parts_limit_host(0, 40, 0, 40 * 20, 1)
+    expected = math.hypot(parts_s, host_s) if is_shared else max(parts_s, host_s)
+    assert rows[0, SECONDS] == pytest.approx(expected)
 
 
 def test_what_a_prefix_cache_holds_is_read_and_not_computed() -> None:
