@@ -264,11 +264,12 @@ class Logged:
         parts_s = self.parts_s + uneven * self.caches_s - products_s + at_clock_s
         law = self.law._replace(recovery=recovery, most_credit_s=most_credit_s)
         forecast, times = np.zeros(len(parts_s)), np.zeros(TIMERS)
-        end = begun = launched = 0.0
+        end = begun = free = 0.0
         for k, (parts, limit, launch) in enumerate(
             zip(parts_s, self.limit_s, self.launch_s, strict=True)
         ):
-            launched = max(launched, begun if self.follows[k] else end) + launch
+            launched = max(free, begun if self.follows[k] else end) + launch
+            free = launched - (law.after_pieces if launch > 0 and not self.is_launched[k] else 0.0)
             credit_s = times[CREDIT] if launch > 0 else 0.0
             busy_s = together(law, self.log.tokens[k], parts, launched - end)
             lasts = max(busy_s, limit - credit_s)

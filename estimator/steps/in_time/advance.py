@@ -130,10 +130,11 @@ def _step_seconds(
     parts_s, limit_s = gpu_seconds(
         law, decoding, prompt, context, pairs, sampled, counts[REUSED], counts[READERS]
     )
-    launch_s = host_seconds(law, decoding, prompt, sampled)
-    times[LAUNCHED] = max(times[LAUNCHED], seen_s) + launch_s
+    launch_s, sooner_s = host_seconds(law, decoding, prompt, sampled)
+    launched_s = max(times[LAUNCHED], seen_s) + launch_s
+    times[LAUNCHED] = launched_s - sooner_s
     credit_s = times[CREDIT] if launch_s > 0 else 0.0
-    busy_s = together(law, decoding + prompt, parts_s, times[LAUNCHED] - times[CLOCK])
+    busy_s = together(law, decoding + prompt, parts_s, launched_s - times[CLOCK])
     seconds = max(busy_s, limit_s - credit_s)
     recover(law, times, seconds, limit_s)
     return seconds

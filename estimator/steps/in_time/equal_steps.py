@@ -41,12 +41,15 @@ _LINEAR = 1e-9
 """Relative, of the time of the middle one of some steps to the mean of the first and last."""
 
 
-def host_seconds(law: StepTimes, decoding: int, prompt: int, sampled: int) -> float:
-    """What the host needs to launch a step; nothing for a recorded graph that only decodes [s]."""
+def host_seconds(law: StepTimes, decoding: int, prompt: int, sampled: int) -> tuple[float, float]:
+    """When a step is launched and its output there, and how much sooner its host is free [s].
+
+    Both from when the host begins it; a recorded graph that only decodes takes it no time.
+    """
     launch_s = law.launch[decoding + prompt]
     if launch_s > 0:
-        return float(launch_s + law.launch_output * sampled)
-    return float(law.launch_pieces if prompt > 0 else 0.0)
+        return float(launch_s + law.launch_output * sampled), 0.0
+    return (law.launch_pieces, law.after_pieces) if prompt > 0 else (0.0, 0.0)
 
 
 def together(law: StepTimes, tokens: int, parts_s: float, host_s: float) -> float:

@@ -19,7 +19,7 @@ IS_BUSY, IS_STUCK, PREEMPTED, COMING_LAST = range(18, 22)
 READERS, REUSED, REUSED_PAIRS = range(22, 25)
 COUNTERS = 25
 
-# What `State.times` holds [s]: when the last step ended, when it began, when it was launched; and
+# What `State.times` holds [s]: when the last step ended, when it began, when its host was free; and
 # by how much the next one that is launched may undercut the power limit.
 CLOCK, BEGIN, LAUNCHED, CREDIT = range(4)
 TIMERS = 4
@@ -61,7 +61,7 @@ class StepTimes(NamedTuple):
     request. `output` and `head` (with the products), `output_j` a token sampled, and what it takes
     the host in a step that is launched (`launch_output`). In a recorded graph no more than
     `most_outputs` take an `output`, and one that feeds prompts is launched in pieces
-    (`launch_pieces`). `is_shared`: whether several GPUs share the work, so that launching and
+    (`launch_pieces`, of which its host is free for the next by `after_pieces` sooner). `is_shared`: whether several GPUs share the work, so that launching and
     computing overlap less. `recovery`: share of the time that steps last beyond what the limit asks
     for, by which a launched one may undercut it later; by `most_credit_s` at most [s].
     """
@@ -83,6 +83,7 @@ class StepTimes(NamedTuple):
     output_j: float
     launch_output: float
     launch_pieces: float
+    after_pieces: float
     most_outputs: float
     is_shared: bool
     recovery: float

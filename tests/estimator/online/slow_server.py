@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from tests.estimator.slow_scheduler import SlowScheduler, requests_of
 
-Law = tuple[Callable[..., tuple[float, float, float, bool]], Callable[[float, float, bool], float]]
+Law = tuple[
+    Callable[..., tuple[float, float, float, bool]], Callable[[float, float, bool], float], float
+]
 """Decoding requests, prompt tokens, context, pairs, sampled tokens of a step, prompts that read a
 cached prefix and tokens of these -> seconds that its parts take, those that the power limit asks
 for, those that its host needs to launch it, and whether that is kernel by kernel. And how long it
-takes whose parts last so long, and that is launched no sooner."""
+takes whose parts last so long, and that is launched no sooner; and how much sooner than that the
+host is free that launches it in pieces."""
 
 
 class SlowServer(SlowScheduler):
@@ -53,11 +56,13 @@ class SlowServer(SlowScheduler):
                 self.admit()
             if self.scheduled:
                 step = self.execute()
-                work, together = self.law
+                work, together, sooner_s = self.law
                 parts_s, limit_s, launch_seconds, how = work(*step, *self.reads[-1][:2])
                 begin = self.began if looks_ahead and self.is_ahead else self.clock
-                self.host_is_free = max(self.host_is_free, begin) + launch_seconds
-                seconds = together(parts_s, self.host_is_free - self.clock, how)
+                launched = max(self.host_is_free, begin) + launch_seconds
+                in_pieces = launch_seconds > 0 and not how
+                self.host_is_free = launched - (sooner_s if in_pieces else 0.0)
+                seconds = together(parts_s, launched - self.clock, how)
                 seconds = max(seconds, limit_s - (self.credit_s if launch_seconds else 0.0))
                 beyond_s = seconds - limit_s
                 self.credit_s += self.recovery * beyond_s if beyond_s > 0 else beyond_s

@@ -17,7 +17,7 @@ from tests.estimator.online.slow_server import SlowServer
 
 WINDOW = 24.0
 RECOVERY, MOST_CREDIT_S = 0.3, 1.2e-3
-PIECES_S, MOST_OUTPUTS = 1.5e-3, 2
+PIECES_S, AFTER_PIECES_S, MOST_OUTPUTS = 1.5e-3, 5e-4, 2
 
 
 def law(*work: float) -> float:
@@ -84,6 +84,7 @@ def times_of(budget: int) -> StepTimes:
         output_j=0.002,
         launch_output=1e-5,
         launch_pieces=PIECES_S,
+        after_pieces=AFTER_PIECES_S,
         most_outputs=MOST_OUTPUTS,
         is_shared=True,
         recovery=RECOVERY,
@@ -137,7 +138,8 @@ def test_it_serves_as_one_that_follows_every_request(lag: int, data: st.DataObje
     )
     cached = [data.draw(st.integers(0, i) | st.just(0)) for i, _ in lengths]
     credit = RECOVERY, MOST_CREDIT_S
-    slow = SlowServer(rules, lengths, arrivals, (parts_limit_host, together), credit, cached)
+    slow_law = parts_limit_host, together, AFTER_PIECES_S
+    slow = SlowServer(rules, lengths, arrivals, slow_law, credit, cached)
     log = np.array(slow.serve())
     rows, served = serve(rules, arrivals, lengths, cached=np.array(cached))
     steps = rules.steps_of(rows, len(lengths))
