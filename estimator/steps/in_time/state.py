@@ -61,9 +61,10 @@ class StepTimes(NamedTuple):
     request. `output` and `head` (with the products), `output_j` a token sampled, and what it takes
     the host in a step that is launched (`launch_output`). In a recorded graph no more than
     `most_outputs` take an `output`, and one that feeds prompts is launched in pieces
-    (`launch_pieces`, of which its host is free for the next by `after_pieces` sooner). `is_shared`: whether several GPUs share the work, so that launching and
-    computing overlap less. `recovery`: share of the time that steps last beyond what the limit asks
-    for, by which a launched one may undercut it later; by `most_credit_s` at most [s].
+    (`launch_pieces`; its host is free for the next by `after_pieces` sooner). `is_shared`: whether
+    several GPUs share the work, so that launching and computing overlap less. `recovery`: share of
+    the time that steps last beyond what the limit asks for, by which a launched one may undercut it
+    later; by `most_credit_s` at most [s].
     """
 
     reading: Numbers

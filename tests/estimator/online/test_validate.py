@@ -27,8 +27,8 @@ def validations() -> dict[str, OnlineValidation]:
 def test_energy_is_met_as_far_as_the_page_says(validations: dict[str, OnlineValidation]) -> None:
     """2 % in the median and 4 % at worst are aimed at; what is reached is on the page."""
     errors = [abs(validation.error_percent) for validation in validations.values()]
-    assert len(errors) == 31
-    assert statistics.median(errors) < 2.5
+    assert len(errors) == 55
+    assert statistics.median(errors) < 4.5
     assert max(errors) < 11.5
     within = [validation.is_within for validation in validations.values()]
     assert sum(within) >= 0.95 * len(within)
@@ -39,9 +39,9 @@ def test_energy_is_met_as_far_as_the_page_says(validations: dict[str, OnlineVali
 
 def test_times_are_met_as_often_as_the_page_says(validations: dict[str, OnlineValidation]) -> None:
     told = validations.values()
-    assert sum(abs(each.steps_percent or 0) <= 3 for each in told) == 27
+    assert sum(abs(each.steps_percent or 0) <= 3 for each in told) == 49
     for (name, quantile), (most, runs) in zip(
-        HELD, ((10, 29), (20, 28), (5, 30), (5, 29)), strict=True
+        HELD, ((10, 52), (20, 52), (5, 52), (5, 52)), strict=True
     ):
         errors = [abs(each.latency_percent(name, quantile) or 0) for each in told]
         assert sum(error <= most for error in errors) == runs, name
