@@ -50,7 +50,7 @@ def few_at_once(table: EnergyTable) -> list[Metered]:
     [
         (FULL, "llama-3.1-8b/vllm-sweeps", 0.8),
         (FULL, "llama-3.1-8b/vllm-batches", 0.8),
-        ("h200-sxm/llama-3.1-8b/vllm-quick", "llama-3.1-8b/vllm-sweeps", 0.8),
+        ("h200-sxm/llama-3.1-8b/vllm-quick", "llama-3.1-8b/vllm-sweeps", 0.85),
         ("h200-sxm/qwen1.5-32b/vllm-quick", "qwen1.5-32b/vllm-batches", 0.95),
     ],
 )
@@ -59,7 +59,8 @@ def test_a_table_tells_times_on_other_cards_better_than_the_list(
 ) -> None:
     """Of Qwen1.5-32B hardly: since padding is counted, the list is 1.2 % off (rms), not 2.3 %.
 
-    Its table was 1.1 % off then and is so now; before, it had to be 0.8 of the list, too.
+    Its table was 1.1 % off then and is so now; before, it had to be 0.8 of the list, too. So had
+    Llama-3.1-8B's quick plan, before Qwen1.5-32B's four GPUs were in the list.
     """
     others = few_at_once(load_table(STUDIES / study))
     own = own_pace(list(metered_of_table(load_table(name))), LIST, GRAPH_TOKENS)
