@@ -4,12 +4,10 @@
 
 Windows of made-up traffic and offline replays of dense models in the campaign's folder, none of
 them served online. Of each: how long products last at full clock, in units of the price list's
-pace; what a layer takes to be launched, and in pieces; how much longer reading the caches of uneven
-requests takes; how long decoding lasts at the power limit, in units of what that asks for; and, of
-several GPUs, launched steps over the longer of launching and computing, and over the root of both
-squared. Then, for shares of what was saved below the power limit (`StepTimes.recovery`), how far
-prompts come out off, and decoding of many. The constants of `unit_prices/in_time.py` and `LAUNCH_S`
-are from here.
+pace; what a layer takes to be launched; how much longer reading the caches of uneven requests
+takes; and, of several GPUs, launched steps over the longer of launching and computing, and over the
+root of the sum of both squared. Then, for shares of what was saved below the power limit (`StepTimes.recovery`), how far
+prompts come out off. The constants of `unit_prices/in_time.py` and `LAUNCH_S` are from here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +23,6 @@ from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.steps.in_time.equal_steps import recover, together
 from joulecast.estimator.steps.in_time.state import CREDIT, TIMERS, StepTimes
 from joulecast.estimator.unit_prices.in_time import (
-    AT_LIMIT,
     FULL_CLOCK,
     MOST_CREDIT_S,
     RECOVERY,
@@ -66,10 +63,6 @@ ALONE_S = 0.65e-3
 """What launching a layer takes at least; a step that its parts make shorter waits for that."""
 POWER_S = 0.4
 """Over so long a card's power is taken, before a step."""
-PIECES_ALONE_S = 0.3e-3
-"""What launching a layer in pieces takes at least."""
-THROTTLED_MHZ = 1850.0
-"""A card whose clock is lower works at its limit."""
 
 Chosen = npt.NDArray[np.bool_]
 
@@ -139,7 +132,8 @@ class Logged:
     @cached_property
     def products_s(self) -> FloatArray:
         """By the list's pace."""
-        by_tokens = np.asarray(self.law.products)[self.log.tokens] / FULL_CLOCK
+        by_tokens = np.asarray(self.law.products)[self.log.tokens]
+        by_tokens = by_tokens / np.where(self.is_launched, FULL_CLOCK, 1.0)
         return np.asarray(by_tokens + self.law.head * self.log.sampled)
 
     @cached_property
@@ -157,8 +151,7 @@ class Logged:
         """By the list's pace of products, as if requests were equal."""
         log, law = self.log, self.law
         parts = np.maximum(self.products_s, np.asarray(law.reading)[log.tokens]) + self.caches_s
-        outputs = np.minimum(log.sampled, np.where(self.is_launched, np.inf, law.most_outputs))
-        parts += np.asarray(law.other)[log.tokens] + law.output * outputs
+        parts += np.asarray(law.other)[log.tokens] + law.output * log.sampled
         for pair, window in zip(law.pair, law.window, strict=True):
             parts += pair * np.minimum(log.pairs, _most(window, log.prompt_tokens))
         return np.asarray(parts)
@@ -172,14 +165,13 @@ class Logged:
         for context_j, pair_j, window in kinds:
             joules += context_j * np.minimum(log.context, _most(window, log.decoding))
             joules += pair_j * np.minimum(log.pairs, _most(window, log.prompt_tokens))
-        return np.asarray(joules / np.asarray(law.spare_w)[log.tokens])
+        return np.asarray(joules / law.spare_w)
 
     @cached_property
     def launch_s(self) -> FloatArray:
         """What the host needs to launch each."""
         launch = np.asarray(self.law.launch)[self.log.tokens]
-        pieces = np.where(self.is_decoding, 0.0, self.law.launch_pieces)
-        return np.where(launch > 0, launch + self.law.launch_output * self.log.sampled, pieces)
+        return np.where(launch > 0, launch + self.law.launch_output * self.log.sampled, 0.0)
 
     @cached_property
     def after_two(self) -> Chosen:
@@ -212,22 +204,6 @@ class Logged:
         seconds = self.log.output_at - _before(self.log.gpu_begin)
         return np.asarray(seconds[chosen] / self.layers)
 
-    def pieces_s(self) -> FloatArray:
-        """A layer's, of graphs that feed a prompt after a pause, and whose GPU would be done."""
-        chosen = ~self.is_launched & ~self.is_decoding & ~self.follows
-        chosen &= (self.parts_s < PIECES_ALONE_S * self.layers) & (self.log.gpu_seconds < 0.2)
-        return np.asarray(self.log.gpu_seconds[chosen] / self.layers)
-
-    def at_limit(self) -> FloatArray:
-        """Time of graphs that decode at the limit over what that asks for by the list's energy."""
-        limit_s, seconds = self.limit_s / AT_LIMIT, self.log.gpu_seconds
-        limit_w = self.log.facts["power_limit_w"] / _gpus(self.log)
-        chosen = self.is_decoding & ~self.is_launched & self.follows
-        chosen &= (_before(self.is_decoding) == 1) & (self.sm_mhz < THROTTLED_MHZ)
-        chosen &= (self.power_w >= 0.95 * limit_w) & (limit_s > 0.9 * seconds)
-        chosen &= seconds < 1.6 * np.maximum(self.parts_s, limit_s)
-        return np.asarray((seconds / limit_s)[chosen])
-
     def overlap(self) -> FloatArray:
         """Launched steps over the longer of launching and computing, and over both, (steps, 2)."""
         host_s = self.launch_s - _before(self.log.gpu_seconds)
@@ -257,48 +233,33 @@ class Logged:
     def forecast_s(self, recovery: float, most_credit_s: float) -> FloatArray:
         """The steps as a simulation in time has them, shape (steps,)."""
         uneven = np.asarray(self.law.uneven)[self.log.decoding] - 1
-        products_s = np.maximum(self.products_s, np.asarray(self.law.reading)[self.log.tokens])
-        at_clock_s = np.asarray(self.law.products)[self.log.tokens]
-        at_clock_s = at_clock_s + self.law.head * self.log.sampled
-        at_clock_s = np.maximum(at_clock_s, np.asarray(self.law.reading)[self.log.tokens])
-        parts_s = self.parts_s + uneven * self.caches_s - products_s + at_clock_s
+        parts_s = self.parts_s + uneven * self.caches_s
+        parts_s = parts_s - np.where(self.is_launched, (1 - FULL_CLOCK) * self.products_s, 0)
         law = self.law._replace(recovery=recovery, most_credit_s=most_credit_s)
         forecast, times = np.zeros(len(parts_s)), np.zeros(TIMERS)
-        end = begun = free = 0.0
+        end = begun = launched = 0.0
         for k, (parts, limit, launch) in enumerate(
             zip(parts_s, self.limit_s, self.launch_s, strict=True)
         ):
-            launched = max(free, begun if self.follows[k] else end) + launch
-            free = launched - (law.after_pieces if launch > 0 and not self.is_launched[k] else 0.0)
+            launched = max(launched, begun if self.follows[k] else end) + launch
             credit_s = times[CREDIT] if launch > 0 else 0.0
-            busy_s = together(law, self.log.tokens[k], parts, launched - end)
-            lasts = max(busy_s, limit - credit_s)
+            lasts = max(together(law, launch, parts, launched - end), limit - credit_s)
             recover(law, times, lasts, limit)
             begun, end, forecast[k] = end, end + lasts, lasts
         return forecast
 
-    def kinds(self) -> Iterator[tuple[str, slice]]:
-        """Prompts without a pause, with a decoding step on each side; and decoding of many."""
+    def prompts(self) -> Iterator[tuple[str, slice]]:
+        """Launched steps without a pause, with a decoding one on each side."""
         law_s, seconds = np.maximum(self.parts_s, self.limit_s), self.log.gpu_seconds
-        law_s = np.maximum(law_s, self.launch_s)
-        many = self.is_decoding & self.follows & (_before(self.is_decoding) == 1)
-        many &= ~self.is_launched & (self.log.tokens > 128) & (seconds < 1.6 * law_s)
-        for step in np.flatnonzero(many):
-            yield (
-                f"decoding {'257+' if self.log.tokens[step] > 256 else '129+'}",
-                slice(step, step + 1),
-            )
         fed = np.flatnonzero(~self.is_decoding)
         for group in np.split(fed, np.flatnonzero(np.diff(fed) > 3) + 1):
             steps = slice(max(0, group[0] - 1), min(len(seconds), group[-1] + 2))
             launched = int(self.is_launched[steps].sum())
             is_usual = seconds[steps].sum() < 2 * law_s[steps].sum() + 0.05
             tokens = self.log.tokens[steps]
-            if not is_usual or not self.follows[group].all():
+            if launched == 0 or not is_usual or not self.follows[group].all():
                 continue
-            if launched == 0:
-                yield "small", steps
-            elif launched > 1 or tokens.max() >= 1000:
+            if launched > 1 or tokens.max() >= 1000:
                 limit_w = self.log.facts["power_limit_w"] / _gpus(self.log)
                 is_near = self.power_w[steps.stop - 1] >= 0.915 * limit_w
                 yield f"{'one' if launched == 1 else 'many'}{' near' if is_near else ''}", steps
@@ -325,7 +286,7 @@ def errors(
     for logged in logs.values():
         forecast_s = logged.forecast_s(recovery, most_credit_s)
         sums: dict[str, list[tuple[float, float]]] = {}
-        for kind, steps in logged.kinds():
+        for kind, steps in logged.prompts():
             pair = float(forecast_s[steps].sum()), float(logged.log.gpu_seconds[steps].sum())
             sums.setdefault(kind, []).append(pair)
         for kind, pairs in sums.items():
@@ -338,31 +299,25 @@ def errors(
 def main() -> None:
     """Print each log, medians, and errors by shares of what was saved."""
     logs = {name: Logged.read(name) for name in LOGS}
-    columns: dict[str, list[float]] = {}
+    columns: list[list[float]] = [[], [], []]
     for name, logged in logs.items():
-        told = {
-            "clock": logged.full_clock(),
-            "launch [ms]": 1e3 * logged.launches_s(),
-            "pieces [ms]": 1e3 * logged.pieces_s(),
-            "at limit": logged.at_limit(),
-            "uneven": np.full(FEWEST, logged.uneven()),
-        }
-        if _gpus(logged.log) > 1:
-            told["over longer"], told["over both"] = logged.overlap().T
+        clock, launch, uneven = logged.full_clock(), logged.launches_s(), logged.uneven()
         texts = [f"{name:<60s}"]
-        for what, values in told.items():
-            is_told = len(values) >= FEWEST
-            texts.append(f"{np.median(values):6.3f}" if is_told else "     .")
-            columns.setdefault(what, []).extend([float(np.median(values))] if is_told else [])
-        print(*texts)
-    for what, column in columns.items():
+        for column, values, scale in zip(columns, (clock, launch), (1, 1e3), strict=False):
+            if len(values) >= FEWEST:
+                column.append(float(np.median(values)) * scale)
+            texts.append(f"{column[-1]:6.3f}" if len(values) >= FEWEST else "     .")
+        columns[2].append(uneven)
+        shared = np.median(logged.overlap(), axis=0) if _gpus(logged.log) > 1 else ()
+        print(*texts, f"{uneven:6.2f}", *(f"{ratio:6.3f}" for ratio in shared))
+    for what, column in zip(("clock", "launch [ms]", "uneven"), columns, strict=True):
         low, middle, high = np.quantile(column, [0, 0.5, 1])
         print(f"{what}: median {middle:.3f}, {low:.3f} to {high:.3f}, of {len(column)} logs")
     shares = [(recovery, MOST_CREDIT_S) for recovery in (0.05, 0.1, 0.2, 0.5, 1.0)]
     for recovery, most_credit_s in [*shares, (RECOVERY, 0.05), (RECOVERY, 0.3)]:
-        off_by_kind = errors(logs, recovery, most_credit_s)
-        parts = [f"{kind} {np.median(off):+.1f} %" for kind, off in sorted(off_by_kind.items())]
-        print(f"recovery {recovery}, up to {most_credit_s} s: {', '.join(parts)}")
+        told = errors(logs, recovery, most_credit_s)
+        texts = [f"{kind} {np.median(off):+.1f} %" for kind, off in sorted(told.items())]
+        print(f"recovery {recovery}, up to {most_credit_s} s: {', '.join(texts)}")
 
 
 if __name__ == "__main__":

@@ -20,28 +20,8 @@ batches are at the power limit. By twelve logs of six dense models on H100s and 
 card had run at 1,900 MHz and more, in steps of 1,000 to 8,200 tokens between decoding ones: 0.905
 in the median, 0.88 to 0.94 up to 8 billion parameters and 0.96 to 0.98 above. Prompts of mixtures
 wait for their hosts, and those in 8 bits came out 13 % too short in the one log there is, for 4 %
-without: both stay at the limit's pace, without a credit. That it holds for recorded graphs, too,
-was chosen after a look at the sixteen logs of `benchmarks/logged_prompts.py`, as were the next
-three."""
-
-AT_LIMIT = 0.93
-"""How long steps of recorded graphs last at the power limit, in units of what that asks for by the
-energy that the list has for them: the median of eleven logs whose cards were throttled while
-requests decoded (0.87 to 1.07). Of models in 16 bits without experts: OLMoE has 1.04."""
-
-MOST_OUTPUTS = 256
-"""From so many sampled tokens of a recorded graph on, more take no longer. By five logs, where
-decoding of 257 to 512 requests was 10 to 49 % too long, in steps of up to 256 less so: what a price
-list has a token take is of steps of 1,024 requests, too, where the host does it."""
-
-PIECES_S, AFTER_PIECES_S = 0.38e-3, 0.09e-3
-"""What passes for a layer of a recorded graph that feeds prompts, whose attention is launched
-between its pieces, until its output is there: in ten logs 0.34 to 0.66 (0.42 in the median, after a
-pause, which a request takes time to end), on one GPU and on four; OLMoE, with experts, takes 0.6.
-And how much sooner the host is free for the next: such steps one after the other take 0.26 to 0.31
-a layer, of Llama-3.1-8B and Qwen2.5-7B in chats served online on three H200s and of OLMo-7B in a
-log of traffic. With 0.4 and nothing, as the logs of traffic alone had it, online chats came out 4
-to 6 % too slow a token: these two numbers were chosen on 2026-11-30 after a look at these."""
+without: both stay at the limit's pace, without a credit. Two logs of four GPUs, whose products are
+smaller, have 1.06 and 1.16: there, launching decides."""
 
 RECOVERY, MOST_CREDIT_S = 0.1, 0.1
 """Of `StepTimes`. Of five shares and three times that were tried, those that leave single prompts
@@ -70,10 +50,9 @@ def step_times(
     by_tokens = deployment.work_of(_only_tokens(tokens, graph_tokens))
     others = by_tokens.of("quantized_flops") + by_tokens.of("expert_flops")
     is_known = not others.any()
-    launch, launch_outputs = pace.launch_parts(by_tokens, deployment.launches_every_step)
-    at_limit = np.where(is_known & (launch == 0), AT_LIMIT, 1.0)
+    at_clock = np.where(by_tokens.is_launched & is_known, FULL_CLOCK, 1.0)
     products = (
-        (FULL_CLOCK if is_known else 1.0) * pace.linear_flop * by_tokens.of("linear_flops")
+        at_clock * pace.linear_flop * by_tokens.of("linear_flops")
         + pace.quantized_flop * by_tokens.of("quantized_flops")
         + pace.expert_flop * by_tokens.of("expert_flops")
     )
@@ -84,6 +63,7 @@ def step_times(
     )
     alone = pace.layer * by_tokens.layers + pace.layer_token * by_tokens.of("layer_tokens")
     head_flops = 2.0 * shape.head_parameters
+    launch, launch_outputs = pace.launch_parts(by_tokens, deployment.launches_every_step)
     kinds = _by_window(shape, deployment)
     cache, wide, pairs = (np.array(column) for column in zip(*kinds.values(), strict=True))
     arrays: dict[str, Any] = {
@@ -92,7 +72,6 @@ def step_times(
         "other": shared / gpus + alone,
         "launch": launch,
         "token_j": prices.energy_j @ by_tokens.amounts,
-        "spare_w": gpus * (deployment.power_limit_w - prices.idle_power_w) / at_limit,
         "uneven": _uneven(tokens),
         "context": (pace.cache_byte * cache + pace.wide_cache_byte * wide) / gpus,
         "pair": pace.attention_flop * pairs / gpus,
@@ -106,12 +85,10 @@ def step_times(
         head=pace.head_flop * head_flops / gpus,
         output_j=energy_j["outputs"] + energy_j["head_flops"] * head_flops,
         launch_output=float(launch_outputs.max()),
-        launch_pieces=PIECES_S * by_tokens.layers,
-        after_pieces=AFTER_PIECES_S * by_tokens.layers,
-        most_outputs=MOST_OUTPUTS,
-        is_shared=gpus > 1,
+        spare_w=gpus * (deployment.power_limit_w - prices.idle_power_w),
         recovery=RECOVERY,
         most_credit_s=MOST_CREDIT_S if is_known else 0.0,
+        is_shared=gpus > 1,
     )
 
 

@@ -1,9 +1,9 @@
 """The loop of a replica: which step feeds what, and when it ends.
 
 A step is scheduled when the one before it begins, if the engine schedules ahead, and sees what has
-come by then; its host launches it from then on, kernel by kernel, or, where it is a recorded graph
-that feeds prompts, in pieces, and it cannot end before it is launched. Equal steps between two
-events (an arrival, an end, a prompt fed) are one row.
+come by then; its host launches it kernel by kernel from then on, unless it is a recorded graph, and
+it cannot end before it is launched. Equal steps between two events (an arrival, an end, a prompt
+fed) are one row.
 """
 
 import math
@@ -130,11 +130,10 @@ def _step_seconds(
     parts_s, limit_s = gpu_seconds(
         law, decoding, prompt, context, pairs, sampled, counts[REUSED], counts[READERS]
     )
-    launch_s, sooner_s = host_seconds(law, decoding, prompt, sampled)
-    launched_s = max(times[LAUNCHED], seen_s) + launch_s
-    times[LAUNCHED] = launched_s - sooner_s
+    launch_s = host_seconds(law, decoding + prompt, sampled)
+    times[LAUNCHED] = max(times[LAUNCHED], seen_s) + launch_s
     credit_s = times[CREDIT] if launch_s > 0 else 0.0
-    busy_s = together(law, decoding + prompt, parts_s, launched_s - times[CLOCK])
+    busy_s = together(law, launch_s, parts_s, times[LAUNCHED] - times[CLOCK])
     seconds = max(busy_s, limit_s - credit_s)
     recover(law, times, seconds, limit_s)
     return seconds

@@ -41,24 +41,20 @@ _LINEAR = 1e-9
 """Relative, of the time of the middle one of some steps to the mean of the first and last."""
 
 
-def host_seconds(law: StepTimes, decoding: int, prompt: int, sampled: int) -> tuple[float, float]:
-    """When a step is launched and its output there, and how much sooner its host is free [s].
-
-    Both from when the host begins it; a recorded graph that only decodes takes it no time.
-    """
-    launch_s = law.launch[decoding + prompt]
-    if launch_s > 0:
-        return float(launch_s + law.launch_output * sampled), 0.0
-    return (law.launch_pieces, law.after_pieces) if prompt > 0 else (0.0, 0.0)
+def host_seconds(law: StepTimes, tokens: int, sampled: int) -> float:
+    """What the host needs to launch a step; nothing for a recorded graph [s]."""
+    launch_s = law.launch[tokens]
+    return float(launch_s + law.launch_output * sampled if launch_s > 0 else 0.0)
 
 
-def together(law: StepTimes, tokens: int, parts_s: float, host_s: float) -> float:
+def together(law: StepTimes, launch_s: float, parts_s: float, host_s: float) -> float:
     """How long a step takes whose parts last so long, and that is launched no sooner [s].
 
     Several GPUs wait for each other in every layer, and each for its own launches, so that the two
-    overlap less: as the sides of a right triangle make its third.
+    overlap less: as the sides of a right triangle make its third. Four logs of traffic on two and
+    four GPUs are met by that within 2 %, and exceed the longer of the two by 7 to 17 %.
     """
-    if law.is_shared and law.launch[tokens] > 0 and host_s > 0:
+    if law.is_shared and launch_s > 0 and host_s > 0:
         return math.sqrt(parts_s * parts_s + host_s * host_s)
     return max(parts_s, host_s)
 
@@ -79,8 +75,7 @@ def gpu_seconds(
     """
     tokens = decoding + prompt
     products = law.products[tokens] + law.head * sampled
-    outputs = float(sampled) if law.launch[tokens] > 0 else min(float(sampled), law.most_outputs)
-    seconds = max(law.reading[tokens], products) + law.other[tokens] + law.output * outputs
+    seconds = max(law.reading[tokens], products) + law.other[tokens] + law.output * sampled
     energy_j = law.token_j[tokens] + law.output_j * sampled
     for kind in range(len(law.window)):
         window = law.window[kind]
@@ -92,7 +87,7 @@ def gpu_seconds(
             lasting += prefixes
         seconds += law.context[kind] * lasting + law.pair[kind] * paired
         energy_j += law.context_j[kind] * read + law.pair_j[kind] * paired
-    return seconds, energy_j / law.spare_w[tokens]
+    return seconds, energy_j / law.spare_w
 
 
 def recover(law: StepTimes, times: Numbers, seconds: float, limit_s: float) -> None:

@@ -63,10 +63,8 @@ class ServedTimes:
 @cache
 def _no_times(token_budget: int, as_stored: Callable[[Any], Any]) -> Any:
     """The law of steps that take no time, of requests that are all there from the start."""
-    by_tokens, by_kind = [np.zeros(token_budget + 1)] * 5, [np.zeros(0)] * 5
-    spare_w = np.full(token_budget + 1, math.inf)
-    ones = [*[0.0] * 7, False, 0.0, 0.0]
-    parts: list[Any] = [*by_tokens, spare_w, by_tokens[0], *by_kind, *ones]
+    by_tokens, by_kind = [np.zeros(token_budget + 1)] * 6, [np.zeros(0)] * 5
+    parts: list[Any] = [*by_tokens, *by_kind, *[0.0] * 4, math.inf, 0.0, 0.0, False]
     return as_stored(StepTimes(*parts))
 
 

@@ -19,7 +19,7 @@ IS_BUSY, IS_STUCK, PREEMPTED, COMING_LAST = range(18, 22)
 READERS, REUSED, REUSED_PAIRS = range(22, 25)
 COUNTERS = 25
 
-# What `State.times` holds [s]: when the last step ended, when it began, when its host was free; and
+# What `State.times` holds [s]: when the last step ended, when it began, when it was launched; and
 # by how much the next one that is launched may undercut the power limit.
 CLOCK, BEGIN, LAUNCHED, CREDIT = range(4)
 TIMERS = 4
@@ -54,17 +54,14 @@ class StepTimes(NamedTuple):
     """How long a step lasts [s], and what it takes beside idle power [J].
 
     Arrays by the tokens of a step, 0 to the budget: `reading` and `products`, of which the longer
-    counts, `other`, what the host needs to `launch` it (0 for a recorded graph), `token_j`, and
-    `spare_w`, the power beside idle power that the limit leaves [W]; by the requests that decode,
-    how many times as long reading their caches takes since they are `uneven`. By kind of layer:
-    `context` and `pair`, with `context_j` and `pair_j`, each for at most `window` tokens of a
-    request. `output` and `head` (with the products), `output_j` a token sampled, and what it takes
-    the host in a step that is launched (`launch_output`). In a recorded graph no more than
-    `most_outputs` take an `output`, and one that feeds prompts is launched in pieces
-    (`launch_pieces`; its host is free for the next by `after_pieces` sooner). `is_shared`: whether
-    several GPUs share the work, so that launching and computing overlap less. `recovery`: share of
-    the time that steps last beyond what the limit asks for, by which a launched one may undercut it
-    later; by `most_credit_s` at most [s].
+    counts, `other`, what the host needs to `launch` it (0 for a recorded graph), and `token_j`; by
+    the requests that decode, how many times as long reading their caches takes since they are
+    `uneven`. By kind of layer: `context` and `pair`, with `context_j` and `pair_j`, each for at
+    most `window` tokens of a request. `output` and `head` (with the products), `output_j` a token
+    sampled, and what it takes the host in a step that is launched (`launch_output`). `spare_w`:
+    power beside idle power that the limit leaves [W]. `recovery`: share of the time that steps last
+    beyond what the limit asks for, by which a launched one may undercut it later; by
+    `most_credit_s` at most [s]. `is_shared`: whether several GPUs share the work.
     """
 
     reading: Numbers
@@ -72,7 +69,6 @@ class StepTimes(NamedTuple):
     other: Numbers
     launch: Numbers
     token_j: Numbers
-    spare_w: Numbers
     uneven: Numbers
     context: Numbers
     pair: Numbers
@@ -83,12 +79,10 @@ class StepTimes(NamedTuple):
     head: float
     output_j: float
     launch_output: float
-    launch_pieces: float
-    after_pieces: float
-    most_outputs: float
-    is_shared: bool
+    spare_w: float
     recovery: float
     most_credit_s: float
+    is_shared: bool
 
 
 class Requests(NamedTuple):

@@ -6,14 +6,11 @@ from collections.abc import Callable, Sequence
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from tests.estimator.slow_scheduler import SlowScheduler, requests_of
 
-Law = tuple[
-    Callable[..., tuple[float, float, float, bool]], Callable[[float, float, bool], float], float
-]
+Law = tuple[Callable[..., tuple[float, float, float]], Callable[[float, float, float], float]]
 """Decoding requests, prompt tokens, context, pairs, sampled tokens of a step, prompts that read a
 cached prefix and tokens of these -> seconds that its parts take, those that the power limit asks
-for, those that its host needs to launch it, and whether that is kernel by kernel. And how long it
-takes whose parts last so long, and that is launched no sooner; and how much sooner than that the
-host is free that launches it in pieces."""
+for, and those that its host needs to launch it. And how long it takes whose host needs so long,
+whose parts last so long, and that is launched no sooner."""
 
 
 class SlowServer(SlowScheduler):
@@ -56,13 +53,11 @@ class SlowServer(SlowScheduler):
                 self.admit()
             if self.scheduled:
                 step = self.execute()
-                work, together, sooner_s = self.law
-                parts_s, limit_s, launch_seconds, how = work(*step, *self.reads[-1][:2])
+                work, together = self.law
+                parts_s, limit_s, launch_seconds = work(*step, *self.reads[-1][:2])
                 begin = self.began if looks_ahead and self.is_ahead else self.clock
-                launched = max(self.host_is_free, begin) + launch_seconds
-                in_pieces = launch_seconds > 0 and not how
-                self.host_is_free = launched - (sooner_s if in_pieces else 0.0)
-                seconds = together(parts_s, launched - self.clock, how)
+                self.host_is_free = max(self.host_is_free, begin) + launch_seconds
+                seconds = together(launch_seconds, parts_s, self.host_is_free - self.clock)
                 seconds = max(seconds, limit_s - (self.credit_s if launch_seconds else 0.0))
                 beyond_s = seconds - limit_s
                 self.credit_s += self.recovery * beyond_s if beyond_s > 0 else beyond_s

@@ -17,18 +17,17 @@ from tests.estimator.online.slow_server import SlowServer
 
 WINDOW = 24.0
 RECOVERY, MOST_CREDIT_S = 0.3, 1.2e-3
-PIECES_S, AFTER_PIECES_S, MOST_OUTPUTS = 1.5e-3, 5e-4, 2
 
 
 def law(*work: float) -> float:
     """What `times_of` says, of one step that waits for no other, and has no credit."""
-    parts_s, limit_s, host_s, is_launched = parts_limit_host(*work)
-    return max(together(parts_s, host_s, is_launched), limit_s)
+    parts_s, limit_s, host_s = parts_limit_host(*work)
+    return max(together(host_s, parts_s, host_s), limit_s)
 
 
-def together(parts_s: float, host_s: float, is_launched: bool) -> float:
+def together(launch_s: float, parts_s: float, host_s: float) -> float:
     """Of two GPUs that wait for each other's launches."""
-    return math.hypot(parts_s, host_s) if is_launched and host_s > 0 else max(parts_s, host_s)
+    return math.hypot(parts_s, host_s) if launch_s > 0 and host_s > 0 else max(parts_s, host_s)
 
 
 def parts_limit_host(
@@ -39,11 +38,8 @@ def parts_limit_host(
     sampled: float,
     readers: float = 0,
     prefix: float = 0,
-) -> tuple[float, float, float, bool]:
-    """How long its parts take, how long the power limit has it, and its host to launch it.
-
-    And whether that is kernel by kernel, not in pieces.
-    """
+) -> tuple[float, float, float]:
+    """How long its parts take, how long the power limit has it, and its host to launch it."""
     tokens = decoding + prompt
     read, paired = min(context, WINDOW * decoding), min(pairs, WINDOW * prompt)
     uneven = 1.2 if decoding > 1 else 1.0
@@ -51,13 +47,10 @@ def parts_limit_host(
     lasting_s += 2e-6 * prefix + 1e-6 * min(prefix, WINDOW * readers)
     context, read = context + prefix, read + min(prefix, WINDOW * readers)
     products = 2e-5 * tokens + 1e-5 * sampled
-    is_launched = tokens > 3
-    seconds = max(5e-4, products) + 1e-4 + 1e-6 * tokens
-    seconds += 3e-6 * (sampled if is_launched else min(sampled, MOST_OUTPUTS))
+    seconds = max(5e-4, products) + 1e-4 + 1e-6 * tokens + 3e-6 * sampled
     seconds += lasting_s + 1e-7 * pairs + 5e-7 * paired
     energy_j = 0.1 + 0.01 * tokens + 0.002 * sampled + 3e-3 * context + 1e-3 * read
-    launch_s = 3e-3 + 1e-5 * sampled if is_launched else PIECES_S if prompt else 0.0
-    return seconds, energy_j / (200 if is_launched else 250), launch_s, is_launched
+    return seconds, energy_j / 200, 3e-3 + 1e-5 * sampled if tokens > 3 else 0.0
 
 
 def times_of(budget: int) -> StepTimes:
@@ -69,7 +62,6 @@ def times_of(budget: int) -> StepTimes:
         "other": 1e-4 + 1e-6 * tokens,
         "launch": np.where(tokens > 3, 3e-3, 0.0),
         "token_j": 0.1 + 0.01 * tokens,
-        "spare_w": np.where(tokens > 3, 200.0, 250.0),
         "uneven": np.where(tokens > 1, 1.2, 1.0),
         "context": np.array([2e-6, 1e-6]),
         "pair": np.array([1e-7, 5e-7]),
@@ -83,12 +75,10 @@ def times_of(budget: int) -> StepTimes:
         head=1e-5,
         output_j=0.002,
         launch_output=1e-5,
-        launch_pieces=PIECES_S,
-        after_pieces=AFTER_PIECES_S,
-        most_outputs=MOST_OUTPUTS,
-        is_shared=True,
+        spare_w=200.0,
         recovery=RECOVERY,
         most_credit_s=MOST_CREDIT_S,
+        is_shared=True,
     )
 
 
@@ -138,8 +128,7 @@ def test_it_serves_as_one_that_follows_every_request(lag: int, data: st.DataObje
     )
     cached = [data.draw(st.integers(0, i) | st.just(0)) for i, _ in lengths]
     credit = RECOVERY, MOST_CREDIT_S
-    slow_law = parts_limit_host, together, AFTER_PIECES_S
-    slow = SlowServer(rules, lengths, arrivals, slow_law, credit, cached)
+    slow = SlowServer(rules, lengths, arrivals, (parts_limit_host, together), credit, cached)
     log = np.array(slow.serve())
     rows, served = serve(rules, arrivals, lengths, cached=np.array(cached))
     steps = rules.steps_of(rows, len(lengths))
@@ -165,17 +154,16 @@ def test_a_request_alone_waits_for_its_prompt_and_then_for_each_token() -> None:
 def test_a_step_is_scheduled_while_the_one_before_it_runs() -> None:
     """Who comes then is fed in the step after the next; an engine that looks again, in the next."""
     ahead = ContinuousBatching(64, 4, 100, 4, steps_to_release=1)
-    at_once = times_of(64)._replace(launch_pieces=0.0)
-    lengths, arrivals = [(2, 40), (2, 2)], [0.0, max(parts_limit_host(0, 2, 0, 2, 1)[:2]) + 1e-5]
-    _, late = serve(ahead, arrivals, lengths, at_once)
-    _, soon = serve(replace(ahead, steps_to_release=0), arrivals, lengths, at_once)
+    lengths, arrivals = [(2, 40), (2, 2)], [0.0, law(0, 2, 0, 2, 1) + 1e-5]
+    _, late = serve(ahead, arrivals, lengths)
+    _, soon = serve(replace(ahead, steps_to_release=0), arrivals, lengths)
     assert late.first_s[1] - soon.first_s[1] == pytest.approx(law(1, 0, 4, 0, 1), rel=0.05)
 
 
 def test_a_card_below_its_limit_may_go_above_it_for_a_while() -> None:
     """As far as it has drawn less, in the share that counts: the launch of a small prompt, here."""
     rules = ContinuousBatching(400, 4, 100, 16)
-    parts_s, limit_s, *_ = parts_limit_host(0, 200, 0, 20_000, 1)
+    parts_s, limit_s, _ = parts_limit_host(0, 200, 0, 20_000, 1)
     assert limit_s > parts_s + MOST_CREDIT_S
     small_s = law(0, 4, 0, 8, 1)
     credit_s = RECOVERY * (small_s - parts_limit_host(0, 4, 0, 8, 1)[1])
@@ -189,22 +177,13 @@ def test_a_card_below_its_limit_may_go_above_it_for_a_while() -> None:
     assert rows[-1, SECONDS] == pytest.approx(limit_s)
 
 
-def test_a_graph_that_feeds_a_prompt_waits_for_its_pieces() -> None:
-    rules = ContinuousBatching(64, 4, 100, 4)
-    rows, _ = serve(rules, [0.0], [(2, 3)])
-    parts_s, limit_s, *_ = parts_limit_host(0, 2, 0, 2, 1)
-    assert rows[0, SECONDS] == PIECES_S > max(parts_s, limit_s)
-    assert rows[1, SECONDS] == pytest.approx(law(1, 0, 3, 0, 1))
-    assert rows[1, SECONDS] < PIECES_S
-
-
 @pytest.mark.parametrize("is_shared", [False, True])
 def test_on_several_gpus_launching_and_computing_overlap_less(is_shared: bool) -> None:
     rules = ContinuousBatching(64, 4, 100, 4)
     rows, _ = serve(rules, [0.0], [(40, 1)], times_of(64)._replace(is_shared=is_shared))
-    parts_s, _, host_s, _ = parts_limit_host(0, 40, 0, 40 * 20, 1)
-    expected = math.hypot(parts_s, host_s) if is_shared else max(parts_s, host_s)
-    assert rows[0, SECONDS] == pytest.approx(expected)
+    parts_s, limit_s, host_s = parts_limit_host(0, 40, 0, 40 * 20, 1)
+    busy_s = math.hypot(parts_s, host_s) if is_shared else max(parts_s, host_s)
+    assert rows[0, SECONDS] == pytest.approx(max(busy_s, limit_s))
 
 
 def test_what_a_prefix_cache_holds_is_read_and_not_computed() -> None:
