@@ -6,8 +6,9 @@ Windows of made-up traffic and offline replays of dense models in the campaign's
 them served online. Of each: how long products last at full clock, in units of the price list's
 pace; what a layer takes to be launched; how much longer reading the caches of uneven requests
 takes; and, of several GPUs, launched steps over the longer of launching and computing, and over the
-root of the sum of both squared. Then, for shares of what was saved below the power limit (`StepTimes.recovery`), how far
-prompts come out off. The constants of `unit_prices/in_time.py` and `LAUNCH_S` are from here.
+root of the sum of both squared. Then, for shares of what was saved below the power limit
+(`StepTimes.recovery`), how far prompts come out off. The constants of `unit_prices/in_time.py` and
+`LAUNCH_S` are from here, of the logs of one and two GPUs.
 """
 
 from collections.abc import Iterator, Mapping

@@ -76,7 +76,7 @@ def _draw_online(axis: Axes, validations: Sequence[OnlineValidation]) -> str:
     axis.set_xlim(40, 160)
     axis.set_xlabel("estimate over meter and clock [%]; what lies beyond is not drawn")
     _finish(axis)
-    return "Served as they came: requests of each replay in parentheses; no price is fitted to any."
+    return "Served as they came: requests of each replay in parentheses; none is in any fit."
 
 
 def _finish(axis: Axes) -> None:

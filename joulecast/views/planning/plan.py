@@ -21,8 +21,8 @@ from joulecast.views.report import Report
 _NEAR_PERCENT = 15.0
 LATENCY_NOTE = (
     "Latencies have no interval: of 55 metered runs, the forecast 99th percentile of the time to "
-    "first token was within 15 % in 50, 16 and 31 % too long in two, and 18, 26 and 47 % too short "
-    "in three."
+    "first token was within 15 % in 48, 16 and 33 % too long in two, and 16 to 30 % too short in "
+    "four and 47 % in one."
 )
 MEAN_POWER_TEXT = "that energy over that time, to compare other traffic by: 1 kW is 3.6 MJ an hour"
 OPEN_NOTE = (

@@ -39,9 +39,9 @@ def test_energy_is_met_as_far_as_the_page_says(validations: dict[str, OnlineVali
 
 def test_times_are_met_as_often_as_the_page_says(validations: dict[str, OnlineValidation]) -> None:
     told = validations.values()
-    assert sum(abs(each.steps_percent or 0) <= 3 for each in told) == 49
+    assert sum(abs(each.steps_percent or 0) <= 3 for each in told) == 48
     for (name, quantile), (most, runs) in zip(
-        HELD, ((10, 52), (20, 52), (5, 52), (5, 52)), strict=True
+        HELD, ((10, 51), (20, 51), (5, 53), (5, 53)), strict=True
     ):
         errors = [abs(each.latency_percent(name, quantile) or 0) for each in told]
         assert sum(error <= most for error in errors) == runs, name
