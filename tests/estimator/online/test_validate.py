@@ -29,7 +29,7 @@ def test_energy_is_met_as_far_as_the_page_says(validations: dict[str, OnlineVali
     errors = [abs(validation.error_percent) for validation in validations.values()]
     assert len(errors) == 55
     assert statistics.median(errors) < 4.5
-    assert max(errors) < 11.5
+    assert max(errors) < 12
     within = [validation.is_within for validation in validations.values()]
     assert sum(within) >= 0.95 * len(within)
     for validation in validations.values():
