@@ -189,7 +189,7 @@ OTHERS = "h100-sxm", "h200-sxm"
 def test_other_models_variants_and_cards_are_met_as_docs_accuracy_says() -> None:
     """Most from quick plans of the same sitting."""
     others = [validation for gpu in OTHERS for validation in validations(gpu)]
-    assert len(others) == 48
+    assert len(others) == 50
     is_mixture = {
         other.table: load_shape(str(other.replay.facts["model"])).is_mixture for other in others
     }
