@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from joulecast.estimator.online.own_pace import table_times
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
-from joulecast.estimator.steps.in_time.equal_steps import recover, together
+from joulecast.estimator.steps.in_time.equal_steps import busy_seconds, recover
 from joulecast.estimator.steps.in_time.state import CREDIT, TIMERS, StepTimes
 from joulecast.estimator.unit_prices.in_time import (
     FULL_CLOCK,
@@ -244,7 +244,7 @@ class Logged:
         ):
             launched = max(launched, begun if self.follows[k] else end) + launch
             credit_s = times[CREDIT] if launch > 0 else 0.0
-            lasts = max(together(law, launch, parts, launched - end), limit - credit_s)
+            lasts = max(busy_seconds(law, launch, parts, launched - end), limit - credit_s)
             recover(law, times, lasts, limit)
             begun, end, forecast[k] = end, end + lasts, lasts
         return forecast

@@ -10,11 +10,11 @@ import math
 from typing import Any
 
 from joulecast.estimator.steps.in_time.equal_steps import (
+    busy_seconds,
     gpu_seconds,
     host_seconds,
     recover,
     run_equal_steps,
-    together,
     write_row,
 )
 from joulecast.estimator.steps.in_time.scheduling import (
@@ -133,7 +133,7 @@ def _step_seconds(
     launch_s = host_seconds(law, decoding + prompt, sampled)
     times[LAUNCHED] = max(times[LAUNCHED], seen_s) + launch_s
     credit_s = times[CREDIT] if launch_s > 0 else 0.0
-    busy_s = together(law, launch_s, parts_s, times[LAUNCHED] - times[CLOCK])
+    busy_s = busy_seconds(law, launch_s, parts_s, times[LAUNCHED] - times[CLOCK])
     seconds = max(busy_s, limit_s - credit_s)
     recover(law, times, seconds, limit_s)
     return seconds

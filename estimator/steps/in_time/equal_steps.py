@@ -47,7 +47,7 @@ def host_seconds(law: StepTimes, tokens: int, sampled: int) -> float:
     return float(launch_s + law.launch_output * sampled if launch_s > 0 else 0.0)
 
 
-def together(law: StepTimes, launch_s: float, parts_s: float, host_s: float) -> float:
+def busy_seconds(law: StepTimes, launch_s: float, parts_s: float, host_s: float) -> float:
     """How long a step takes whose parts last so long, and that is launched no sooner [s].
 
     Several GPUs wait for each other in every layer, and each for its own launches, so that the two
