@@ -257,7 +257,76 @@ UNEVEN = (
 )
 """Of SERVED, all that lasts one minute and less, on cards that did not serve them yet."""
 
+FIRST, SECOND = ("--gpu", "0"), ("--gpu", "1")
+
+
+def new_model(model: str, conv: float, code: float, chat: float, card: Sequence[str]) -> Online:
+    """Conversations and code at so many times their pace, chat at so many requests a second."""
+    return Online(
+        model,
+        f"h200-sxm/{model}-online",
+        (
+            ("conv", 85, f"{CONV} --speed {conv} --begin 300"),
+            ("code", 85, f"{CODE} --speed {code} --begin 300"),
+            ("chat", 100, f"burstgpt-reconstructed --rate {chat} --seconds 60"),
+        ),
+        card,
+    )
+
+
 SITTINGS = {
+    "h200-new-first-llama-3.1-8b": [
+        Online(
+            "llama-3.1-8b",
+            "h200-sxm/llama-3.1-8b-online-ninth",
+            (
+                ("long", 90, "long-outputs.csv --rate 3 --seconds 60"),
+                *STEADY,
+                ("code", 85, f"{CODE} --speed 1"),
+                ("light", 85, f"{CONV} --speed 0.8 --begin 600"),
+            ),
+            FIRST,
+        ),
+    ],
+    "h200-new-first-qwen3-8b": [new_model("qwen3-8b", 1, 2, 15, FIRST)],
+    "h200-new-first-qwen3-30b-a3b": [
+        Online(
+            "qwen3-30b-a3b",
+            "h200-sxm/qwen3-30b-a3b-online-third",
+            (
+                ("conv", 90, f"{CONV} --speed 0.4 --begin 1200"),
+                ("code", 70, f"{CODE} --speed 1 --begin 1200"),
+            ),
+            FIRST,
+        ),
+    ],
+    "h200-new-first-llama-3.2-3b": [new_model("llama-3.2-3b", 2.5, 4, 30, FIRST)],
+    "h200-new-second-llama-3.1-8b": [
+        Online(
+            "llama-3.1-8b",
+            "h200-sxm/llama-3.1-8b-online-tenth",
+            (
+                ("long", 90, "long-outputs.csv --rate 3 --seconds 60"),
+                *STEADY,
+                ("quiet", 85, f"{CONV} --speed 0.1 --begin 600"),
+                ("beyond", 95, f"{CONV} --speed 3.2 --begin 900"),
+            ),
+            SECOND,
+        ),
+    ],
+    "h200-new-second-qwen2.5-14b": [new_model("qwen2.5-14b", 0.6, 1, 8, SECOND)],
+    "h200-new-second-qwen2.5-7b": [
+        Online(
+            "qwen2.5-7b",
+            "h200-sxm/qwen2.5-7b-online-second",
+            (
+                ("busy", 175, f"{CONV} {CODE} --speed 1.2 --speed 3 --begin 300"),
+                ("chat", 100, "burstgpt-reconstructed --rate 40 --seconds 60"),
+            ),
+            SECOND,
+        ),
+    ],
+    "h200-new-second-qwen2.5-1.5b": [new_model("qwen2.5-1.5b", 3, 4, 40, SECOND)],
     "h200-online-first-of-pair": [
         Online("llama-3.1-8b", "h200-sxm/llama-3.1-8b-online-fourth", UNEVEN, ("--gpu", "0")),
     ],
