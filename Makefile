@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := joulecast traces measurements estimator tests benchmarks notebooks docs/conf.py docs/pictures
 
-.PHONY: table4 test quick lint types unit docs pictures benchmarks reading fuzz flops prices reconstructions clean
+.PHONY: table4 test quick lint types unit docs pictures benchmarks reading fuzz flops prices kinds reconstructions clean
 
 table4: .venv/core
 	$(BIN)/joulecast table4
@@ -59,6 +59,10 @@ flops: .venv/all
 # The prices per unit of work, fitted again to everything that ships.
 prices: .venv/all
 	$(BIN)/python -m joulecast.estimator.unit_prices.shipped
+
+# What cards of a kind have done alike, gathered again from everything that ships.
+kinds: .venv/all
+	$(BIN)/python -m joulecast.estimator.kinds.shipped
 
 .venv/core: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("joulecast needs Python 3.11 or newer; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

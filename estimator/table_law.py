@@ -2,8 +2,9 @@
 
     E = e_step S + e_token T + e_context K + e_pair P + e_output O + e_request R
 
-What the GPU spends waiting for its host to launch steps is kept apart: it is taken off the table's
-runs before they are priced, and added for the host that serves.
+Prices are those of a mean card of the kind, as far as it is told how the table's own lie among them
+(`kinds/cards.py`). What the GPU spends waiting for its host to launch steps is kept apart: it is
+taken off the table's runs before they are priced, and added for the host that serves.
 """
 
 import math
@@ -14,6 +15,7 @@ import numpy as np
 
 from joulecast.estimator.attribution.division import Division, prompt_share, weighted
 from joulecast.estimator.ideal import Roofline
+from joulecast.estimator.kinds.cards import Kind, load_kind
 from joulecast.estimator.steps.hosts import Hosts, hosts_of
 from joulecast.estimator.steps.intervals import Spread, card_spread, relative_sds
 from joulecast.estimator.steps.metered_batches import (
@@ -118,6 +120,7 @@ class TableLaw:
         table: EnergyTable,
         host: EnergyTable | None = None,
         batches: Sequence[MeteredBatch] | None = None,
+        kind: Kind | None = None,
     ) -> "TableLaw":
         """Fit the law to a table.
 
@@ -126,6 +129,7 @@ class TableLaw:
             host: Likewise.
             batches: What `batches_of_steps` makes of the table, if that is at hand; to schedule
                 them takes tenths of a second.
+            kind: The cards of the kind; what ships of it, if not given.
         """
         roofline, limit_w = Roofline.of(table), float(table.metadata["power_limit_w"])
         idle_w = float(table.metadata.get("idle_power_w") or 0.0)
@@ -140,13 +144,16 @@ class TableLaw:
                 *(traffic.prices, traffic.spread, None, roofline, limit_w, idle_w),
                 gpus=table.gpu_count,
             )
-        batches = batches_of_steps(table) if batches is None else batches
+        as_run = batches_of_steps(table) if batches is None else batches
+        kind = load_kind(table.gpu.name) if kind is None else kind
+        batches, cards = kind.centred(as_run, limit_w / table.gpu_count)
         hosts = hosts_of(table, batches, host)
         waiting = batches if hosts is None else hosts.without_waiting(batches)
         prices = fit_prices(waiting)
         kinds = KindSpread.of(waiting, prices, limit_w)
-        gpus = table.gpu_count
-        return cls(prices, Spread.of(batches), hosts, roofline, limit_w, idle_w, kinds, gpus)
+        spread = replace(Spread.of(as_run), cards=cards)
+        idle_w = kind.idle_power_w(sorted(table.metadata.get("cards", {}))) or idle_w
+        return cls(prices, spread, hosts, roofline, limit_w, idle_w, kinds, table.gpu_count)
 
     @property
     def freedom(self) -> int:
@@ -162,7 +169,7 @@ class TableLaw:
 
     @property
     def cards(self) -> float:
-        """Cards that the table was measured on."""
+        """Cards that its prices are as sure as a mean over."""
         return self.spread.cards
 
     def gauge(self, steps: Steps) -> FloatArray:

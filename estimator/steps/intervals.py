@@ -40,13 +40,14 @@ class Spread:
         repeat_sd: Relative sd between equal runs, pooled; 0 if none was repeated.
         inverse_runs: Mean of 1 / runs over the batches: 1 if none was repeated.
         card_sd: Relative sd between the cards of the table; 0 for one card.
-        cards: Cards that the table was measured on.
+        cards: Cards that the table was measured on; as many as its prices are as sure as a mean
+            over, where more is told of them.
     """
 
     repeat_sd: float
     inverse_runs: float
     card_sd: float
-    cards: int
+    cards: float
 
     @classmethod
     def of(cls, batches: Sequence[MeteredBatch]) -> "Spread":

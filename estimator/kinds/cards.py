@@ -1,0 +1,172 @@
+"""Where each card lies among its kind, by the same work that several have done.
+
+    E of some work on a card = E on a mean one x (1 + z x spread)
+
+Each card has a z of its own, drawn from N(0, 1); `spread` is `card_spread` at the share of the
+power limit that the work draws, so that work at the limit, where cards hardly differ, tells little.
+What the work takes on a mean card is not known but for what the cards took, and no law of steps has
+a say: the z are of cards alone. Prices that a table's runs tell are those of a mean card once each
+run is divided by what its own card lies above it.
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from joulecast.estimator.steps.intervals import card_spread
+from joulecast.estimator.steps.metered_batches import MeteredBatch
+from joulecast.measurements.arrays import FloatArray
+
+NOISE = 0.007
+"""Relative sd of equal work on one card, besides what cards differ by: hosts, temperatures and the
+order of requests. Taken from how far cards lie apart at their limit (docs/accuracy.md)."""
+
+_ROUNDS = 8
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same work on several cards, in the same time.
+
+    Attributes:
+        work: What it was, in words.
+        load: Share of the power limit that it draws, mean over the cards.
+        energy_j: UUID of a card -> what it took there [J].
+    """
+
+    work: str
+    load: float
+    energy_j: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The cards of a kind, as far as they are told.
+
+    Attributes:
+        gpu: Short name.
+        idle_w: UUID of a card -> power with a model loaded and nothing to do [W].
+        cards: UUIDs of those that share some work with others.
+        deviations: z of each, shape (cards,).
+        covariance: Of these, shape (cards, cards).
+    """
+
+    gpu: str
+    idle_w: Mapping[str, float] = field(default_factory=dict)
+    cards: Sequence[str] = ()
+    deviations: FloatArray = field(default_factory=lambda: np.zeros(0))
+    covariance: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+
+    @classmethod
+    def of(cls, gpu: str, idle_w: Mapping[str, float], comparisons: Sequence[Comparison]) -> "Kind":
+        """The posterior of a normal law.
+
+        Args:
+            gpu: Short name.
+            idle_w: As for the class.
+            comparisons: What cards have done alike.
+        """
+        cards = sorted({card for each in comparisons for card in each.energy_j})
+        precision: FloatArray = np.eye(len(cards))
+        told = np.zeros(len(cards))
+        for each in comparisons:
+            rows = [cards.index(card) for card in each.energy_j]
+            spread = card_spread(gpu, each.load)
+            logarithms = np.log(list(each.energy_j.values()))
+            above = (logarithms - logarithms.mean()) * spread / NOISE**2
+            # What a mean card takes is free, which takes the mean over the cards out.
+            between = np.eye(len(rows)) - 1 / len(rows)
+            precision[np.ix_(rows, rows)] += between * (spread / NOISE) ** 2
+            told[rows] += above
+        covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
+        return cls(gpu, idle_w, cards, covariance @ told, covariance)
+
+    def idle_power_w(self, cards: Sequence[str | None]) -> float | None:
+        """Mean over the kind [W]; None if it does not know these cards."""
+        if not cards or any(card not in self.idle_w for card in cards):
+            return None
+        return statistics.fmean(self.idle_w.values())
+
+    def centred(
+        self, batches: Sequence[MeteredBatch], limit_w: float
+    ) -> tuple[Sequence[MeteredBatch], float]:
+        """What batches would take on a mean card, and of how many cards that is as sure.
+
+        A mean over n cards that nothing is known of is sure as they are n. Those that a table's
+        prices hang on are weighed by how far below the limit their runs draw, as what they differ
+        in is there.
+
+        Args:
+            batches: Of one table.
+            limit_w: Power limit of a card [W].
+        """
+        weights: dict[str | None, float] = {}
+        on_mean_card = []
+        for batch in batches:
+            runs = []
+            for run in batch.runs:
+                load = run.power_w / limit_w
+                factor = self._factor(run.gpu, load)
+                spread = card_spread(self.gpu, load / factor)
+                weights[run.gpu] = weights.get(run.gpu, 0.0) + spread / len(batch.runs)
+                runs.append(replace(run, energy_j=run.energy_j / factor))
+            on_mean_card.append(replace(batch, runs=runs))
+        return on_mean_card, 1 / self._variance(weights)
+
+    def _deviation(self, card: str | None) -> float:
+        """Its z; 0 if nothing tells."""
+        return float(self.deviations[self.cards.index(card)]) if card in self.cards else 0.0
+
+    def _factor(self, card: str | None, load: float) -> float:
+        """How far a card's work lies above a mean one's, by the load on that very card."""
+        deviation, factor = self._deviation(card), 1.0
+        for _ in range(_ROUNDS):  # a card that takes more works nearer to its limit
+            factor = 1 + deviation * card_spread(self.gpu, load / factor)
+        return factor
+
+    def _variance(self, weights: Mapping[str | None, float]) -> float:
+        """Of the weighted mean of z over some cards."""
+        total = math.fsum(weights.values())
+        told = np.array([weights.get(card, 0.0) / total for card in self.cards])
+        untold = [weight / total for card, weight in weights.items() if card not in self.cards]
+        return float(told @ self.covariance @ told) + math.fsum(weight**2 for weight in untold)
+
+
+@cache
+def load_kind(gpu: str, without: str | None = None) -> Kind:
+    """What ships of a kind.
+
+    Args:
+        gpu: Short name.
+        without: UUID of a card of which nothing may tell.
+    """
+    path = path_of(gpu)
+    if not path.is_file():
+        return Kind(gpu)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    comparisons = [_without(Comparison(**each), without) for each in document["comparisons"]]
+    idle_w = {card: power_w for card, power_w in document["idle_w"].items() if card != without}
+    return Kind.of(gpu, idle_w, [each for each in comparisons if len(each.energy_j) > 1])
+
+
+def kind_document(idle_w: Mapping[str, float], comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """What `load_kind` reads, as plain JSON values."""
+    return {"idle_w": dict(idle_w), "comparisons": [asdict(each) for each in comparisons]}
+
+
+def path_of(gpu: str) -> Path:
+    """Where what ships of a kind lies."""
+    return Path(str(files("joulecast.estimator.kinds"))) / f"{gpu}.cards.json"
+
+
+def _without(comparison: Comparison, card: str | None) -> Comparison:
+    energy_j = {uuid: of for uuid, of in comparison.energy_j.items() if uuid != card}
+    return replace(comparison, energy_j=energy_j)
