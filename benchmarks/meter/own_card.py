@@ -36,7 +36,7 @@ REPLAYS = {
 TOLD_MODEL = "llama-3.1-8b"
 """Of which there are replays of the same traffic on several cards."""
 
-SUFFIX = re.compile("-(second|third|fourth|fifth|sixth|seventh|eighth)$")
+SUFFIX = re.compile("-(second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)$")
 """Of the name of a replay of traffic that there is another of."""
 
 AIM_PERCENT = 4.0

@@ -128,11 +128,18 @@ def _of_replays() -> Iterator[_Metered]:
             # Requests that come over time take as long as they come.
             seconds = 1.0 if is_online else run.round_seconds
             took = _Took(run.round_j, seconds, run.energy_j / run.seconds / limit_w)
-            same = f"{kind} {replay.batching} {replay.lengths} {facts.get('speed')}"
-            how = "as it came" if is_online else "at once"
+            same = f"{kind} {replay.batching} {replay.lengths}"
             yield _Metered(
-                kind["gpu"], (kind["model"], str(facts["trace"]), how, same), run.card, took
+                kind["gpu"], (kind["model"], facts["trace"], _pace(replay), same), run.card, took
             )
+
+
+def _pace(replay: Replay) -> str:
+    """How its requests came, in words."""
+    if replay.served is None:
+        return "at once"
+    rate, speed = replay.facts["rate"], replay.facts["speed"]
+    return f"{speed:g}x" if rate is None else f"{rate:g} a second"
 
 
 def _busy_share(replay: Replay) -> float:
