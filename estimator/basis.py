@@ -47,7 +47,7 @@ class Basis:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, table: EnergyTable) -> "Basis":
+    def of(cls, table: EnergyTable, notes: tuple[str, ...] = ()) -> "Basis":
         """Of a table alone."""
         return cls(
             kind="measured",
@@ -58,6 +58,7 @@ class Basis:
             dtype=table.quantization or table.dtype,
             tables=(table.name,),
             is_eager=bool(kind_of(table.metadata)["eager"]),
+            notes=notes,
         )
 
     def to_dict(self) -> Mapping[str, Any]:

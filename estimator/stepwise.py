@@ -2,8 +2,7 @@
 
 A scheduler says which requests an engine feeds in which step: the requests themselves where they
 are known and not too many, else requests drawn with the workload's lengths, scaled. A law says what
-the steps cost: that of a table (`table_law.py`), or prices per unit of physical work
-(`unit_prices/law.py`).
+the steps cost: a table's (`table_law.py`), or that of prices per unit of work (`unit_prices`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -163,16 +162,17 @@ class StepModel:
     def of(cls, table: EnergyTable, host: EnergyTable | None = None) -> "StepModel":
         """Fit the model to a table; arguments and errors as for `estimate_stepwise`."""
         batches = batches_of_steps(table)
+        law = TableLaw.of(table, host, batches)
         return cls(
             name=table.name,
-            basis=Basis.of(table),
+            basis=Basis.of(table, law.notes),
             config=table.config,
             gpu=table.gpu,
             compute_dtype=table.compute_dtype,
             length_ranges=table.length_ranges,
             scheduler=scheduler_of(table),
-            law=TableLaw.of(table, host, batches),
-            roofline=Roofline.of(table),
+            law=law,
+            roofline=law.roofline,
             batches=batches,
         )
 

@@ -103,6 +103,7 @@ class TableLaw:
         idle_power_w: Of all GPUs, loaded and waiting [W]; 0 if the table does not say.
         kinds: How far batches of each kind lie from the fit; None for a table of few batches.
         gpus: That share the model.
+        notes: What an estimate rests on besides the table, each in words.
     """
 
     prices: Prices
@@ -113,6 +114,7 @@ class TableLaw:
     idle_power_w: float = 0.0
     kinds: "KindSpread | None" = None
     gpus: int = 1
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -146,14 +148,21 @@ class TableLaw:
             )
         as_run = batches_of_steps(table) if batches is None else batches
         kind = load_kind(table.gpu.name) if kind is None else kind
-        batches, cards = kind.centred(as_run, limit_w / table.gpu_count)
-        hosts = hosts_of(table, batches, host)
-        waiting = batches if hosts is None else hosts.without_waiting(batches)
+        mean = kind.centred(as_run, limit_w / table.gpu_count)
+        hosts = hosts_of(table, mean.batches, host)
+        waiting = mean.batches if hosts is None else hosts.without_waiting(mean.batches)
         prices = fit_prices(waiting)
-        kinds = KindSpread.of(waiting, prices, limit_w)
-        spread = replace(Spread.of(as_run), cards=cards)
-        idle_w = kind.idle_power_w(sorted(table.metadata.get("cards", {}))) or idle_w
-        return cls(prices, spread, hosts, roofline, limit_w, idle_w, kinds, table.gpu_count)
+        return cls(
+            prices,
+            replace(Spread.of(as_run), cards=mean.cards),
+            hosts,
+            roofline,
+            limit_w,
+            kind.idle_power_w(sorted(table.metadata.get("cards", {}))) or idle_w,
+            KindSpread.of(waiting, prices, limit_w),
+            table.gpu_count,
+            mean.notes,
+        )
 
     @property
     def freedom(self) -> int:

@@ -95,21 +95,15 @@ class Kind:
             return None
         return statistics.fmean(self.idle_w.values())
 
-    def centred(
-        self, batches: Sequence[MeteredBatch], limit_w: float
-    ) -> tuple[Sequence[MeteredBatch], float]:
-        """What batches would take on a mean card, and of how many cards that is as sure.
-
-        A mean over n cards that nothing is known of is sure as they are n. Those that a table's
-        prices hang on are weighed by how far below the limit their runs draw, as what they differ
-        in is there.
+    def centred(self, batches: Sequence[MeteredBatch], limit_w: float) -> "OnMeanCard":
+        """What a table's batches would take on a mean card.
 
         Args:
             batches: Of one table.
             limit_w: Power limit of a card [W].
         """
         weights: dict[str | None, float] = {}
-        on_mean_card = []
+        centred = []
         for batch in batches:
             runs = []
             for run in batch.runs:
@@ -118,8 +112,16 @@ class Kind:
                 spread = card_spread(self.gpu, load / factor)
                 weights[run.gpu] = weights.get(run.gpu, 0.0) + spread / len(batch.runs)
                 runs.append(replace(run, energy_j=run.energy_j / factor))
-            on_mean_card.append(replace(batch, runs=runs))
-        return on_mean_card, 1 / self._variance(weights)
+            centred.append(replace(batch, runs=runs))
+        changes = [
+            mean.energy_j / batch.energy_j - 1 for mean, batch in zip(centred, batches, strict=True)
+        ]
+        return OnMeanCard(
+            batches=centred,
+            cards=1 / self._variance(weights),
+            changes=(min(changes, default=0.0), max(changes, default=0.0)),
+            among=len(self.cards),
+        )
 
     def _deviation(self, card: str | None) -> float:
         """Its z; 0 if nothing tells."""
@@ -138,6 +140,33 @@ class Kind:
         told = np.array([weights.get(card, 0.0) / total for card in self.cards])
         untold = [weight / total for card, weight in weights.items() if card not in self.cards]
         return float(told @ self.covariance @ told) + math.fsum(weight**2 for weight in untold)
+
+
+@dataclass(frozen=True)
+class OnMeanCard:
+    """What a table's batches would take on a mean card of their kind.
+
+    Attributes:
+        batches: They.
+        cards: That it is as sure as a mean over, of cards that nothing is known of. Those of the
+            table are weighed by how far below the limit their runs draw: there they differ.
+        changes: How much more batches take so than on their own cards, relative: least and most.
+        among: Cards that the kind is told by.
+    """
+
+    batches: Sequence[MeteredBatch]
+    cards: float
+    changes: tuple[float, float]
+    among: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What an estimate rests on besides, in words."""
+        if not any(self.changes):
+            return ()
+        low, high = (100 * change for change in self.changes)
+        taken = f"taken as on a mean one of {self.among} cards of the kind"
+        return (f"its batches are {taken} ({low:+.1f} to {high:+.1f} %)",)
 
 
 @cache

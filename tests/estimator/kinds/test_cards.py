@@ -103,9 +103,10 @@ def test_prices_are_those_of_a_mean_card(table: EnergyTable) -> None:
 
 def test_of_cards_that_nobody_knows_nothing_changes(table: EnergyTable) -> None:
     batches = batches_of_steps(table)
-    centred, cards = load_kind(GPU).centred(batches, LIMIT_W)
-    assert [batch.energy_j for batch in centred] == [batch.energy_j for batch in batches]
-    assert cards == pytest.approx(1)
+    mean = load_kind(GPU).centred(batches, LIMIT_W)
+    assert [batch.energy_j for batch in mean.batches] == [batch.energy_j for batch in batches]
+    assert mean.cards == pytest.approx(1)
+    assert mean.notes == ()
     assert TableLaw.of(table).idle_power_w == 111.0
 
 
