@@ -151,6 +151,7 @@ def compare(
     tables: Sequence[str | Path | EnergyTable],
     method: Method = "stepwise",
     *,
+    card: "Replays | None" = None,
     whole_batches: bool = False,
     pue: float | None = None,
     carbon: float | str | CarbonIntensity | None = None,
@@ -166,6 +167,7 @@ def compare(
         tables: One or more, of one model and on one grid; or deployments such as
             "model=qwen2.5-7b,gpu=l40s". The first is the baseline of savings.
         method: "stepwise" or "binned".
+        card: As in `estimate`: every table is then of that very card.
         whole_batches: Round batches up per cell (binned).
         pue: As in `estimate`, as are `carbon`, `price` and `server_overhead`.
         carbon: Carbon intensity [gCO2e/kWh], or a region.
@@ -186,9 +188,10 @@ def compare(
         raise InputError("compare takes a list of one or more tables")
     served = [_served(table, method) for table in tables]
     is_across = any(isinstance(table, str) and "=" in table for table in tables)
+    on_card = server_on(card)
     with cluster_at(spark) as cluster:
         loaded, serving = _load(trace, method, served[0], how, cluster, by_default="offline")
-        make = estimation_method(method, loaded, whole_batches, wish=serving)
+        make = estimation_method(method, loaded, whole_batches, wish=serving, on_card=on_card)
         name = trace_name(trace)
         return compare_tables(make, loaded.workload, served, name, is_across).at(facility)
 

@@ -221,9 +221,9 @@ def estimate_models(
             A name that the log lacks is told in the notes.
         method: As in `estimate`.
         **how: How to read, as the attributes of `ReadingOptions` say, how the requests are served,
-            as those of `ServingWish` do, and what else `estimate` takes, but for `model`, `table`
-            and `host`. Without `gpus`, each model is served by the fewest of `GPU_COUNTS` that hold
-            it.
+            as those of `ServingWish` do, and what else `estimate` takes, but for `model`, `table`,
+            `card` and `host`. Without `gpus`, each model is served by the fewest of `GPU_COUNTS`
+            that hold it.
 
     Returns:
         An estimate of each model, the largest first, their sum, and what could not be estimated.
@@ -232,6 +232,11 @@ def estimate_models(
         InputError: None of its models can be estimated, `models` has one that there is not, or as
             in `estimate`.
     """
+    if dict(how).get("card"):
+        raise InputError(
+            "card: each model of a log has servers of its own, which cannot all be that card; "
+            "leave it out, or estimate one model"
+        )
     models = models_called(models or {})
     read, groups = _read(trace, how)
     column = read.columns["model"][0]

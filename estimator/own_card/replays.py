@@ -240,20 +240,20 @@ def _require_of_kind(model: StepModel, served: Served, replay: CardReplay) -> No
     facts = replay.replay.facts
     if facts["gpu"] != model.gpu.name:
         raise InputError(
-            f"{replay.name}: was metered on {facts['gpu']}, and {model.gpu.name} is to serve; give "
-            f"a replay of the card that will, or --gpu {facts['gpu']}"
+            f"{model.name}: {replay.name} was metered on {facts['gpu']}, and {model.gpu.name} is "
+            f"to serve; give a replay of the card that will, or --gpu {facts['gpu']}"
         )
     gpus = len(replay.card.split("+"))
     if gpus != model.basis.gpus:
         raise InputError(
-            f"{replay.name}: was metered on {_cards(gpus)}, and {_cards(model.basis.gpus)} will "
-            "serve; give a replay of those"
+            f"{model.name}: {replay.name} was metered on {_cards(gpus)}, and "
+            f"{_cards(model.basis.gpus)} will serve; give a replay of those, or --gpus {gpus}"
         )
     limit_w, serving_w = float(facts["power_limit_w"]) / gpus, _power_limit_w(served)
     if abs(limit_w / serving_w - 1) > _SAME_LIMIT:
         raise InputError(
-            f"{replay.name}: was metered at a power limit of {limit_w:g} W a card, and at "
-            f"{serving_w:g} W it is to serve; give a replay at that limit"
+            f"{model.name}: {replay.name} was metered at a power limit of {limit_w:g} W a card, "
+            f"and at {serving_w:g} W it is to serve; give a replay at that limit"
         )
     idle_w, usual_w = replay.idle_power_w, model.law.idle_power_w
     if abs(idle_w - usual_w) > max(_MOST_IDLE * usual_w, _MOST_SDS * model.law.idle_sd_w):

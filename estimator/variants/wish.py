@@ -95,9 +95,9 @@ class Wish(NamedTuple):
 
 _OPTION = re.compile(
     rf"(?<![\w-])--({'|'.join(Wish._fields)})(?![\w-])"
-    r"(?: (\d+|vllm|pytorch|bfloat16|float16|fp8|int4|[\w.-]+[:,][\w.:,-]*\w))?"
+    r"(?: (vllm|pytorch|[\w.-]+[:,][\w.:,-]*\w|[\w.-]*\d(?:[\w.-]*\w)?))?"
 )
-"""An option of a single deployment, with its value if that is told."""
+"""An option of a single deployment, with its value if that is told: most have a digit."""
 
 
 def choose_served(

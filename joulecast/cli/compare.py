@@ -6,11 +6,18 @@ from typing import Any
 import click
 
 from joulecast.cli.completion import complete_tables, traces_argument
-from joulecast.cli.deployment import SERVING_OPTIONS, SPARK_OPTION, cluster_of, serving_keywords
+from joulecast.cli.deployment import (
+    CARD_OPTION,
+    SERVING_OPTIONS,
+    SPARK_OPTION,
+    cluster_of,
+    serving_keywords,
+)
 from joulecast.cli.estimate import (
     METHOD_OPTIONS,
     command_line,
     load_for,
+    require_stepwise,
 )
 from joulecast.cli.options import (
     COST_OPTIONS,
@@ -48,6 +55,7 @@ from joulecast.views.progress import SimulationBar
     "again for each further one. Models may differ. Also eager=yes, decoding=top-p:0.9 and "
     "speculate=llama-3.2-1b:4:0.7.",
 )
+@CARD_OPTION
 @with_options(SERVING_OPTIONS)
 @with_options(METHOD_OPTIONS)
 @with_options(COST_OPTIONS)
@@ -59,6 +67,7 @@ def compare(
     traces: tuple[str, ...],
     table_names: tuple[str, ...],
     specs: tuple[str, ...],
+    cards: tuple[Path, ...],
     method: Method,
     whole_batches: bool,
     html: Path | None,
@@ -73,10 +82,12 @@ def compare(
     online, --rate or the like says otherwise.
     """
     from joulecast.estimator.compare import compare_tables
+    from joulecast.estimator.forecast import server_on
     from joulecast.estimator.keywords import serving_wish
     from joulecast.estimator.variants.wish import served_of_text
     from joulecast.views.compare import compare_report
 
+    require_stepwise(method, card=cards)
     trace = trace_of(traces, take_equal(options))
     facility, title = facility_of(options), page_title(options["title"], html)
     if not table_names and not specs:
@@ -85,11 +96,12 @@ def compare(
     serving = serving_wish(method, serving_keywords(options), by_default="offline")
     named = [*table_names, *(spec for spec in specs if "=" not in spec)]
     results = {"--output": options["output"], "--html": html}
-    check_results(results, traces=traces, tables=named)
+    check_results(results, traces=traces, tables=named, replays=map(str, cards))
+    on_card = server_on(cards)
     with cluster_of(options) as cluster, SimulationBar() as bar:
         loaded, make = load_for(
             *(method, whole_batches, trace, tables[0], html, options),
-            *(None, bar.watch, serving, cluster),
+            *(None, bar.watch, serving, cluster, False, on_card),
         )
         result = compare_tables(make, loaded.workload, tables, trace_name(trace), bool(specs)).at(
             facility

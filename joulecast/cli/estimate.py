@@ -180,7 +180,7 @@ def estimate(
     per_request: Path | None = options["per_request"]
     title = page_title(options["title"], html)
     cards: tuple[Path, ...] = options["cards"]
-    _require_stepwise(method, explain=explain, host=host_name, per_request=per_request, card=cards)
+    require_stepwise(method, explain=explain, host=host_name, per_request=per_request, card=cards)
     trace, facility = trace_of(traces, take_equal(options)), facility_of(options)
     if models_file is not None or (options["group_by"], model, table_name) == ("model", None, None):
         _emit_models({**click.get_current_context().params, **options, "traces": trace})
@@ -222,7 +222,7 @@ def _check_results(
     )
 
 
-def _require_stepwise(method: Method, **options: object) -> None:
+def require_stepwise(method: Method, **options: object) -> None:
     """Refuse what the method binned cannot tell.
 
     Raises:

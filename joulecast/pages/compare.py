@@ -23,6 +23,7 @@ from joulecast.views.answers.estimate import scope_text
 from joulecast.views.compare import (
     SAVING_NOTE,
     basis_lines,
+    card_lines,
     ideal_names,
     other_requests_notes,
     serving_lines,
@@ -113,6 +114,7 @@ def _facts(estimates: Sequence[Estimate]) -> list[tuple[str, str]]:
     facts = [
         ("scope", scope_text(first)),
         *basis_lines(estimates),
+        *card_lines(estimates),
         ("trace", trace_text(first)),
         *serving_lines(estimates),
         *limits_facts(first),

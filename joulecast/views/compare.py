@@ -23,9 +23,11 @@ from joulecast.views.estimate import (
     basis_text,
     coverage_text,
     csv_row,
+    deviation_text,
     rate_note,
     requests_text,
     served_text,
+    told_text,
     trace_text,
 )
 from joulecast.views.footprint import facility_figures, facility_notes, facility_text
@@ -80,7 +82,7 @@ def compare_report(comparison: Comparison, tables: "Sequence[Served]") -> Report
         ("coverage", f"{coverage_text(estimate)}: {served_text(table)}")
         for estimate, table in zip(estimates, tables, strict=True)
     ]
-    facts += basis_lines(estimates)
+    facts += [*basis_lines(estimates), *card_lines(estimates)]
     notes = [rate_note(estimate, f"{estimate.table}: ") for estimate in estimates]
     notes += [interval_note(first)] if first.interval_j is None else [SAVING_NOTE]
     notes += other_requests_notes(comparison)
@@ -105,6 +107,15 @@ def basis_lines(estimates: Sequence[Estimate]) -> list[tuple[str, str]]:
     if len(set(texts)) == 1:
         return [("basis", texts[0])]
     return [("basis", f"{text}: {each.table}") for text, each in zip(texts, estimates, strict=True)]
+
+
+def card_lines(estimates: Sequence[Estimate]) -> list[tuple[str, str]]:
+    """The very card that serves, once, and how far it lies from its kind, by each."""
+    cards = [(each.own_card, each.table) for each in estimates if each.own_card is not None]
+    return [
+        *(("card", f"{card.card}: {told_text(card)}") for card, _ in cards[:1]),
+        *(("card", f"{deviation_text(card)}: {table}") for card, table in cards),
+    ]
 
 
 def other_requests_notes(comparison: Comparison) -> list[str]:

@@ -10,6 +10,7 @@ from joulecast.estimator.attribution.served import SCOPE
 from joulecast.estimator.basis import Basis
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.ideal import Ideal
+from joulecast.estimator.steps.spending import OwnCard
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.reading.sniff import STANDARD_INPUT
 from joulecast.views.answers import plain
@@ -164,13 +165,22 @@ def card_facts(estimate: Estimate) -> list[tuple[str, str]]:
     card = estimate.own_card
     if card is None:
         return []
+    return [("card", f"{card.card}: {deviation_text(card)} and {told_text(card)}")]
+
+
+def deviation_text(card: OwnCard) -> str:
+    """How far a card lies from its kind."""
     more = "more" if card.relative > 0 else "less"
-    text = (
-        f"{card.card}: takes {percent(abs(card.relative))} {more} than its kind for this work "
-        f"(sd {percent(card.relative_sd)}) and idles at {card.idle_power_w:.0f} W, by what was "
-        f"metered on it: {', '.join(card.replays)}"
+    return (
+        f"takes {percent(abs(card.relative))} {more} than its kind for this work "
+        f"(sd {percent(card.relative_sd)})"
     )
-    return [("card", text)]
+
+
+def told_text(card: OwnCard) -> str:
+    """What a card draws with nothing to do, and what tells of it."""
+    replays = ", ".join(card.replays)
+    return f"idles at {card.idle_power_w:.0f} W, by what was metered on it: {replays}"
 
 
 def served_text(served: "Served") -> str:

@@ -6,7 +6,7 @@ from joulecast.traces.html import html_table
 from joulecast.views.answers import plain
 from joulecast.views.answers.compare import compare_answer
 from joulecast.views.answers.estimate import estimate_answer, scope_text
-from joulecast.views.compare import saving_lines
+from joulecast.views.compare import card_lines, saving_lines
 from joulecast.views.estimate import (
     basis_text,
     card_facts,
@@ -84,5 +84,6 @@ def comparison_html(comparison: Comparison) -> str:
     )
     about = f"{trace_text(first)}, {first.method_text}, {serving_text(first)}; {scope_text(first)}"
     answer = " ".join(map(plain, compare_answer(comparison)))
-    title = html_table((answer,), [(about,)])
+    cards = card_lines([compared.estimate for compared in comparison.tables])
+    title = html_table((answer,), [(about,), *((text,) for _, text in cards)])
     return title + html_table((*head, *facility_figures(first)), rows)

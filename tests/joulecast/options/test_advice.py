@@ -94,6 +94,7 @@ def test_a_stranger_is_seen() -> None:
 
 def test_lists_have_the_words_without_dashes() -> None:
     assert as_of_specs("8 could: --gpus 8; or --dtype int4") == "8 could: gpus=8; or dtype=int4"
+    assert as_of_specs("or --gpu h200-sxm. Or --gpu and") == "or gpu=h200-sxm. Or gpu and"
     assert as_of_specs("leave --gpus out, or --speculate") == "leave gpus out, or speculate"
     assert as_of_specs("--decoding top-p:0.9: was not") == "decoding=top-p:0.9: was not"
     assert as_of_specs("a faster GPU or several (--gpus)", {"--gpus"}).endswith("(--gpus)")
