@@ -30,6 +30,7 @@ NOISE = 0.007
 order of requests. Taken from how far cards lie apart at their limit (docs/accuracy.md)."""
 
 _ROUNDS = 8
+_MOST = 0.5
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,10 @@ class Kind:
     def centred(self, batches: Sequence[MeteredBatch], limit_w: float) -> "OnMeanCard":
         """What a table's batches would take on a mean card.
 
+        Those that decode by steps which are launched kernel by kernel, of more than 512 requests,
+        are left as they are: below the limit the card waits for its host there, and how cards lie
+        among their kind is no longer seen in them.
+
         Args:
             batches: Of one table.
             limit_w: Power limit of a card [W].
@@ -105,6 +110,9 @@ class Kind:
         weights: dict[str | None, float] = {}
         centred = []
         for batch in batches:
+            if _waits_for_host(batch):
+                centred.append(batch)
+                continue
             runs = []
             for run in batch.runs:
                 load = run.power_w / limit_w
@@ -137,9 +145,17 @@ class Kind:
     def _variance(self, weights: Mapping[str | None, float]) -> float:
         """Of the weighted mean of z over some cards."""
         total = math.fsum(weights.values())
+        if not total:
+            return 1.0
         told = np.array([weights.get(card, 0.0) / total for card in self.cards])
         untold = [weight / total for card, weight in weights.items() if card not in self.cards]
         return float(told @ self.covariance @ told) + math.fsum(weight**2 for weight in untold)
+
+
+def _waits_for_host(batch: MeteredBatch) -> bool:
+    """Whether most steps that decode are launched kernel by kernel."""
+    is_launched = batch.steps.is_launched[batch.steps.decoding > 0]
+    return is_launched.size > 0 and float(is_launched.mean()) > _MOST
 
 
 @dataclass(frozen=True)

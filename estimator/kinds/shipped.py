@@ -30,6 +30,11 @@ BUSY = 0.9
 """Share of the time that requests must be there, where they come over time: idle power, another
 trait of cards, makes much of the energy otherwise."""
 
+GRAPHS = 512
+"""Requests of a batch whose decoding steps vLLM records as CUDA graphs. Larger ones are launched
+kernel by kernel and wait for their hosts: the only two that were compared were 1.1 and 2.8 % apart
+once cards had their z, and the others less than one (seen on 2026-11-30)."""
+
 _FEWEST_CARDS = 2
 
 
@@ -111,7 +116,7 @@ def _of_tables() -> Iterator[_Metered]:
             continue
         limit_w = float(table.metadata["power_limit_w"])
         for run in table.runs:
-            if run.valid and run.gpu:
+            if run.valid and run.gpu and run.batch_size <= GRAPHS:
                 took = _Took(run.batch_energy_j, run.seconds / run.batches, run.power_w / limit_w)
                 lengths = f"{run.batch_size} x {run.input_tokens} + {run.output_tokens}"
                 yield _Metered(kind["gpu"], (kind["model"], lengths, str(kind)), run.gpu, took)
