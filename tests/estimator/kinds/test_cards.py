@@ -1,18 +1,20 @@
 """Where cards lie among their kind, and prices of a mean one."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from joulecast.estimator.kinds.cards import NOISE, Comparison, Kind, load_kind
-from joulecast.estimator.kinds.shipped import shipped_comparisons, shipped_idle_w
+from joulecast.estimator.kinds.shipped import GRAPHS, shipped_comparisons, shipped_idle_w
 from joulecast.estimator.online.validate import model_for
 from joulecast.estimator.steps.intervals import card_spread
 from joulecast.estimator.steps.metered_batches import MeteredBatch, batches_of_steps
 from joulecast.estimator.table_law import TableLaw
 from joulecast.measurements.replay import SHIPPED_ONLINE, Replay
+from joulecast.measurements.table.runs import Run
 from joulecast.measurements.table.table import EnergyTable, load_table
 
 GPU, LIMIT_W = "h200-sxm", 700.0
@@ -28,22 +30,14 @@ def table() -> EnergyTable:
     return replace(shipped, metadata=metadata, runs=runs)
 
 
-def on_card(batches: list[MeteredBatch], deviation: float) -> list[MeteredBatch]:
-    """The same batches as a card takes them that lies so far above."""
-    return [
-        replace(
-            batch,
-            runs=[
-                replace(
-                    run,
-                    energy_j=run.energy_j
-                    * (1 + deviation * card_spread(GPU, run.power_w / LIMIT_W)),
-                )
-                for run in batch.runs
-            ],
-        )
-        for batch in batches
-    ]
+def on_card(batches: Sequence[MeteredBatch], deviation: float) -> list[MeteredBatch]:
+    """The same batches as a card takes them that lies so far above; larger ones wait for hosts."""
+
+    def taken(run: Run) -> Run:
+        spread = card_spread(GPU, run.power_w / LIMIT_W) if run.batch_size <= GRAPHS else 0.0
+        return replace(run, energy_j=run.energy_j * (1 + deviation * spread))
+
+    return [replace(batch, runs=[taken(run) for run in batch.runs]) for batch in batches]
 
 
 def test_two_cards_are_told_by_what_they_differ_in() -> None:
@@ -82,7 +76,7 @@ def test_the_z_of_many_cards_are_found_again() -> None:
 
 
 def test_prices_are_those_of_a_mean_card(table: EnergyTable) -> None:
-    batches = list(batches_of_steps(table))
+    batches = batches_of_steps(table)
     # Some card whose z is known by many others, in two sorts of work.
     others = {f"GPU-{k}": 1000.0 for k in range(400)}
     works = [
@@ -99,6 +93,16 @@ def test_prices_are_those_of_a_mean_card(table: EnergyTable) -> None:
         assert total_j == pytest.approx(mean.prices.total_j(batch.counts), rel=0.012)
     assert centred.cards > 20
     assert mean.cards == pytest.approx(1)
+
+
+def test_batches_that_wait_for_their_host_are_left_as_they_are() -> None:
+    batches = batches_of_steps(load_table(LLAMA))
+    centred = load_kind(GPU).centred(batches, LIMIT_W).batches
+    large = [batch for batch in centred if batch.batch[2] > GRAPHS and batch.batch[1] > 2]
+    as_run = {batch.batch: batch.energy_j for batch in batches}
+    assert len(large) > 10
+    assert all(batch.energy_j == as_run[batch.batch] for batch in large)
+    assert sum(batch.energy_j != as_run[batch.batch] for batch in centred) > 20
 
 
 def test_of_cards_that_nobody_knows_nothing_changes(table: EnergyTable) -> None:
