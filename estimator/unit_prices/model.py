@@ -271,6 +271,7 @@ class Scaling:
             from_gpu=carried.from_gpu,
             is_completed=self.table is not None and self.table.is_at_capacity_alone,
             is_eager=deployment.is_eager,
+            idle_cards=carried.idle_cards,
             notes=_eager_notes(deployment, prices),
         )
 
@@ -311,7 +312,8 @@ def served_by(deployment: Deployment, watts: OwnWatts = NO_WATTS) -> Served:
 def _prices_on(gpu: Gpu, engine: str) -> CarriedPrices:
     """The shipped prices of a GPU, or those of the best known one, carried over."""
     if f"{gpu.name}/{engine}" in price_list_names():
-        return CarriedPrices(load_unit_prices(gpu.name, engine))
+        prices = load_unit_prices(gpu.name, engine)
+        return CarriedPrices(prices, idle_cards=prices.provenance["cards"])
     return carry(load_unit_prices(BEST_KNOWN, engine), load_gpu(BEST_KNOWN), gpu)
 
 
@@ -338,9 +340,11 @@ def _prices_by(table: EnergyTable, gpu: Gpu) -> CarriedPrices:
         )
     of_its_gpu = _prices_on(table.gpu, table.engine)
     model = deployment_of(table.metadata, table.config)
+    powers_w = idle_powers_w([table])
+    powers_w = powers_w or [float(table.metadata["idle_power_w"]) / table.gpu_count]
     fitted = fit_unit_prices(
         metered_of(table),
-        idle_powers_w([table]) or [float(table.metadata["idle_power_w"]) / table.gpu_count],
+        powers_w,
         of_its_gpu.prices.errors,
         {
             "tables": [table.name],
@@ -350,7 +354,7 @@ def _prices_by(table: EnergyTable, gpu: Gpu) -> CarriedPrices:
         of_its_gpu.prices,
     )
     if gpu.name == table.gpu.name:
-        return CarriedPrices(fitted)
+        return CarriedPrices(fitted, idle_cards=len(powers_w))
     return carry(fitted, table.gpu, gpu)
 
 
