@@ -39,7 +39,7 @@ from joulecast.estimator.unit_prices.static_batches import static_batching_for
 from joulecast.measurements.engines import ENGINES
 from joulecast.measurements.hardware import Gpu, gpu_names, load_gpu
 from joulecast.measurements.identity import kind_of, other_decoding
-from joulecast.measurements.table.table import EnergyTable, load_table, table_names
+from joulecast.measurements.table.table import EnergyTable, load_table, most_gpus, table_names
 from joulecast.traces.errors import InputError, unknown_name
 from joulecast.traces.workload import Workload
 
@@ -272,8 +272,16 @@ class Scaling:
             is_completed=self.table is not None and self.table.is_at_capacity_alone,
             is_eager=deployment.is_eager,
             idle_cards=carried.idle_cards,
-            notes=_eager_notes(deployment, prices),
+            notes=(*_eager_notes(deployment, prices), *self._gpus_notes(prices)),
         )
+
+    def _gpus_notes(self, prices: UnitPrices) -> tuple[str, ...]:
+        """That so many GPUs never shared a model under the meter, if none did."""
+        gpus, gpu = self.deployment.gpus, prices.provenance["gpu"]
+        own = 1 if self.table is None else self.table.gpu_count
+        if gpus <= own or gpus <= (most := max(own, most_gpus(gpu))):
+            return ()
+        return (f"{gpus} {gpu} that share a model were never metered, {most} at most",)
 
 
 def _is_among(deployment: Deployment, prices: UnitPrices) -> bool:
