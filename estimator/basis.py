@@ -1,5 +1,6 @@
 """What an estimate stands on."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -29,6 +30,8 @@ class Basis:
         is_eager: Whether nothing is compiled, by an engine that compiles by default.
         decoding: How tokens are chosen.
         speculation: The draft, tokens that it proposes and how many are accepted; None without one.
+        idle_cards: Cards of this kind that tell what one draws with nothing to do; 0 if none does,
+            inf for those that its law's prices are of.
         notes: What else it rests on, each in words.
     """
 
@@ -44,6 +47,7 @@ class Basis:
     is_eager: bool = False
     decoding: str = GREEDY.text
     speculation: str | None = None
+    idle_cards: float = math.inf
     notes: tuple[str, ...] = ()
 
     @classmethod

@@ -1,5 +1,6 @@
 """Serving requests over time by some replicas behind a router."""
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,7 @@ class FleetRun:
         busy_s: Time in which a step ran, summed over the replicas [s].
         idle_s: Time in which a replica waited and drew idle power, from the first arrival to the
             last token of all, summed likewise [s].
+        idle_root_s: Root of the sum over the replicas of the squares of that [s].
         running_s: Requests that ran, times how long [s].
         waiting_s: Requests that waited to be let in, times how long [s].
         preempted: How often a request had to give its cache back.
@@ -64,6 +66,7 @@ class FleetRun:
     last_s: FloatArray
     busy_s: float
     idle_s: float
+    idle_root_s: float
     running_s: float
     waiting_s: float
     preempted: int
@@ -288,6 +291,7 @@ def _together(
         last_s=last_s,
         busy_s=total("busy_s"),
         idle_s=total("idle_s"),
+        idle_root_s=math.hypot(*(tally.idle_s for tally in tallies)),
         running_s=total("running_s"),
         waiting_s=total("waiting_s"),
         preempted=preempted,

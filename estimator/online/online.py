@@ -273,11 +273,22 @@ def _relative_sds(
     sds = model.law.relative_sds(gauged_by_law(run.service), spending, cells, fleet.replicas)
     steps = spending.energy_j / energy_j
     sds = {cause: sd * steps for cause, sd in sds.items()}
-    sds["idle"] = model.law.idle_sd_w * run.idle_s / energy_j
+    sds["idle"] = _idle_sd_j(model, run) / energy_j
     for cause in ("sampling", "reconstruction"):
         if sd := (offline.relative_sds or {}).get(cause):
             sds[cause] = sd
     return sds
+
+
+def _idle_sd_j(model: StepModel, run: FleetRun) -> float:
+    """Sd of what waiting takes [J].
+
+    The cards of replicas differ each by itself; what so few cards tell of their kind, or another
+    kind of GPU, puts all of them off together.
+    """
+    common = 1 / (1 + min(model.law.cards, model.basis.idle_cards))
+    together_s, apart_s = math.sqrt(common) * run.idle_s, math.sqrt(1 - common) * run.idle_root_s
+    return model.law.idle_sd_w * math.hypot(together_s, apart_s)
 
 
 def _serving(

@@ -87,6 +87,8 @@ class CarriedPrices:
         memory_sd: Relative sd of what memory's work takes.
         product_sd: Of what products take.
         link_sd: Of what GPUs send each other.
+        idle_cards: Cards of the kind that tell its idle power; 0 if it is carried over, or read off
+            one card by a user.
     """
 
     prices: UnitPrices
@@ -94,6 +96,7 @@ class CarriedPrices:
     memory_sd: float = 0.0
     product_sd: float = 0.0
     link_sd: float = 0.0
+    idle_cards: int = 0
 
     @property
     def has_spread(self) -> bool:
@@ -171,7 +174,7 @@ def with_own_watts(
     prices = carried.prices
     if watts.idle_w is not None:
         prices = _idling_at(prices, deployment, watts.idle_w)
-        carried = replace(carried, prices=prices)
+        carried = replace(carried, prices=prices, idle_cards=0)
     if watts.decode_w is None:
         return carried
     if watts.decode_w <= prices.idle_power_w:

@@ -120,7 +120,9 @@ class UnitLaw:
         """What makes a metered run differ: cause -> relative sd."""
         spent, energy_j = Spent.of_array(service.gauged), spending.energy_j
         prices, gpus = self.carried.prices, self.deployment.gpus
+        common = 1 / (1 + self.carried.idle_cards)  # as in an estimate over time
         idle_sd = self.idle_sd_w * spent.seconds / energy_j
+        idle_sd *= math.sqrt(common + (1 - common) / servers)
         load = energy_j / spending.seconds / (gpus * self.deployment.power_limit_w)
         of_cards = card_spread(self.deployment.gpu.name, load, gpus * servers)
         sds = {

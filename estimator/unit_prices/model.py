@@ -39,7 +39,7 @@ from joulecast.estimator.unit_prices.static_batches import static_batching_for
 from joulecast.measurements.engines import ENGINES
 from joulecast.measurements.hardware import Gpu, gpu_names, load_gpu
 from joulecast.measurements.identity import kind_of, other_decoding
-from joulecast.measurements.table.table import EnergyTable, load_table, table_names
+from joulecast.measurements.table.table import EnergyTable, load_table, most_gpus, table_names
 from joulecast.traces.errors import InputError, unknown_name
 from joulecast.traces.workload import Workload
 
@@ -271,8 +271,17 @@ class Scaling:
             from_gpu=carried.from_gpu,
             is_completed=self.table is not None and self.table.is_at_capacity_alone,
             is_eager=deployment.is_eager,
-            notes=_eager_notes(deployment, prices),
+            idle_cards=carried.idle_cards,
+            notes=(*_eager_notes(deployment, prices), *self._gpus_notes(prices)),
         )
+
+    def _gpus_notes(self, prices: UnitPrices) -> tuple[str, ...]:
+        """That so many GPUs never shared a model under the meter, if none did."""
+        gpus, gpu = self.deployment.gpus, prices.provenance["gpu"]
+        own = 1 if self.table is None else self.table.gpu_count
+        if gpus <= own or gpus <= (most := max(own, most_gpus(gpu))):
+            return ()
+        return (f"{gpus} {gpu} that share a model were never metered, {most} at most",)
 
 
 def _is_among(deployment: Deployment, prices: UnitPrices) -> bool:
@@ -311,7 +320,8 @@ def served_by(deployment: Deployment, watts: OwnWatts = NO_WATTS) -> Served:
 def _prices_on(gpu: Gpu, engine: str) -> CarriedPrices:
     """The shipped prices of a GPU, or those of the best known one, carried over."""
     if f"{gpu.name}/{engine}" in price_list_names():
-        return CarriedPrices(load_unit_prices(gpu.name, engine))
+        prices = load_unit_prices(gpu.name, engine)
+        return CarriedPrices(prices, idle_cards=prices.provenance["cards"])
     return carry(load_unit_prices(BEST_KNOWN, engine), load_gpu(BEST_KNOWN), gpu)
 
 
@@ -338,9 +348,11 @@ def _prices_by(table: EnergyTable, gpu: Gpu) -> CarriedPrices:
         )
     of_its_gpu = _prices_on(table.gpu, table.engine)
     model = deployment_of(table.metadata, table.config)
+    powers_w = idle_powers_w([table])
+    powers_w = powers_w or [float(table.metadata["idle_power_w"]) / table.gpu_count]
     fitted = fit_unit_prices(
         metered_of(table),
-        idle_powers_w([table]) or [float(table.metadata["idle_power_w"]) / table.gpu_count],
+        powers_w,
         of_its_gpu.prices.errors,
         {
             "tables": [table.name],
@@ -350,7 +362,7 @@ def _prices_by(table: EnergyTable, gpu: Gpu) -> CarriedPrices:
         of_its_gpu.prices,
     )
     if gpu.name == table.gpu.name:
-        return CarriedPrices(fitted)
+        return CarriedPrices(fitted, idle_cards=len(powers_w))
     return carry(fitted, table.gpu, gpu)
 
 

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.engines import MAX_BATCH_SIZE, EngineVariant
+from joulecast.measurements.engines.decoding import Speculation
 from joulecast.measurements.gpu.gates import MIN_WINDOW_S
 from joulecast.measurements.hardware import Gpu
 from joulecast.measurements.models import load_shape
@@ -23,6 +24,48 @@ OVERHEAD_SECONDS = 1.0
 _POWER_SHARE = 0.9
 _EFFICIENCY = 0.6
 _STEP_SECONDS = 0.004
+_ROUND_SECONDS = 0.04
+"""What a host takes at least to launch a draft's passes and the step that verifies them: as the
+shipped windows of one and eight requests have it (five acceptances, 40 to 80 ms), looked at when
+this was chosen."""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How requests decode with a draft: in rounds, each of which gives some of their tokens.
+
+    Attributes:
+        speculation: The draft, and how much of it is accepted.
+        size: Active parameters of the draft, over those of the model.
+    """
+
+    speculation: Speculation
+    size: float
+
+    def count(self, spec: RunSpec) -> float:
+        """Rounds of a request."""
+        return spec.output_tokens / self.speculation.tokens_per_step
+
+    def terms(self, spec: RunSpec) -> FloatArray:
+        """The law's four terms for one batch, those of the draft by its size, shape (4,).
+
+        Both models are fed all prompts, and for each round every token that is proposed, accepted
+        or not; the model reads its cache once a round, the draft for each token.
+        """
+        steps, _, context, pairs = batch_terms(spec)
+        passes = 1 + self.speculation.lookahead * self.size
+        fed = (1 + self.size) * spec.input_tokens + self.count(spec) * (
+            self.speculation.lookahead + passes
+        )
+        saved = self.speculation.tokens_per_step
+        return np.array(
+            [
+                steps * passes / saved,
+                spec.batch_size * fed,
+                context * passes / saved,
+                (1 + self.size) * pairs,
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -33,19 +76,25 @@ class CostModel:
         seconds_law: Coefficients of the terms of `request_terms` for time [s].
         energy_law: The same for energy [J].
         source: Where they come from, in words.
+        rounds: Of a draft; None without one.
     """
 
     seconds_law: FloatArray
     energy_law: FloatArray
     source: str
+    rounds: Rounds | None = None
 
     def batch_seconds(self, spec: RunSpec) -> float:
         """Time of one batch [s]."""
-        return float(batch_terms(spec) @ self.seconds_law)
+        if self.rounds is None:
+            return float(batch_terms(spec) @ self.seconds_law)
+        on_gpu = float(self.rounds.terms(spec) @ self.seconds_law)
+        return max(on_gpu, self.rounds.count(spec) * _ROUND_SECONDS)
 
     def batch_energy_j(self, spec: RunSpec) -> float:
         """Energy of one batch [J]."""
-        return float(batch_terms(spec) @ self.energy_law)
+        terms = batch_terms(spec) if self.rounds is None else self.rounds.terms(spec)
+        return float(terms @ self.energy_law)
 
     def batches(self, spec: RunSpec, min_window_s: float = MIN_WINDOW_S) -> int:
         """Batches that fill a window."""
@@ -108,8 +157,7 @@ def rough_cost(shape: ModelShape, gpu: Gpu, dtype: str, variant: EngineVariant) 
 def with_decoding(cost: CostModel, model: str, variant: EngineVariant) -> CostModel:
     """A cost of greedy decoding, stretched to that of beams or of a draft: roughly.
 
-    Every beam costs as a request does. A verified step and its drafts cost as their weights do, and
-    give several tokens.
+    Every beam costs as a request does.
 
     Args:
         cost: Of greedy decoding without a draft.
@@ -118,10 +166,11 @@ def with_decoding(cost: CostModel, model: str, variant: EngineVariant) -> CostMo
     """
     if variant.is_plain:
         return cost
-    factor = float(variant.decoding.beam_width)
     if (speculation := variant.speculation) is not None:
-        sizes = [load_shape(name).active_parameters for name in (speculation.draft, model)]
-        factor = (1 + speculation.lookahead * sizes[0] / sizes[1]) / speculation.tokens_per_step
+        draft, own = (load_shape(name).active_parameters for name in (speculation.draft, model))
+        rounds = Rounds(speculation, draft / own)
+        return replace(cost, source=f"{cost.source}, in rounds of a draft", rounds=rounds)
+    factor = float(variant.decoding.beam_width)
     return CostModel(
         cost.seconds_law * factor, cost.energy_law * factor, f"{cost.source}, times {factor:.2g}"
     )

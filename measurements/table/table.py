@@ -278,6 +278,14 @@ def table_names() -> list[str]:
     )
 
 
+def most_gpus(gpu: str) -> int:
+    """Most GPUs of a kind that share a model in a table that ships; 0 if none is of it."""
+    paths = (_folder() / gpu).glob("*/*/table.json")
+    return max(
+        (read_json(path, "install it again").get("gpu_count", 1) for path in paths), default=0
+    )
+
+
 def table_folder(name: str) -> Path:
     """Where the files of a table lie: a shipped one's, else the folder of that name."""
     return _folder() / name if name in table_names() else Path(name)

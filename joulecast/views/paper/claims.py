@@ -67,9 +67,11 @@ def _figure_views(figure: PaperFigure, findings: Sequence[Finding]) -> list[Rend
             verdict_text(finding.claim.published, finding.ruling),
         )
     facts = [(finding.claim.name, _told(finding)) for finding in findings]
-    measured = {text: None for finding in findings for text in map(_on, finding.evidence[:1])}
-    if measured:
-        facts.insert(0, ("measured on", "; ".join(measured)))
+    by_gpu: dict[str, list[Evidence]] = {}
+    for first in (evidence for finding in findings for evidence in finding.evidence[:1]):
+        by_gpu.setdefault(first.gpu, []).append(first)
+    if by_gpu:
+        facts.insert(0, ("measured on", "; ".join(_on(*each) for each in by_gpu.items())))
     return [view, facts_table(facts)]
 
 
@@ -125,11 +127,23 @@ def _elsewhere(first: Evidence, other: Evidence) -> str:
     return product if first.versions == other.versions else f"{product}, {other.versions}"
 
 
-def _on(evidence: Evidence) -> str:
-    """The card and the engines, and what was left out."""
-    count = evidence.invalid_runs
-    left_out = f", {count} invalid {'run' if count == 1 else 'runs'} left out" if count else ""
-    return f"{load_gpu(evidence.gpu).product}, {evidence.versions}{left_out}"
+def _on(gpu: str, evidence: Sequence[Evidence]) -> str:
+    """A kind of GPU and how many shared a model, the engines, and what was left out."""
+    compared = [each for one in evidence for each in one.compared]
+    numbers = sorted({way.gpus for each in compared for way in (each.way, each.over)})
+    *most, last = map(str, numbers or [1])
+    many = f"{', '.join(most)} and {last} " if most else ""
+    left_out: dict[str, list[int]] = {}
+    for one in evidence:
+        left_out.setdefault(one.versions, []).append(one.invalid_runs)
+    engines = (versions + _left_out(counts) for versions, counts in left_out.items())
+    return f"{many}{load_gpu(gpu).product}, {'; '.join(engines)}"
+
+
+def _left_out(counts: Sequence[int]) -> str:
+    """How many invalid runs were left out, at fewest and at most; nothing if none."""
+    text = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+    return "" if text == "0" else f", {text} invalid {'run' if text == '1' else 'runs'} left out"
 
 
 def _cards_view(cards: Sequence[CardForecast]) -> RenderableType:

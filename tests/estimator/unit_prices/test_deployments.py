@@ -12,6 +12,7 @@ from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.model import Scaling, measured_table
 from joulecast.measurements.hardware import load_gpu
 from joulecast.measurements.models import load_config, model_names
+from joulecast.measurements.table.table import load_table, table_names
 from joulecast.traces.errors import InputError
 from joulecast.traces.public.catalog import load_embedded
 from joulecast.traces.sampling import sample_lengths
@@ -207,6 +208,25 @@ def test_a_data_sheet_with_the_name_of_a_shipped_gpu_is_its_own(
     }  # fmt: skip
     (tmp_path / "h100-sxm.json").write_text(json.dumps(sheet))
     assert estimate(run_cli, "--gpu", tmp_path / "h100-sxm.json")["basis"] == "gpu scaled"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "source", "most"), [("h200-sxm", "h200-sxm", 4), ("l40s", "h100-sxm", 2)]
+)
+def test_more_gpus_than_were_ever_metered_are_said_to_be(
+    gpu: str, source: str, most: int, run_cli: RunCli, tmp_path: Path
+) -> None:
+    """No table of theirs ships; the numbers are those of the tables that do."""
+    folders = [name for name in table_names() if name.startswith(f"{source}/")]
+    assert max(load_table(name).gpu_count for name in folders) == most
+    words = "estimate", TRACE, "--model", "qwen2.5-32b", "--gpu", gpu, "--gpus"
+    said = f"{2 * most} {source} that share a model were never metered, {most} at most"
+    shown = run_cli(*words, 2 * most, "--html", tmp_path / "page.html").stdout
+    assert said in " ".join(shown.split())
+    assert said in (tmp_path / "page.html").read_text(encoding="utf-8")
+    for gpus, note in ((2 * most, said), (most, None)):
+        document = json.loads(run_cli(*words, gpus, "--format", "json").stdout)
+        assert document["basis_notes"] == note
 
 
 def test_weights_that_are_published_in_fewer_bits_are_taken_so(run_cli: RunCli) -> None:
