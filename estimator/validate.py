@@ -11,10 +11,12 @@ import numpy as np
 
 from joulecast.estimator.binned import estimate_binned
 from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.kinds.cards import load_kind
 from joulecast.estimator.method import METHODS, Method
 from joulecast.estimator.steps.batching import batched
 from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.stepwise import StepModel
+from joulecast.estimator.table_law import TableLaw
 from joulecast.measurements.batching import Batching
 from joulecast.measurements.identity import Difference, differences, kind_differences
 from joulecast.measurements.replay import Replay
@@ -129,18 +131,33 @@ def find_replays(path: Path) -> list[Path]:
     return paths
 
 
-Fit = Callable[[EnergyTable, EnergyTable | None], StepModel]
-"""A step model of a table, and of one that tells the pace of the serving host."""
+def without_card(table: EnergyTable, host: EnergyTable | None, card: str) -> StepModel:
+    """The step model of a table, where nothing that one card took tells how cards lie among a kind.
+
+    A table of that very card alone is taken as it is: its prices are those of the card.
+
+    Args:
+        table: As for `TableLaw.of`.
+        host: Likewise.
+        card: UUID of the card that is to be forecast.
+    """
+    model = StepModel.of(table, host)
+    law = TableLaw.of(table, host, model.batches, load_kind(table.gpu.name, without=card))
+    return replace(model, law=law, basis=replace(model.basis, notes=law.notes))
+
+
+Fit = Callable[[EnergyTable, EnergyTable | None, str], StepModel]
+"""A step model of a table, of one that tells the pace of the serving host, for a card."""
 
 
 def fitting_once() -> Fit:
     """A fit that remembers, for several replays; tables of one name are the same table."""
-    models: dict[tuple[str, str | None], StepModel] = {}
+    models: dict[tuple[str, str | None, str], StepModel] = {}
 
-    def fit(table: EnergyTable, host: EnergyTable | None) -> StepModel:
-        names = table.name, None if host is None else host.name
+    def fit(table: EnergyTable, host: EnergyTable | None, card: str) -> StepModel:
+        names = table.name, None if host is None else host.name, card
         if names not in models:
-            models[names] = StepModel.of(table, host)
+            models[names] = without_card(table, host, card)
         return models[names]
 
     return fit
@@ -151,7 +168,7 @@ def validate(
     replay: Replay,
     tables: Sequence[EnergyTable],
     hosts: Sequence[EnergyTable] = (),
-    fit: Fit = StepModel.of,
+    fit: Fit = without_card,
     takes_other_conditions: bool = False,
 ) -> Validation:
     """Hold the estimates of a replay's requests against what they took.
@@ -180,7 +197,7 @@ def validate(
     workload = Workload.of_lengths(PAPER_GRID, lengths)
     metered_j = statistics.fmean(run.round_j for run in runs)
     try:
-        model = _served_so(fit(table, host), replay.batching)
+        model = _served_so(fit(table, host, runs[0].card), replay.batching)
         stepwise = model.estimate(workload, name, lengths)
         simulated = model.scheduler.schedule(lengths)
     except InputError as error:

@@ -1,20 +1,19 @@
 """Estimates of requests that came over time, held against what the meter and the clock said."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from joulecast.estimator.estimate import Estimate
-from joulecast.estimator.kinds.cards import load_kind
 from joulecast.estimator.online.online import Plan, Server, estimate_online
 from joulecast.estimator.online.wish import server_of
 from joulecast.estimator.over_time.serving import Quantiles, latencies_of
 from joulecast.estimator.stepwise import StepModel
-from joulecast.estimator.table_law import TableLaw
 from joulecast.estimator.unit_prices.model import Scaling, Served
 from joulecast.estimator.unit_prices.sources import deployment_of
+from joulecast.estimator.validate import without_card
 from joulecast.measurements.identity import differences
 from joulecast.measurements.replay import Replay
 from joulecast.measurements.table.table import EnergyTable
@@ -155,9 +154,7 @@ def served_for(replay: Replay, tables: Sequence[EnergyTable]) -> Served:
 def model_for(served: Served, replay: Replay) -> StepModel:
     """The step model of what served a replay; nothing that its own card took is in it."""
     if isinstance(served, EnergyTable):
-        model = StepModel.of(served)
-        others = load_kind(served.gpu.name, without=replay.valid_runs[0].card)
-        return replace(model, law=TableLaw.of(served, None, model.batches, others))
+        return without_card(served, None, replay.valid_runs[0].card)
     lengths = np.array(replay.lengths, dtype=np.int64)
     return served.step_model(Workload.of_lengths(PAPER_GRID, lengths))
 
