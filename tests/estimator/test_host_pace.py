@@ -112,10 +112,13 @@ def test_waiting_by_hand() -> None:
 
 def test_several_gpus_wait_together() -> None:
     """Twice the power, in half as many cards' worth of a table: all that is a power is of both."""
-    table = load_table(QUICK)
-    runs = tuple(replace(run, energy_j=2 * run.energy_j) for run in table.runs)
+    shipped = load_table(QUICK)
+    # On a card that nothing is known of, as are all that share a model.
+    runs = tuple(replace(run, gpu="GPU-here") for run in shipped.runs)
+    table = replace(shipped, runs=runs)
+    twice = tuple(replace(run, energy_j=2 * run.energy_j) for run in runs)
     metadata = {**table.metadata, "gpu_count": 2, "power_limit_w": 1400.0, "idle_power_w": 250.0}
-    both = replace(table, metadata=metadata, runs=runs)
+    both = replace(table, metadata=metadata, runs=twice)
     assert (both.tdp_w, table.tdp_w) == (1400, 700)
     hosts = [hosts_of(each, metered_batches(each), None) for each in (table, both)]
     waiting = [host.pace.waiting_power_w for host in hosts if host is not None]

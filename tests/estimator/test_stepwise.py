@@ -113,10 +113,11 @@ def test_any_size_and_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_card_draws_more_than_its_limit() -> None:
     """A table of few runs may tell times that are too short; the power limit bounds them."""
-    table = load_table(VLLM)
+    shipped = load_table(VLLM)
+    table = replace(shipped, runs=[replace(run, gpu="GPU-here") for run in shipped.runs])
     lengths = np.array([[512, 64]] * 300)
     workload = Workload.of_lengths(PAPER_GRID, lengths)
-    plain = model_of(VLLM).estimate(workload, "x", lengths)
+    plain = estimate_stepwise(workload, table, "x", lengths)
     assert plain.mean_power_w is not None
     assert 200 < plain.mean_power_w < table.metadata["power_limit_w"]
     capped = replace(table, metadata={**table.metadata, "power_limit_w": 200.0})
@@ -161,7 +162,7 @@ def test_what_is_said_of_an_estimate(run_cli: RunCli) -> None:
         "coefficients", "shape", "repeat", "card", "sampling", "host"
     }  # fmt: skip
     assert document["coverage"]["measured"] == 0
-    assert 100 < document["energy_j"] / document["seconds"] < 700
+    assert 100 < document["energy_j"] / document["seconds"] <= 700 * (1 + 1e-9)
     explained = run_cli(*words, "--explain").stdout
     for text in ("where the joules go", "linear layers", "idle power (117 W)", "95 % interval"):
         assert text in explained
