@@ -202,7 +202,7 @@ def test_the_saving_is_shown(run_cli: RunCli, tmp_path: Path) -> None:
     Workload.of_lengths(POWER_OF_TWO_GRID, lengths, cached).save(path)
     shown = run_cli("estimate", path, "--table", VLLM, "--html", page)
     text = " ".join(shown.stdout.split())
-    assert "9,900 of 10,000 input tokens (99.0 %); were none, it would take 506.1 J" in text
+    assert "9,900 of 10,000 input tokens (99.0 %); were none, it would take 512.1 J" in text
     assert "No server with such a cache was metered" in text
     assert "saved by cached prompts" in page.read_text()
     assert "No server with such a cache was metered" in page.read_text()
