@@ -51,7 +51,9 @@ class Basis:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, table: EnergyTable, notes: tuple[str, ...] = ()) -> "Basis":
+    def of(
+        cls, table: EnergyTable, notes: tuple[str, ...] = (), idle_cards: float = math.inf
+    ) -> "Basis":
         """Of a table alone."""
         return cls(
             kind="measured",
@@ -62,6 +64,7 @@ class Basis:
             dtype=table.quantization or table.dtype,
             tables=(table.name,),
             is_eager=bool(kind_of(table.metadata)["eager"]),
+            idle_cards=idle_cards,
             notes=notes,
         )
 

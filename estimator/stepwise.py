@@ -165,7 +165,7 @@ class StepModel:
         law = TableLaw.of(table, host, batches)
         return cls(
             name=table.name,
-            basis=Basis.of(table, law.notes),
+            basis=Basis.of(table, law.notes, law.idle_cards),
             config=table.config,
             gpu=table.gpu,
             compute_dtype=table.compute_dtype,

@@ -32,8 +32,9 @@ from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 
 IDLE_SPREADS, OTHER_IDLE_SPREAD = {"h200-sxm": 0.03}, 0.06
-"""Relative sd of idle power between cards of a kind: 3 of 123 W between twenty H200s and pairs of
-them, 7 of 127 W between twelve H100s, and as much for kinds of which few cards were metered."""
+"""Relative sd of idle power between cards of a kind: 3.2 of 124 W between 22 H200s, 5.0 of 126 W
+between fifteen H100s, of which the first twelve showed 7; as much for kinds of which few cards were
+metered."""
 
 _FEWEST_BATCHES = 60
 _FULL_BATCH = 0.93
@@ -103,6 +104,7 @@ class TableLaw:
         idle_power_w: Of all GPUs, loaded and waiting [W]; 0 if the table does not say.
         kinds: How far batches of each kind lie from the fit; None for a table of few batches.
         gpus: That share the model.
+        idle_cards: Cards that idle power is of, or as sure as a mean over.
         notes: What an estimate rests on besides the table, each in words.
     """
 
@@ -114,6 +116,7 @@ class TableLaw:
     idle_power_w: float = 0.0
     kinds: "KindSpread | None" = None
     gpus: int = 1
+    idle_cards: float = 1.0
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -148,20 +151,25 @@ class TableLaw:
             )
         as_run = batches_of_steps(table) if batches is None else batches
         kind = load_kind(table.gpu.name) if kind is None else kind
-        mean = kind.centred(as_run, limit_w / table.gpu_count)
+        mean = kind.centred(as_run, limit_w)
         hosts = hosts_of(table, mean.batches, host)
         waiting = mean.batches if hosts is None else hosts.without_waiting(mean.batches)
         prices = fit_prices(waiting)
+        mean_idle_w, notes = kind.idle_power_w(sorted(table.metadata.get("cards", {}))), mean.notes
+        if mean_idle_w is not None:
+            idles = f"idle power is the mean of {len(kind.idle_w)} cards, {mean_idle_w:.0f} W"
+            notes += (f"{idles} (its own: {idle_w:.0f} W)",)
         return cls(
             prices,
             replace(Spread.of(as_run), cards=mean.cards),
             hosts,
             roofline,
             limit_w,
-            kind.idle_power_w(sorted(table.metadata.get("cards", {}))) or idle_w,
+            idle_w if mean_idle_w is None else mean_idle_w,
             KindSpread.of(waiting, prices, limit_w),
             table.gpu_count,
-            mean.notes,
+            mean.cards if mean_idle_w is None else len(kind.idle_w),
+            notes,
         )
 
     @property
@@ -173,7 +181,7 @@ class TableLaw:
     def idle_sd_w(self) -> float:
         """Sd of idle power, between a card of the table and the one that serves [W]."""
         spread = IDLE_SPREADS.get(self.roofline.gpu.name, OTHER_IDLE_SPREAD)
-        cards = 1 / self.gpus * (1 + 1 / self.spread.cards)
+        cards = 1 / self.gpus * (1 + 1 / self.idle_cards)
         return spread * math.sqrt(cards) * self.idle_power_w
 
     @property

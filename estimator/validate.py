@@ -232,6 +232,21 @@ def shipped_tables_for(replay: Replay) -> list[EnergyTable]:
     return [load_table(name) for name in sorted(names, key=lambda name: name != prefix + engine)]
 
 
+def require_alike(name: str, replay: Replay, tables: Sequence[EnergyTable]) -> None:
+    """Refuse tables for requests that came over time, if none is of the same conditions.
+
+    Raises:
+        InputError: None is.
+    """
+    nearest = _table_of(name, replay, tables, takes_other_conditions=True)
+    if others := differences(nearest.metadata, replay.facts):
+        told = ", ".join(other.text("in the table", "in the replay") for other in others)
+        raise InputError(
+            f"{name}: {told}; requests that came over time are held against a table of the same "
+            "conditions: give one with --table, or none"
+        )
+
+
 def _served_so(model: StepModel, batching: Batching) -> StepModel:
     """A step model whose engine is handed the requests as those of a replay were."""
     return replace(model, scheduler=batched(model.scheduler, batching))

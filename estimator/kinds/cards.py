@@ -12,7 +12,7 @@ run is divided by what its own card lies above it.
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -31,6 +31,7 @@ order of requests. Taken from how far cards lie apart at their limit (docs/accur
 
 _ROUNDS = 8
 _MOST = 0.5
+_UNRELATED = 1e-12
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Kind:
 
         Args:
             batches: Of one table.
-            limit_w: Power limit of a card [W].
+            limit_w: Power limit of all GPUs that share the model [W].
         """
         weights: dict[str | None, float] = {}
         centred = []
@@ -126,10 +127,16 @@ class Kind:
         ]
         return OnMeanCard(
             batches=centred,
-            cards=1 / self._variance(weights),
-            changes=(min(changes, default=0.0), max(changes, default=0.0)),
-            among=len(self.cards),
+            cards=1
+            / self._variance(weights, len({run.gpu for each in batches for run in each.runs})),
+            changes=changes,
+            among=self._compared_with(weights),
         )
+
+    def _compared_with(self, cards: Iterable[str | None]) -> int:
+        """How many cards share some work with some, directly or by others; these included."""
+        rows = [self.cards.index(card) for card in cards if card in self.cards]
+        return int((np.abs(self.covariance[rows]).max(axis=0) > _UNRELATED).sum()) if rows else 0
 
     def _deviation(self, card: str | None) -> float:
         """Its z; 0 if nothing tells."""
@@ -142,11 +149,11 @@ class Kind:
             factor = 1 + deviation * card_spread(self.gpu, load / factor)
         return factor
 
-    def _variance(self, weights: Mapping[str | None, float]) -> float:
-        """Of the weighted mean of z over some cards."""
+    def _variance(self, weights: Mapping[str | None, float], cards: int) -> float:
+        """Of the weighted mean of z over some cards; as of so many where none has a weight."""
         total = math.fsum(weights.values())
         if not total:
-            return 1.0
+            return 1 / max(1, cards)
         told = np.array([weights.get(card, 0.0) / total for card in self.cards])
         untold = [weight / total for card, weight in weights.items() if card not in self.cards]
         return float(told @ self.covariance @ told) + math.fsum(weight**2 for weight in untold)
@@ -166,23 +173,24 @@ class OnMeanCard:
         batches: They.
         cards: That it is as sure as a mean over, of cards that nothing is known of. Those of the
             table are weighed by how far below the limit their runs draw: there they differ.
-        changes: How much more batches take so than on their own cards, relative: least and most.
-        among: Cards that the kind is told by.
+        changes: How much more each takes so than on its own cards, relative.
+        among: Cards that share work with the table's, these included.
     """
 
     batches: Sequence[MeteredBatch]
     cards: float
-    changes: tuple[float, float]
+    changes: Sequence[float]
     among: int
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What an estimate rests on besides, in words."""
-        if not any(self.changes):
+        changed = [100 * change for change in self.changes if change]
+        if not changed:
             return ()
-        low, high = (100 * change for change in self.changes)
-        taken = f"taken as on a mean one of {self.among} cards of the kind"
-        return (f"its batches are {taken} ({low:+.1f} to {high:+.1f} %)",)
+        by = f"by work that {self.among} cards of the kind share"
+        how = f"as on a mean card ({min(changed):+.1f} to {max(changed):+.1f} %), {by}"
+        return (f"{len(changed)} of its {len(self.changes)} batches are taken {how}",)
 
 
 @cache

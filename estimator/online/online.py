@@ -286,7 +286,7 @@ def _idle_sd_j(model: StepModel, run: FleetRun) -> float:
     The cards of replicas differ each by itself; what so few cards tell of their kind, or another
     kind of GPU, puts all of them off together.
     """
-    common = 1 / (1 + min(model.law.cards, model.basis.idle_cards))
+    common = 1 / (1 + model.basis.idle_cards)
     together_s, apart_s = math.sqrt(common) * run.idle_s, math.sqrt(1 - common) * run.idle_root_s
     return model.law.idle_sd_w * math.hypot(together_s, apart_s)
 

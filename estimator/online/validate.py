@@ -152,7 +152,7 @@ def served_for(replay: Replay, tables: Sequence[EnergyTable]) -> Served:
 
 
 def model_for(served: Served, replay: Replay) -> StepModel:
-    """The step model of what served a replay; nothing that its own card took is in it."""
+    """The step model of what served a replay; `without_card` says what of its card is in it."""
     if isinstance(served, EnergyTable):
         return without_card(served, None, replay.valid_runs[0].card)
     lengths = np.array(replay.lengths, dtype=np.int64)

@@ -70,5 +70,10 @@ def deviation_over(prices: Prices, told: Sequence[Told]) -> tuple[float, float]:
 
 
 def _covariance(prices: Prices, others: Prices) -> float:
-    """Of how far one card lies above either."""
-    return 1 + (prices.own_variance if prices.tables == others.tables else 0.0)
+    """Of how far one card lies above either.
+
+    Of the same tables, what is not known of the better known is not known of the other, too.
+    """
+    if prices.tables != others.tables:
+        return 1.0
+    return 1 + min(prices.own_variance, others.own_variance)

@@ -73,6 +73,10 @@ class CardReplay:
             InputError: It does.
         """
         runs = self.replay.valid_runs
+        if any(not run.card for run in runs):
+            raise InputError(
+                f'{self.name}: "card" is empty; take the file as joulecast replay wrote it'
+            )
         if not runs:
             raise InputError(
                 f"{self.name}: has no valid run: {self.replay.runs[0].reason}; make it again"

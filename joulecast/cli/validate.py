@@ -64,6 +64,8 @@ def validate(
         name = path.stem if path == place else path.relative_to(place).with_suffix("").as_posix()
         shipped = estimator.shipped_tables_for(replay)
         if replay.served is not None:
+            if tables:
+                estimator.require_alike(name, replay, tables)
             online.append(validate_online(name, replay, tables or shipped))
             continue
         hosts = [*tables, *shipped] if is_host_known else []

@@ -151,3 +151,23 @@ def test_a_replay_is_held_against_prices_that_its_card_tells_nothing_of() -> Non
     without = TableLaw.of(load_table(LLAMA), kind=load_kind(GPU, without=card))
     assert model.law.prices.energy_j == pytest.approx(without.prices.energy_j, rel=1e-12)
     assert model.law.prices.energy_j[0] != TableLaw.of(load_table(LLAMA)).prices.energy_j[0]
+
+
+def test_an_estimate_says_what_is_changed_of_its_table() -> None:
+    law = TableLaw.of(load_table("h200-sxm/qwen1.5-32b/vllm-quick"))
+    prices, idles = law.notes
+    assert "work that 3 cards of the kind share" in prices
+    assert " of its 7 batches are taken as on a mean card" in prices
+    assert idles == "idle power is the mean of 22 cards, 124 W (its own: 123 W)"
+    assert law.idle_cards == 22
+
+
+def test_cards_that_share_no_work_are_not_counted_in() -> None:
+    works = [
+        Comparison("one", 0.8, {"a": 1.0, "b": 1.1}),
+        Comparison("two", 0.8, {"c": 1.0, "d": 1}),
+    ]
+    kind = Kind.of(GPU, {}, works)
+    batches = batches_of_steps(load_table(LLAMA))
+    runs = [replace(batch, runs=[replace(run, gpu="a") for run in batch.runs]) for batch in batches]
+    assert kind.centred(runs, LIMIT_W).among == 2

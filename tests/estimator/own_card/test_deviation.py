@@ -57,3 +57,14 @@ def test_drawn_cards_lie_where_they_are_told_to(cards: int) -> None:
         misses.append(deviation - (card - own))
     assert np.mean(misses) == pytest.approx(0.0, abs=0.05)
     assert np.std(misses) == pytest.approx(told_sd, rel=0.05)
+
+
+def test_prices_that_are_known_better_share_what_is_not_known_of_them() -> None:
+    """The same table, known once by more cards: the doubt shrinks, and never to nothing."""
+    tables = ("h200-sxm/llama-3.1-8b/vllm",)
+    told = [Told(0.8, 0.3, Prices(tables, 1.0)), Told(0.7, 0.3, Prices(tables, 1.0))]
+    deviation, sd = deviation_over(Prices(tables, 2.8), told)
+    alike, sd_alike = deviation_over(Prices(tables, 1.0), told)
+    assert 0 < deviation < alike
+    assert 0.3 / math.sqrt(2) < sd
+    assert sd_alike < sd < math.sqrt(1 + 1 / 2.8)
