@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 import joulecast as jc
-from joulecast.measurements.table.table import load_table
+from joulecast.estimator.kinds.cards import load_kind
 
 TABLE = "h100-sxm/llama-3.1-8b/vllm"
-OF_TABLE = len({run.gpu for run in load_table(TABLE).runs})
+OF_KIND = len(load_kind("h100-sxm").idle_w)
 LISTED, OF_LIST = {"gpu": "h200-sxm", "model": "qwen3-8b"}, 9
 CASES = [
-    ({"table": TABLE}, OF_TABLE),
+    ({"table": TABLE}, OF_KIND),
     (LISTED, OF_LIST),
     ({"gpu": "a100-sxm4-80gb"}, 0),
     ({"gpu": "h200-sxm", "idle_watts": 120}, 0),

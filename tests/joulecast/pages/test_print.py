@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("--on", "gpu=h100-sxm,h200-sxm,dtype=bfloat16,fp8", "--carbon", "FR"),
     ),
 }  # fmt: skip
-MOST_SHEETS = {"estimate": 5, "offline": 4, "compare": 4, "models": 3, "plan": 3}
+MOST_SHEETS = {"estimate": 5, "offline": 4, "compare": 4, "models": 4, "plan": 3}
 WIDTHS = {"A4": 687, "Letter": 710}
 """Sheet -> its width less the margins, at 96 dots an inch."""
 
