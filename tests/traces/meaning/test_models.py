@@ -72,7 +72,7 @@ def test_the_table_tells_scope_serving_and_footprint(
     for words in (
         "4 of the 6 requests",
         "scope GPUs, from the first arrival to the last token",
-        "basis measured",
+        "measured: a table of this model",
         "online, requests as in the trace",
         "working, waiting",
         "IT energy",
