@@ -12,11 +12,17 @@ from typing import Protocol
 import numpy as np
 
 from joulecast.estimator.attribution.attribution import Attribution, IdlePower
-from joulecast.estimator.attribution.cells import CellEstimate, cell_edges, coverage_of
+from joulecast.estimator.attribution.cells import (
+    CellEstimate,
+    cell_edges,
+    coverage_of,
+    effective_cells,
+)
 from joulecast.estimator.attribution.division import PHASES, Division
 from joulecast.estimator.basis import Basis
 from joulecast.estimator.estimate import Estimate, source_of
 from joulecast.estimator.ideal import Ideal, Roofline
+from joulecast.estimator.kinds.cards import Kind
 from joulecast.estimator.positions import (
     Served,
     left_out_text,
@@ -159,10 +165,12 @@ class StepModel:
         return load_shape(self.config).positions
 
     @classmethod
-    def of(cls, table: EnergyTable, host: EnergyTable | None = None) -> "StepModel":
-        """Fit the model to a table; arguments and errors as for `estimate_stepwise`."""
+    def of(
+        cls, table: EnergyTable, host: EnergyTable | None = None, kind: Kind | None = None
+    ) -> "StepModel":
+        """Fit the model to a table; arguments and errors as for `TableLaw.of`."""
         batches = batches_of_steps(table)
-        law = TableLaw.of(table, host, batches)
+        law = TableLaw.of(table, host, batches, kind)
         return cls(
             name=table.name,
             basis=Basis.of(table, law.notes, law.idle_cards),
@@ -382,17 +390,6 @@ class StepModel:
                 )
             )
         return cells
-
-
-def effective_cells(cells: Sequence[CellEstimate], energy_j: float) -> float:
-    """As many cells of equal energy would spread it as much: 1 over the sum of squared shares.
-
-    Args:
-        cells: Parts of an estimate.
-        energy_j: All of it [J].
-    """
-    shares = [(cell.energy_j or 0.0) / energy_j for cell in cells]
-    return 1 / sum(share * share for share in shares)
 
 
 def gauged_by_law(service: Service) -> Service:

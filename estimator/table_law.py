@@ -155,7 +155,7 @@ class TableLaw:
         hosts = hosts_of(table, mean.batches, host)
         waiting = mean.batches if hosts is None else hosts.without_waiting(mean.batches)
         prices = fit_prices(waiting)
-        mean_idle_w, notes = kind.idle_power_w(sorted(table.metadata.get("cards", {}))), mean.notes
+        mean_idle_w, notes = kind.idle_power_w(table.metadata.get("cards", {})), mean.notes
         if mean_idle_w is not None:
             idles = f"idle power is the mean of {len(kind.idle_w)} cards, {mean_idle_w:.0f} W"
             notes += (f"{idles} (its own: {idle_w:.0f} W)",)

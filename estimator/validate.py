@@ -16,7 +16,6 @@ from joulecast.estimator.method import METHODS, Method
 from joulecast.estimator.steps.batching import batched
 from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.stepwise import StepModel
-from joulecast.estimator.table_law import TableLaw
 from joulecast.measurements.batching import Batching
 from joulecast.measurements.identity import Difference, differences, kind_differences
 from joulecast.measurements.replay import Replay
@@ -83,7 +82,7 @@ class Validation:
     @property
     def difference_texts(self) -> list[str]:
         """The differences in words."""
-        return [other.text("in the table", "in the replay") for other in self.differences]
+        return _texts(self.differences)
 
     @property
     def has_other_batches(self) -> bool:
@@ -141,9 +140,7 @@ def without_card(table: EnergyTable, host: EnergyTable | None, card: str) -> Ste
         host: Likewise.
         card: UUID of the card that is to be forecast.
     """
-    model = StepModel.of(table, host)
-    law = TableLaw.of(table, host, model.batches, load_kind(table.gpu.name, without=card))
-    return replace(model, law=law, basis=replace(model.basis, notes=law.notes))
+    return StepModel.of(table, host, load_kind(table.gpu.name, without=card))
 
 
 Fit = Callable[[EnergyTable, EnergyTable | None, str], StepModel]
@@ -240,7 +237,7 @@ def require_alike(name: str, replay: Replay, tables: Sequence[EnergyTable]) -> N
     """
     nearest = _table_of(name, replay, tables, takes_other_conditions=True)
     if others := differences(nearest.metadata, replay.facts):
-        told = ", ".join(other.text("in the table", "in the replay") for other in others)
+        told = ", ".join(_texts(others))
         raise InputError(
             f"{name}: {told}; requests that came over time are held against a table of the same "
             "conditions: give one with --table, or none"
@@ -294,7 +291,7 @@ def _table_of(
     nearest = min(alike, key=distance)
     others = differences(nearest.metadata, facts)
     if others and not takes_other_conditions:
-        told = ", ".join(other.text("in the table", "in the replay") for other in others)
+        told = ", ".join(_texts(others))
         raise InputError(
             f"{name}: {told}; give a table of the same conditions with --table, or take this one "
             f"anyway, with what differs told: --table {nearest.name}"
@@ -307,9 +304,13 @@ def _no_table(name: str, replay: Replay, tables: Sequence[EnergyTable]) -> Input
     facts, told = replay.facts, ""
     if len(tables) == 1:
         others = kind_differences(tables[0].metadata, facts)
-        texts = [other.text("in the table", "in the replay") for other in others]
-        told = f"; {tables[0].name} is of another kind: {', '.join(texts)}"
+        told = f"; {tables[0].name} is of another kind: {', '.join(_texts(others))}"
     return InputError(
         f"{name}: no table of {facts['model']} on {facts['gpu']} with {facts['engine']} and the "
         f"same settings{told}; give {'another' if told else 'one'} with --table"
     )
+
+
+def _texts(others: Sequence[Difference]) -> list[str]:
+    """What differs between a table and a replay, in words."""
+    return [other.text("in the table", "in the replay") for other in others]

@@ -13,6 +13,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +24,9 @@ from joulecast.estimator.steps.intervals import SPREAD_BELOW, card_spread
 
 LOADS = (0.6, 0.75, 0.85, 0.94, 0.985, 1.01)
 """Bounds of the ranges, of the share of the power limit."""
+
+comparisons_of = cache(shipped_comparisons)
+"""GPU -> the same work on several cards; to gather it, all that ships is read."""
 
 _FEW = 3
 """Cards from which on the same requests are shown one by one."""
@@ -48,7 +52,7 @@ def rows() -> Iterator[str]:
     yield "| GPU | share of the power limit | works | apart in energy | taken to be | left |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for gpu in sorted(SPREAD_BELOW):
-        kind, comparisons = load_kind(gpu), shipped_comparisons(gpu)
+        kind, comparisons = load_kind(gpu), comparisons_of(gpu)
         for low, high in pairwise(LOADS):
             inside = [each for each in comparisons if low <= each.load < high]
             if not inside:
@@ -66,7 +70,7 @@ def card_rows() -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- |"
     for gpu in sorted(SPREAD_BELOW):
         kind = load_kind(gpu)
-        works = Counter(card for each in shipped_comparisons(gpu) for card in each.energy_j)
+        works = Counter(card for each in comparisons_of(gpu) for card in each.energy_j)
         sds = np.sqrt(np.diag(kind.covariance))
         for z, sd, card in sorted(zip(kind.deviations, sds, kind.cards, strict=True)):
             told = f"{z:+.2f} | {sd:.2f} | {works[card]} | {kind.idle_w[card]:.0f} W"
@@ -78,7 +82,7 @@ def served_rows() -> Iterator[str]:
     yield "| the same requests | share of the limit | cards | took | apart | taken to be |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for gpu in sorted(SPREAD_BELOW):
-        for each in shipped_comparisons(gpu):
+        for each in comparisons_of(gpu):
             is_served = each.work.endswith(("x", " a second"))
             if not is_served or len(each.energy_j) < _FEW:
                 continue

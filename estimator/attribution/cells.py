@@ -67,3 +67,14 @@ def cell_edges(grid: Grid, cell: tuple[int, int]) -> tuple[int | None, int | Non
         grid.input_edges[row] if row < len(grid.input_edges) else None,
         grid.output_edges[column] if column < len(grid.output_edges) else None,
     )
+
+
+def effective_cells(cells: Sequence[CellEstimate], energy_j: float) -> float:
+    """As many cells of equal energy would spread it as much: 1 over the sum of squared shares.
+
+    Args:
+        cells: Parts of an estimate.
+        energy_j: All of it [J].
+    """
+    shares = [(cell.energy_j or 0.0) / energy_j for cell in cells]
+    return 1 / sum(share * share for share in shares)

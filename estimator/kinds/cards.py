@@ -12,7 +12,7 @@ run is divided by what its own card lies above it.
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -31,7 +31,10 @@ order of requests. Taken from how far cards lie apart at their limit (docs/accur
 
 _ROUNDS = 8
 _MOST = 0.5
+"""Share of the steps that decode."""
+
 _UNRELATED = 1e-12
+"""Covariance of cards that share no work, but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Kind:
         covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
         return cls(gpu, idle_w, cards, covariance @ told, covariance)
 
-    def idle_power_w(self, cards: Sequence[str | None]) -> float | None:
+    def idle_power_w(self, cards: Collection[str]) -> float | None:
         """Mean over the kind [W]; None if it does not know these cards."""
         if not cards or any(card not in self.idle_w for card in cards):
             return None
@@ -125,10 +128,10 @@ class Kind:
         changes = [
             mean.energy_j / batch.energy_j - 1 for mean, batch in zip(centred, batches, strict=True)
         ]
+        cards = {run.gpu for batch in batches for run in batch.runs}
         return OnMeanCard(
             batches=centred,
-            cards=1
-            / self._variance(weights, len({run.gpu for each in batches for run in each.runs})),
+            cards=1 / self._variance(weights, len(cards)),
             changes=changes,
             among=self._compared_with(weights),
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from joulecast.estimator.attribution.cells import effective_cells
 from joulecast.estimator.attribution.served import ServedRequests
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.method import Router
@@ -35,7 +36,7 @@ from joulecast.estimator.steps.intervals import interval_j
 from joulecast.estimator.steps.progress import Progress, part_of
 from joulecast.estimator.steps.spending import Spending
 from joulecast.estimator.steps.work import CachedSums, LengthArray
-from joulecast.estimator.stepwise import StepModel, effective_cells, gauged_by_law
+from joulecast.estimator.stepwise import StepModel, gauged_by_law
 from joulecast.estimator.variants.speculation import SpeculativeBatching
 from joulecast.traces.binning.cluster import Cluster
 from joulecast.traces.errors import InputError

@@ -127,15 +127,15 @@ def _elsewhere(first: Evidence, other: Evidence) -> str:
     return product if first.versions == other.versions else f"{product}, {other.versions}"
 
 
-def _on(gpu: str, evidence: Sequence[Evidence]) -> str:
+def _on(gpu: str, pieces: Sequence[Evidence]) -> str:
     """A kind of GPU and how many shared a model, the engines, and what was left out."""
-    compared = [each for one in evidence for each in one.compared]
+    compared = [each for evidence in pieces for each in evidence.compared]
     numbers = sorted({way.gpus for each in compared for way in (each.way, each.over)})
     *most, last = map(str, numbers or [1])
     many = f"{', '.join(most)} and {last} " if most else ""
     left_out: dict[str, list[int]] = {}
-    for one in evidence:
-        left_out.setdefault(one.versions, []).append(one.invalid_runs)
+    for evidence in pieces:
+        left_out.setdefault(evidence.versions, []).append(evidence.invalid_runs)
     engines = (versions + _left_out(counts) for versions, counts in left_out.items())
     return f"{many}{load_gpu(gpu).product}, {'; '.join(engines)}"
 
