@@ -167,21 +167,89 @@ UNEVEN = (
 FIRST, SECOND = ("--gpu", "0"), ("--gpu", "1")
 
 
-def new_model(model: str, conv: float, code: float, chat: float, card: Sequence[str]) -> Online:
+def new_model(
+    model: str,
+    conv: float,
+    code: float,
+    chat: float,
+    card: Sequence[str],
+    folder: str = "online",
+    names: Sequence[str] = ("conv", "code", "chat"),
+) -> Online:
     """Conversations and code at so many times their pace, chat at so many requests a second."""
+    commands = (
+        ("conv", 85, f"{CONV} --speed {conv} --begin 300"),
+        ("code", 85, f"{CODE} --speed {code} --begin 300"),
+        ("chat", 100, f"burstgpt-reconstructed --rate {chat} --seconds 60"),
+    )
     return Online(
         model,
-        f"h200-sxm/{model}-online",
-        (
-            ("conv", 85, f"{CONV} --speed {conv} --begin 300"),
-            ("code", 85, f"{CODE} --speed {code} --begin 300"),
-            ("chat", 100, f"burstgpt-reconstructed --rate {chat} --seconds 60"),
-        ),
+        f"h200-sxm/{model}-{folder}",
+        [command for command in commands if command[0] in names],
         card,
     )
 
 
+def quick(model: str, card: Sequence[str], again: str = "") -> Typed:
+    """A quick plan with the log of its steps."""
+    words = f"measure --plan quick --log --engine vllm --model {model} {' '.join(card)}"
+    return Typed(
+        f"h200-sxm/{'-'.join(filter(None, (model, again)))}", (("vllm-quick", 130, words),)
+    )
+
+
+def long_answers(model: str, rate: float, folder: str, card: Sequence[str]) -> Online:
+    """Requests that decode up to 4,000 tokens, so many a second."""
+    return Online(
+        model,
+        f"h200-sxm/{model}-{folder}",
+        (("long", 90, f"long-outputs.csv --rate {rate} --seconds 60"),),
+        card,
+    )
+
+
+def tied(folder: str, card: Sequence[str]) -> list[Typed | Online]:
+    """What most cards of the kind ran, and long answers."""
+    model = "llama-3.1-8b"
+    batches = f"{BATCHES} {model} {' '.join(card)}"
+    served = (
+        ("long", 90, "long-outputs.csv --rate 3 --seconds 60"),
+        ("mid", 85, f"{CONV} --speed 1.7"),
+    )
+    return [
+        Typed(f"h200-sxm/{model}-batches-{folder}", (("vllm-batches", 90, batches),)),
+        Online(model, f"h200-sxm/{model}-online-{folder}", served, card),
+    ]
+
+
 SITTINGS = {
+    "h200-paces-first-llama-3.1-8b": tied("eleventh", FIRST),
+    "h200-paces-first-qwen3-8b": [
+        quick("qwen3-8b", FIRST),
+        long_answers("qwen3-8b", 3, "online-second", FIRST),
+    ],
+    "h200-paces-first-llama-3.2-3b": [
+        quick("llama-3.2-3b", FIRST),
+        new_model("llama-3.2-3b", 2.5, 4, 30, FIRST, "online-second", ("code", "chat")),
+    ],
+    "h200-paces-first-qwen2.5-1.5b": [
+        quick("qwen2.5-1.5b", FIRST),
+        new_model("qwen2.5-1.5b", 3, 4, 40, FIRST, "online-second", ("code", "chat")),
+    ],
+    "h200-paces-first-llama-2-7b": [
+        new_model("llama-2-7b", 0.4, 1, 10, FIRST, "online", ("conv", "chat"))
+    ],
+    "h200-paces-second-llama-3.1-8b": tied("twelfth", SECOND),
+    "h200-paces-second-qwen2.5-14b": [
+        quick("qwen2.5-14b", SECOND),
+        long_answers("qwen2.5-14b", 2, "online-second", SECOND),
+    ],
+    "h200-paces-second-qwen2.5-7b": [
+        quick("qwen2.5-7b", SECOND, "second"),
+        long_answers("qwen2.5-7b", 3, "online-third", SECOND),
+    ],
+    "h200-paces-second-qwen3-4b": [new_model("qwen3-4b", 2, 3, 25, SECOND)],
+    "h200-paces-second-mistral-7b": [new_model("mistral-7b", 1.2, 2, 15, SECOND)],
     "h200-new-first-llama-3.1-8b": [
         Online(
             "llama-3.1-8b",
