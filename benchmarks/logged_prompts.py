@@ -172,7 +172,8 @@ class Logged:
     def launch_s(self) -> FloatArray:
         """What the host needs to launch each."""
         launch = np.asarray(self.law.launch)[self.log.tokens]
-        return np.where(launch > 0, launch + self.law.launch_output * self.log.sampled, 0.0)
+        in_pieces = np.where(self.is_decoding, 0.0, self.law.pieces)
+        return np.where(launch > 0, launch + self.law.launch_output * self.log.sampled, in_pieces)
 
     @cached_property
     def after_two(self) -> Chosen:
@@ -235,7 +236,7 @@ class Logged:
         """The steps as a simulation in time has them, shape (steps,)."""
         uneven = np.asarray(self.law.uneven)[self.log.decoding] - 1
         parts_s = self.parts_s + uneven * self.caches_s
-        parts_s = parts_s - np.where(self.is_launched, (1 - FULL_CLOCK) * self.products_s, 0)
+        parts_s = parts_s - np.where(~self.is_decoding, (1 - FULL_CLOCK) * self.products_s, 0)
         law = self.law._replace(recovery=recovery, most_credit_s=most_credit_s)
         forecast, times = np.zeros(len(parts_s)), np.zeros(TIMERS)
         end = begun = launched = 0.0

@@ -222,11 +222,10 @@ def validate(
 
 
 def shipped_tables_for(replay: Replay) -> list[EnergyTable]:
-    """Shipped tables of a replay's GPU, model and engine; the one named as the engine first."""
-    prefix = f"{replay.facts['gpu']}/{replay.facts['model']}/"
-    engine = str(replay.facts["engine"])
-    names = [name for name in table_names() if name.startswith(prefix + engine)]
-    return [load_table(name) for name in sorted(names, key=lambda name: name != prefix + engine)]
+    """Shipped tables of a replay's GPU, model and engine; the one of most runs first."""
+    prefix = f"{replay.facts['gpu']}/{replay.facts['model']}/{replay.facts['engine']}"
+    tables = [load_table(name) for name in table_names() if name.startswith(prefix)]
+    return sorted(tables, key=lambda table: -sum(run.valid for run in table.runs))
 
 
 def require_alike(name: str, replay: Replay, tables: Sequence[EnergyTable]) -> None:

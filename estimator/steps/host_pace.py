@@ -29,6 +29,10 @@ WAITING_SHARE_OF_TDP = 0.3
 """Power of a GPU that waits for its host, over its TDP: 200 and 197 W of 700 in the two full tables
 of the H100, where energy is fitted to work and time; tables of few batches do not tell it."""
 
+PIECES_S = 0.28e-3
+"""What the host needs for a layer of a recorded graph that feeds prompts, which is launched in
+pieces, attention apart. `benchmarks/logged_prompts.py` prints it."""
+
 _BATCHES_THAT_TELL = 60
 _MOST_OF_A_BATCH = 0.9
 """Waiting draws less than any batch as a whole does."""
@@ -49,11 +53,13 @@ class HostPace:
         gpu_seconds: What the GPU needs for each kind of work, in the order of `TERMS` [s each].
         launch_seconds: What the host needs to launch a step without a CUDA graph [s].
         waiting_power_w: Power while the GPU waits, of all GPUs together [W].
+        pieces_seconds: What the host needs for a graph that feeds prompts, launched in pieces [s].
     """
 
     gpu_seconds: FloatArray
     launch_seconds: float
     waiting_power_w: float
+    pieces_seconds: float = 0.0
 
     def waiting_seconds(self, steps: Steps, launch_seconds: float) -> float:
         """How long the GPU waits in steps that take so long to launch [s]."""
@@ -62,13 +68,22 @@ class HostPace:
     def waits(self, steps: Steps, launches: Sequence[float]) -> FloatArray:
         """How long the GPU waits in each step for hosts that take so long to launch it [s].
 
+        Where it was followed how long steps last, on the first of the hosts, a launch that began
+        with the step before keeps the GPU waiting for no longer than that.
+
         Returns:
             Shape (launches, steps).
         """
-        gpu = step_work(steps, steps.is_launched) @ self.gpu_seconds[:_SHAPE_COLUMNS]
+        waits = steps.is_launched | steps.is_pieced
+        gpu = step_work(steps, waits) @ self.gpu_seconds[:_SHAPE_COLUMNS]
+        own = np.where(steps.is_launched[waits], self.launch_seconds, self.pieces_seconds)
         waiting = np.zeros((len(launches), len(steps.decoding)))
         for wait, launch_seconds in zip(waiting, launches, strict=True):
-            wait[steps.is_launched] = np.maximum(0.0, launch_seconds - gpu)
+            lasting = own * (launch_seconds / self.launch_seconds)
+            if steps.seconds is not None:
+                longest = steps.seconds[waits] * (launch_seconds / launches[0])
+                lasting = np.minimum(lasting, longest)
+            wait[waits] = np.maximum(0.0, lasting - gpu)
         return waiting
 
     def launch_seconds_on(self, batches: Sequence[MeteredBatch]) -> float | None:
@@ -76,13 +91,15 @@ class HostPace:
 
         None if none of them has such steps.
         """
-        timed = _TimedBatches(batches)
+        timed = _TimedBatches(batches, self.pieces_seconds)
         if not timed.is_launched.any():
             return None
         return _longest_best(lambda launch: timed.cost(self.gpu_seconds, launch))
 
 
-def fit_host_pace(batches: Sequence[MeteredBatch], tdp_w: float) -> HostPace | None:
+def fit_host_pace(
+    batches: Sequence[MeteredBatch], tdp_w: float, pieces_seconds: float = 0.0
+) -> HostPace | None:
     """The pace of a table's own host; None if all its steps run as CUDA graphs.
 
     The time of a batch is what the GPU needs, and in launched steps at least as long as the host
@@ -91,12 +108,13 @@ def fit_host_pace(batches: Sequence[MeteredBatch], tdp_w: float) -> HostPace | N
     Args:
         batches: Of the table.
         tdp_w: Rated power of all GPUs together, which wait together [W].
+        pieces_seconds: What the host needs for a graph that feeds prompts [s].
     """
-    timed = _TimedBatches(batches)
+    timed = _TimedBatches(batches, pieces_seconds)
     if not timed.is_launched.any():
         return None
     launch = _longest_best(lambda launch: timed.cost(timed.fit(launch), launch))
-    return HostPace(timed.fit(launch), launch, _waiting_power(batches, tdp_w))
+    return HostPace(timed.fit(launch), launch, _waiting_power(batches, tdp_w), pieces_seconds)
 
 
 def _longest_best(cost: Callable[[float], float]) -> float:
@@ -143,17 +161,31 @@ def _waiting_power(batches: Sequence[MeteredBatch], tdp_w: float) -> float:
 
 
 class _TimedBatches:
-    """Batches and how long they took, with all their launched steps in one array."""
+    """Batches and how long they took, with all their steps that may wait in one array."""
 
-    def __init__(self, batches: Sequence[MeteredBatch]) -> None:
+    def __init__(self, batches: Sequence[MeteredBatch], pieces_seconds: float) -> None:
         self._work = np.array([batch.counts.array() for batch in batches])
         self._seconds = np.array([batch.seconds for batch in batches])
+        chosen = [batch.steps.is_launched | batch.steps.is_pieced for batch in batches]
         self._steps = np.concatenate(
-            [step_work(batch.steps, batch.steps.is_launched) for batch in batches]
+            [
+                step_work(batch.steps, may_wait)
+                for batch, may_wait in zip(batches, chosen, strict=True)
+            ]
         )
-        counts = [int(batch.steps.is_launched.sum()) for batch in batches]
-        self._batch = np.repeat(np.arange(len(batches)), counts)
-        self.is_launched = np.array(counts) > 0
+        self._is_launched = np.concatenate(
+            [
+                batch.steps.is_launched[may_wait]
+                for batch, may_wait in zip(batches, chosen, strict=True)
+            ]
+        )
+        self._pieces_seconds = pieces_seconds
+        self._batch = np.repeat(np.arange(len(batches)), [int(each.sum()) for each in chosen])
+        self.is_launched = np.array([batch.steps.is_launched.any() for batch in batches])
+
+    def _launches(self, launch: float) -> FloatArray:
+        """What the host needs for each, if a launch takes so long [s]."""
+        return np.where(self._is_launched, launch, self._pieces_seconds)
 
     @cached_property
     def _without_waiting(self) -> FloatArray:
@@ -177,11 +209,12 @@ class _TimedBatches:
 
         gpu_seconds = self._without_waiting
         for _ in range(_ROUNDS):
-            waits = self._steps @ gpu_seconds[:_SHAPE_COLUMNS] < launch
+            launches = self._launches(launch)
+            waits = self._steps @ gpu_seconds[:_SHAPE_COLUMNS] < launches
             work = self._work.copy()
             for column in range(_SHAPE_COLUMNS):
                 work[:, column] -= self._sums(self._steps[:, column] * waits)
-            rest = self._seconds - launch * self._sums(waits.astype(float))
+            rest = self._seconds - self._sums(launches * waits)
             errors = (work @ gpu_seconds - rest) / self._seconds / _TOLERANCE
             weights = (1 + errors * errors) ** -0.25 / self._seconds
             gpu_seconds = np.asarray(nnls(work * weights[:, None], rest * weights)[0])
@@ -190,7 +223,7 @@ class _TimedBatches:
     def cost(self, gpu_seconds: FloatArray, launch: float) -> float:
         """How badly the batches' times are met."""
         steps = self._steps @ gpu_seconds[:_SHAPE_COLUMNS]
-        waiting = self._sums(np.maximum(0.0, launch - steps))
+        waiting = self._sums(np.maximum(0.0, self._launches(launch) - steps))
         told = np.maximum(self._work @ gpu_seconds + waiting, _LEAST * self._seconds)
         errors = np.log(told / self._seconds) / _TOLERANCE
         return float((np.sqrt(1 + errors * errors) - 1).sum())

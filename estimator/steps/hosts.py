@@ -9,6 +9,7 @@ import numpy as np
 from joulecast.estimator.steps.host_pace import (
     HOST_SPREAD,
     KNOWN_HOST_SPREAD,
+    PIECES_S,
     HostPace,
     fit_host_pace,
 )
@@ -16,6 +17,7 @@ from joulecast.estimator.steps.metered_batches import MeteredBatch, metered_batc
 from joulecast.estimator.steps.work import Steps
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.identity import differences
+from joulecast.measurements.models import load_shape
 from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 
@@ -62,7 +64,7 @@ def hosts_of(
         InputError: The two tables are not of the same kind and conditions, or one does not tell
             its host's pace.
     """
-    pace = fit_host_pace(batches, table.tdp_w)
+    pace = fit_host_pace(batches, table.tdp_w, PIECES_S * len(load_shape(table.config).layers))
     if host is not None:
         _require_same_conditions(table, host)
     if pace is None:

@@ -193,6 +193,16 @@ class Steps:
         return self.context if self.prefixes is None else self.context + self.prefixes.tokens
 
     @property
+    def is_pieced(self) -> npt.NDArray[np.bool_]:
+        """Whether a recorded graph is launched in pieces, attention apart, since it feeds prompts.
+
+        Shape (steps,). An engine that records none pads none.
+        """
+        if self.padding is None:
+            return np.zeros(len(self.decoding), dtype=bool)
+        return (self.prompt_tokens > 0) & ~self.is_launched
+
+    @property
     def padded(self) -> FloatArray:
         """Tokens that each step computes for nothing, shape (steps,)."""
         return np.zeros(len(self.decoding)) if self.padding is None else self.padding

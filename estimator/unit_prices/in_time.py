@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from joulecast.estimator.steps.continuous_batching import graph_padding
+from joulecast.estimator.steps.host_pace import PIECES_S
 from joulecast.estimator.steps.in_time.state import StepTimes
 from joulecast.estimator.steps.work import Steps
 from joulecast.estimator.unit_prices.deployment import Deployment
@@ -85,6 +86,8 @@ def step_times(
         head=pace.head_flop * head_flops / gpus,
         output_j=energy_j["outputs"] + energy_j["head_flops"] * head_flops,
         launch_output=float(launch_outputs.max()),
+        pieces=0.0 if deployment.launches_every_step else PIECES_S * by_tokens.layers,
+        clock=FULL_CLOCK if is_known else 1.0,
         spare_w=gpus * (deployment.power_limit_w - prices.idle_power_w),
         recovery=RECOVERY,
         most_credit_s=MOST_CREDIT_S if is_known else 0.0,

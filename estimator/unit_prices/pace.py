@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
+from joulecast.estimator.steps.host_pace import PIECES_S
 from joulecast.estimator.unit_prices.work import StepWork
 from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.engines import MAX_BATCH_SIZE
@@ -163,9 +164,10 @@ class Pace:
         return np.asarray(busy + host_factor * self.new_shape)
 
     def launch_seconds(self, work: StepWork, is_eager: bool) -> FloatArray:
-        """What the host needs to launch steps; those of a recorded graph nothing [s], (steps,)."""
+        """What the host needs to launch steps; those of a whole graph nothing [s], (steps,)."""
         if is_eager:
             return np.full(len(work.is_launched), self.eager_layer * work.layers)
         dense_layers = work.layers - work.expert_layers
         launch = self.host_layer * dense_layers + self.host_expert_layer * work.expert_layers
-        return np.where(work.is_launched, launch, 0.0)
+        in_pieces = np.where(work.is_pieced, PIECES_S * work.layers, 0.0)
+        return np.where(work.is_launched, launch, in_pieces)

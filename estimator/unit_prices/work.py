@@ -51,12 +51,14 @@ class StepWork:
         layers: Layers of the model.
         expert_layers: Those that route tokens to experts.
         is_launched: Whether a step is launched kernel by kernel, shape (steps,).
+        is_pieced: Whether it is a recorded graph that is launched in pieces, shape (steps,).
     """
 
     amounts: FloatArray
     layers: int
     expert_layers: int
     is_launched: npt.NDArray[np.bool_]
+    is_pieced: npt.NDArray[np.bool_]
 
     def of(self, term: str) -> FloatArray:
         """One kind of work, shape (steps,)."""
@@ -127,6 +129,7 @@ def step_work(
         layers=layers,
         expert_layers=sum(n for layer, n in shape.kinds.items() if layer.experts),
         is_launched=steps.is_launched,
+        is_pieced=steps.is_pieced,
     )
 
 

@@ -130,7 +130,7 @@ def _step_seconds(
     parts_s, limit_s = gpu_seconds(
         law, decoding, prompt, context, pairs, sampled, counts[REUSED], counts[READERS]
     )
-    launch_s = host_seconds(law, decoding + prompt, sampled)
+    launch_s = host_seconds(law, decoding, prompt, sampled)
     times[LAUNCHED] = max(times[LAUNCHED], seen_s) + launch_s
     credit_s = times[CREDIT] if launch_s > 0 else 0.0
     busy_s = busy_seconds(law, launch_s, parts_s, times[LAUNCHED] - times[CLOCK])

@@ -41,10 +41,12 @@ _LINEAR = 1e-9
 """Relative, of the time of the middle one of some steps to the mean of the first and last."""
 
 
-def host_seconds(law: StepTimes, tokens: int, sampled: int) -> float:
-    """What the host needs to launch a step; nothing for a recorded graph [s]."""
-    launch_s = law.launch[tokens]
-    return float(launch_s + law.launch_output * sampled if launch_s > 0 else 0.0)
+def host_seconds(law: StepTimes, decoding: int, prompt: int, sampled: int) -> float:
+    """What the host needs to launch a step; nothing for a recorded graph that only decodes [s]."""
+    launch_s = law.launch[decoding + prompt]
+    if launch_s > 0:
+        return float(launch_s + law.launch_output * sampled)
+    return law.pieces if prompt > 0 else 0.0
 
 
 def busy_seconds(law: StepTimes, launch_s: float, parts_s: float, host_s: float) -> float:
@@ -54,7 +56,7 @@ def busy_seconds(law: StepTimes, launch_s: float, parts_s: float, host_s: float)
     overlap less: as the sides of a right triangle make its third. Four logs of traffic on two and
     four GPUs are met by that within 2 %, and exceed the longer of the two by 7 to 17 %.
     """
-    if law.is_shared and launch_s > 0 and host_s > 0:
+    if (law.is_shared or launch_s == law.pieces) and launch_s > 0 and host_s > 0:
         return math.sqrt(parts_s * parts_s + host_s * host_s)
     return max(parts_s, host_s)
 
@@ -74,7 +76,10 @@ def gpu_seconds(
     Reading the cached prefix of a prompt takes as long as reading the cache while decoding.
     """
     tokens = decoding + prompt
-    products = law.products[tokens] + law.head * sampled
+    products = law.products[tokens]
+    if prompt > 0 and law.launch[tokens] == 0:
+        products *= law.clock
+    products += law.head * sampled
     seconds = max(law.reading[tokens], products) + law.other[tokens] + law.output * sampled
     energy_j = law.token_j[tokens] + law.output_j * sampled
     for kind in range(len(law.window)):

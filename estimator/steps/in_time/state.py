@@ -58,7 +58,8 @@ class StepTimes(NamedTuple):
     the requests that decode, how many times as long reading their caches takes since they are
     `uneven`. By kind of layer: `context` and `pair`, with `context_j` and `pair_j`, each for at
     most `window` tokens of a request. `output` and `head` (with the products), `output_j` a token
-    sampled, and what it takes the host in a step that is launched (`launch_output`). `spare_w`:
+    sampled, and what it takes the host in a step that is launched (`launch_output`). A graph that
+    feeds prompts is launched in `pieces`, and its products take `clock` times as long. `spare_w`:
     power beside idle power that the limit leaves [W]. `recovery`: share of the time that steps last
     beyond what the limit asks for, by which a launched one may undercut it later; by
     `most_credit_s` at most [s]. `is_shared`: whether several GPUs share the work.
@@ -79,6 +80,8 @@ class StepTimes(NamedTuple):
     head: float
     output_j: float
     launch_output: float
+    pieces: float
+    clock: float
     spare_w: float
     recovery: float
     most_credit_s: float
