@@ -1,4 +1,4 @@
-"""What tells a simulation in time of prompts, launches and uneven requests: logs of traffic.
+"""What tells a simulation in time of prompts, launches and uneven requests: logs.
 
     python benchmarks/logged_prompts.py
 
@@ -6,7 +6,9 @@ Windows of made-up traffic and offline replays of dense models in the campaign's
 them served online. Of each: how long products last at full clock, in units of the price list's
 pace; what a layer takes to be launched; how much longer reading the caches of uneven requests
 takes; and, of several GPUs, launched steps over the longer of launching and computing, and over the
-root of the sum of both squared. Then, for shares of what was saved below the power limit
+root of the sum of both squared. Then what a layer of a recorded graph that feeds prompts takes to
+be launched (`PIECES_S`): in batches of one deployment each; in the traffic, after a pause and
+between decoding steps. Last, for shares of what was saved below the power limit
 (`StepTimes.recovery`), how far prompts come out off. The constants of `unit_prices/in_time.py` and
 `LAUNCH_S` are from here, of the logs of one and two GPUs.
 """
@@ -21,7 +23,12 @@ import numpy.typing as npt
 
 from joulecast.estimator.online.own_pace import table_times
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
-from joulecast.estimator.steps.in_time.equal_steps import busy_seconds, recover
+from joulecast.estimator.steps.in_time.equal_steps import (
+    busy_seconds,
+    gpu_seconds,
+    host_seconds,
+    recover,
+)
 from joulecast.estimator.steps.in_time.state import CREDIT, TIMERS, StepTimes
 from joulecast.estimator.unit_prices.in_time import (
     FULL_CLOCK,
@@ -57,11 +64,27 @@ LOGS = (
     "h200-sxm/llama-3.1-8b-tp4/vllm-tp4-traffic/traffic-1",
     "h200-sxm/qwen1.5-32b-tp4/vllm-tp4-traffic/traffic-1",
 )
+BATCHES = (
+    "h200-sxm/llama-3.1-8b-sweeps/vllm-sweeps",
+    "h200-sxm/llama-3.2-3b/vllm-quick",
+    "h200-sxm/qwen2.5-1.5b/vllm-quick",
+    "h200-sxm/qwen2.5-14b/vllm-quick",
+    "h200-sxm/qwen2.5-7b-second/vllm-quick",
+    "h200-sxm/qwen3-8b/vllm-quick",
+    "h200-sxm/llama-3.1-8b-batches*/vllm-batches",
+    "h200-sxm/olmo-1b-batches/vllm-batches",
+    "h200-sxm/olmo-7b-batches/vllm-batches",
+)
+"""Patterns of folders. Of larger models, reading the weights takes as long as launching."""
+MOST_TOKENS = 200
+"""Of a step of batches that waits for its launch."""
 FEWEST = 4
 """So many steps, or more, of a log tell something."""
 FULL_MHZ = 1900.0
 ALONE_S = 0.65e-3
 """What launching a layer takes at least; a step that its parts make shorter waits for that."""
+PIECES_ALONE_S = 0.28e-3
+"""The same of a graph that is launched in pieces."""
 POWER_S = 0.4
 """Over so long a card's power is taken, before a step."""
 
@@ -128,7 +151,7 @@ class Logged:
     @cached_property
     def follows(self) -> Chosen:
         """Whether the GPU had no pause before a step."""
-        return np.abs(self.log.gpu_begin - _before(self.log.output_at)) < 2e-4
+        return _follows(self.log)
 
     @cached_property
     def products_s(self) -> FloatArray:
@@ -158,22 +181,23 @@ class Logged:
         return np.asarray(parts)
 
     @cached_property
-    def limit_s(self) -> FloatArray:
-        """What the power limit asks for."""
-        log, law = self.log, self.law
-        joules = np.asarray(law.token_j)[log.tokens] + law.output_j * log.sampled
-        kinds = zip(law.context_j, law.pair_j, law.window, strict=True)
-        for context_j, pair_j, window in kinds:
-            joules += context_j * np.minimum(log.context, _most(window, log.decoding))
-            joules += pair_j * np.minimum(log.pairs, _most(window, log.prompt_tokens))
-        return np.asarray(joules / law.spare_w)
+    def simulated(self) -> FloatArray:
+        """Parts, what the power limit asks for, and launch, by a simulation [s], (steps, 3)."""
+        law = StepTimes(*(np.asarray(part).tolist() for part in self.law))
+        log = self.log
+        columns = log.decoding, log.prompt_tokens, log.context, log.pairs, log.sampled
+        work = zip(*(column.tolist() for column in columns), strict=True)
+        return np.array(
+            [
+                (*gpu_seconds(law, n, fed, *amounts, 0, 0), host_seconds(law, n, fed, amounts[2]))
+                for n, fed, *amounts in work
+            ]
+        )
 
     @cached_property
-    def launch_s(self) -> FloatArray:
-        """What the host needs to launch each."""
-        launch = np.asarray(self.law.launch)[self.log.tokens]
-        in_pieces = np.where(self.is_decoding, 0.0, self.law.pieces)
-        return np.where(launch > 0, launch + self.law.launch_output * self.log.sampled, in_pieces)
+    def limit_s(self) -> FloatArray:
+        """What the power limit asks for."""
+        return np.asarray(self.simulated[:, 1])
 
     @cached_property
     def after_two(self) -> Chosen:
@@ -206,14 +230,43 @@ class Logged:
         seconds = self.log.output_at - _before(self.log.gpu_begin)
         return np.asarray(seconds[chosen] / self.layers)
 
+    @cached_property
+    def is_pieced(self) -> Chosen:
+        """Graphs that feed prompts and wait for their launch in pieces."""
+        is_short = self.parts_s < PIECES_ALONE_S * self.layers
+        return ~self.is_launched & ~self.is_decoding & is_short
+
+    def pieces_after_pause_s(self) -> FloatArray:
+        """A layer's, of graphs that feed prompts after a pause, from when they were scheduled."""
+        seconds = self.log.output_at - self.log.schedule_end
+        return np.asarray(seconds[self.is_pieced & ~self.follows] / self.layers)
+
+    def pieces_between_s(self) -> FloatArray:
+        """The same from the decoding step before to the one after, less one more of these."""
+        after = _after(self.is_decoding & self.follows)
+        chosen = self.is_pieced & self.follows & (_before(self.is_decoding) == 1)
+        chosen &= (after == 1) & (_after(after) == 1)
+        seconds = _after(self.log.output_at) - _before(self.log.gpu_begin)
+        seconds -= _after(_after(self.log.gpu_seconds))
+        return np.asarray(seconds[chosen] / self.layers)
+
     def overlap(self) -> FloatArray:
         """Launched steps over the longer of launching and computing, and over both, (steps, 2)."""
-        host_s = self.launch_s - _before(self.log.gpu_seconds)
+        host_s = self.simulated[:, 2] - _before(self.log.gpu_seconds)
         parts_s = self.parts_s - (1 - FULL_CLOCK) * self.products_s
         longer_s, both_s = np.maximum(parts_s, host_s), np.hypot(parts_s, host_s)
         chosen = self.after_two & (self.log.tokens < 8200) & (self.log.gpu_seconds < 2 * longer_s)
         seconds = self.log.gpu_seconds[chosen]
         return np.column_stack([seconds / longer_s[chosen], seconds / both_s[chosen]])
+
+    def columns(self) -> Mapping[str, FloatArray]:
+        """What each step tells that tells something."""
+        return {
+            "clock": self.full_clock(),
+            "launch [ms]": 1e3 * self.launches_s(),
+            "pieces after a pause [ms]": 1e3 * self.pieces_after_pause_s(),
+            "pieces between decoding [ms]": 1e3 * self.pieces_between_s(),
+        }
 
     def uneven(self) -> float:
         """What reading caches takes more, in units of the law, of as many as sixteen requests."""
@@ -234,15 +287,10 @@ class Logged:
 
     def forecast_s(self, recovery: float, most_credit_s: float) -> FloatArray:
         """The steps as a simulation in time has them, shape (steps,)."""
-        uneven = np.asarray(self.law.uneven)[self.log.decoding] - 1
-        parts_s = self.parts_s + uneven * self.caches_s
-        parts_s = parts_s - np.where(~self.is_decoding, (1 - FULL_CLOCK) * self.products_s, 0)
         law = self.law._replace(recovery=recovery, most_credit_s=most_credit_s)
-        forecast, times = np.zeros(len(parts_s)), np.zeros(TIMERS)
+        forecast, times = np.zeros(len(self.log)), np.zeros(TIMERS)
         end = begun = launched = 0.0
-        for k, (parts, limit, launch) in enumerate(
-            zip(parts_s, self.limit_s, self.launch_s, strict=True)
-        ):
+        for k, (parts, limit, launch) in enumerate(self.simulated.tolist()):
             launched = max(launched, begun if self.follows[k] else end) + launch
             credit_s = times[CREDIT] if launch > 0 else 0.0
             lasts = max(busy_seconds(law, launch, parts, launched - end), limit - credit_s)
@@ -272,12 +320,33 @@ def _before(values: npt.NDArray[np.generic]) -> FloatArray:
     return np.concatenate([[np.nan], np.asarray(values, dtype=float)[:-1]])
 
 
+def _after(values: npt.NDArray[np.generic]) -> FloatArray:
+    """Of the step after each; NaN for the last."""
+    return np.concatenate([np.asarray(values, dtype=float)[1:], [np.nan]])
+
+
+def _follows(log: StepLog) -> Chosen:
+    return np.abs(log.gpu_begin - _before(log.output_at)) < 2e-4
+
+
 def _most(window: float, requests: npt.NDArray[np.int64]) -> FloatArray:
     return np.full(len(requests), np.inf) if np.isinf(window) else window * requests
 
 
 def _gpus(log: StepLog) -> int:
     return int(log.facts["gpu_count"])
+
+
+def pieces_of_batches_s(pattern: str) -> FloatArray:
+    """A layer's, of small graphs that feed prompts, in the logs of such folders."""
+    seconds = []
+    for path in sorted(CAMPAIGN.glob(f"{pattern}/logs/*.steps.csv.gz")):
+        log = StepLog.read(path)
+        layers = len(deployment_of(log.facts, log.facts["model"]).shape.layers)
+        chosen = (log.prompt_tokens > 0) & (log.tokens <= MOST_TOKENS)
+        begin = np.where(_follows(log), _before(log.output_at), log.schedule_end)
+        seconds.append((log.output_at - begin)[chosen] / layers)
+    return np.concatenate(seconds)
 
 
 def errors(
@@ -301,18 +370,22 @@ def errors(
 def main() -> None:
     """Print each log, medians, and errors by shares of what was saved."""
     logs = {name: Logged.read(name) for name in LOGS}
-    columns: list[list[float]] = [[], [], []]
+    columns: dict[str, list[float]] = {}
     for name, logged in logs.items():
-        clock, launch, uneven = logged.full_clock(), logged.launches_s(), logged.uneven()
-        texts = [f"{name:<60s}"]
-        for column, values, scale in zip(columns, (clock, launch), (1, 1e3), strict=False):
-            if len(values) >= FEWEST:
-                column.append(float(np.median(values)) * scale)
-            texts.append(f"{column[-1]:6.3f}" if len(values) >= FEWEST else "     .")
-        columns[2].append(uneven)
+        texts = [f"{name:<58s}"]
+        for what, values in logged.columns().items():
+            is_told = len(values) >= FEWEST
+            if is_told:
+                columns.setdefault(what, []).append(float(np.median(values)))
+            texts.append(f"{columns[what][-1]:6.3f}" if is_told else "     .")
+        columns.setdefault("uneven", []).append(logged.uneven())
         shared = np.median(logged.overlap(), axis=0) if _gpus(logged.log) > 1 else ()
-        print(*texts, f"{uneven:6.2f}", *(f"{ratio:6.3f}" for ratio in shared))
-    for what, column in zip(("clock", "launch [ms]", "uneven"), columns, strict=True):
+        print(*texts, f"{columns['uneven'][-1]:6.2f}", *(f"{ratio:6.3f}" for ratio in shared))
+    for pattern in BATCHES:
+        seconds = pieces_of_batches_s(pattern)
+        columns.setdefault("pieces of batches [ms]", []).append(1e3 * float(np.median(seconds)))
+        print(f"{pattern:<58s} {1e3 * np.median(seconds):6.3f}, of {len(seconds)} steps")
+    for what, column in columns.items():
         low, middle, high = np.quantile(column, [0, 0.5, 1])
         print(f"{what}: median {middle:.3f}, {low:.3f} to {high:.3f}, of {len(column)} logs")
     shares = [(recovery, MOST_CREDIT_S) for recovery in (0.05, 0.1, 0.2, 0.5, 1.0)]

@@ -18,11 +18,11 @@ from joulecast.measurements.shapes.shape import DTYPE_BYTES, ModelShape
 FULL_CLOCK = 0.9
 """How long products of linear layers last at full clock, in units of what a price list says, whose
 batches are at the power limit. By twelve logs of six dense models on H100s and H200s, where the
-card had run at 1,900 MHz and more, in steps of 1,000 to 8,200 tokens between decoding ones: 0.905
-in the median, 0.88 to 0.94 up to 8 billion parameters and 0.96 to 0.98 above. Prompts of mixtures
+card had run at 1,900 MHz and more, in steps of 1,000 to 8,200 tokens between decoding ones: 0.90
+in the median, 0.87 to 0.94 up to 8 billion parameters and 0.96 to 0.97 above. Prompts of mixtures
 wait for their hosts, and those in 8 bits came out 13 % too short in the one log there is, for 4 %
 without: both stay at the limit's pace, without a credit. Two logs of four GPUs, whose products are
-smaller, have 1.06 and 1.16: there, launching decides."""
+smaller, have 1.04 and 1.20: there, launching decides."""
 
 RECOVERY, MOST_CREDIT_S = 0.1, 0.1
 """Of `StepTimes`. Of five shares and three times that were tried, those that leave single prompts
@@ -31,7 +31,7 @@ and rows of them, below the limit and near it, least off in fourteen such logs: 
 UNEVEN, UNEVEN_REQUESTS = 0.3, 16.0
 """How much longer it takes to read the caches of two to sixteen requests of traffic than those of
 a table's batches, whose requests are equally long; of more, as much as sixteen of them would.
-The median of fourteen logs is 0.27 (0 to 0.85 on H100s, 0.3 to 1.8 on H200s)."""
+The median of fourteen logs is 0.28 (0 to 0.94 on H100s, 0.4 to 0.9 on H200s)."""
 
 
 def step_times(

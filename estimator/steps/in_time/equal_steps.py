@@ -54,7 +54,8 @@ def busy_seconds(law: StepTimes, launch_s: float, parts_s: float, host_s: float)
 
     Several GPUs wait for each other in every layer, and each for its own launches, so that the two
     overlap less: as the sides of a right triangle make its third. Four logs of traffic on two and
-    four GPUs are met by that within 2 %, and exceed the longer of the two by 7 to 17 %.
+    four GPUs are met by that within 3 %, and exceed the longer of the two by 7 to 16 %. So do the
+    pieces of a graph, whose attention waits between them (`PIECES_S` has the logs).
     """
     if (law.is_shared or launch_s == law.pieces) and launch_s > 0 and host_s > 0:
         return math.sqrt(parts_s * parts_s + host_s * host_s)
