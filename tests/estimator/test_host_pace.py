@@ -11,6 +11,7 @@ import pytest
 from joulecast.estimator.steps.continuous_batching import GRAPH_TOKENS, ContinuousBatching
 from joulecast.estimator.steps.host_pace import (
     HOST_SPREAD,
+    PIECES_S,
     WAITING_SHARE_OF_TDP,
     HostPace,
     fit_host_pace,
@@ -44,13 +45,16 @@ def metered(batch: MeteredBatch, seconds: float, energy_j: float) -> MeteredBatc
     return replace(batch, runs=[run])
 
 
-def on_a_host(batches: list[MeteredBatch], launch_seconds: float) -> list[MeteredBatch]:
-    """The same batches, as long as they take where a launch takes so long."""
+def on_a_host(
+    batches: list[MeteredBatch], launch_seconds: float, pieces_seconds: float = 0.0
+) -> list[MeteredBatch]:
+    """The same batches, as long as they take where launches take so long, whole or in pieces."""
     timed = []
     for batch in batches:
         work = step_work(batch.steps, np.ones(len(batch.steps.decoding), dtype=bool))
         gpu = work @ GPU_SECONDS[:5]
         host = np.where(batch.steps.is_launched, launch_seconds, 0.0)
+        host[batch.steps.is_pieced] = pieces_seconds
         seconds = float(np.maximum(gpu, host).sum() + batch.counts.requests * GPU_SECONDS[5])
         timed.append(metered(batch, seconds, batch.energy_j))
     return timed
@@ -78,6 +82,20 @@ def test_a_known_pace_is_found_again(launch_seconds: float, shipped: list[Metere
     assert pace is not None
     assert pace.launch_seconds == pytest.approx(launch_seconds, rel=0.06)
     assert pace.gpu_seconds[:3] == pytest.approx(GPU_SECONDS[:3], rel=0.03)
+
+
+def test_a_known_pace_is_found_again_where_graphs_are_launched_in_pieces(
+    shipped: list[MeteredBatch],
+) -> None:
+    """Taken for computing, their launches would make tokens seem to take longer than they do."""
+    made = on_a_host(shipped, 0.06, 0.02)
+    pace, blind = fit_host_pace(made, 700, 0.02), fit_host_pace(made, 700)
+    assert pace is not None
+    assert blind is not None
+    assert pace.launch_seconds == pytest.approx(0.06, rel=0.06)
+    assert pace.gpu_seconds[:3] == pytest.approx(GPU_SECONDS[:3], rel=0.03)
+    off = np.abs(np.array([blind.gpu_seconds, pace.gpu_seconds]) / GPU_SECONDS - 1).max(axis=1)
+    assert off[0] > 2 * off[1]
 
 
 def test_another_host_is_told_by_few_batches(shipped: list[MeteredBatch]) -> None:
@@ -108,6 +126,43 @@ def test_waiting_by_hand() -> None:
     assert pace.waiting_seconds(steps, 0.05) == pytest.approx(0.01)  # 50 - 40 ms, once
     assert pace.waiting_seconds(steps, 0.0) == 0
     assert pace.waiting_seconds(steps, 0.1) == pytest.approx(0.02 + 0.06)
+
+
+def test_waiting_for_graphs_in_pieces_by_hand() -> None:
+    """The same steps, the second a graph of 40 ms that its host launches in pieces for 60 ms."""
+    steps = ContinuousBatching(8, 4, 100, 4, steps_to_release=0, graph_tokens=4).schedule(
+        np.array([[5, 3], [6, 2]])
+    )
+    assert steps.is_launched.tolist() == [True, False, False]
+    assert steps.is_pieced.tolist() == [False, True, False]
+    pace = HostPace(np.array([0, 0.01, 0, 0, 0, 0]), 0.05, 200, pieces_seconds=0.06)
+    waits = pace.waits(steps, [0.05, 0.1])
+    assert waits == pytest.approx(np.array([[0, 0.02, 0], [0.02, 0.08, 0]]))
+    # Its launch began with the step before, and it lasted but 45 ms; 90 on a host half as fast.
+    followed = replace(steps, seconds=np.array([0.09, 0.045, 0.02]))
+    waits = pace.waits(followed, [0.05, 0.1])
+    assert waits == pytest.approx(np.array([[0, 0.005, 0], [0.02, 0.05, 0]]))
+    assert pace.waiting_seconds(followed, 0.05) == pytest.approx(0.005)
+    assert not replace(pace, pieces_seconds=0.0).waits(steps, [0.05])[0].any()
+
+
+def test_batches_of_a_table_do_not_pay_for_waiting_for_pieces() -> None:
+    table = load_table("h200-sxm/qwen2.5-1.5b/vllm-quick")
+    batches = metered_batches(table)
+    hosts = hosts_of(table, batches, None)
+    assert hosts is not None
+    assert hosts.pace.pieces_seconds == pytest.approx(28 * PIECES_S)
+    small = [
+        batch
+        for batch in hosts.without_waiting(batches)
+        if batch.steps.is_pieced.any() and not batch.steps.is_launched.any()
+    ]
+    assert small
+    for batch in small:
+        gpu = step_work(batch.steps, batch.steps.is_pieced) @ hosts.pace.gpu_seconds[:5]
+        waiting_s = np.maximum(0, 28 * PIECES_S - gpu).sum()
+        assert batch.waiting_j == pytest.approx(hosts.pace.waiting_power_w * waiting_s)
+    assert max(batch.waiting_j for batch in small) > 0
 
 
 def test_several_gpus_wait_together() -> None:

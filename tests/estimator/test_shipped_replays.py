@@ -18,7 +18,7 @@ from joulecast.estimator.validate import (
 )
 from joulecast.measurements.engines import EngineSteps
 from joulecast.measurements.models import load_shape
-from joulecast.measurements.replay import Replay
+from joulecast.measurements.replay import SHIPPED_ONLINE, Replay
 from joulecast.measurements.sweep.plans import quick_batches
 from joulecast.measurements.table.table import EnergyTable, load_table
 from joulecast.traces.grid import PAPER_GRID
@@ -56,6 +56,20 @@ def validations(
         hosts = shipped if is_host_known else []
         done.append(validate(path.stem, replay, tables, hosts, FIT))
     return done
+
+
+def test_the_table_of_most_runs_comes_first() -> None:
+    """Whatever they are called."""
+    replay = Replay.load(FOLDER / "vllm" / "long-outputs.json")
+    assert shipped_tables_for(replay)[0].name == "h100-sxm/llama-3.1-8b/vllm"
+    served = Replay.load(SHIPPED_ONLINE / "h200-sxm" / "qwen2.5-7b" / "long-outputs.json")
+    valid = {
+        table.name: sum(run.valid for run in table.runs) for table in shipped_tables_for(served)
+    }
+    assert list(valid.items()) == [
+        ("h200-sxm/qwen2.5-7b/vllm-quick-second", 12),
+        ("h200-sxm/qwen2.5-7b/vllm-quick", 11),
+    ]
 
 
 def errors(replays: Sequence[Validation]) -> list[float]:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from tests.estimator.slow_scheduler import SlowScheduler, requests_of
 
-Law = tuple[Callable[..., tuple[float, float, float]], Callable[[float, float, float], float]]
+Law = tuple[
+    Callable[..., tuple[float, float, float]], Callable[[float, float, float, float], float]
+]
 """Decoding requests, prompt tokens, context, pairs, sampled tokens of a step, prompts that read a
 cached prefix and tokens of these -> seconds that its parts take, those that the power limit asks
-for, and those that its host needs to launch it. And how long it takes whose host needs so long,
-whose parts last so long, and that is launched no sooner."""
+for, and those that its host needs to launch it. And decoding requests and prompt tokens of a step,
+seconds that its parts last, and those before which it is not launched -> seconds that it takes."""
 
 
 class SlowServer(SlowScheduler):
@@ -57,7 +59,7 @@ class SlowServer(SlowScheduler):
                 parts_s, limit_s, launch_seconds = work(*step, *self.reads[-1][:2])
                 begin = self.began if looks_ahead and self.is_ahead else self.clock
                 self.host_is_free = max(self.host_is_free, begin) + launch_seconds
-                seconds = together(launch_seconds, parts_s, self.host_is_free - self.clock)
+                seconds = together(*step[:2], parts_s, self.host_is_free - self.clock)
                 seconds = max(seconds, limit_s - (self.credit_s if launch_seconds else 0.0))
                 beyond_s = seconds - limit_s
                 self.credit_s += self.recovery * beyond_s if beyond_s > 0 else beyond_s

@@ -58,6 +58,19 @@ def test_energy_is_work_and_idling(poisson: Path, on: dict) -> None:
     assert 0 < serving["busy_share"] <= 1
 
 
+@pytest.mark.parametrize("model", ["qwen2.5-1.5b", "olmo-1b", "llama-3.2-1b"])
+def test_small_prompts_one_by_one_draw_no_less_than_idling(model: str, tmp_path: Path) -> None:
+    """Their graphs are launched in pieces, for which the GPU waits; from a table and without."""
+    trace = tmp_path / "small.csv"
+    rows = [f"{at:.2f},64,1" for at in 0.05 * np.arange(200)]
+    trace.write_text("\n".join(["arrival_s,input_tokens,output_tokens", *rows]) + "\n")
+    estimate = jc.estimate(trace, model=model, gpu="h200-sxm")
+    serving = serving_of(estimate)
+    idle_w = serving["idle_j"] / ((1 - serving["busy_share"]) * serving["span_s"])
+    assert serving["busy_share"] > 0.05
+    assert estimate.energy_j > idle_w * serving["span_s"]
+
+
 @pytest.mark.parametrize("on", [{"table": H100}, SCALED])
 def test_all_at_once_is_offline(tmp_path: Path, on: dict) -> None:
     trace = a_trace(tmp_path / "at-once.csv", np.zeros(200))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
+from joulecast.estimator.steps.host_pace import PIECES_S
 from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.in_time import (
     FULL_CLOCK,
@@ -37,19 +38,26 @@ def log() -> StepLog:
 
 
 @pytest.mark.parametrize(
-    ("settings", "padding", "is_launched"),
+    ("settings", "padding", "is_launched", "is_pieced"),
     [
-        ({}, [0, 3, 7, 4, 4], [False] * 5),
-        ({"max_cudagraph_capture_size": 256}, [0, 3, 7, 0, 0], [False, False, False, True, True]),
-        ({"eager": True}, [0] * 5, [True] * 5),
+        ({}, [0, 3, 7, 4, 4], [False] * 5, [True, False, False, True, False]),
+        (
+            {"max_cudagraph_capture_size": 256},
+            [0, 3, 7, 0, 0],
+            [False, False, False, True, True],
+            [True] + [False] * 4,
+        ),
+        ({"eager": True}, [0] * 5, [True] * 5, [False] * 5),
     ],
 )
 def test_a_log_has_the_graphs_of_its_settings(
-    settings: dict[str, Any], padding: list[int], is_launched: list[bool]
+    settings: dict[str, Any], padding: list[int], is_launched: list[bool], is_pieced: list[bool]
 ) -> None:
     steps = steps_of_log(log(), np.ones(5, dtype=bool), {**SETTINGS, **settings})
     assert steps.padded.tolist() == padding
     assert steps.is_launched.tolist() == is_launched
+    assert steps.is_pieced.tolist() == is_pieced
+    assert not replace(steps, padding=None).is_pieced.any()  # an engine that records no graphs
     some = steps_of_log(log(), np.array([False, True, False, False, True]), SETTINGS)
     assert (some.decoding.tolist(), some.padded.tolist()) == ([5, 300], [3, 4])
 
@@ -65,6 +73,23 @@ def test_few_requests_are_launched_no_slower_than_logs_show() -> None:
     assert fast.with_few_requests == fast
 
 
+def test_graphs_that_feed_prompts_are_launched_in_pieces() -> None:
+    """A layer with experts as any other; an engine without graphs launches all steps alike."""
+    prices, gpu = load_unit_prices("h200-sxm", "vllm"), load_gpu("h200-sxm")
+    steps = steps_of_log(log(), np.ones(5, dtype=bool), SETTINGS)
+    for model, layers in (("llama-3.1-8b", 32), ("qwen3-30b-a3b", 48)):
+        work = Deployment.of(model, gpu).work_of(steps)
+        launch_s = np.array([1, 0, 0, 1, 0]) * layers * PIECES_S
+        assert prices.pace.launch_seconds(work, is_eager=False) == pytest.approx(launch_s)
+        launch = prices.pace.launch_seconds(work, is_eager=True)
+        assert launch == pytest.approx(layers * prices.pace.eager_layer)
+        seconds = prices.pace.step_seconds(work, np.zeros(5), 100.0)
+        whole = replace(work, is_pieced=np.zeros(5, dtype=bool))
+        computing = prices.pace.step_seconds(whole, np.zeros(5), 100.0)
+        assert seconds == pytest.approx(np.maximum(computing, launch_s))
+        assert (seconds[0] > computing[0]) == (model == "llama-3.1-8b")  # else experts are read
+
+
 @pytest.mark.parametrize("model", ["llama-3.1-8b", "qwen3-30b-a3b", "qwen1.5-moe-a2.7b"])
 @pytest.mark.parametrize("gpu", ["h100-sxm", "h200-sxm"])
 def test_a_thousand_requests_are_launched_in_the_lists_time(gpu: str, model: str) -> None:
@@ -78,6 +103,7 @@ def test_a_thousand_requests_are_launched_in_the_lists_time(gpu: str, model: str
     of_list = pace.host_layer * dense + pace.host_expert_layer * experts
     few = pace.with_few_requests
     assert launch[513:] == pytest.approx(few.host_layer * dense + few.host_expert_layer * experts)
+    assert times.pieces == pytest.approx(PIECES_S * len(shape.layers))
     assert times.launch_output >= 0
     assert launch[513:] + MAX_BATCH_SIZE * times.launch_output == pytest.approx(of_list)
 
@@ -88,7 +114,7 @@ def test_eager_steps_are_launched_alike_for_few_and_many() -> None:
     deployment = replace(plain, is_eager=True)
     scheduler = ContinuousBatching(2048, 64, 1000, 16, graph_tokens=0)
     times = step_times(prices, deployment, scheduler.token_budget, scheduler.graph_tokens)
-    assert times.launch_output == 0
+    assert times.launch_output == times.pieces == 0
     assert times.launch[1] == pytest.approx(32 * prices.pace.eager_layer)
 
 
@@ -104,6 +130,7 @@ def test_prompts_of_dense_models_in_sixteen_bits_run_at_full_clock() -> None:
         times = step_times(prices, deployment, token_budget=2048, graph_tokens=512)
         products = np.asarray(times.products)  # that of 512 tokens, a graph, has no padding
         assert products[2048] == pytest.approx(share * 4 * products[512])
+        assert times.clock == share
         assert times.most_credit_s == (MOST_CREDIT_S if share < 1 else 0.0)
 
 
