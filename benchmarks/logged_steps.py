@@ -9,11 +9,13 @@ own time line does (`seconds_at_work`), with launches as a simulation in time ta
 these replays is in the prices. docs/prices.md has what it printed.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from joulecast.estimator.unit_prices.shipped import load_unit_prices
 from joulecast.estimator.unit_prices.sources import deployment_of, steps_of_log
@@ -26,24 +28,32 @@ GRAPH_LAUNCH_S = 0.0015
 """What the host takes for a step of a recorded graph."""
 
 
-def seconds_at_work(gpu_s: FloatArray, launch_s: FloatArray, waited_s: FloatArray) -> float:
+def seconds_at_work(
+    gpu_s: FloatArray,
+    launch_s: FloatArray,
+    waited_s: FloatArray,
+    is_pieced: npt.NDArray[np.bool_],
+) -> float:
     """Time in which the GPU is busy or waits for the launch of a step [s].
 
     The host launches a step while the GPU runs the one before, as soon as it has launched that and
     has the output of the last but one. A step ends when the GPU has done it after the one before,
-    and no sooner than its last kernel is launched.
+    and no sooner than its last kernel is launched; a graph that is launched in pieces overlaps less
+    with that, as the sides of a right triangle make its third.
 
     Args:
         gpu_s: What each step takes on the GPU [s], shape (steps,).
         launch_s: What the host takes to launch it [s].
         waited_s: How long nothing ran before it was launched [s]; 0 where something did.
+        is_pieced: Whether it is a graph that is launched in pieces.
     """
     busy = ended = ended_before = launched = 0.0
-    for gpu, launch, waited in zip(gpu_s, launch_s, waited_s, strict=True):
+    for gpu, launch, waited, pieced in zip(gpu_s, launch_s, waited_s, is_pieced, strict=True):
         begun = ended + waited if waited > 0 else max(ended_before, launched)
         launched = begun + launch
         free = max(ended, begun)
-        ended_before, ended = ended, max(free + gpu, launched)
+        host = max(0.0, launched - free)
+        ended_before, ended = ended, free + (math.hypot(gpu, host) if pieced else max(gpu, host))
         busy += ended - free
     return float(busy)
 
@@ -70,6 +80,7 @@ def errors() -> Iterator[tuple[str, float, float, float]]:
         run, pace = replay.runs[0], prices.pace
         energy_j = (run.idle_power_w or 0.0) * run.seconds + prices.work_j(work.total)
 
+        whole = np.zeros_like(work.is_pieced)
         bare = replace(prices, pace=replace(pace, host_layer=0.0, host_expert_layer=0.0))
         launch_s, launch_output_s = pace.launch_parts(work, deployment.launches_every_step)
         host_s = launch_s + launch_output_s * work.of("outputs")
@@ -78,9 +89,10 @@ def errors() -> Iterator[tuple[str, float, float, float]]:
         before = np.concatenate([[log.schedule_begin[0]], output_at[:-1]])
         waited = np.where(log.schedule_begin >= before, log.schedule_end - before, 0.0)
         line_s = seconds_at_work(
-            bare.step_seconds(work, deployment),
-            np.where(work.is_launched, host_s, GRAPH_LAUNCH_S),
+            bare.step_seconds(replace(work, is_pieced=whole), deployment),
+            np.where(work.is_launched | work.is_pieced, host_s, GRAPH_LAUNCH_S),
             waited[is_known],
+            work.is_pieced,
         )
         alone_s = float(prices.step_seconds(work, deployment).sum())
         busy_s = float(np.nansum(log.gpu_seconds))
