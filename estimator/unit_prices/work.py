@@ -79,8 +79,7 @@ def step_work(
     step to be equally long. GPUs that share a model add up what each layer gives out twice. That
     takes each of them as long, however many they are, and waiting for each other takes four what
     it takes two: chosen after a look at both (docs/accuracy.md, "Four GPUs"). A recorded graph
-    computes its padding as it does tokens, which are routed to experts as well; only attention and
-    the output head leave it out.
+    computes its padding as tokens, routed to experts, too; attention and the head leave it out.
 
     Args:
         steps: What each step feeds.

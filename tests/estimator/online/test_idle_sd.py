@@ -11,7 +11,7 @@ from joulecast.estimator.kinds.cards import load_kind
 
 TABLE = "h100-sxm/llama-3.1-8b/vllm"
 OF_KIND = len(load_kind("h100-sxm").idle_w)
-LISTED, OF_LIST = {"gpu": "h200-sxm", "model": "qwen3-8b"}, 9
+LISTED, OF_LIST = {"gpu": "h200-sxm", "model": "olmo-7b"}, 11
 CASES = [
     ({"table": TABLE}, OF_KIND),
     (LISTED, OF_LIST),
@@ -59,7 +59,7 @@ def test_at_work_they_average_out_alike(tmp_path: Path, gpu: str, is_metered: bo
     """Prices per unit of work hold idle power all the time."""
     trace = a_trace(tmp_path / "at-once.csv", [0] * 4000)
     alone, fleet = (
-        jc.estimate(trace, model="qwen3-8b", gpu=gpu, replicas=count).relative_sds or {}
+        jc.estimate(trace, model="olmo-7b", gpu=gpu, replicas=count).relative_sds or {}
         for count in (1, 16)
     )
     assert (fleet["card"] < 0.4 * alone["card"]) is is_metered

@@ -9,6 +9,7 @@ import joulecast as jc
 from joulecast.estimator.attribution import served
 from joulecast.estimator.attribution.division import as_steps, prompt_share
 from joulecast.estimator.estimate import Estimate
+from joulecast.estimator.steps.host_pace import PIECES_S
 from joulecast.estimator.stepwise import StepModel
 from joulecast.estimator.table_law import TableLaw
 from joulecast.traces.errors import InputError
@@ -71,12 +72,18 @@ def test_tokens_and_waiting_sum_to_the_estimate(tmp_path: Path, on: dict, how: d
 
 def test_one_request_is_divided_as_worked_out_by_hand() -> None:
     table = jc.load_table(TABLE)
-    step, token, context, pair, output, request = TableLaw.of(table).prices.energy_j.tolist()
+    law = TableLaw.of(table)
+    step, token, context, pair, output, request = law.prices.energy_j.tolist()
     estimate = jc.estimate(jc.equal_requests(1, 100, 5), table)
     shares = estimate.attribution.shares
     # One step feeds the prompt, by a graph of 104 tokens; four feed a token each, which read
-    # 101 ... 104 tokens. None is launched kernel by kernel, so that nothing waits for the host.
-    by_hand = step + 104 * token + 100 * 100 / 2 * pair + request
+    # 101 ... 104 tokens. The first is launched in pieces, which takes longer than it computes.
+    assert law.hosts is not None
+    pace = law.hosts.pace
+    computing_s = pace.gpu_seconds[:5] @ [1, 100, 0, 100 * 100 / 2, 1]
+    waiting_j = pace.waiting_power_w * (32 * PIECES_S - computing_s)
+    assert waiting_j > 0
+    by_hand = step + 104 * token + 100 * 100 / 2 * pair + request + waiting_j
     assert shares["input"].energy_j == pytest.approx(by_hand, rel=1e-9)
     by_hand = 4 * step + 4 * token + (101 + 102 + 103 + 104) * context + 5 * output
     assert shares["output"].energy_j == pytest.approx(by_hand, rel=1e-9)
