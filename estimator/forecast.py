@@ -318,7 +318,7 @@ def _estimate_stepwise(
     from joulecast.estimator.online.wish import server_of, with_limits
     from joulecast.estimator.steps.serving import MOST_SIMULATED
 
-    model = with_limits(model, wish)
+    model = with_limits(model, wish, served)
     arrivals, lengths, cached = wish.arrivals(loaded, trace, model), loaded.lengths, loaded.cached
     if lengths is not None and len(lengths) > MOST_SIMULATED:
         lengths, cached = None, None

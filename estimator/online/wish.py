@@ -12,7 +12,7 @@ from joulecast.estimator.online.own_pace import table_times
 from joulecast.estimator.over_time.serving import Objective, objectives_of
 from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from joulecast.estimator.stepwise import StepModel
-from joulecast.estimator.unit_prices.model import Served
+from joulecast.estimator.unit_prices.model import Scaling, Served
 from joulecast.estimator.variants.model import Sampled
 from joulecast.estimator.variants.speculation import SpeculativeBatching
 from joulecast.measurements.facts import is_number
@@ -229,8 +229,13 @@ def _at_rate(loaded: LoadedTrace, rate: float, trace: str) -> TimedRequests:
     return TimedRequests.at_rate(lengths, rate, generator, cached, rows)
 
 
-def with_limits(model: StepModel, wish: ServingWish) -> StepModel:
+def with_limits(model: StepModel, wish: ServingWish, served: Served) -> StepModel:
     """The same with other limits of a step.
+
+    Args:
+        model: The step model.
+        wish: The limits.
+        served: The table or deployment that the model is of.
 
     Raises:
         InputError: The engine has none, or they do not go together.
@@ -243,7 +248,10 @@ def with_limits(model: StepModel, wish: ServingWish) -> StepModel:
         return replace(model, scheduler=replace(scheduler, batching=batching))
     if not isinstance(scheduler, ContinuousBatching):
         raise InputError(f"{model.name}: its static batches have no such limits; leave them out")
-    return replace(model, scheduler=_limited(scheduler, wish))
+    limited = _limited(scheduler, wish)
+    if scheduler.times is not None and isinstance(served, Scaling):
+        limited = replace(limited, times=served.step_times(limited))
+    return replace(model, scheduler=limited)
 
 
 def _limited(scheduler: ContinuousBatching, wish: ServingWish) -> ContinuousBatching:

@@ -31,7 +31,7 @@ of the H100, where energy is fitted to work and time; tables of few batches do n
 
 PIECES_S = 0.28e-3
 """What the host needs for a layer of a recorded graph that feeds prompts, which is launched in
-pieces, attention apart: the median of batches of nine deployments of seven models on H200s, in
+pieces, attention apart: the median of nine sets of batches of eight models on H200s, in
 steps of up to 200 tokens (0.21 to 0.39). What computing leaves of a launch and computing itself
 add up as their squares do, so that such steps last longer in traffic: 0.42 ms a layer after a pause
 (0.34 to 0.66, ten logs), 0.46 between decoding steps (0.40 to 0.54, seven), which
@@ -74,8 +74,8 @@ class HostPace:
     def waits(self, steps: Steps, launches: Sequence[float]) -> FloatArray:
         """How long the GPU waits in each step for hosts that take so long to launch it [s].
 
-        Where it was followed how long steps last, on the first of the hosts, a launch that began
-        with the step before keeps the GPU waiting for no longer than that.
+        A step that feeds prompts is launched while the one before runs, which is taken to decode
+        the same requests.
 
         Returns:
             Shape (launches, steps).
@@ -83,13 +83,12 @@ class HostPace:
         waits = steps.is_launched | steps.is_pieced
         gpu = step_work(steps, waits) @ self.gpu_seconds[:_SHAPE_COLUMNS]
         own = np.where(steps.is_launched[waits], self.launch_seconds, self.pieces_seconds)
+        before = decode_work(steps, waits) @ self.gpu_seconds[:_SHAPE_COLUMNS]
+        before *= steps.prompt_tokens[waits] > 0
         waiting = np.zeros((len(launches), len(steps.decoding)))
         for wait, launch_seconds in zip(waiting, launches, strict=True):
             lasting = own * (launch_seconds / self.launch_seconds)
-            if steps.seconds is not None:
-                longest = steps.seconds[waits] * (launch_seconds / launches[0])
-                lasting = np.minimum(lasting, longest)
-            wait[waits] = np.maximum(0.0, lasting - gpu)
+            wait[waits] = np.maximum(0.0, lasting - before - gpu)
         return waiting
 
     def launch_seconds_on(self, batches: Sequence[MeteredBatch]) -> float | None:
@@ -150,6 +149,14 @@ def step_work(steps: Steps, chosen: npt.NDArray[np.bool_]) -> FloatArray:
         ],
         axis=1,
     )
+
+
+def decode_work(steps: Steps, chosen: npt.NDArray[np.bool_]) -> FloatArray:
+    """The same of what they decode alone; nothing where they do not."""
+    decoding = steps.decoding[chosen]
+    weights = steps.weights_read[chosen] * (decoding > 0)
+    nothing = np.zeros(len(decoding))
+    return np.stack([weights, decoding, steps.context[chosen], nothing, decoding], axis=1)
 
 
 def _waiting_power(batches: Sequence[MeteredBatch], tdp_w: float) -> float:

@@ -71,14 +71,31 @@ def test_small_prompts_one_by_one_draw_no_less_than_idling(model: str, tmp_path:
     assert estimate.energy_j > idle_w * serving["span_s"]
 
 
-@pytest.mark.parametrize("on", [{"table": H100}, SCALED])
+FEW = {"max_num_seqs": 8}
+
+
+@pytest.mark.parametrize(
+    "on",
+    [
+        *({"table": H100}, SCALED, {"table": H100, **FEW}, {**SCALED, **FEW}),
+        *({"model": "qwen3-30b-a3b", "gpu": gpu} for gpu in ("h100-sxm", "h200-sxm")),
+        {"model": "qwen2.5-1.5b", "gpu": "h200-sxm", **FEW},
+        {"model": "tinyllama-1.1b", "gpu": "h100-sxm", **FEW},
+        {"model": "tinyllama-1.1b", "gpu": "h200-sxm", "max_num_seqs": 1},
+        {"model": "llama-3.1-8b", "gpu": "h100-sxm", "gpus": 4, **FEW},
+        {"model": "olmoe-1b-7b", "gpu": "h200-sxm", "max_num_batched_tokens": 300, **FEW},
+        {"model": "llama-3.1-8b", "gpu": "h200-sxm", "decoding": "top-p:0.9", **FEW},
+    ],
+)
 def test_all_at_once_is_offline(tmp_path: Path, on: dict) -> None:
+    """Steps that wait for their host among them, and steps with other limits."""
     trace = a_trace(tmp_path / "at-once.csv", np.zeros(200))
     online, offline = jc.estimate(trace, **on), jc.estimate(trace, **on, serving="offline")
     assert online.energy_j == pytest.approx(offline.energy_j, rel=1e-9)
     assert serving_of(online)["offline_j"] == offline.energy_j
     assert serving_of(online)["idle_j"] == 0
-    assert offline.to_dict()["serving"] == {"mode": "offline"}
+    limits = {name: on[name] for name in on if name.startswith("max_num")}
+    assert offline.to_dict()["serving"] == {"mode": "offline", **limits}
 
 
 @pytest.mark.parametrize("on", [{"table": H100}, SCALED])
