@@ -114,8 +114,10 @@ class _Fed(NamedTuple):
 
     @classmethod
     def of(cls, deployment: Deployment, fed: Steps, times: int) -> "_Fed":
-        """With the work."""
-        return cls(deployment, fed, deployment.work_of(fed), times)
+        """With the work; to launch graphs in pieces is in what a round takes the host."""
+        work = deployment.work_of(fed)
+        whole = np.zeros_like(work.is_pieced)
+        return cls(deployment, fed, replace(work, is_pieced=whole), times)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ QUICK = {
     "h100-sxm/qwen2.5-7b/vllm-quick": 8,
     "h200-sxm/llama-3.1-8b/vllm-quick": 9,
     "h200-sxm/qwen1.5-32b/vllm-quick": 7,
+    "h200-sxm/qwen2.5-14b/vllm-quick": 12,
     "h200-sxm/qwen1.5-32b/vllm-tp4-quick": 11,
 }
 HAND_MADE = {"pytorch-by-hand": 26, "vllm-by-hand": 32}
@@ -52,7 +53,7 @@ def test_quick_tables_are_for_the_step_model_alone(name: str) -> None:
     table = load_table(name)
     assert len(table.runs) == QUICK[name]
     # The warmest run of two GPUs drifted by 16 degrees, one of four by 19.
-    drifted = sum(not run.valid for run in table.runs)
+    drifted = sum("kernels" not in (run.reason or "kernels") for run in table.runs)
     assert drifted == name.endswith(("-tp2-quick", "-tp4-quick"))
     with pytest.raises(InputError, match="needs 6 at the least; measure more, or use --method"):
         _ = table.cells

@@ -205,14 +205,10 @@ def test_second_windows_of_pytorch_take_what_first_ones_do_beside_idle_power() -
 
 def greedy_vllm() -> dict[tuple[int, int, int], list[tuple[float, float]]]:
     """All greedy windows of Llama-3.1-8B on one H200, whatever the card."""
+    batches = (f"batches{which}" for which in ("", "-second", "-third", "-fourth"))
+    names = (*batches, "sweeps", "greedy", "greedy-second")
     return rows(
-        *(
-            H200 / f"llama-3.1-8b/vllm-{name}"
-            for name in (
-                *("batches", "batches-second", "batches-third", "batches-fourth"),
-                *("sweeps", "greedy", "greedy-second"),
-            )
-        ),
+        *(H200 / f"llama-3.1-8b/vllm-{name}" for name in names),
         *(ROOT / "tables/h200-sxm/llama-3.1-8b" / name for name in ("vllm", "vllm-quick")),
     )
 
