@@ -74,8 +74,8 @@ class HostPace:
     def waits(self, steps: Steps, launches: Sequence[float]) -> FloatArray:
         """How long the GPU waits in each step for hosts that take so long to launch it [s].
 
-        A step that feeds prompts is launched while the one before runs, which is taken to decode
-        the same requests.
+        A graph is launched in pieces while the step before runs, which is taken to decode the same
+        requests.
 
         Returns:
             Shape (launches, steps).
@@ -84,7 +84,7 @@ class HostPace:
         gpu = step_work(steps, waits) @ self.gpu_seconds[:_SHAPE_COLUMNS]
         own = np.where(steps.is_launched[waits], self.launch_seconds, self.pieces_seconds)
         before = decode_work(steps, waits) @ self.gpu_seconds[:_SHAPE_COLUMNS]
-        before *= steps.prompt_tokens[waits] > 0
+        before *= steps.is_pieced[waits]
         waiting = np.zeros((len(launches), len(steps.decoding)))
         for wait, launch_seconds in zip(waiting, launches, strict=True):
             lasting = own * (launch_seconds / self.launch_seconds)

@@ -118,17 +118,14 @@ def test_where_all_steps_are_alike_there_is_no_pace(shipped: list[MeteredBatch])
 
 
 def test_waiting_by_hand() -> None:
-    """Steps of 8, 4 and 2 tokens, the first two launched, at 10 ms a token and 60 ms a launch.
-
-    The second feeds three of a prompt beside a request that decodes, as it is taken to have before.
-    """
+    """Steps of 8, 4 and 2 tokens, the first two launched, at 10 ms a token and 50 ms a launch."""
     steps = ContinuousBatching(8, 4, 100, 4, steps_to_release=0, graph_tokens=2).schedule(
         np.array([[5, 3], [6, 2]])
     )
     pace = HostPace(np.array([0, 0.01, 0, 0, 0, 0]), 0.05, 200)
-    assert pace.waiting_seconds(steps, 0.06) == pytest.approx(0.01)  # 60 - 10 - 40 ms, once
+    assert pace.waiting_seconds(steps, 0.05) == pytest.approx(0.01)  # 50 - 40 ms, once
     assert pace.waiting_seconds(steps, 0.0) == 0
-    assert pace.waiting_seconds(steps, 0.1) == pytest.approx(0.02 + 0.05)
+    assert pace.waiting_seconds(steps, 0.1) == pytest.approx(0.02 + 0.06)
 
 
 def test_waiting_for_graphs_in_pieces_by_hand() -> None:
@@ -140,6 +137,7 @@ def test_waiting_for_graphs_in_pieces_by_hand() -> None:
     assert steps.is_pieced.tolist() == [False, True, False]
     pace = HostPace(np.array([0, 0.01, 0, 0, 0, 0]), 0.05, 200, pieces_seconds=0.06)
     waits = pace.waits(steps, [0.05, 0.1])
+    # 60 - 40 ms, less 10 that a request takes to decode, as it is taken to have before.
     assert waits == pytest.approx(np.array([[0, 0.01, 0], [0.02, 0.07, 0]]))
     # What a simulation in time has for them is not asked: all at once costs the same either way.
     followed = replace(steps, seconds=np.array([0.09, 0.045, 0.02]))
