@@ -74,11 +74,12 @@ def _draw(axis: Axes, options: Sequence[FleetOption], objective: Objective | Non
     places = [scale * wait_s(option) for option in line]
     energies = [option.energy_j / size_j for option in line]
     axis.plot(places, energies, color="black", linewidth=1, zorder=0)
-    for option, *place in list(zip(line, places, energies, strict=True))[:_MOST_LABELS]:
+    labelled = list(zip(line, places, energies, strict=True))[:_MOST_LABELS]
+    for k, (option, *place) in enumerate(labelled):
         axis.annotate(
             printable(fleet_text(option)),
             (place[0], place[1]),
-            (-6, -9),
+            (-6, 3 if k % 2 else -9),  # those of near neighbours lie one above the other
             textcoords="offset points",
             fontsize=7,
             ha="right",
