@@ -80,7 +80,7 @@ class HostPace:
         Returns:
             Shape (launches, steps).
         """
-        waits = steps.is_launched | steps.is_pieced
+        waits = steps.may_wait
         gpu = step_work(steps, waits) @ self.gpu_seconds[:_SHAPE_COLUMNS]
         own = np.where(steps.is_launched[waits], self.launch_seconds, self.pieces_seconds)
         before = decode_work(steps, waits) @ self.gpu_seconds[:_SHAPE_COLUMNS]
@@ -179,22 +179,13 @@ class _TimedBatches:
     def __init__(self, batches: Sequence[MeteredBatch], pieces_seconds: float) -> None:
         self._work = np.array([batch.counts.array() for batch in batches])
         self._seconds = np.array([batch.seconds for batch in batches])
-        chosen = [batch.steps.is_launched | batch.steps.is_pieced for batch in batches]
-        self._steps = np.concatenate(
-            [
-                step_work(batch.steps, may_wait)
-                for batch, may_wait in zip(batches, chosen, strict=True)
-            ]
-        )
-        self._is_launched = np.concatenate(
-            [
-                batch.steps.is_launched[may_wait]
-                for batch, may_wait in zip(batches, chosen, strict=True)
-            ]
-        )
+        steps = [batch.steps for batch in batches]
+        self._steps = np.concatenate([step_work(each, each.may_wait) for each in steps])
+        self._is_launched = np.concatenate([each.is_launched[each.may_wait] for each in steps])
         self._pieces_seconds = pieces_seconds
-        self._batch = np.repeat(np.arange(len(batches)), [int(each.sum()) for each in chosen])
-        self.is_launched = np.array([batch.steps.is_launched.any() for batch in batches])
+        counts = [int(each.may_wait.sum()) for each in steps]
+        self._batch = np.repeat(np.arange(len(batches)), counts)
+        self.is_launched = np.array([each.is_launched.any() for each in steps])
 
     def _launches(self, launch: float) -> FloatArray:
         """What the host needs for each, if a launch takes so long [s]."""

@@ -203,6 +203,11 @@ class Steps:
         return (self.prompt_tokens > 0) & ~self.is_launched
 
     @property
+    def may_wait(self) -> npt.NDArray[np.bool_]:
+        """Whether the GPU may wait for the host to launch a step, shape (steps,)."""
+        return self.is_launched | self.is_pieced
+
+    @property
     def padded(self) -> FloatArray:
         """Tokens that each step computes for nothing, shape (steps,)."""
         return np.zeros(len(self.decoding)) if self.padding is None else self.padding
