@@ -208,7 +208,9 @@ def long_answers(model: str, rate: float, folder: str, card: Sequence[str]) -> O
     )
 
 
-def tied(folder: str, card: Sequence[str]) -> list[Typed | Online]:
+def tied(
+    folder: str, card: Sequence[str], names: Sequence[str] = ("long", "mid")
+) -> list[Typed | Online]:
     """What most cards of the kind ran, and long answers."""
     model = "llama-3.1-8b"
     batches = f"{BATCHES} {model} {' '.join(card)}"
@@ -218,11 +220,31 @@ def tied(folder: str, card: Sequence[str]) -> list[Typed | Online]:
     )
     return [
         Typed(f"h200-sxm/{model}-batches-{folder}", (("vllm-batches", 90, batches),)),
-        Online(model, f"h200-sxm/{model}-online-{folder}", served, card),
+        Online(
+            model,
+            f"h200-sxm/{model}-online-{folder}",
+            [command for command in served if command[0] in names],
+            card,
+        ),
     ]
 
 
 SITTINGS = {
+    "h200-caches-llama-2-7b": [
+        quick("llama-2-7b", FIRST),
+        Typed(
+            "h200-sxm/llama-2-7b-batches",
+            (("vllm-batches", 90, f"{BATCHES} llama-2-7b {' '.join(FIRST)}"),),
+        ),
+        new_model("llama-2-7b", 1, 1, 10, FIRST, "online", ("conv", "chat")),
+        long_answers("llama-2-7b", 1.5, "online", FIRST),
+    ],
+    "h200-caches-llama-3.1-8b": tied("thirteenth", FIRST, ("mid",)),
+    "h200-caches-mistral-7b": [
+        quick("mistral-7b", FIRST),
+        new_model("mistral-7b", 1.2, 2, 15, FIRST),
+        long_answers("mistral-7b", 3, "online", FIRST),
+    ],
     "h200-paces-first-llama-3.1-8b": tied("eleventh", FIRST),
     "h200-paces-first-qwen3-8b": [
         quick("qwen3-8b", FIRST),
