@@ -34,7 +34,7 @@ from joulecast.estimator.unit_prices.in_time import (
     FULL_CLOCK,
     MOST_CREDIT_S,
     RECOVERY,
-    UNEVEN_REQUESTS,
+    UNEVEN,
     step_times,
 )
 from joulecast.estimator.unit_prices.shipped import load_unit_prices
@@ -269,7 +269,7 @@ class Logged:
         }
 
     def uneven(self) -> float:
-        """What reading caches takes more, in units of the law, of as many as sixteen requests."""
+        """What reading caches takes more, in units of the law, of up to `UNEVEN_CACHES`."""
         seconds, requests = self.log.gpu_seconds, self.log.decoding
         chosen = self.is_decoding & self.follows & (_before(self.is_decoding) == 1)
         chosen &= (_before(_before(self.is_decoding)) == 1) & (requests < 65)
@@ -277,7 +277,7 @@ class Logged:
         law_s = np.maximum(self.parts_s, self.limit_s)
         chosen &= (seconds > 0.7 * law_s) & (seconds < 1.3 * law_s)
         seconds, requests = seconds[chosen], requests[chosen]
-        share = np.where(requests > 1, np.minimum(1, UNEVEN_REQUESTS / requests), 0.0)
+        share = (np.asarray(self.law.uneven)[requests.astype(int)] - 1) / UNEVEN
         size = np.digitize(requests, [2, 3, 5, 9, 17, 33])
         weight = np.bincount(size, minlength=7)[size] ** -0.5 / seconds
         terms = np.column_stack([np.ones(len(seconds)), share * self.caches_s[chosen]])

@@ -28,10 +28,13 @@ RECOVERY, MOST_CREDIT_S = 0.1, 0.1
 """Of `StepTimes`. Of five shares and three times that were tried, those that leave single prompts
 and rows of them, below the limit and near it, least off in fourteen such logs: by up to 3 %."""
 
-UNEVEN, UNEVEN_REQUESTS = 0.3, 16.0
-"""How much longer it takes to read the caches of two to sixteen requests of traffic than those of
-a table's batches, whose requests are equally long; of more, as much as sixteen of them would.
-The median of fourteen logs is 0.28 (0 to 0.94 on H100s, 0.4 to 0.9 on H200s)."""
+UNEVEN, UNEVEN_CACHES = 0.3, 128.0
+"""How much longer it takes to read caches of traffic than those of a table's batches, whose
+requests are equally long: the caches of two requests and more, up to so many heads of all of them
+on a GPU (each is read by a part of it of its own; an H200 has 132); of more, as much as so many
+would. The median of fourteen logs of eight heads is 0.28 (0 to 0.94 on H100s, 0.4 to 0.9 on
+H200s). That heads count, not requests, was chosen after a look at three logs of Llama-2-7B, whose
+32 heads take 1.08 times as long with sixteen requests and more, 1.4 with four."""
 
 
 def step_times(
@@ -73,7 +76,7 @@ def step_times(
         "other": shared / gpus + alone,
         "launch": launch,
         "token_j": prices.energy_j @ by_tokens.amounts,
-        "uneven": _uneven(tokens),
+        "uneven": _uneven(tokens, max(1, shape.key_value_heads // gpus)),
         "context": (pace.cache_byte * cache + pace.wide_cache_byte * wide) / gpus,
         "pair": pace.attention_flop * pairs / gpus,
         "context_j": energy_j["cache_bytes"] * cache + energy_j["wide_cache_bytes"] * wide,
@@ -95,9 +98,14 @@ def step_times(
     )
 
 
-def _uneven(requests: FloatArray) -> FloatArray:
-    """How many times as long it takes to read the caches of so many requests of uneven lengths."""
-    share = np.minimum(1.0, UNEVEN_REQUESTS / np.maximum(1.0, requests))
+def _uneven(requests: FloatArray, heads: int) -> FloatArray:
+    """How many times as long it takes to read the caches of so many requests of uneven lengths.
+
+    Args:
+        requests: That decode.
+        heads: Key and value heads of each on a GPU.
+    """
+    share = np.minimum(1.0, UNEVEN_CACHES / np.maximum(1.0, requests * heads))
     return np.where(requests > 1, 1 + UNEVEN * share, 1.0)
 
 

@@ -13,6 +13,7 @@ from joulecast.estimator.unit_prices.in_time import (
     FULL_CLOCK,
     MOST_CREDIT_S,
     UNEVEN,
+    UNEVEN_CACHES,
     step_times,
 )
 from joulecast.estimator.unit_prices.pace import EXPERT_LAUNCH_S, LAUNCH_S
@@ -141,3 +142,14 @@ def test_caches_of_a_few_uneven_requests_take_longer() -> None:
     assert uneven[:2].tolist() == [1, 1]
     assert uneven[2:17] == pytest.approx(1 + UNEVEN)
     assert uneven[[32, 64, 1024]] == pytest.approx(1 + UNEVEN * np.array([1 / 2, 1 / 4, 1 / 64]))
+
+
+def test_uneven_caches_count_by_their_heads_on_a_gpu() -> None:
+    prices, gpu = load_unit_prices("h200-sxm", "vllm"), load_gpu("h200-sxm")
+    heads = {("llama-2-7b", 1): 32, ("qwen2.5-7b", 1): 4, ("qwen1.5-32b", 4): 2}
+    for (model, gpus), each in heads.items():
+        deployment = Deployment.of(model, gpu, gpus=gpus)
+        uneven = np.asarray(step_times(prices, deployment, 2048, 512).uneven)
+        full = round(UNEVEN_CACHES / each)
+        assert uneven[2 : full + 1] == pytest.approx(1 + UNEVEN)
+        assert uneven[4 * full] == pytest.approx(1 + UNEVEN / 4)
