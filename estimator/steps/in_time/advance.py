@@ -1,9 +1,10 @@
 """The loop of a replica: which step feeds what, and when it ends.
 
-A step is scheduled when the one before it begins, if the engine schedules ahead, and sees what has
-come by then; its host launches it kernel by kernel from then on, unless it is a recorded graph, and
-it cannot end before it is launched. Equal steps between two events (an arrival, an end, a prompt
-fed) are one row.
+A step is scheduled when the one before it begins and is launched, if the engine schedules ahead,
+and sees what has come by then; its host launches it kernel by kernel from then on, unless it is a
+recorded graph, and it cannot end before it is launched. Only then the host of one GPU fetches what
+the step before put out. Equal steps between two events (an arrival, an end, a prompt fed) are one
+row.
 """
 
 import math
@@ -15,6 +16,7 @@ from joulecast.estimator.steps.in_time.equal_steps import (
     host_seconds,
     recover,
     run_equal_steps,
+    scheduled_seconds,
     write_row,
 )
 from joulecast.estimator.steps.in_time.scheduling import (
@@ -23,6 +25,7 @@ from joulecast.estimator.steps.in_time.scheduling import (
     let_in,
     make_room,
     release,
+    tell_at,
     wait,
 )
 from joulecast.estimator.steps.in_time.state import (
@@ -80,7 +83,7 @@ def advance(
     """
     counts, times = state.counts, state.times
     while filled < most_rows - 1 and counts[DONE] < counts[COUNT]:
-        seen_s = times[BEGIN] if rules.lag and counts[IS_BUSY] else times[CLOCK]
+        seen_s = scheduled_seconds(rules, law, state)
         if seen_s >= horizon_s:
             break
         let_in(requests, counts, seen_s)
@@ -99,6 +102,8 @@ def advance(
         sampled = decoding + counts[COMPLETED]
         row = filled * WIDTH
         seconds = _step_seconds(law, state, seen_s, decoding, prompt, context, pairs)
+        if rules.lag and counts[IS_BUSY] and not law.is_shared and times[LAUNCHED] > times[CLOCK]:
+            tell_at(requests, state, times[LAUNCHED])
         write_row(rows, row, 1, decoding, prompt, context, pairs, sampled, seconds, state)
         filled += 1
         times[BEGIN], times[CLOCK] = times[CLOCK], times[CLOCK] + seconds

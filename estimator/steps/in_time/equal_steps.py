@@ -13,6 +13,8 @@ from joulecast.estimator.steps.in_time.state import (
     DECODE,
     DECODING,
     FREE,
+    IS_BUSY,
+    LAUNCHED,
     NONE,
     NOW,
     PAIRS,
@@ -39,6 +41,18 @@ from joulecast.estimator.steps.in_time.state import (
 
 _LINEAR = 1e-9
 """Relative, of the time of the middle one of some steps to the mean of the first and last."""
+
+
+def scheduled_seconds(rules: Rules, law: StepTimes, state: State) -> float:
+    """When the next step is scheduled [s].
+
+    While the one before runs, if the engine schedules ahead and is at work: when that is launched,
+    since one thread does all. Of several GPUs each has a process that launches.
+    """
+    times = state.times
+    if not rules.lag or state.counts[IS_BUSY] == 0:
+        return times[CLOCK]
+    return times[BEGIN] if law.is_shared else max(times[BEGIN], times[LAUNCHED])
 
 
 def host_seconds(law: StepTimes, decoding: int, prompt: int, sampled: int) -> float:
@@ -179,7 +193,7 @@ def run_equal_steps(
         if counts[COMING] != NONE:
             arrival_s = min(arrival_s, requests.arrival[counts[COMING]])
         if arrival_s < math.inf:
-            seen_s = times[BEGIN] if rules.lag else times[CLOCK]
+            seen_s = scheduled_seconds(rules, law, state)
             if seen_s >= arrival_s:
                 return 0
             until = _steps_until(first_s, growth_s, arrival_s - times[CLOCK])

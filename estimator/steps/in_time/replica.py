@@ -215,7 +215,8 @@ def _state(rules: Rules, cache_blocks: int, count: int) -> State:
     counts, size = np.zeros(COUNTERS, dtype=np.int64), rules.most_requests + 2
     counts[FREE], counts[COUNT], counts[PARTIAL] = cache_blocks, count, NONE
     counts[COMING] = 0 if count else NONE
-    many = [np.zeros(size, dtype=np.int64) for _ in range(5)]
+    many = [np.zeros(size, dtype=np.int64) for _ in range(4)]
+    many.append(np.zeros(2 * size, dtype=np.int64))
     outgrowing = np.zeros(rules.block_tokens, dtype=np.int64)
     parts: list[Any] = [counts, np.zeros(TIMERS), outgrowing, *many]
     return State(*parts)

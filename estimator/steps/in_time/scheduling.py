@@ -39,6 +39,7 @@ from joulecast.estimator.steps.in_time.state import (
     REUSED_PAIRS,
     RUNNING,
     TAIL,
+    TOLD,
     WAITING,
     Counts,
     Numbers,
@@ -198,9 +199,21 @@ def _feed(rules: Rules, requests: Requests, state: State, request: int, after: i
     requests.fed[request] = after
     counts[PARTIAL] = request if after < requests.prompt[request] else NONE
     if counts[PARTIAL] == NONE:
-        state.completed[counts[COMPLETED]] = request
+        state.completed[counts[TOLD] + counts[COMPLETED]] = request
         counts[COMPLETED] += 1
     return (float(after) * after - float(before) * before) / 2
+
+
+def tell_at(requests: Requests, state: State, moment_s: float) -> None:
+    """What the step before put out is told at a moment, since the host launched the next first."""
+    counts, clock_s = state.counts, state.times[CLOCK]
+    for k in range(counts[TOLD]):
+        if requests.first[state.completed[k]] == clock_s:
+            requests.first[state.completed[k]] = moment_s
+    for k in range(counts[RELEASED], counts[ENDED]):
+        request = state.ended_request[k % len(state.ended_request)]
+        if requests.last[request] == clock_s:
+            requests.last[request] = moment_s
 
 
 def end_step(rules: Rules, requests: Requests, state: State) -> bool:
@@ -215,7 +228,7 @@ def end_step(rules: Rules, requests: Requests, state: State) -> bool:
         _stop_decoding(rules, requests, state, request, cached)
         _end(requests, state, request)
     for k in range(counts[COMPLETED]):
-        request = state.completed[k]
+        request = state.completed[k] = state.completed[counts[TOLD] + k]
         requests.began[request] = now
         if math.isnan(requests.first[request]):
             requests.first[request] = clock_s
@@ -227,7 +240,7 @@ def end_step(rules: Rules, requests: Requests, state: State) -> bool:
         counts[DECODING] += 1
         counts[CACHED] += requests.prompt[request]
         state.outgrowing[_phase(rules, requests, request)] += 1
-    counts[COMPLETED] = 0
+    counts[TOLD], counts[COMPLETED] = counts[COMPLETED], 0
     return counts[ENDED] > ended
 
 

@@ -16,8 +16,8 @@ Numbers = MutableSequence[float]
 NOW, DECODING, CACHED, FREE, RUNNING, PARTIAL, HEAD, TAIL, WAITING, COMING, ADMITTED = range(11)
 HEAP, ENDED, RELEASED, COMPLETED, COUNT, DONE, LAST_END = range(11, 18)
 IS_BUSY, IS_STUCK, PREEMPTED, COMING_LAST = range(18, 22)
-READERS, REUSED, REUSED_PAIRS = range(22, 25)
-COUNTERS = 25
+READERS, REUSED, REUSED_PAIRS, TOLD = range(22, 26)
+COUNTERS = 26
 
 # What `State.times` holds [s]: when the last step ended, when it began, when it was launched; and
 # by how much the next one that is launched may undercut the power limit.
@@ -116,7 +116,8 @@ class State(NamedTuple):
 
     `counts` and `times` as named above; by the step modulo the block size, how many requests are
     `outgrowing` their last block; a heap of the steps in which requests end; a ring of those that
-    have ended and hold their cache; those whose prompt was `completed` in this step.
+    have ended and hold their cache; those whose prompt was `completed` in the step before, and
+    behind them those of this step.
     """
 
     counts: Counts

@@ -26,6 +26,7 @@ class SlowServer(SlowScheduler):
         law: Law,
         credit: tuple[float, float],
         cached: Sequence[int] | None = None,
+        is_one_thread: bool = True,
     ) -> None:
         super().__init__(rules, [])
         self.requests = requests_of(lengths, cached)
@@ -34,7 +35,8 @@ class SlowServer(SlowScheduler):
         self.recovery, self.most_credit_s = credit
         self.credit_s = 0.0
         self.clock, self.began, self.is_ahead = 0.0, 0.0, False
-        self.host_is_free = 0.0
+        self.host_is_free, self.is_one_thread = 0.0, is_one_thread
+        self.noted: list[tuple[dict[int, float], int]] = []
         self.first: dict[int, float] = {}
         self.last: dict[int, float] = {}
 
@@ -47,7 +49,8 @@ class SlowServer(SlowScheduler):
         log = []
         while self.coming or self.waiting or any(r.over_since is None for r in self.running):
             looks_ahead = self.rules.steps_to_release == 1 and self.is_ahead
-            self.let_in(self.began if looks_ahead else self.clock)
+            seen = max(self.began, self.host_is_free) if self.is_one_thread else self.began
+            self.let_in(seen if looks_ahead else self.clock)
             self.now += 1
             self.scheduled, self.budget = [], self.rules.token_budget
             self.release()
@@ -57,8 +60,11 @@ class SlowServer(SlowScheduler):
                 step = self.execute()
                 work, together = self.law
                 parts_s, limit_s, launch_seconds = work(*step, *self.reads[-1][:2])
-                begin = self.began if looks_ahead and self.is_ahead else self.clock
+                begin = seen if looks_ahead and self.is_ahead else self.clock
                 self.host_is_free = max(self.host_is_free, begin) + launch_seconds
+                if looks_ahead and self.is_ahead and self.is_one_thread:
+                    for noted, place in self.noted:
+                        noted[place] = max(noted[place], self.host_is_free)
                 seconds = together(*step[:2], parts_s, self.host_is_free - self.clock)
                 seconds = max(seconds, limit_s - (self.credit_s if launch_seconds else 0.0))
                 beyond_s = seconds - limit_s
@@ -75,11 +81,13 @@ class SlowServer(SlowScheduler):
         return log
 
     def note_tokens(self) -> None:
+        self.noted = []
         for place, request in enumerate(self.requests):
-            if request.decodes:
-                self.first.setdefault(place, self.clock)
-            if request.over_since is not None:
-                self.last.setdefault(place, self.clock)
+            kinds = (self.first, request.decodes), (self.last, request.over_since is not None)
+            for noted, has_token in kinds:
+                if has_token and place not in noted:
+                    noted[place] = self.clock
+                    self.noted.append((noted, place))
 
 
 def times(log: Sequence[tuple[float, ...]]) -> float:

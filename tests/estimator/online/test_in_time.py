@@ -149,7 +149,8 @@ def test_it_serves_as_one_that_follows_every_request(
     )
     cached = [data.draw(st.integers(0, i) | st.just(0)) for i, _ in lengths]
     credit = RECOVERY, MOST_CREDIT_S
-    slow = SlowServer(rules, lengths, arrivals, (parts_limit_host, on_gpus(gpus)), credit, cached)
+    work = parts_limit_host, on_gpus(gpus)
+    slow = SlowServer(rules, lengths, arrivals, work, credit, cached, is_one_thread=gpus == 1)
     log = np.array(slow.serve())
     times = times_of(rules.token_budget)._replace(is_shared=gpus > 1)
     rows, served = serve(rules, arrivals, lengths, times, np.array(cached))
@@ -235,6 +236,24 @@ def test_a_graph_that_feeds_prompts_is_launched_in_pieces() -> None:
     rows, _ = serve(rules, [0.0], [(3, 3)], bound)
     products_s = rows[0, SECONDS] - 2e-4, rows[1, SECONDS] / rows[1, STEPS] - 2e-4
     assert products_s == pytest.approx((3 * CLOCK * 2e-3, 2e-3))
+
+
+def test_one_thread_launches_a_step_before_it_tells_of_the_one_before() -> None:
+    """Prompts of 4 tokens, launched for 3 ms each, of which the second comes after 1 ms."""
+    rules = ContinuousBatching(64, 4, 100, 4, steps_to_release=1)
+    steps = times_of(64)._replace(launch_output=0.0, token_j=np.zeros(65), is_shared=False)
+    rows, served = serve(rules, [0.0, 1e-3], [(4, 2), (4, 1)], steps)
+    # The second step is scheduled after 3 ms, with the second prompt, and launched after 6.
+    assert rows[:, PROMPT].tolist() == [4, 4]
+    assert served.first_s == pytest.approx([6e-3, 6e-3])
+    assert served.last_s == pytest.approx([6e-3, 6e-3])
+    # One that only decodes is a recorded graph, and nothing waits for its launch.
+    _, served = serve(rules, [0.0], [(4, 2)], steps)
+    assert served.first_s == pytest.approx([3e-3])
+    # Two GPUs have processes that launch, beside the one that schedules and tells.
+    rows, served = serve(rules, [0.0, 1e-3], [(4, 2), (4, 1)], steps._replace(is_shared=True))
+    assert rows[:, PROMPT].tolist() == [4, 0, 4]
+    assert served.first_s[0] == pytest.approx(rows[0, SECONDS])
 
 
 def test_what_a_prefix_cache_holds_is_read_and_not_computed() -> None:
