@@ -24,10 +24,10 @@ from joulecast.measurements.arrays import FloatArray
 from joulecast.measurements.table.table import EnergyTable
 
 DEAR_CACHE = {"h200-sxm": 1.3}
-"""How many times as much a cached token costs at full clock as at the limit. Of 1.1 to 1.6 the one
-by which the table of Llama-3.1-8B meets 46 windows of equal requests on one H200 (GPU-eeac62f6)
-best, but for a common factor; 1.25 to 1.4 are within 0.1 % of it. Its logs have 1.3 to 1.5, idle
-power included. Other kinds show none, or were not looked at."""
+"""How many times as much a cached token costs at full clock as at the limit. By 46 windows of
+equal requests of Llama-3.1-8B on one H200 (GPU-eeac62f6), which its table meets best by 1.25 to 1.4
+of 1.1 to 1.6, but for a common factor; which of these, after a look at runs served online.
+H100s show none, and other kinds were not looked at."""
 
 _HELD = 0.98
 """Share of its limit that a card draws in the mean when that decides: the median of batches."""

@@ -4,7 +4,8 @@
 
 Prices are those of a mean card of the kind, as far as it is told how the table's own lie among them
 (`kinds/cards.py`). What the GPU spends waiting for its host to launch steps is kept apart: it is
-taken off the table's runs before they are priced, and added for the host that serves.
+taken off the table's runs before they are priced, and added for the host that serves. What steps of
+an H200 take besides, below the power limit, `full_clock.py` says.
 """
 
 import math
