@@ -276,24 +276,23 @@ class TableLaw:
     def divided_j(self, steps: Steps) -> FloatArray:
         """What steps take for each of `PHASES` [J], shape (3,); taking requests in is apart."""
         share = prompt_share(steps)
-        besides_j = self._besides_j(steps)
+        clock, nothing = self.clock, np.zeros((2, len(steps.decoding)))
+        cache_j, hidden_j = nothing if clock is None else clock.besides_j(steps, self.prices)
+        besides_j = self._besides_j(steps, hidden_j)
         of_prompts, of_outputs = (
             self.prices.energy_j[0] * part.total(part.weights_read) + besides_j(part)
             for part in (weighted(steps, share), weighted(steps, 1 - share))
         )
         own_j = self.own_j(steps).total(steps)
-        cache_j = 0.0 if self.clock is None else self.clock.total_besides_j(steps, self.prices)[0]
-        return np.asarray(own_j + np.array([of_prompts, 0.0, of_outputs + cache_j]))
+        return np.asarray(own_j + np.array([of_prompts, 0.0, of_outputs + steps.total(cache_j)]))
 
-    def _besides_j(self, steps: Steps) -> Callable[[Steps], float]:
+    def _besides_j(self, steps: Steps, hidden_j: FloatArray) -> Callable[[Steps], float]:
         """What padding, waiting and hidden products take, of these steps weighted [J]."""
-        besides_j = self.prices.energy_j[TERMS.index("tokens")] * steps.padded
+        besides_j = self.prices.energy_j[TERMS.index("tokens")] * steps.padded + hidden_j
         if self.hosts is not None:
             pace = self.hosts.pace
             (waits,) = pace.waits(steps, [self.hosts.serving_seconds])
             besides_j = besides_j + pace.waiting_power_w * waits
-        if self.clock is not None:
-            besides_j = besides_j + self.clock.besides_j(steps, self.prices)[1]
         return lambda part: part.total(besides_j)
 
 
