@@ -101,7 +101,7 @@ class Roofline:
         )
 
     @property
-    def _peak(self) -> float:
+    def peak(self) -> float:
         """Rate of all arithmetic [FLOP/s]."""
         return self.gpu.peak(COMPUTE_DTYPE.get(self.quantization, self.dtype))
 
@@ -159,12 +159,12 @@ class Roofline:
         """
         seconds = {
             "steps": counts.steps * self._weight_bytes(_MANY) / self.gpu.memory_bytes_per_s,
-            "tokens": counts.tokens * self.flops.per_token / self._peak,
+            "tokens": counts.tokens * self.flops.per_token / self.peak,
             "context": counts.context
             * self.shape.kv_bytes_per_token(self.dtype)
             / self.gpu.memory_bytes_per_s,
-            "pairs": 2 * counts.pairs * self.flops.per_pair / self._peak,
-            "outputs": counts.outputs * self.flops.per_pass / self._peak,
+            "pairs": 2 * counts.pairs * self.flops.per_pair / self.peak,
+            "outputs": counts.outputs * self.flops.per_pass / self.peak,
             "requests": 0.0,
         }
         return {term: float(self.gpu.tdp_w * needed) for term, needed in seconds.items()}
@@ -186,6 +186,6 @@ class Roofline:
 
     def _step_seconds(self, flops: object, moved_bytes: object) -> np.ndarray:
         return np.maximum(
-            np.asarray(flops, dtype=float) / self._peak,
+            np.asarray(flops, dtype=float) / self.peak,
             np.asarray(moved_bytes, dtype=float) / self.gpu.memory_bytes_per_s,
         )

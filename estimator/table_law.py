@@ -4,7 +4,8 @@
 
 Prices are those of a mean card of the kind, as far as it is told how the table's own lie among them
 (`kinds/cards.py`). What the GPU spends waiting for its host to launch steps is kept apart: it is
-taken off the table's runs before they are priced, and added for the host that serves.
+taken off the table's runs before they are priced, and added for the host that serves. What steps of
+an H200 take besides, below the power limit, `full_clock.py` says.
 """
 
 import math
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from joulecast.estimator.attribution.division import Division, prompt_share, weighted
+from joulecast.estimator.full_clock import FullClock
 from joulecast.estimator.ideal import Roofline
 from joulecast.estimator.kinds.cards import Kind, load_kind
 from joulecast.estimator.steps.hosts import Hosts, hosts_of
@@ -105,6 +107,7 @@ class TableLaw:
         kinds: How far batches of each kind lie from the fit; None for a table of few batches.
         gpus: That share the model.
         idle_cards: Cards that idle power is of, or as sure as a mean over.
+        clock: What steps take besides; None where nothing is known of that.
         notes: What an estimate rests on besides the table, each in words.
     """
 
@@ -117,6 +120,7 @@ class TableLaw:
     kinds: "KindSpread | None" = None
     gpus: int = 1
     idle_cards: float = 1.0
+    clock: FullClock | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -154,21 +158,24 @@ class TableLaw:
         mean = kind.centred(as_run, limit_w)
         hosts = hosts_of(table, mean.batches, host)
         waiting = mean.batches if hosts is None else hosts.without_waiting(mean.batches)
-        prices = fit_prices(waiting)
         mean_idle_w, notes = kind.idle_power_w(table.metadata.get("cards", {})), mean.notes
         if mean_idle_w is not None:
             idles = f"idle power is the mean of {len(kind.idle_w)} cards, {mean_idle_w:.0f} W"
             notes += (f"{idles} (its own: {idle_w:.0f} W)",)
+            idle_w = mean_idle_w
+        clock = FullClock.of(table, waiting, None if hosts is None else hosts.pace, idle_w)
+        waiting, prices = (waiting, fit_prices(waiting)) if clock is None else clock.fit(waiting)
         return cls(
             prices,
             replace(Spread.of(as_run), cards=mean.cards),
             hosts,
             roofline,
             limit_w,
-            idle_w if mean_idle_w is None else mean_idle_w,
+            idle_w,
             KindSpread.of(waiting, prices, limit_w),
             table.gpu_count,
             mean.cards if mean_idle_w is None else len(kind.idle_w),
+            clock,
             notes,
         )
 
@@ -190,13 +197,23 @@ class TableLaw:
         return self.spread.cards
 
     def gauge(self, steps: Steps) -> FloatArray:
-        """What the steps take besides, shape (1,) or (3,).
+        """What the steps take besides, shape (1,) to (5,).
 
-        Tokens of padding; how long the GPU waits for the serving and for a slow host [s].
+        Tokens of padding; how long the GPU waits for the serving and for a slow host [s], if it
+        does; and last what `FullClock` adds [J], if it is known.
         """
         padding = [steps.total(steps.padded)]
         waiting = np.zeros(0) if self.hosts is None else self.hosts.waiting_seconds(steps)
-        return np.concatenate([padding, waiting])
+        clock = self.clock
+        besides_j = np.zeros(0) if clock is None else clock.total_besides_j(steps, self.prices)
+        return np.concatenate([padding, waiting, besides_j])
+
+    def _besides_parts_j(self, service: Service) -> tuple[float, float]:
+        """What dear cached tokens take, and idle power of hidden products, below 0 [J]."""
+        if self.clock is None:
+            return 0.0, 0.0
+        cache_j, hidden_j = service.gauged[-2:].tolist()
+        return cache_j, hidden_j
 
     def spending(self, service: Service) -> Spending:
         """What the work costs, and the waiting for the serving host."""
@@ -204,11 +221,15 @@ class TableLaw:
         padded = _padded(service)
         energy_j, seconds = self.prices.total_j(padded), self.prices.total_seconds(padded)
         parts_j = dict(self.prices.parts_j(padded))
+        cache_j, hidden_j = self._besides_parts_j(service)
+        parts_j["context"] += cache_j
+        parts_j["tokens"] += hidden_j
+        energy_j += cache_j + hidden_j
         least_parts_j = dict(self.roofline.parts_energy(counts))
         host_sd = None
         if self.hosts is not None:
             pace = self.hosts.pace
-            _, serving_s, slow_s = service.gauged.tolist()
+            _, serving_s, slow_s = service.gauged[:3].tolist()
             parts_j["waiting"] = pace.waiting_power_w * serving_s
             least_parts_j["waiting"] = 0.0
             energy_j += parts_j["waiting"]
@@ -234,7 +255,7 @@ class TableLaw:
 
     def drawn_j(self, service: Service) -> float:
         """Energy of one draw of the requests [J]."""
-        return self.prices.total_j(_padded(service))
+        return self.prices.total_j(_padded(service)) + sum(self._besides_parts_j(service))
 
     def alone_j(self, counts: StepCounts) -> float:
         """Energy of requests but for what they share [J], to share the whole by."""
@@ -255,17 +276,19 @@ class TableLaw:
     def divided_j(self, steps: Steps) -> FloatArray:
         """What steps take for each of `PHASES` [J], shape (3,); taking requests in is apart."""
         share = prompt_share(steps)
-        besides_j = self._besides_j(steps)
+        clock, nothing = self.clock, np.zeros((2, len(steps.decoding)))
+        cache_j, hidden_j = nothing if clock is None else clock.besides_j(steps, self.prices)
+        besides_j = self._besides_j(steps, hidden_j)
         of_prompts, of_outputs = (
             self.prices.energy_j[0] * part.total(part.weights_read) + besides_j(part)
             for part in (weighted(steps, share), weighted(steps, 1 - share))
         )
         own_j = self.own_j(steps).total(steps)
-        return np.asarray(own_j + np.array([of_prompts, 0.0, of_outputs]))
+        return np.asarray(own_j + np.array([of_prompts, 0.0, of_outputs + steps.total(cache_j)]))
 
-    def _besides_j(self, steps: Steps) -> Callable[[Steps], float]:
-        """What padding takes, and waiting for the serving host, of these steps weighted [J]."""
-        besides_j = self.prices.energy_j[TERMS.index("tokens")] * steps.padded
+    def _besides_j(self, steps: Steps, hidden_j: FloatArray) -> Callable[[Steps], float]:
+        """What padding, waiting and hidden products take, of these steps weighted [J]."""
+        besides_j = self.prices.energy_j[TERMS.index("tokens")] * steps.padded + hidden_j
         if self.hosts is not None:
             pace = self.hosts.pace
             (waits,) = pace.waits(steps, [self.hosts.serving_seconds])

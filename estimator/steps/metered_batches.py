@@ -22,8 +22,8 @@ class MeteredBatch:
         batch: (I, O, batch size).
         steps: What one batch makes the engine do.
         runs: The runs, one or more.
-        waiting_j: Part of a batch's energy that the GPU spent waiting for its host [J]; prices are
-            of the rest.
+        waiting_j: Part of a batch's energy that no price is of [J]: what the GPU spent waiting for
+            its host, and what `full_clock.py` adds; prices are of the rest.
     """
 
     batch: BatchKey
