@@ -136,9 +136,11 @@ def _step_seconds(
         law, decoding, prompt, context, pairs, sampled, counts[REUSED], counts[READERS]
     )
     launch_s = host_seconds(law, decoding, prompt, sampled)
-    times[LAUNCHED] = max(times[LAUNCHED], seen_s) + launch_s
+    begin_s = max(times[LAUNCHED], seen_s)
+    share = law.thread_share if law.launch[decoding + prompt] > 0 else 1.0
+    times[LAUNCHED] = begin_s + share * launch_s
     credit_s = times[CREDIT] if launch_s > 0 else 0.0
-    busy_s = busy_seconds(law, launch_s, parts_s, times[LAUNCHED] - times[CLOCK])
+    busy_s = busy_seconds(law, launch_s, parts_s, begin_s + launch_s - times[CLOCK])
     seconds = max(busy_s, limit_s - credit_s)
     recover(law, times, seconds, limit_s)
     return seconds

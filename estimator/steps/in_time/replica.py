@@ -64,7 +64,7 @@ class ServedTimes:
 def _no_times(token_budget: int, as_stored: Callable[[Any], Any]) -> Any:
     """The law of steps that take no time, of requests that are all there from the start."""
     by_tokens, by_kind = [np.zeros(token_budget + 1)] * 6, [np.zeros(0)] * 5
-    parts: list[Any] = [*by_tokens, *by_kind, *[0.0] * 6, math.inf, 0.0, 0.0, False]
+    parts: list[Any] = [*by_tokens, *by_kind, *[0.0] * 7, math.inf, 0.0, 0.0, False]
     return as_stored(StepTimes(*parts))
 
 

@@ -19,8 +19,8 @@ IS_BUSY, IS_STUCK, PREEMPTED, COMING_LAST = range(18, 22)
 READERS, REUSED, REUSED_PAIRS, TOLD = range(22, 26)
 COUNTERS = 26
 
-# What `State.times` holds [s]: when the last step ended, when it began, when it was launched; and
-# by how much the next one that is launched may undercut the power limit.
+# What `State.times` holds [s]: when the last step ended, when it began, until when a thread was at
+# its launch; and by how much the next one that is launched may undercut the power limit.
 CLOCK, BEGIN, LAUNCHED, CREDIT = range(4)
 TIMERS = 4
 
@@ -58,8 +58,9 @@ class StepTimes(NamedTuple):
     the requests that decode, how many times as long reading their caches takes since they are
     `uneven`. By kind of layer: `context` and `pair`, with `context_j` and `pair_j`, each for at
     most `window` tokens of a request. `output` and `head` (with the products), `output_j` a token
-    sampled, and what it takes the host in a step that is launched (`launch_output`). A graph that
-    feeds prompts is launched in `pieces`, and its products take `clock` times as long. `spare_w`:
+    sampled, and what it takes the host in a step that is launched (`launch_output`); a
+    `thread_share` of these the thread that launches is at it. A graph that feeds prompts is
+    launched in `pieces`, and its products take `clock` times as long. `spare_w`:
     power beside idle power that the limit leaves [W]. `recovery`: share of the time that steps last
     beyond what the limit asks for, by which a launched one may undercut it later; by
     `most_credit_s` at most [s]. `is_shared`: whether several GPUs share the work.
@@ -80,6 +81,7 @@ class StepTimes(NamedTuple):
     head: float
     output_j: float
     launch_output: float
+    thread_share: float
     pieces: float
     clock: float
     spare_w: float

@@ -7,12 +7,15 @@ from joulecast.estimator.steps.continuous_batching import ContinuousBatching
 from tests.estimator.slow_scheduler import SlowScheduler, requests_of
 
 Law = tuple[
-    Callable[..., tuple[float, float, float]], Callable[[float, float, float, float], float]
+    Callable[..., tuple[float, float, float]],
+    Callable[[float, float, float, float], float],
+    Callable[[float, float, float], float],
 ]
 """Decoding requests, prompt tokens, context, pairs, sampled tokens of a step, prompts that read a
 cached prefix and tokens of these -> seconds that its parts take, those that the power limit asks
-for, and those that its host needs to launch it. And decoding requests and prompt tokens of a step,
-seconds that its parts last, and those before which it is not launched -> seconds that it takes."""
+for, and those that its host needs to launch it. Then decoding requests and prompt tokens of a step,
+seconds that its parts last, and those before which it is not launched -> seconds that it takes. And
+these two and seconds of its launch -> those for which the host's thread is at it."""
 
 
 class SlowServer(SlowScheduler):
@@ -58,14 +61,16 @@ class SlowServer(SlowScheduler):
                 self.admit()
             if self.scheduled:
                 step = self.execute()
-                work, together = self.law
+                work, together, at_launch = self.law
                 parts_s, limit_s, launch_seconds = work(*step, *self.reads[-1][:2])
                 begin = seen if looks_ahead and self.is_ahead else self.clock
-                self.host_is_free = max(self.host_is_free, begin) + launch_seconds
+                launches_at = max(self.host_is_free, begin)
+                self.host_is_free = launches_at + at_launch(*step[:2], launch_seconds)
                 if looks_ahead and self.is_ahead and self.is_one_thread:
                     for noted, place in self.noted:
                         noted[place] = max(noted[place], self.host_is_free)
-                seconds = together(*step[:2], parts_s, self.host_is_free - self.clock)
+                launched = launches_at + launch_seconds
+                seconds = together(*step[:2], parts_s, launched - self.clock)
                 seconds = max(seconds, limit_s - (self.credit_s if launch_seconds else 0.0))
                 beyond_s = seconds - limit_s
                 self.credit_s += self.recovery * beyond_s if beyond_s > 0 else beyond_s

@@ -23,7 +23,7 @@ from joulecast.estimator.steps.in_time.state import (
 )
 from tests.estimator.online.slow_server import SlowServer
 
-GRAPH_TOKENS, PIECES_S, CLOCK = 3, 4e-4, 0.8
+GRAPH_TOKENS, PIECES_S, CLOCK, THREAD_SHARE = 3, 4e-4, 0.8, 0.75
 WINDOW = 24.0
 RECOVERY, MOST_CREDIT_S = 0.3, 1.2e-3
 
@@ -43,6 +43,11 @@ def on_gpus(gpus: int) -> Callable[[float, float, float, float], float]:
         return math.hypot(parts_s, max(0, host_s)) if waits_often else max(parts_s, host_s)
 
     return together
+
+
+def at_launch(decoding: float, prompt: float, launch_s: float) -> float:
+    """How long the thread is at a launch."""
+    return launch_s * (THREAD_SHARE if decoding + prompt > GRAPH_TOKENS else 1)
 
 
 def parts_limit_host(
@@ -93,6 +98,7 @@ def times_of(budget: int) -> StepTimes:
         head=1e-5,
         output_j=0.002,
         launch_output=1e-5,
+        thread_share=THREAD_SHARE,
         pieces=PIECES_S,
         clock=CLOCK,
         spare_w=200.0,
@@ -149,7 +155,7 @@ def test_it_serves_as_one_that_follows_every_request(
     )
     cached = [data.draw(st.integers(0, i) | st.just(0)) for i, _ in lengths]
     credit = RECOVERY, MOST_CREDIT_S
-    work = parts_limit_host, on_gpus(gpus)
+    work = parts_limit_host, on_gpus(gpus), at_launch
     slow = SlowServer(rules, lengths, arrivals, work, credit, cached, is_one_thread=gpus == 1)
     log = np.array(slow.serve())
     times = times_of(rules.token_budget)._replace(is_shared=gpus > 1)
@@ -239,14 +245,18 @@ def test_a_graph_that_feeds_prompts_is_launched_in_pieces() -> None:
 
 
 def test_one_thread_launches_a_step_before_it_tells_of_the_one_before() -> None:
-    """Prompts of 4 tokens, launched for 3 ms each, of which the second comes after 1 ms."""
+    """Prompts of 4 tokens, launched for 3 ms each, of which the second comes after 1 ms.
+
+    A thread is at a launch for three quarters of its time.
+    """
     rules = ContinuousBatching(64, 4, 100, 4, steps_to_release=1)
     steps = times_of(64)._replace(launch_output=0.0, token_j=np.zeros(65), is_shared=False)
     rows, served = serve(rules, [0.0, 1e-3], [(4, 2), (4, 1)], steps)
-    # The second step is scheduled after 3 ms, with the second prompt, and launched after 6.
+    # The second step is scheduled after 2.25 ms, with the second prompt; its thread is free again
+    # after 4.5, when it tells of the first, and its last kernel runs after 5.25.
     assert rows[:, PROMPT].tolist() == [4, 4]
-    assert served.first_s == pytest.approx([6e-3, 6e-3])
-    assert served.last_s == pytest.approx([6e-3, 6e-3])
+    assert served.first_s == pytest.approx([4.5e-3, 5.25e-3])
+    assert served.last_s == pytest.approx([5.25e-3, 5.25e-3])
     # One that only decodes is a recorded graph, and nothing waits for its launch.
     _, served = serve(rules, [0.0], [(4, 2)], steps)
     assert served.first_s == pytest.approx([3e-3])
