@@ -18,6 +18,7 @@ from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.method import Router
 from joulecast.estimator.online.fewest import fewest, waits
 from joulecast.estimator.online.fleet import Fleet, FleetRun
+from joulecast.estimator.over_time.intervals import LatencySpread
 from joulecast.estimator.over_time.serving import (
     KEEPING_UP_SHARE,
     Objective,
@@ -320,6 +321,7 @@ def _serving(
         preempted=run.preempted,
         requests_per_s=len(requests) / span_s if span_s > 0 else None,
         latencies=waits(requests, run),
+        spread=LatencySpread.of(model.basis),
         scale_to_zero_s=plan.scale_to_zero_s,
         replicas_needed=_needed(fleet, run, requests),
         timeline=_timeline(model, fleet, run, requests, energy_j),

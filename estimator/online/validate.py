@@ -71,6 +71,20 @@ class OnlineValidation:
             return None
         return 100 * (told.to_dict()[quantile] / timed.to_dict()[quantile] - 1)
 
+    @property
+    def latencies_within(self) -> Mapping[tuple[str, str], bool | None]:
+        """Of `HELD`, whether the interval holds what the clock had; None where there is none."""
+        serving = self.estimate.serving
+        intervals = {} if serving is None else serving.latency_intervals_s()
+        within: dict[tuple[str, str], bool | None] = {}
+        for name, quantile in HELD:
+            interval, timed_s = intervals.get(name), self._timed_s(name, quantile)
+            within[name, quantile] = None
+            if interval is not None and timed_s is not None:
+                low_s, high_s = interval[quantile]
+                within[name, quantile] = low_s <= timed_s <= high_s
+        return within
+
     def _timed_s(self, name: str, quantile: str) -> float | None:
         """A latency by the clock [s]."""
         timed = self.latencies[name]
@@ -99,6 +113,7 @@ class OnlineValidation:
                 f"{name}_{quantile}": {
                     "metered_s": self._timed_s(name, quantile),
                     "error_percent": self.latency_percent(name, quantile),
+                    "is_within": self.latencies_within[name, quantile],
                 }
                 for name, quantile in HELD
             },

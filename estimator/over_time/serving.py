@@ -9,6 +9,7 @@ import numpy as np
 
 from joulecast.estimator.method import Router
 from joulecast.estimator.over_time.durations import moment
+from joulecast.estimator.over_time.intervals import LatencySpread
 from joulecast.estimator.over_time.pieces import Pieces, percentiles_of, total_of
 from joulecast.estimator.over_time.timeline import Timeline
 from joulecast.measurements.arrays import FloatArray
@@ -167,6 +168,7 @@ class Serving:
         requests_per_s: Arrivals a second, on average.
         latencies: A key of `LATENCIES` -> how long requests waited [s]; None where none did, such
             as for a second token.
+        spread: How sure these are.
         scale_to_zero_s: After so long with nothing to do a replica draws nothing [s]; None: never.
         replicas_needed: So many would keep up, busy no more than `KEEPING_UP_SHARE`, where these
             do not; None where they do.
@@ -191,6 +193,7 @@ class Serving:
     preempted: int
     requests_per_s: float | None
     latencies: Mapping[str, Quantiles | None]
+    spread: LatencySpread
     scale_to_zero_s: float | None
     replicas_needed: int | None
     timeline: Timeline
@@ -213,6 +216,18 @@ class Serving:
             for latency, values in self.latencies.items()
         ]
         return frame_of(rows)
+
+    def latency_intervals_s(self) -> dict[str, dict[str, list[float]] | None]:
+        """A key of `LATENCIES` -> "p50" and so on -> lower and upper end of a 95 % interval [s]."""
+        return {
+            name: None
+            if values is None
+            else {
+                quantile: list(self.spread.interval_s(name, quantile, seconds))
+                for quantile, seconds in values.to_dict().items()
+            }
+            for name, values in self.latencies.items()
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -237,6 +252,8 @@ class Serving:
             "preempted": self.preempted,
             "requests_per_s": self.requests_per_s,
             **latencies,
+            "latency_intervals_s": self.latency_intervals_s(),
+            "latency_intervals_of": self.spread.stands_on,
             "scale_to_zero_s": self.scale_to_zero_s,
             "replicas_needed": self.replicas_needed,
             "untimed": self.untimed,

@@ -208,6 +208,8 @@ class FleetOption:
         }
         for latency, quantiles in ({} if serving is None else serving.latencies).items():
             document[f"{latency}_s"] = quantiles and quantiles.to_dict()
+        if serving is not None:
+            document["latency_intervals_s"] = serving.latency_intervals_s()
         facility = estimate.facility
         if facility is not None:
             document |= facility.to_dict(self.energy_j, self.interval_j)

@@ -1,5 +1,7 @@
 """Facts and remarks of how requests were served."""
 
+from collections.abc import Mapping, Sequence
+
 from joulecast.estimator.estimate import Estimate
 from joulecast.estimator.over_time.durations import duration, moment
 from joulecast.estimator.over_time.serving import KEEPING_UP_SHARE, LATENCIES, Quantiles, Serving
@@ -62,11 +64,12 @@ def serving_facts(estimate: Estimate) -> list[tuple[str, str]]:
         ("all at once", f"{joules(serving.offline_j)}, were all requests there from the start"),
         ("mean power", f"{estimate.mean_power_w:,.0f} W over {duration(serving.span_s)}"),
     ]
-    facts += [
-        (text, quantiles_text(values))
-        for name, text in LATENCIES.items()
-        if (values := serving.latencies[name]) is not None
-    ]
+    intervals = serving.latency_intervals_s()
+    for name, text in LATENCIES.items():
+        values, interval = serving.latencies[name], intervals[name]
+        if values is not None and interval is not None:
+            facts.append((text, quantiles_text(values)))
+            facts.append(("  95 % interval", intervals_text(interval)))
     running = f"{plain_digits(serving.mean_running)} running"
     waiting = f"{plain_digits(serving.mean_waiting)} waiting, on average"
     facts.append(("requests", f"{running}, {waiting}{preempted_text(serving)}"))
@@ -149,6 +152,18 @@ def quantiles_text(values: Quantiles) -> str:
     )
 
 
+def intervals_text(intervals: Mapping[str, Sequence[float]]) -> str:
+    """The same of 95 % intervals [s]."""
+    p50, p90, p99, mean = (_span_text(*intervals[name]) for name in Quantiles.__dataclass_fields__)
+    return f"{p50}, {p90}, {p99}; {mean}"
+
+
+def _span_text(low_s: float, high_s: float) -> str:
+    """From one to the other [s], with their unit once."""
+    (low, *of_low), (high, *of_high) = moment(low_s).split(), moment(high_s).split()
+    return " ".join([low, *(of_low if of_low != of_high else []), "to", high, *of_high])
+
+
 def serving_notes(estimate: Estimate) -> list[str]:
     """What a reader has to know of how the requests were served."""
     serving = estimate.serving
@@ -174,4 +189,5 @@ def serving_notes(estimate: Estimate) -> list[str]:
             f"they come; about {serving.replicas_needed:,} replicas would keep up (--replicas), "
             f"{KEEPING_UP_TEXT}."
         )
+    notes.append(f"Intervals of latencies: by how far off were {serving.spread.stands_on}.")
     return notes

@@ -55,7 +55,10 @@ def _summary(validations: Sequence[OnlineValidation]) -> list[tuple[str, str]]:
             text = f"median {statistics.median(errors):.1f} %, worst {max(errors):.1f} %"
             facts.append((f"{label}, absolute error", text))
     within = sum(validation.is_within for validation in validations)
-    return [*facts, ("energy, interval holds", f"{within} of {len(validations)}")]
+    facts.append(("energy, interval holds", f"{within} of {len(validations)}"))
+    inside = [validation.latencies_within for validation in validations]
+    told = [of[held] for of in inside for held in HELD if of[held] is not None]
+    return [*facts, ("latencies, interval holds", f"{sum(map(bool, told))} of {len(told)}")]
 
 
 def _signed(value: Any) -> str:
