@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from joulecast.estimator.unit_prices.in_time import THREAD_SHARE
 from joulecast.estimator.unit_prices.shipped import load_unit_prices
 from joulecast.estimator.unit_prices.sources import deployment_of, steps_of_log
 from joulecast.measurements.arrays import FloatArray
@@ -37,9 +38,10 @@ def seconds_at_work(
     """Time in which the GPU is busy or waits for the launch of a step [s].
 
     The host launches a step while the GPU runs the one before, as soon as it has launched that and
-    has the output of the last but one. A step ends when the GPU has done it after the one before,
-    and no sooner than its last kernel is launched; a graph that is launched in pieces overlaps less
-    with that, as the sides of a right triangle make its third.
+    has the output of the last but one; its thread is at a launch for `THREAD_SHARE` of it, at
+    pieces for all of it. A step ends when the GPU has done it after the one before, and no sooner
+    than its last kernel is launched; a graph that is launched in pieces overlaps less with that, as
+    the sides of a right triangle make its third.
 
     Args:
         gpu_s: What each step takes on the GPU [s], shape (steps,).
@@ -47,12 +49,12 @@ def seconds_at_work(
         waited_s: How long nothing ran before it was launched [s]; 0 where something did.
         is_pieced: Whether it is a graph that is launched in pieces.
     """
-    busy = ended = ended_before = launched = 0.0
+    busy = ended = ended_before = free_at = 0.0
     for gpu, launch, waited, pieced in zip(gpu_s, launch_s, waited_s, is_pieced, strict=True):
-        begun = ended + waited if waited > 0 else max(ended_before, launched)
-        launched = begun + launch
+        begun = ended + waited if waited > 0 else max(ended_before, free_at)
+        free_at = begun + launch * (1.0 if pieced else THREAD_SHARE)
         free = max(ended, begun)
-        host = max(0.0, launched - free)
+        host = max(0.0, begun + launch - free)
         ended_before, ended = ended, free + (math.hypot(gpu, host) if pieced else max(gpu, host))
         busy += ended - free
     return float(busy)
