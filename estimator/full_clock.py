@@ -36,7 +36,7 @@ _OF_BANDWIDTH, _OF_PEAK = 0.9, 0.63
 """Shares that reading and multiplying reach, as in the H200's price list and windows."""
 
 _ROUNDS = 24
-_CONTEXT = TERMS.index("context")
+_TOKENS, _CONTEXT = TERMS.index("tokens"), TERMS.index("context")
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,8 @@ class FullClock:
         That its cached tokens are dear; and, below 0, idle power while products are hidden.
         """
         seconds, hidden = self._seconds_and_hidden(steps)
-        hidden_j = -self.idle_power_w * hidden
+        tokens = steps.decoding + steps.prompt_tokens + steps.padded
+        hidden_j = -np.minimum(self.idle_power_w * hidden, prices.energy_j[_TOKENS] * tokens)
         priced_j = self._priced(steps, prices.energy_j) + hidden_j
         dear_j = (self.dear_cache - 1) * prices.energy_j[_CONTEXT] * steps.context
         left_j = _HELD * self.limit_w * seconds - priced_j

@@ -161,7 +161,8 @@ class TableLaw:
         mean_idle_w, notes = kind.idle_power_w(table.metadata.get("cards", {})), mean.notes
         if mean_idle_w is not None:
             idles = f"idle power is the mean of {len(kind.idle_w)} cards, {mean_idle_w:.0f} W"
-            notes += (f"{idles} (its own: {idle_w:.0f} W)",)
+            own = f"its own: {idle_w:.0f} W" if idle_w else "its own is not known"
+            notes += (f"{idles} ({own})",)
             idle_w = mean_idle_w
         clock = FullClock.of(table, waiting, None if hosts is None else hosts.pace, idle_w)
         waiting, prices = (waiting, fit_prices(waiting)) if clock is None else clock.fit(waiting)

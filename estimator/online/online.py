@@ -39,6 +39,7 @@ from joulecast.estimator.steps.spending import Spending
 from joulecast.estimator.steps.work import CachedSums, LengthArray
 from joulecast.estimator.stepwise import StepModel, gauged_by_law
 from joulecast.estimator.variants.speculation import SpeculativeBatching
+from joulecast.measurements.arrays import FloatArray
 from joulecast.traces.binning.cluster import Cluster
 from joulecast.traces.errors import InputError
 from joulecast.traces.requests import TimedRequests, TokenArray
@@ -345,6 +346,14 @@ def _needed(fleet: Fleet, run: FleetRun, requests: TimedRequests) -> int | None:
     return min(len(requests), max(fleet.replicas + 1, needed))
 
 
+def _adding_up(work_j: FloatArray, waiting_j: FloatArray, energy_j: float) -> FloatArray:
+    """Work by slices, which another law told, beside idle power: together all of the energy [J]."""
+    left_j = energy_j - waiting_j.sum()
+    if left_j < 0 or not work_j.any():
+        return np.asarray((work_j + waiting_j) * (energy_j / (work_j + waiting_j).sum()))
+    return np.asarray(waiting_j + work_j * (left_j / work_j.sum()))
+
+
 def _timeline(
     model: StepModel,
     fleet: Fleet,
@@ -356,8 +365,7 @@ def _timeline(
     slice_s, end_s = fleet.slice_s, run.end_s
     slices = max(1, math.ceil(end_s / slice_s - 1e-9))
     over_time = run.over_time
-    spent_j = over_time.of("energy", slices)
-    spent_j = spent_j + model.law.idle_power_w * over_time.of("awake", slices)
+    waiting_j = model.law.idle_power_w * over_time.of("awake", slices)
     seconds = np.minimum(slice_s, end_s - slice_s * np.arange(slices))
     bounds = slice_bounds(requests.arrival_s, slice_s, slices)
     first_s, outputs = run.first_s, requests.lengths[:, 1]
@@ -370,7 +378,7 @@ def _timeline(
     return Timeline(
         slice_s=slice_s,
         end_s=end_s,
-        energy_j=spent_j * (energy_j / spent_j.sum()),
+        energy_j=_adding_up(over_time.of("energy", slices), waiting_j, energy_j),
         arrived=np.diff(bounds).astype(float),
         running=over_time.of("running", slices) / seconds,
         waiting=over_time.of("waiting", slices) / seconds,

@@ -159,7 +159,7 @@ class ServingWish:
         None if these are not known, or if nobody asks and the engine forms static batches.
 
         Raises:
-            InputError: They are asked for, and not known.
+            InputError: They are asked for, and not known; or none of a column of them can be read.
         """
         is_asked = self.serving == "online" or self.asks_for_online
         if self.serving == "offline":
@@ -178,6 +178,13 @@ class ServingWish:
             drawn = sample_requests(loaded.workload, np.random.default_rng(_SEED))
             how = f"as in the trace to {slices.width_s:g} s, lengths drawn{pace}"
             return self._paced(drawn, trace), how
+        unread = loaded.arrivals
+        if unread is not None and unread.missing and not unread.requests:
+            raise InputError(
+                f"{trace}: {unread.text}, so that it is not known when they came; write dates and "
+                "times as in ISO 8601, or numbers, name another column with --arrival-column, or "
+                "take --serving offline to have all there at once"
+            )
         if is_asked and loaded.timeless:
             raise InputError(
                 f"{trace}: {some_of(loaded.timeless)} does not tell when its requests came, as the "

@@ -42,6 +42,13 @@ def own_format(model: str) -> Dtype | None:
     )
 
 
+def _half_format(model: str, gpu: Gpu) -> str:
+    """The 16 bits in which an engine computes a model."""
+    config = load_config(model)
+    is_float16 = config.get("torch_dtype", config.get("dtype")) == "float16"
+    return "float16" if is_float16 and "float16" in gpu.peak_flops else gpu.half_dtype
+
+
 @dataclass(frozen=True)
 class Deployment:
     """A model on GPUs under an engine.
@@ -81,13 +88,13 @@ class Deployment:
             gpu: Data sheet.
             engine: "vllm" or "pytorch".
             gpus: GPUs that share the model.
-            dtype: One of `DTYPES`; None for that of the published weights: what the GPU multiplies
-                in 16 bits, unless the config says that they are quantized.
+            dtype: One of `DTYPES`; None for that of the published weights: float16 if the config
+                says so, else what the GPU multiplies in 16 bits, unless they are quantized.
 
         Raises:
             InputError: The GPU has no such arithmetic, or so many GPUs cannot share the model.
         """
-        own = gpu.half_dtype
+        own = _half_format(model, gpu)
         asked = own_format(model) or own if dtype is None else dtype
         if asked not in DTYPES:
             raise InputError(f'"{dtype}" is no number format; take one of: {", ".join(DTYPES)}')

@@ -23,6 +23,9 @@ PER_SECOND: Mapping[ArrivalUnit, float] = {
     "nanoseconds": 1e9,
 }
 ARRIVAL_UNITS = tuple(PER_SECOND)
+_FAR_OFFSET = r":.*[+-](1[5-9]|[2-9]\d)(:?\d\d)?\s*$|:.*[+-]\d\d:?[6-9]\d\s*$"
+"""An offset from UTC that no place has: 15 hours and more, or 60 minutes and more."""
+
 VIEW_COLUMNS = "arrival_number", "arrival_clock", "arrival_zone", "arrival_text"
 
 EPOCH_BEGINS_S, EPOCH_ENDS_S = 1_262_304_000, 4_102_444_800
@@ -168,7 +171,8 @@ def _with_text_arrivals(columns: Mapping[str, str], value: str, source: str) -> 
     return (
         "SELECT * EXCLUDE (number, moment), "
         f"CASE WHEN ABS(number) < {_MOST} THEN number END AS arrival_number, "
-        "EPOCH_US(CASE WHEN moment IS NOT NULL THEN moment "
+        f"EPOCH_US(CASE WHEN REGEXP_MATCHES(arrival_text, '{_FAR_OFFSET}') THEN NULL "
+        "WHEN moment IS NOT NULL THEN moment "
         f"WHEN number IS NULL THEN TRY_CAST({mended} AS TIMESTAMPTZ) END) / 1e6 AS arrival_clock, "
         "CASE WHEN number IS NOT NULL THEN 0 WHEN CONTAINS(arrival_text, '+') THEN 1 "
         r"WHEN REGEXP_MATCHES(arrival_text, '[A-Za-z]\s*$|:.*-\d\d(:?\d\d)?\s*$') THEN 1 "

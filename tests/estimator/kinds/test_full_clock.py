@@ -86,6 +86,13 @@ def test_tokens_are_hidden_no_longer_than_weights_are_read(
     assert hidden[3] == pytest.approx(hidden[4]) == pytest.approx(READING_S, rel=0.02)
 
 
+def test_tokens_hide_no_more_than_they_cost(table: EnergyTable, law: TableLaw) -> None:
+    cheap = replace(law.prices, energy_j=law.prices.energy_j * [1, 1e-4, 1, 1, 1, 1])
+    step = decoding(table, 64, 100)
+    _, hidden_j = clock_of(law).total_besides_j(step, cheap)
+    assert hidden_j == pytest.approx(-cheap.energy_j[1] * (64 + step.padded[0]))
+
+
 def test_what_it_adds_is_found_again(table: EnergyTable, law: TableLaw) -> None:
     """Batches that take what the law says give the same prices."""
     clock = clock_of(law)

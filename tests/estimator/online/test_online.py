@@ -232,6 +232,31 @@ def test_without_times_a_trace_is_served_at_once_or_at_a_rate(run_cli: RunCli) -
     assert "at random, 20 a second" in " ".join(shown.split())
 
 
+@pytest.mark.parametrize("written", ["03/01/2025 09:00:00", "Sat 01 Mar 2025", "soon", ""])
+def test_times_that_nobody_can_read_are_not_passed_over(
+    written: str, tmp_path: Path, run_cli: RunCli
+) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(f"timestamp,input_tokens,output_tokens\n{written},10,10\n{written},20,9\n")
+    for words in ([], ["--serving", "online"]):
+        refused = run_cli("estimate", path, *words)
+        assert refused.exit_code == 1
+        assert '"timestamp": none of 2 requests has a time that can be read' in refused.stderr
+    for words in (["--serving", "offline"], ["--arrival-column", "none"], ["--rate", 2]):
+        assert run_cli("estimate", path, *words).exit_code == 0
+
+
+def test_what_idles_draws_idle_power(tmp_path: Path) -> None:
+    """A burst of two minutes' work, and an hour later another: between them nothing runs."""
+    path = a_trace(tmp_path / "bursts.csv", np.repeat([0.0, 3600.0], 150))
+    estimate = jc.estimate(path, table="h200-sxm/mistral-7b/vllm-quick")
+    slices = serving_of(estimate)["timeline"]["slices"]
+    idle = [each["power_w"] for each in slices if each["running"] == 0]
+    assert len(idle) > 10
+    idle_w = estimate.serving.idle_j / ((1 - estimate.serving.busy_share) * estimate.serving.span_s)
+    assert idle == pytest.approx([idle_w] * len(idle), rel=1e-9)
+
+
 def test_bounds_are_read() -> None:
     first, second = objectives_of("ttft_p99=2s, tpot_p50=50ms")
     assert (first.latency, first.quantile, first.seconds) == ("ttft", "p99", 2.0)

@@ -258,6 +258,12 @@ def test_formats_of_published_weights(
     assert estimate(run_cli, "--model", tmp_path)["dtype"] == dtype
 
 
+def test_models_that_are_published_in_float16_are_taken_so(run_cli: RunCli) -> None:
+    told = estimate(run_cli, "--model", "llama-2-7b", "--gpu", "h200-sxm")
+    assert (told["dtype"], told["basis"]) == ("float16", "measured")
+    assert estimate(run_cli, "--model", "llama-3.1-8b", "--gpu", "h200-sxm")["dtype"] == "bfloat16"
+
+
 def test_an_unknown_quantization_is_not_passed_over(tmp_path: Path, run_cli: RunCli) -> None:
     config = load_config("qwen3-8b") | {"quantization_config": {"quant_method": "gptq", "bits": 8}}
     (tmp_path / "config.json").write_text(json.dumps(config))

@@ -274,6 +274,15 @@ def test_zones_are_said(tmp_path: Path) -> None:
     assert (blank.zoned, blank.unzoned, blank.span_s) == (1, 1, 7)
 
 
+@pytest.mark.parametrize("offset", ["-99:99", "+25:00", "+02:75", " +1500"])
+def test_offsets_that_no_place_has_are_no_times(offset: str, tmp_path: Path) -> None:
+    rows = [f"2025-03-01T09:00:00{offset}", "2025-03-01T09:00:01+14:00"]
+    path = csv_of(tmp_path / "o.csv", "arrival_s", rows)
+    assert (reading_of(path).requests, reading_of(path).missing) == (1, 1)
+    with pytest.raises(InputError, match=r"o\.csv:2: arrival_s is .*, which is no time"):
+        load_trace(path, with_arrivals=True)
+
+
 def test_rows_at_the_epoch_among_dates_have_no_time(tmp_path: Path) -> None:
     path = csv_of(tmp_path / "t.csv", "arrival_s", [MAY_12, MAY_12 + 9, 0, "1970-01-01 00:00:00"])
     reading = reading_of(path)
