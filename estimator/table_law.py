@@ -34,7 +34,7 @@ from joulecast.measurements.table.table import EnergyTable
 from joulecast.traces.errors import InputError
 
 IDLE_SPREADS, OTHER_IDLE_SPREAD = {"h200-sxm": 0.03}, 0.06
-"""Relative sd of idle power between cards of a kind: 3.1 of 124 W between 24 H200s, 5.0 of 126 W
+"""Relative sd of idle power between cards of a kind: 3.0 of 124 W between 25 H200s, 5.0 of 126 W
 between fifteen H100s, of which the first twelve showed 7; as much for kinds of which few cards were
 metered."""
 
