@@ -32,7 +32,8 @@ THREAD_SHARE = 0.73
 """Of the time from when a step's launch begins to when its last kernel may run, for which one GPU's
 thread is at it: then it fetches what the step before put out. By the logs of 88 minutes of requests
 as they came (0.73 in the mean, sd 0.17; `benchmarks/logged_hosts.py`). Pieces of a graph take it
-all the time (0.96), and several GPUs have processes that launch."""
+all the time (0.96), as eager steps do, whose time a layer is that from one step to the next;
+several GPUs have processes that launch."""
 
 UNEVEN, UNEVEN_CACHES = 0.3, 128.0
 """How much longer it takes to read caches of traffic than those of a table's batches, whose
@@ -95,7 +96,7 @@ def step_times(
         head=pace.head_flop * head_flops / gpus,
         output_j=energy_j["outputs"] + energy_j["head_flops"] * head_flops,
         launch_output=float(launch_outputs.max()),
-        thread_share=1.0 if gpus > 1 else THREAD_SHARE,
+        thread_share=1.0 if gpus > 1 or deployment.launches_every_step else THREAD_SHARE,
         pieces=0.0 if deployment.launches_every_step else PIECES_S * by_tokens.layers,
         clock=FULL_CLOCK if is_known else 1.0,
         spare_w=gpus * (deployment.power_limit_w - prices.idle_power_w),

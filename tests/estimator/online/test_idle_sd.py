@@ -11,7 +11,7 @@ from joulecast.estimator.kinds.cards import load_kind
 
 TABLE = "h100-sxm/llama-3.1-8b/vllm"
 OF_KIND = len(load_kind("h100-sxm").idle_w)
-LISTED, OF_LIST = {"gpu": "h200-sxm", "model": "olmo-7b"}, 11
+LISTED, OF_LIST = {"gpu": "h200-sxm", "model": "olmo-7b"}, 12
 CASES = [
     ({"table": TABLE}, OF_KIND),
     (LISTED, OF_LIST),

@@ -28,7 +28,7 @@ def test_energy_is_met_as_far_as_the_page_says(validations: dict[str, OnlineVali
     """2 % in the median and 4 % at worst are aimed at; what is reached is on the page."""
     errors = [abs(validation.error_percent) for validation in validations.values()]
     assert len(errors) == 100
-    assert statistics.median(errors) < 3.2
+    assert statistics.median(errors) < 3.1
     assert max(errors) < 8.5
     within = [validation.is_within for validation in validations.values()]
     assert sum(within) >= 0.95 * len(within)

@@ -199,5 +199,5 @@ def test_a_figure_alone_is_shown_alone(run_cli: RunCli) -> None:
     assert "Figure 4" in text
     assert "Figure 3" not in text
     assert "differs by -6.6 points" in text
-    assert "1, 2 and 4 NVIDIA H200 141GB HBM3e (SXM), vllm 0.22.0, 9 to 11 invalid runs" in text
+    assert "1, 2 and 4 NVIDIA H200 141GB HBM3e (SXM), vllm 0.22.0, 11 to 13 invalid runs" in text
     assert text.count("NVIDIA H200") == 1

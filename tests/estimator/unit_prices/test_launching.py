@@ -12,6 +12,7 @@ from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.in_time import (
     FULL_CLOCK,
     MOST_CREDIT_S,
+    THREAD_SHARE,
     UNEVEN,
     UNEVEN_CACHES,
     step_times,
@@ -117,6 +118,8 @@ def test_eager_steps_are_launched_alike_for_few_and_many() -> None:
     times = step_times(prices, deployment, scheduler.token_budget, scheduler.graph_tokens)
     assert times.launch_output == times.pieces == 0
     assert times.launch[1] == pytest.approx(32 * prices.pace.eager_layer)
+    assert times.thread_share == 1
+    assert step_times(prices, plain, 2048, 512).thread_share == THREAD_SHARE
 
 
 def test_prompts_of_dense_models_in_sixteen_bits_run_at_full_clock() -> None:

@@ -8,12 +8,14 @@ import pytest
 import joulecast as jc
 from joulecast.estimator.unit_prices.deployment import Deployment
 from joulecast.estimator.unit_prices.model import Scaling
+from joulecast.estimator.unit_prices.sources import deployment_of
 from joulecast.estimator.variants.break_even import equal_requests
 from joulecast.estimator.variants.model import Sampled
 from joulecast.estimator.variants.sampling import SamplingCost
 from joulecast.estimator.variants.wish import Wish
 from joulecast.measurements.engines.decoding import Decoding
 from joulecast.measurements.hardware import load_gpu
+from joulecast.measurements.table.table import load_table
 from joulecast.traces.errors import InputError
 from tests.conftest import RunCli
 
@@ -112,6 +114,18 @@ def eager_h200() -> Deployment:
     from dataclasses import replace
 
     return replace(H200, is_eager=True)
+
+
+@pytest.mark.parametrize("batch", [(1024, 256, 2), (4096, 256, 32)])
+def test_eager_steps_of_the_lists_own_host_last_as_the_clock_has_it(
+    batch: tuple[int, int, int],
+) -> None:
+    """Small batches wait for the host in every step."""
+    table = load_table("h100-sxm/llama-3.1-8b/vllm-eager-quick")
+    run = next(run for run in table.runs if run.batch == batch)
+    serves = Scaling(deployment_of(table.metadata, table.config))
+    seconds = equal_requests(serves, run.batch_size, run.input_tokens, run.output_tokens).seconds
+    assert seconds == pytest.approx(run.seconds / run.batches, rel=0.05)
 
 
 @pytest.mark.parametrize("text", ["gpu=h200-sxm,eager=maybe", "eager=", "speculate"])
