@@ -322,7 +322,7 @@ def _serving(
         preempted=run.preempted,
         requests_per_s=len(requests) / span_s if span_s > 0 else None,
         latencies=waits(requests, run),
-        spread=LatencySpread.of(model.basis),
+        spread=LatencySpread.of(model.basis, model.config),
         scale_to_zero_s=plan.scale_to_zero_s,
         replicas_needed=_needed(fleet, run, requests),
         timeline=_timeline(model, fleet, run, requests, energy_j),

@@ -30,9 +30,9 @@ class LatencySpread:
     stands_on: str
 
     @classmethod
-    def of(cls, basis: Basis) -> "LatencySpread":
-        """Of a deployment."""
-        shape = load_shape(basis.model)
+    def of(cls, basis: Basis, config: str) -> "LatencySpread":
+        """Of a deployment; `config` as `load_shape` takes it."""
+        shape = load_shape(config)
         is_large = not shape.is_mixture and shape.parameters >= _LARGE and basis.gpus == 1
         factors, servers = _LARGE_DENSE if is_large else _OTHERS
         where = "" if basis.gpu == _METERED else "; no other kind of GPU was metered so"

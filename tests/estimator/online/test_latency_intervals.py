@@ -1,11 +1,14 @@
 """How sure latencies are said to be."""
 
 import json
+import shutil
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from joulecast.estimator.over_time.intervals import LatencySpread
+from joulecast.measurements.models import load_config
 from tests.conftest import RunCli
 
 LOG = "arrival_s,input_tokens,output_tokens\n" + "".join(f"{k},{300 + k},40\n" for k in range(60))
@@ -48,6 +51,17 @@ def test_latencies_stand_on_servers_of_their_kind(
             low_s, high_s = intervals[quantile]
             assert low_s < seconds < high_s
             assert low_s * high_s == pytest.approx(seconds**2)
+
+
+def test_a_table_of_a_model_of_ones_own(run_cli: RunCli, log: Path, tmp_path: Path) -> None:
+    table = tmp_path / "own"
+    shipped = files("joulecast.measurements") / "tables/h200-sxm/mistral-7b/vllm-quick"
+    shutil.copytree(str(shipped), table)
+    metadata = json.loads((table / "table.json").read_text()) | {"model": "my-own"}
+    (table / "table.json").write_text(json.dumps(metadata))
+    (table / "config.json").write_text(json.dumps(load_config("mistral-7b")))
+    shown = run_cli("estimate", log, "--table", table, "--arrival-column", "arrival_s")
+    assert "83 metered minutes" in " ".join(shown.stdout.split())
 
 
 def test_requests_of_one_token_have_none_of_a_second(run_cli: RunCli, tmp_path: Path) -> None:
