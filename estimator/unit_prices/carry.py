@@ -34,6 +34,9 @@ LINK_SPREAD = 1.0
 OWN_WATTS_SPREAD = 0.03
 """Of watts that a user read off the card."""
 
+_MOST_IDLE = 0.75
+"""Share of its limit that no card draws with nothing to do: those metered draw 0.15 to 0.2."""
+
 _PRODUCTS = {
     "linear_flops": None,
     "quantized_flops": "float8",
@@ -163,13 +166,15 @@ def with_own_watts(
     Raises:
         InputError: Watts that no card of the kind can draw.
     """
-    for name, value in (("idle", watts.idle_w), ("decode", watts.decode_w)):
+    limit_w = deployment.power_limit_w
+    most = ("idle", watts.idle_w, _MOST_IDLE * limit_w), ("decode", watts.decode_w, limit_w)
+    for name, value, most_w in most:
         if isinstance(value, bool) or not isinstance(value, int | float | None):
             raise InputError(f"{name} watts are {value!r}; give a number")
-        if value is not None and not 0 < value < deployment.power_limit_w:
+        if value is not None and not 0 < value < most_w:
             raise InputError(
-                f"--{name}-watts {value:g}: a {deployment.gpu.product} draws more than 0 and less "
-                f"than {deployment.power_limit_w:g} W"
+                f"--{name}-watts {value:g}: a {deployment.gpu.product} of {limit_w:g} W draws more "
+                f"than 0 and less than {most_w:g} W so"
             )
     prices = carried.prices
     if watts.idle_w is not None:

@@ -113,7 +113,8 @@ def test_python_says_the_same_as_the_command(run_cli: RunCli) -> None:
         (("--model", ""), 'unknown model ""'),
         (("--gpu", ""), 'unknown GPU ""'),
         (("--gpu", "l4", "--method", "binned"), "binned needs one"),
-        (("--gpu", "l4", "--idle-watts", "100"), "less than 72 W"),
+        (("--gpu", "l4", "--idle-watts", "100"), "of 72 W draws more than 0 and less than 54 W"),
+        (("--gpu", "l4", "--idle-watts", "60"), "less than 54 W"),
         (("--gpu", "l4", "--idle-watts", "50", "--decode-watts", "40"), "no more than the 50 W"),
         (("--gpu", "none.json"), "none.json"),
         (
