@@ -58,8 +58,8 @@ nitpick_ignore_regex = [
     ("py:class", r"OnInvalid|OnProgress|FramePart|.*\.(Reading|Estimate|Single|Models)Keywords"),
     ("py:class", r"(.*\.)?Replays|TraceInput|Stored(Lengths|Tokens)|(.*\.)?ArrowStream"),
     # Parts of results that are described under their full names.
-    ("py:class", r"Slices|Rates|ArrivalReading|Serving|Timeline|Quantiles|Objective|LatencySpread|CachedPrompts"),
-    ("py:class", r"(.*\.)?OwnCard"),
+    ("py:class", r"Slices|Rates|ArrivalReading|Serving|Timeline|Quantiles|Objective|CachedPrompts"),
+    ("py:class", r"(.*\.)?OwnCard|LatencySpread"),
     # What plans are ranked by, why some are none, and what they reckon with, under its full name.
     ("py:class", r"(.*\.)?(Goal|Lack)|Terms"),
     # What an estimate is made from, and what it holds to be divided further.
