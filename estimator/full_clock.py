@@ -110,7 +110,7 @@ class FullClock:
         """
         line, gpu, flops = self.roofline, self.roofline.gpu, self.roofline.flops
         bandwidth, peak = _OF_BANDWIDTH * gpu.memory_bytes_per_s, _OF_PEAK * line.peak
-        tokens = steps.decoding + steps.prompt_tokens + steps.padded
+        tokens = steps.tokens_computed
         weight_bytes = line.shape.weight_bytes_read(tokens, line.dtype, line.quantization)
         reading = weight_bytes / bandwidth
         products = (flops.per_token * tokens + flops.per_pass * steps.sampled) / peak
@@ -134,7 +134,7 @@ class FullClock:
         step, token, context, pair, output, _ = prices.tolist()
         return np.asarray(
             step * steps.weights_read
-            + token * (steps.decoding + steps.prompt_tokens + steps.padded)
+            + token * steps.tokens_computed
             + context * steps.tokens_read
             + pair * steps.pairs
             + output * steps.sampled
@@ -145,9 +145,14 @@ class FullClock:
 
         That its cached tokens are dear; and, below 0, idle power while products are hidden.
         """
-        seconds, hidden = self._seconds_and_hidden(steps)
-        tokens = steps.decoding + steps.prompt_tokens + steps.padded
-        hidden_j = -np.minimum(self.idle_power_w * hidden, prices.energy_j[_TOKENS] * tokens)
+        return self._besides_j(steps, prices, *self._seconds_and_hidden(steps))
+
+    def _besides_j(
+        self, steps: Steps, prices: Prices, seconds: FloatArray, hidden: FloatArray
+    ) -> FloatArray:
+        """The same of steps that last so long, and multiply so long behind reading [s]."""
+        hidden_most_j = prices.energy_j[_TOKENS] * steps.tokens_computed
+        hidden_j = -np.minimum(self.idle_power_w * hidden, hidden_most_j)
         priced_j = self._priced(steps, prices.energy_j) + hidden_j
         dear_j = (self.dear_cache - 1) * prices.energy_j[_CONTEXT] * steps.context
         left_j = _HELD * self.limit_w * seconds - priced_j
@@ -161,8 +166,12 @@ class FullClock:
         """Prices of the work, each batch with what none of them is of; the two find each other."""
         priced, prices = batches, fit_prices(batches)
         besides_j = np.zeros(len(batches))
+        timed = [(batch.steps, *self._seconds_and_hidden(batch.steps)) for batch in batches]
         for _ in range(_ROUNDS):
-            told_j = [self.total_besides_j(batch.steps, prices).sum() for batch in batches]
+            told_j = [
+                sum(map(steps.total, self._besides_j(steps, prices, seconds, hidden)))
+                for steps, seconds, hidden in timed
+            ]
             besides_j = (besides_j + np.array(told_j)) / 2
             priced = [
                 replace(batch, waiting_j=batch.waiting_j + float(more_j))

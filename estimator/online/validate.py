@@ -92,7 +92,7 @@ class OnlineValidation:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        serving = self.estimate.serving
+        serving, within = self.estimate.serving, self.latencies_within
         return {
             "replay": self.name,
             "trace": self.replay.facts["trace"],
@@ -113,7 +113,7 @@ class OnlineValidation:
                 f"{name}_{quantile}": {
                     "metered_s": self._timed_s(name, quantile),
                     "error_percent": self.latency_percent(name, quantile),
-                    "is_within": self.latencies_within[name, quantile],
+                    "is_within": within[name, quantile],
                 }
                 for name, quantile in HELD
             },

@@ -213,6 +213,11 @@ class Steps:
         return np.zeros(len(self.decoding)) if self.padding is None else self.padding
 
     @property
+    def tokens_computed(self) -> FloatArray:
+        """Tokens that each step passes through the layers, padding among them, shape (steps,)."""
+        return self.decoding + self.prompt_tokens + self.padded
+
+    @property
     def counts(self) -> StepCounts:
         """Sums over the run."""
         return StepCounts(

@@ -88,7 +88,7 @@ def step_work(
         quantization: Of the linear layers' weights; None for the model's own format.
         gpus: How many share the model.
     """
-    tokens = steps.decoding + steps.prompt_tokens + steps.padded
+    tokens = steps.tokens_computed
     cached, wide, multiplications, experts_read = np.zeros((4, len(tokens)))
     for layer, count in shape.kinds.items():
         context, pairs = steps.context, steps.pairs

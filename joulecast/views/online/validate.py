@@ -56,9 +56,9 @@ def _summary(validations: Sequence[OnlineValidation]) -> list[tuple[str, str]]:
             facts.append((f"{label}, absolute error", text))
     within = sum(validation.is_within for validation in validations)
     facts.append(("energy, interval holds", f"{within} of {len(validations)}"))
-    inside = [validation.latencies_within for validation in validations]
-    told = [of[held] for of in inside for held in HELD if of[held] is not None]
-    return [*facts, ("latencies, interval holds", f"{sum(map(bool, told))} of {len(told)}")]
+    latencies = [is_within for each in validations for is_within in each.latencies_within.values()]
+    told = [is_within for is_within in latencies if is_within is not None]
+    return [*facts, ("latencies, interval holds", f"{sum(told)} of {len(told)}")]
 
 
 def _signed(value: Any) -> str:

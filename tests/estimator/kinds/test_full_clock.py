@@ -37,10 +37,10 @@ def decoding(table: EnergyTable, requests: int, tokens: int) -> Steps:
     """A step that decodes so many requests of so many tokens each."""
     scheduler = scheduler_of(table)
     assert isinstance(scheduler, ContinuousBatching)
-    one = np.array([float(requests)])
+    decoded = np.array([float(requests)])
     nothing = np.zeros(1)
-    is_launched = one > scheduler.graph_tokens
-    return Steps(one, nothing, one * tokens, nothing, one, is_launched, requests=0)
+    is_launched = decoded > scheduler.graph_tokens
+    return Steps(decoded, nothing, decoded * tokens, nothing, decoded, is_launched, requests=0)
 
 
 def clock_of(law: TableLaw) -> FullClock:

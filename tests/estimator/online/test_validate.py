@@ -54,14 +54,14 @@ def test_latencies_lie_in_their_intervals(validations: dict[str, OnlineValidatio
         serving = each.estimate.serving
         assert serving is not None
         intervals = serving.latency_intervals_s()
-        held = {}
+        within = {}
         for name, timed in each.latencies.items():
             assert timed is not None
             for quantile, seconds in timed.to_dict().items():
                 low_s, high_s = (intervals[name] or {})[quantile]
-                held[name, quantile] = low_s <= seconds <= high_s
-        assert {k: held[k] for k in HELD} == each.latencies_within
-        inside.setdefault(serving.spread.stands_on, []).append(held)
+                within[name, quantile] = low_s <= seconds <= high_s
+        assert {k: within[k] for k in HELD} == each.latencies_within
+        inside.setdefault(serving.spread.stands_on, []).append(within)
     assert [len(runs) for runs in inside.values()] == [83, 17]
     for runs in inside.values():
         for latency in runs[0]:
